@@ -1,0 +1,66 @@
+"""The ``JOBS`` setting: one dict, defaults for every key, a clear error for what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+SYSTEM_QUEUE = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class JobsSettings:
+    """``settings.JOBS``, typed. Keys are the upper-case names of these fields; durations name their unit."""
+
+    queues: tuple[str, ...] = ("default",)  # queues that exist beside those that a job type names
+    handler_factory: str = ""  # dotted path, (handler_class) -> instance, called per attempt
+    redis_url: str = ""  # where RQ_QUEUES point
+    lease_seconds: float = 15.0  # a claim expires this long after its last renewal
+    shutdown_grace_seconds: float = 10.0  # what a running job gets after SIGTERM before it is handed back
+    timeout_seconds: float = 300.0  # an attempt's limit, where its job type names none
+    timeout_grace_seconds: float = 5.0  # between asking a timed-out handler to stop and killing its process
+    max_crashes: int = 3  # worker deaths in one job before it is failed
+    batch: int = 128  # most jobs a worker claims at once; 1 turns batching off
+    max_payload_bytes: int = 1024 * 1024
+    max_error_chars: int = 64 * 1024  # stored of one traceback or message
+    restore_minutes: float = 60.0  # how long a deleted job can be restored
+    recovery_seconds: float = 1.0  # how often the scheduler looks for what was lost
+    retention_days: dict[str, float | None] = field(
+        default_factory=lambda: {"succeeded": 7.0, "deleted": 7.0, "failed": None}
+    )
+
+
+def parse(raw: dict[str, Any]) -> JobsSettings:
+    """``raw`` as settings. Raises ImproperlyConfigured, naming the key, when a key or value does not fit."""
+    names = {f.name.upper(): f.name for f in fields(JobsSettings)}
+    if unknown := sorted(set(raw) - set(names)):
+        raise ImproperlyConfigured(f"JOBS: unknown key {', '.join(unknown)}; known keys are {', '.join(sorted(names))}.")
+    values = {names[key]: value for key, value in raw.items()}
+    if "queues" in values:
+        values["queues"] = tuple(values["queues"])
+    if "retention_days" in values:
+        values["retention_days"] = JobsSettings().retention_days | values["retention_days"]
+    parsed = JobsSettings(**values)
+    for name in ("lease_seconds", "timeout_seconds", "max_crashes", "batch", "max_payload_bytes", "max_error_chars"):
+        value = getattr(parsed, name)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a number above 0, not {value!r}.")
+    return parsed
+
+
+@cache
+def jobs_settings() -> JobsSettings:
+    """The settings in force."""
+    return parse(getattr(settings, "JOBS", {}))
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting == "JOBS":
+        jobs_settings.cache_clear()

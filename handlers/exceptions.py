@@ -1,0 +1,57 @@
+"""The errors that the engine raises to its callers, and the ones that a handler raises to the engine."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class JobsError(Exception):
+    """Base of every error of this package."""
+
+
+class InvalidJob(JobsError, ValueError):
+    """A payload, schedule, queue or option is wrong. The message names the field and the reason.
+
+    ``field``: dotted path of what is wrong, such as ``order_id``, ``at`` or ``queue``; empty when it is the job as a whole.
+    """
+
+    def __init__(self, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NoHandler(JobsError, LookupError):
+    """No handler is registered for this job type."""
+
+
+class TransportUnavailable(JobsError, ConnectionError):
+    """The queue server cannot be reached at the moment."""
+
+
+class RetryAfter(JobsError):
+    """Raised by a handler: this attempt failed, run the job again after ``delay`` (a non-negative timedelta).
+
+    It counts as a failure: when the policy's ``max_attempts`` is reached the job ends as the policy says.
+    """
+
+    def __init__(self, delay: timedelta, reason: str = "") -> None:
+        if not isinstance(delay, timedelta) or delay < timedelta(0):
+            raise InvalidJob(f"RetryAfter: delay must be a non-negative timedelta, not {delay!r}", field="delay")
+        super().__init__(reason or f"retry after {delay}")
+        self.delay = delay
+
+
+class GiveUp(JobsError):
+    """Raised by a handler: this job can never succeed; end its retries now, with ``reason``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class JobCancelled(JobsError):
+    """Raised by ``CancellationToken.raise_if_cancelled`` inside a handler that was asked to stop."""
+
+
+class JobTimeout(JobsError, TimeoutError):
+    """An attempt ran longer than its job type's timeout."""

@@ -1,0 +1,52 @@
+"""What happened to a job: one row per move, and one per failed attempt with its traceback."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+from handlers.models.job import STATE_CHOICES, JobRecord
+
+
+class JobHistory(models.Model):
+    """One move of a job between states."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(JobRecord, on_delete=models.CASCADE, db_constraint=False, related_name="history")
+    from_state = models.CharField(max_length=10, choices=STATE_CHOICES)
+    to_state = models.CharField(max_length=10, choices=STATE_CHOICES)
+    at = models.DateTimeField()
+    attempt = models.PositiveIntegerField(default=0)  # the job's attempt number after the move
+    reason = models.CharField(max_length=500, blank=True, default="")
+    actor = models.CharField(max_length=150, blank=True, default="")  # "user:NAME", a worker's name, or a part of the system
+    # Facts of the move: duration_seconds, latency_seconds, worker, exception, delay_seconds, old_payload, ...
+    data = models.JSONField(null=True)
+
+    class Meta:
+        verbose_name = "history entry"
+        verbose_name_plural = "history"
+        default_permissions = ()
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"job {self.job_id}: {self.from_state} to {self.to_state}"
+
+
+class AttemptError(models.Model):
+    """Why one attempt failed, with its traceback; bounded and cleaned of what a database cannot store."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(JobRecord, on_delete=models.CASCADE, db_constraint=False, related_name="errors")
+    attempt = models.PositiveIntegerField()
+    at = models.DateTimeField()
+    exception = models.CharField(max_length=200)  # dotted class path
+    message = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering: ClassVar = ["id"]
+
+    def __str__(self) -> str:
+        return f"job {self.job_id}, attempt {self.attempt}: {self.exception}"

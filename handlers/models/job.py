@@ -1,0 +1,90 @@
+"""A job's row, kept lean because workers update it, and its arguments beside it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models
+from django.db.models import Q
+
+from handlers.states import State
+
+STATE_CHOICES = [(state.value, state.label) for state in State]
+
+
+class JobRecord(models.Model):
+    """One durable job. Only ``handlers.lifecycle`` writes it. All times are aware, UTC."""
+
+    id = models.BigAutoField(primary_key=True)
+    state = models.CharField(max_length=10, choices=STATE_CHOICES, default=State.ENQUEUED.value)
+    # Minted at each entry to scheduled or enqueued; whoever holds an older one can change nothing.
+    token = models.CharField(max_length=16)
+    job_type = models.CharField(max_length=200, verbose_name="type")
+    queue = models.CharField(max_length=64)
+
+    attempt = models.PositiveIntegerField(default=0)  # runs really started; never reset
+    failures = models.PositiveIntegerField(default=0)  # failed attempts in this round
+    crashes = models.PositiveIntegerField(default=0)  # worker deaths while this job was the one running
+    # Claimed without company: set when a worker was lost and nobody can tell which job of its batch it ran.
+    alone = models.BooleanField(default=False)
+
+    created_at = models.DateTimeField()
+    created_by = models.CharField(max_length=150, blank=True, default="")
+    run_at = models.DateTimeField(null=True)
+    enqueued_at = models.DateTimeField(null=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=100, blank=True, default="")
+    error = models.CharField(max_length=200, blank=True, default="")  # the last failure in one line
+
+    class Meta:
+        verbose_name = "job"
+        default_permissions = ("view",)
+        permissions: ClassVar = [
+            ("enqueue_jobrecord", "Can enqueue jobs"),
+            ("retry_jobrecord", "Can retry failed and scheduled jobs"),
+            ("requeue_jobrecord", "Can run succeeded jobs again"),
+            ("delete_jobrecord", "Can delete and restore jobs"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["queue", "enqueued_at", "id"], condition=Q(state=State.ENQUEUED.value), name="jobs_enqueued"
+            ),
+            models.Index(fields=["run_at", "id"], condition=Q(state=State.SCHEDULED.value), name="jobs_scheduled"),
+            models.Index(fields=["worker", "id"], condition=Q(state=State.PROCESSING.value), name="jobs_processing"),
+            models.Index(fields=["finished_at", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed"),
+            models.Index(
+                fields=["finished_at", "id"],
+                condition=Q(state__in=[State.SUCCEEDED.value, State.DELETED.value]),
+                name="jobs_ageing",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_type} #{self.pk}"
+
+    @property
+    def payload(self) -> Any:
+        """The job's arguments: the JSON value that its type was encoded to. Filter by ``arguments__data``."""
+        return self.arguments.data
+
+    @property
+    def is_retrying(self) -> bool:
+        """Whether the job waits out the backoff of a failed attempt."""
+        return self.state == State.SCHEDULED and self.failures > 0
+
+
+class JobPayload(models.Model):
+    """A job's arguments, apart from the row that workers update."""
+
+    job = models.OneToOneField(
+        JobRecord, primary_key=True, on_delete=models.CASCADE, db_constraint=False, related_name="arguments"
+    )
+    data = models.JSONField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"arguments of job {self.pk}"

@@ -1,0 +1,54 @@
+"""What carries jobs to workers. The database is the truth; a transport holds hints that can be rebuilt from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from handlers.exceptions import TransportUnavailable
+
+
+class Message(NamedTuple):
+    """One delivery: which job, and the token that makes an outdated delivery harmless."""
+
+    job_id: int
+    token: str  # 16 hex digits
+    queue: str
+    run_at: datetime | None = None  # set for a delayed job
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """The few things the engine asks of a queue server.
+
+    Every method may raise ``TransportUnavailable``, and is harmless to repeat: claiming is a compare-and-set.
+    """
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Put the messages at the end of their queues, in the order given, in one round trip."""
+
+    def publish_delayed(self, messages: Sequence[Message]) -> None:
+        """Announce jobs that are due at their ``run_at``, and wake the scheduler if one of them comes first."""
+
+    def withdraw(self, messages: Sequence[Message]) -> None:
+        """Take back deliveries, queued or delayed, that can no longer change anything."""
+
+    def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
+        """Those of ``messages`` that the queue does not hold. It may look only at the head of a long queue."""
+
+
+_transport: Transport | None = None
+
+
+def install_transport(transport: Transport) -> None:
+    """Make ``transport`` the one in use in this process."""
+    global _transport  # noqa: PLW0603
+    _transport = transport
+
+
+def get_transport() -> Transport:
+    """The transport in use. Raises TransportUnavailable when none was installed."""
+    if _transport is None:
+        raise TransportUnavailable("no transport is installed: add 'handlers' to INSTALLED_APPS")
+    return _transport
