@@ -1,5 +1,7 @@
 """The engine as a Django app."""
 
+from __future__ import annotations
+
 from django.apps import AppConfig
 
 
@@ -10,3 +12,15 @@ class JobsConfig(AppConfig):
     label = "jobs"
     verbose_name = "Jobs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Find every app's job types, then give the queues they name to RQ."""
+        from handlers import commands  # noqa: F401 - registers the engine's own commands
+        from handlers.registry import autodiscover
+        from handlers.rq_transport.connections import configure_queues
+        from handlers.rq_transport.messages import RQTransport
+        from handlers.transport import install_transport
+
+        autodiscover()
+        configure_queues()
+        install_transport(RQTransport())

@@ -1,0 +1,35 @@
+# Everything needs only Python 3.11+ and make. Another Python: make run PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := manage.py dashboard handlers jobsite tests
+
+.PHONY: run test check bench format dev
+
+run: ## set everything up and start the console, a worker, the scheduler and the demo shop
+	@exec $(PYTHON) jobsite/bootstrap.py run
+
+test: ## every test, on SQLite and on PostgreSQL; ARGS="-k name" narrows it
+	@$(PYTHON) jobsite/bootstrap.py test
+	@exec $(BIN)/python -m tests.run $(ARGS)
+
+check: ## format, lint, types, layers, migrations, templates, deploy checks
+	@$(PYTHON) jobsite/bootstrap.py check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	@git ls-files -z --cached --others --exclude-standard -- '*.py' | xargs -0 $(BIN)/django-upgrade --target-version 5.2
+	@git ls-files -z --cached --others --exclude-standard -- '*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py makemigrations --check --dry-run
+	DJANGO_ALLOWED_HOSTS=jobs.example.com DJANGO_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
+		$(BIN)/python -W error manage.py check --deploy --fail-level WARNING
+
+bench: ## the benchmarks, with a table at the end
+	@$(PYTHON) jobsite/bootstrap.py bench
+	@exec $(BIN)/python -m tests.bench $(ARGS)
+
+format: ## mend what check would complain about, where a tool can
+	@$(PYTHON) jobsite/bootstrap.py format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	@git ls-files -z --cached --others --exclude-standard -- '*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2

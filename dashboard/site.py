@@ -1,0 +1,128 @@
+"""The console's AdminSite: the stock one, with a start page of its own and pages for what has no table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
+
+VIEW_JOBS = "jobs.view_jobrecord"
+
+# Pages without a model: (url name, words). Each asks for the permission to see jobs.
+PAGES = (("queues", "Queues"), ("job_types", "Job types"), ("retry_policies", "Retry policies"))
+# The order of the jobs app's entries; whatever else is registered comes after, by name.
+ORDER = ("JobRecord", "queues", "job_types", "retry_policies", "AuditEntry")
+
+
+class JobsSite(AdminSite):
+    """Jobs, queues, job types, retry policies, the audit, users and groups."""
+
+    site_title = "Jobs console"
+    site_header = "Jobs console"
+    index_title = "Overview"
+    index_template = "dashboard/index.html"
+    enable_nav_sidebar = False  # a bar below the header leads to every page, on a phone too
+    site_url = None
+
+    @property
+    def environment(self) -> str:
+        """The word on the badge in header and title, such as ``staging``; empty for none."""
+        return str(getattr(settings, "CONSOLE_ENVIRONMENT", ""))
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """The stock context, with what the console's base template needs."""
+        return {
+            **super().each_context(request),
+            "is_jobs_console": True,
+            "console_environment": self.environment,
+            "console_nav": self._nav(request),
+        }
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        """The stock addresses after our own."""
+        from dashboard import views  # noqa: PLC0415  # needs models, which are not loaded when this module is
+
+        return [
+            path("queues/", self._page(views.queues), name="queues"),
+            path("queues/<slug:name>/pause/", self.admin_view(views.pause_queue), name="pause_queue"),
+            path("queues/<slug:name>/resume/", self.admin_view(views.resume_queue), name="resume_queue"),
+            path("job-types/", self._page(views.job_types), name="job_types"),
+            path("retry-policies/", self._page(views.retry_policies), name="retry_policies"),
+            *super().get_urls(),
+        ]
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., HttpResponseBase]:  # noqa: FBT001, FBT002
+        """The stock wrapper; and whoever lacks a permission gets a page that says so (403), inside the console."""
+
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            request.current_app = self.name  # type: ignore[attr-defined]
+            try:
+                answer: HttpResponseBase = view(request, *args, **kwargs)
+            except PermissionDenied as denied:
+                context = {**self.each_context(request), "title": "Not permitted", "reason": str(denied)}
+                return TemplateResponse(request, "dashboard/403.html", context, status=403)
+            return answer
+
+        guarded.__dict__.update(getattr(view, "__dict__", {}))  # csrf_exempt and the like
+        return super().admin_view(guarded, cacheable)
+
+    def _page(self, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.has_perm(VIEW_JOBS):
+                raise PermissionDenied("You may not see jobs.")
+            return view(self, request, **kwargs)
+
+        return self.admin_view(page)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
+        """The stock list, jobs first, with the pages that have no model."""
+        apps: list[dict[str, Any]] = super().get_app_list(request, app_label)
+        for app in apps:
+            if app["app_label"] != "jobs":
+                continue
+            if request.user.has_perm(VIEW_JOBS):
+                app["models"] += [
+                    {
+                        "name": words,
+                        "object_name": name,
+                        "admin_url": reverse(f"admin:{name}", current_app=self.name),
+                        "add_url": None,
+                        "view_only": True,
+                        "perms": {"add": False, "change": False, "delete": False, "view": True},
+                    }
+                    for name, words in PAGES
+                ]
+            rank = {name: place for place, name in enumerate(ORDER)}
+            app["models"].sort(key=lambda model: (rank.get(model["object_name"], len(rank)), model["name"]))
+        apps.sort(key=lambda app: app["app_label"] != "jobs")
+        return apps
+
+    def _nav(self, request: HttpRequest) -> list[dict[str, Any]]:
+        """The bar's links: every page that this person may see, the present one marked."""
+        if not self.has_permission(request):
+            return []
+        home = reverse("admin:index", current_app=self.name)
+        links = [{"name": "Overview", "url": home, "current": request.path == home}]
+        for app in self.get_app_list(request):
+            links += [
+                {"name": model["name"], "url": url, "current": request.path.startswith(url)}
+                for model in app["models"]
+                if (url := model.get("admin_url"))
+            ]
+        return links
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The start page."""
+        from dashboard import views  # noqa: PLC0415
+
+        context = views.overview(request) if request.user.has_perm(VIEW_JOBS) else {}
+        return super().index(request, {**context, **(extra_context or {})})
+
+
+site = JobsSite(name="console")

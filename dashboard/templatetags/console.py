@@ -1,0 +1,120 @@
+"""Filters and tags of the console's templates. Whatever comes from data is escaped here or by the template."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from django import template
+from django.contrib.admin.views.main import ChangeList
+from django.utils import timezone as clock
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from dashboard import queries, text
+from dashboard.filters import StateFilter
+from handlers.models import JobRecord
+
+register = template.Library()
+
+
+@register.filter
+def badge(state: str) -> SafeString:
+    """A state as a coloured word."""
+    return format_html('<span class="state state-{}">{}</span>', str(state).replace(" ", "-"), str(state).capitalize())
+
+
+@register.filter
+def record_badge(record: JobRecord) -> SafeString:
+    """A job's state as a coloured word; *Retrying* where it waits out a backoff."""
+    return badge(queries.RETRYING if record.is_retrying else record.state)
+
+
+@register.filter
+def exact(at: datetime | None) -> str:
+    """A moment in UTC, to the millisecond."""
+    if at is None:
+        return ""
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
+
+
+@register.filter
+def ago(at: datetime | None) -> SafeString | str:
+    """A moment as people say it, "3 min ago" or "in 2 h"; the exact UTC time on hover."""
+    if at is None:
+        return ""
+    away = (at - clock.now()).total_seconds()
+    if abs(away) < 1:
+        words = "now"
+    elif away > 0:
+        words = f"in {text.rough(away)}"
+    else:
+        words = f"{text.rough(-away)} ago"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), words)
+
+
+@register.filter
+def utc(at: datetime | None) -> SafeString | str:
+    """A moment in UTC, with how long ago on hover."""
+    if at is None:
+        return ""
+    shown = f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), shown)
+
+
+@register.filter
+def duration(value: timedelta | float | None) -> str:
+    """A length of time in words."""
+    return text.duration(value)
+
+
+@register.filter
+def inert(value: object) -> str:
+    """Untrusted text with unseen and direction-changing characters shown as escapes. The template escapes it."""
+    return text.inert(str(value))
+
+
+@register.filter
+def actor(value: object) -> str:
+    """Who did it: a person's name, a worker, or a part of the system."""
+    return text.inert(str(value).removeprefix("user:"), 150)
+
+
+@register.filter
+def one_line(value: object) -> str:
+    """The first line of untrusted text."""
+    return text.one_line(str(value))
+
+
+@register.filter
+def pretty_json(value: Any) -> str:
+    """A JSON value, indented."""
+    return text.pretty_json(value)
+
+
+@register.simple_tag
+def state_tabs(changelist: ChangeList) -> list[dict[str, Any]]:
+    """The tabs above the job list: a link and a capped count for each state."""
+    spec = next((spec for spec in changelist.filter_specs if isinstance(spec, StateFilter)), None)
+    if spec is None:
+        return []
+    counts = {} if changelist.has_active_filters and len(_active(changelist)) > 0 else queries.state_counts()
+    tabs = []
+    for choice in spec.choices(changelist):
+        value = next((value for value, label in spec.lookup_choices if label == choice["display"]), "")
+        tabs.append(
+            {
+                "label": choice["display"],
+                "value": value,
+                "url": choice["query_string"],
+                "selected": choice["selected"],
+                "count": counts.get(value, ""),
+            }
+        )
+    return tabs
+
+
+def _active(changelist: ChangeList) -> list[str]:
+    """What narrows the list beside the state: then the counts of all jobs would mislead."""
+    other = [name for name in changelist.get_filters_params() if name != StateFilter.parameter_name]
+    return other + ([changelist.query] if changelist.query else [])

@@ -1,0 +1,70 @@
+"""Durable background jobs for Django. Everything public imports from here; ``JobRecord`` from ``handlers.models``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from handlers.cancellation import CancellationToken
+from handlers.exceptions import GiveUp, InvalidJob, JobCancelled, JobsError, JobTimeout, NoHandler, RetryAfter
+from handlers.payloads import Command, ExecuteCommandJob, Job
+from handlers.registry import JobHandler, handles, handles_command
+from handlers.retries import ExponentialBackoff, FixedBackoff, LinearBackoff, PolynomialBackoff, RetryPolicy
+
+__all__ = [  # noqa: RUF022 - grouped by use
+    # declare
+    "Job",
+    "JobHandler",
+    "handles",
+    # retry policies
+    "RetryPolicy",
+    "FixedBackoff",
+    "LinearBackoff",
+    "ExponentialBackoff",
+    "PolynomialBackoff",
+    # inside a handler
+    "CancellationToken",
+    "RetryAfter",
+    "GiveUp",
+    # enqueue, schedule, and every other verb
+    "job_scheduler",
+    "JobId",
+    # commands
+    "Command",
+    "handles_command",
+    "command_bus",
+    "ExecuteCommandJob",
+    "EnqueueJobCommand",
+    "ScheduleJobCommand",
+    "DeleteJobCommand",
+    # errors
+    "JobsError",
+    "InvalidJob",
+    "NoHandler",
+    "JobCancelled",
+    "JobTimeout",
+]
+
+if TYPE_CHECKING:
+    from handlers.commands import DeleteJobCommand, EnqueueJobCommand, ScheduleJobCommand, command_bus
+    from handlers.gateway import JobId, job_scheduler
+else:
+    # These need models, which cannot be imported before Django has loaded its apps: each is looked up when first used.
+    _LAZY = {
+        "job_scheduler": "handlers.gateway",
+        "JobId": "handlers.gateway",
+        "command_bus": "handlers.commands",
+        "EnqueueJobCommand": "handlers.commands",
+        "ScheduleJobCommand": "handlers.commands",
+        "DeleteJobCommand": "handlers.commands",
+    }
+
+    def __getattr__(name):
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(_LAZY[name]), name)
+        globals()[name] = value
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})

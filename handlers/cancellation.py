@@ -1,0 +1,97 @@
+"""What a handler sees of its own run: whether it was asked to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from enum import StrEnum
+
+from handlers.exceptions import JobCancelled
+
+POLL_SECONDS = 0.05  # how often a waiting token asks its probe
+
+
+class CancelReason(StrEnum):
+    """Why a run was asked to stop."""
+
+    DELETED = "deleted"  # the job was deleted while it ran
+    STOPPING = "stopping"  # the worker shuts down; the job will run again
+    LEASE_LOST = "lease_lost"  # another worker may run the job by now; this run's outcome no longer counts
+    TIMEOUT = "timeout"  # the attempt ran longer than its job type allows
+
+
+Probe = Callable[[], CancelReason | None]
+
+
+class CancellationToken:
+    """Set when a run should stop. Cheap to ask; safe to use from several threads, and to set in a signal handler.
+
+    ``probe``: asked at each look until it names a reason, for what only another process knows. The first reason stays.
+    """
+
+    def __init__(self, probe: Probe | None = None, *, job_id: int, attempt: int) -> None:
+        self.job_id = job_id
+        self.attempt = attempt  # 1 for the job's first run
+        self._probe = probe
+        self._reason: CancelReason | None = None
+        # Held until the token is set. Not a threading.Event: setting one in a signal handler can deadlock, because the
+        # handler may interrupt the same thread inside the event's own lock. Releasing a plain lock cannot.
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def cancel(self, reason: CancelReason) -> None:
+        """Ask the run to stop. A second call changes nothing."""
+        if self._reason is None:
+            self._reason = reason
+            self._open()
+
+    @property
+    def reason(self) -> CancelReason | None:
+        """Why the run should stop; None while it should go on."""
+        if self._reason is None and self._probe is not None and (found := self._probe()) is not None:
+            self.cancel(found)
+        return self._reason
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the run should stop."""
+        return self.reason is not None
+
+    def raise_if_cancelled(self) -> None:
+        """Raise JobCancelled when the run should stop. Leave it uncaught: the engine knows what it means."""
+        if (reason := self.reason) is not None:
+            raise JobCancelled(f"job {self.job_id} was asked to stop: {reason.value.replace('_', ' ')}")
+
+    def wait(self, timeout: float | timedelta | None = None) -> bool:
+        """Sleep until the run should stop, or ``timeout`` (seconds, or a timedelta; None: no limit) has passed.
+
+        Returns whether it should stop. Use it instead of ``time.sleep``.
+        """
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self.is_cancelled:
+            pause = POLL_SECONDS if self._probe is not None else 3600.0
+            if deadline is not None:
+                pause = min(pause, deadline - time.monotonic())
+                if pause <= 0:
+                    return False
+            if self._gate.acquire(timeout=pause):
+                self._open()  # for the next who waits
+        return True
+
+    async def cancelled(self) -> CancelReason:
+        """Return the reason as soon as the run should stop; meant to be raced against the work of an async handler."""
+        while (reason := self.reason) is None:
+            await asyncio.sleep(POLL_SECONDS)
+        return reason
+
+    def _open(self) -> None:
+        with suppress(RuntimeError):  # it is open already
+            self._gate.release()
+
+    def __repr__(self) -> str:
+        return f"CancellationToken(job_id={self.job_id}, attempt={self.attempt}, reason={self._reason})"

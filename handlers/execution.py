@@ -1,0 +1,193 @@
+"""One attempt of one job, as a story: resolve its type, read its arguments, run its handler, say what follows."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
+
+from handlers import lifecycle
+from handlers.cancellation import CancellationToken, CancelReason
+from handlers.conf import jobs_settings
+from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
+from handlers.failures import Failure, describe
+from handlers.lifecycle import Claim, Move, Step
+from handlers.publishing import publish
+from handlers.registry import JobType, registry
+from handlers.retries import Exhausted
+from handlers.states import State
+
+logger = logging.getLogger(__name__)
+
+
+def timeout_of(claim: Claim) -> timedelta:
+    """How long an attempt of this job may run."""
+    with suppress(NoHandler):
+        if (timeout := registry.get(claim.job_type).timeout) is not None:
+            return timeout
+    return timedelta(seconds=jobs_settings().timeout_seconds)
+
+
+def run(claim: Claim, token: CancellationToken, *, worker: str) -> Move | None:
+    """Run the attempt to its end and return the move that records it; None when it is no longer ours to record."""
+    started = time.monotonic()
+    try:
+        job_type = registry.get(claim.job_type)
+        payload = job_type.decode(claim.payload)
+    except (NoHandler, InvalidJob) as error:
+        return unservable(claim, error)
+    try:
+        job_type.make_handler()(payload, token)
+    except JobCancelled as error:
+        return _cancelled(claim, job_type, token, error, worker, time.monotonic() - started)
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
+        return failed(claim, error, worker=worker, seconds=time.monotonic() - started)
+    finally:
+        _tidy_connections()
+    return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
+
+
+def succeeded(claim: Claim, *, worker: str, seconds: float) -> Move:
+    """The handler returned."""
+    return _move(claim, Step(State.SUCCEEDED, "", _facts(worker, seconds)))
+
+
+def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -> Move:
+    """The attempt failed: the retry policy says what follows."""
+    failures = claim.failures + 1
+    failure = describe(error)
+    facts = _facts(worker, seconds) | {"exception": failure.exception}
+    try:
+        policy = registry.get(claim.job_type).retry
+        decision = policy.decide(failures=failures, error=error, draw=random.random())  # noqa: S311 - jitter
+    except Exception as second:
+        # A policy that cannot decide must not lose the outcome.
+        logger.exception("the retry policy of %s failed", claim.job_type)
+        decision = Exhausted("fail", f"the retry policy raised {describe(second).line}")
+    if isinstance(decision, Exhausted):
+        steps = [Step(State.FAILED, decision.reason, facts)]
+        if decision.outcome == "delete":
+            steps.append(Step(State.DELETED, "its retry policy deletes what is exhausted"))
+        return _move(claim, *steps, failures_by=1, failure=failure)
+    delay = {"delay_seconds": round(decision.delay.total_seconds(), 3)}
+    return _move(
+        claim,
+        Step(State.FAILED, failure.line, facts),
+        Step(State.SCHEDULED, decision.reason, delay),
+        failures_by=1,
+        failure=failure,
+        delay=decision.delay,
+    )
+
+
+def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
+    """Nothing here can run the job. Retries would not help: a deploy, or an edited payload, must mend it."""
+    reason = "no handler" if isinstance(error, NoHandler) else "its arguments no longer fit its type"
+    failure = describe(error)
+    return _move(
+        claim, Step(State.FAILED, f"{reason}: {failure.message}"), failures_by=1, failure=Failure(
+            failure.exception, failure.message
+        )
+    )  # fmt: skip
+
+
+def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
+    """The job goes back to its queue, uncounted; ``started`` says whether its handler began."""
+    return _move(claim, Step(State.ENQUEUED, reason), attempt_by=0 if started else -1)
+
+
+def _cancelled(
+    claim: Claim, job_type: JobType, token: CancellationToken, error: JobCancelled, worker: str, seconds: float
+) -> Move | None:
+    reason = token.reason
+    if reason == CancelReason.STOPPING:
+        return handed_back(claim, "its worker was asked to stop", started=True)
+    if reason == CancelReason.TIMEOUT:
+        return failed(claim, timed_out(claim), worker=worker, seconds=seconds)
+    if reason is None:
+        # The handler raised it by itself, unasked: that is a failure like any other.
+        return failed(claim, error, worker=worker, seconds=seconds)
+    return None
+
+
+def timed_out(claim: Claim) -> JobTimeout:
+    """The error of an attempt that ran too long."""
+    return JobTimeout(f"ran longer than its timeout of {timeout_of(claim).total_seconds():g} s")
+
+
+def _facts(worker: str, seconds: float) -> dict[str, Any]:
+    return {"worker": worker, "duration_seconds": round(seconds, 6)}
+
+
+def _move(claim: Claim, *steps: Step, **changes: Any) -> Move:
+    return Move(job_id=claim.job_id, token=claim.token, source=State.PROCESSING, steps=steps, **changes)
+
+
+def _tidy_connections() -> None:
+    """Undo what a handler left behind: an open transaction, a broken or closed connection."""
+    for connection in connections.all(initialized_only=True):
+        try:
+            if connection.connection is not None and (
+                connection.in_atomic_block or connection.errors_occurred or not connection.get_autocommit()
+            ):
+                connection.close_if_unusable_or_obsolete()
+                if connection.connection is not None and (
+                    connection.in_atomic_block or not connection.get_autocommit()
+                ):
+                    _discard(connection)
+        except Error:
+            _discard(connection)
+
+
+def _discard(connection: Any) -> None:
+    # Closing rolls back; close() alone would only mark a connection inside an atomic block.
+    connection.in_atomic_block = False
+    connection.savepoint_ids = []
+    connection.run_on_commit = []
+    connection.needs_rollback = False
+    connection.closed_in_transaction = False
+    with suppress(Error):
+        connection.close()
+    connection.connection = None
+
+
+def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool] = lambda: True) -> set[int]:
+    """Record what the attempts came to, in one transaction, and publish what follows; which jobs moved.
+
+    While the database is away it waits and tries again, as long as ``keep_trying()``. A batch that cannot be recorded
+    is recorded one by one, so that one job's outcome cannot hold the others'.
+    """
+    pause = 0.05
+    while moves:
+        try:
+            applied = lifecycle.apply(moves, actor=worker)
+        except (OperationalError, InterfaceError) as error:
+            close_broken_connections()
+            if not keep_trying():
+                raise
+            logger.warning("cannot record %d outcomes, trying again: %s", len(moves), error)
+            time.sleep(pause)
+            pause = min(pause * 2, 2.0)
+        except DatabaseError:
+            if len(moves) > 1:
+                return set().union(*(settle([move], worker=worker, keep_trying=keep_trying) for move in moves))
+            logger.exception("cannot record the outcome of job %d; its lease will run out", moves[0].job_id)
+            return set()
+        else:
+            publish(applied.messages)
+            return applied.moved
+    return set()
+
+
+def close_broken_connections() -> None:
+    """Drop database connections that an error may have left unusable, so that the next query opens new ones."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            with suppress(Error):
+                connection.close()

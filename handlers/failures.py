@@ -1,0 +1,66 @@
+"""An error as text that can be stored: whatever a handler raises is described, cleaned and bounded."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from dataclasses import dataclass
+
+from handlers.conf import jobs_settings
+
+# PostgreSQL stores no NUL, and neither database a lone surrogate; the other controls (ANSI escapes) only mislead.
+UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed attempt's error, cleaned and bounded: class path, message, traceback."""
+
+    exception: str
+    message: str
+    traceback: str = ""
+
+    @property
+    def line(self) -> str:
+        """The failure in one line of at most 200 characters."""
+        first = self.message.strip().splitlines()[0] if self.message.strip() else ""
+        name = self.exception.rpartition(".")[2]
+        return (f"{name}: {first}" if first else name)[:200]
+
+
+def clean(text: str, limit: int | None = None) -> str:
+    """``text`` without what a database cannot store, at most ``limit`` characters (default: JOBS MAX_ERROR_CHARS).
+
+    Of a text that is too long the beginning and the end are kept: the end of a traceback says what happened.
+    """
+    limit = jobs_settings().max_error_chars if limit is None else limit
+    if len(text) > limit:
+        half = limit // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+    return UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def class_path(error: BaseException) -> str:
+    """The dotted path of the error's class; builtins by their bare name."""
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return clean(name, 200)
+
+
+def describe(error: BaseException) -> Failure:
+    """``error`` as a Failure. Never raises, whatever the error's own methods do."""
+    return Failure(class_path(error), clean(_message(error)), clean(_traceback(error)))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as second:  # noqa: BLE001 - a handler's __str__ may raise anything at all
+        return f"(its __str__ raised {class_path(second)})"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))
+    except BaseException:  # noqa: BLE001 - formatting asks the error for its text, again
+        return "".join(traceback.format_tb(error.__traceback__))

@@ -1,0 +1,296 @@
+"""The scheduler gateway: every verb by which programs and people start, stop and repeat jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NewType
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import connections, transaction
+from django.db.models import Q
+
+from handlers import lifecycle
+from handlers.conf import SYSTEM_QUEUE, jobs_settings
+from handlers.exceptions import InvalidJob
+from handlers.failures import clean
+from handlers.lifecycle import Applied, NewJob
+from handlers.models import AuditEntry, JobRecord, QueueSwitch
+from handlers.models.sql import database_now
+from handlers.payloads import Command, Job
+from handlers.publishing import publish_on_commit
+from handlers.registry import check_queue, registry
+
+JobId = NewType("JobId", int)
+By = AbstractBaseUser | str | None
+Work = Job | Command
+
+LONGEST_DELAY = timedelta(days=3650)
+
+
+class JobScheduler:
+    """Enqueue, schedule and govern jobs. Import the one instance: ``from handlers import job_scheduler``.
+
+    Each verb acts in the caller's transaction and is published after it commits. ``by`` (a user, or a name) puts the
+    verb on the audit with ``reason``. ``expect`` is the token that a page showed: a job that moved on since is left
+    alone. Verbs on one job answer whether it moved, verbs on many how many did; ids may be int or str, and an
+    unknown id is one that did not move.
+    """
+
+    # --- starting jobs
+
+    def enqueue(
+        self,
+        job: Work,
+        *,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        by: By = None,
+        reason: str = "",
+    ) -> JobId:
+        """Run ``job`` in the background as soon as a worker is free, or ``delay`` from now.
+
+        Raises InvalidJob (payload, queue or delay) or NoHandler; nothing is written then.
+        """
+        if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_DELAY):
+            raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
+        new = self._new(job, queue)
+        return self._create([NewJob(new.job_type, new.payload, new.queue, delay=delay)], "enqueue", by, reason)[0]
+
+    def schedule(
+        self, job: Work, at: datetime, *, queue: str | None = None, by: By = None, reason: str = ""
+    ) -> JobId:
+        """Run ``job`` at ``at``, an aware datetime; one that has passed means now.
+
+        Raises InvalidJob (payload, queue or time) or NoHandler; nothing is written then.
+        """
+        if not isinstance(at, datetime) or at.utcoffset() is None:
+            raise InvalidJob(
+                f"at: must be an aware datetime, not {at!r}; for example timezone.now() + timedelta(minutes=5)",
+                field="at",
+            )
+        new = self._new(job, queue)
+        return self._create([NewJob(new.job_type, new.payload, new.queue, run_at=at)], "schedule", by, reason)[0]
+
+    def enqueue_many(
+        self, jobs: Iterable[Work], *, queue: str | None = None, by: By = None, reason: str = ""
+    ) -> list[JobId]:
+        """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
+        new = [self._new(job, queue) for job in jobs]
+        return self._create(new, "enqueue", by, reason) if new else []
+
+    # --- one job
+
+    def delete(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
+        """Not yet run: it never will. Running: its handler is asked to stop. Failed: it leaves the list."""
+        return self.delete_many([job_id], by=by, reason=reason, expect=_expect(job_id, expect)) == 1
+
+    def retry(
+        self,
+        job_id: Any,
+        payload: Any = None,
+        *,
+        by: By = None,
+        reason: str = "",
+        expect: str | None = None,
+    ) -> bool:
+        """Run a failed or scheduled job now, with a new round of retries.
+
+        ``payload`` (a job, a command, or a JSON value that fits the type) replaces its arguments; the old ones stay
+        in the history. Raises InvalidJob when it does not fit.
+        """
+        ids, wanted = _ids([job_id]), _expect(job_id, expect)
+        encoded = None
+        if payload is not None and ids:
+            job_type = (
+                JobRecord.objects.using(lifecycle.database())
+                .filter(pk=ids[0])
+                .values_list("job_type", flat=True)
+                .first()
+            )
+            if job_type is None:
+                return False
+            encoded = _encode_for(job_type, payload)
+        with transaction.atomic(using=lifecycle.database()):
+            applied = lifecycle.retry(ids, actor=_actor(by), reason=reason, expect=wanted, payload=encoded)
+            return self._finish("retry", ids, applied, by, reason) == 1
+
+    def requeue(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
+        """Run a succeeded job again."""
+        return self.requeue_many([job_id], by=by, reason=reason, expect=_expect(job_id, expect)) == 1
+
+    def restore(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
+        """Put a deleted job back to where it was, within JOBS RESTORE_MINUTES and unless it was running."""
+        return self.restore_many([job_id], by=by, reason=reason, expect=_expect(job_id, expect)) == 1
+
+    # --- many jobs
+
+    def delete_many(
+        self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
+    ) -> int:
+        """``delete`` for each of ``ids``; how many were deleted."""
+        known = _ids(ids)
+        with transaction.atomic(using=lifecycle.database()):
+            applied = lifecycle.delete(known, actor=_actor(by), reason=reason, expect=expect)
+            return self._finish("delete", known, applied, by, reason)
+
+    def retry_many(
+        self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
+    ) -> int:
+        """``retry`` for each of ``ids``; how many run again."""
+        known = _ids(ids)
+        with transaction.atomic(using=lifecycle.database()):
+            applied = lifecycle.retry(known, actor=_actor(by), reason=reason, expect=expect)
+            return self._finish("retry", known, applied, by, reason)
+
+    def requeue_many(
+        self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
+    ) -> int:
+        """``requeue`` for each of ``ids``; how many run again."""
+        known = _ids(ids)
+        with transaction.atomic(using=lifecycle.database()):
+            applied = lifecycle.requeue(known, actor=_actor(by), reason=reason, expect=expect)
+            return self._finish("requeue", known, applied, by, reason)
+
+    def restore_many(
+        self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
+    ) -> int:
+        """``restore`` for each of ``ids``; how many are back."""
+        known = _ids(ids)
+        within = timedelta(minutes=jobs_settings().restore_minutes)
+        with transaction.atomic(using=lifecycle.database()):
+            applied = lifecycle.restore(known, actor=_actor(by), within=within, reason=reason, expect=expect)
+            return self._finish("restore", known, applied, by, reason)
+
+    # --- queues
+
+    def pause_queue(self, name: str, until: datetime | None = None, *, by: By = None, reason: str = "") -> None:
+        """Let no worker claim jobs of this queue, until ``until`` (aware) or ``resume_queue``. Running jobs finish.
+
+        Raises InvalidJob for an unknown queue, the engine's own, or a naive time.
+        """
+        _known_queue(name)
+        if name == SYSTEM_QUEUE:
+            raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} serves the engine itself and cannot be paused", field="queue")
+        if until is not None and until.utcoffset() is None:
+            raise InvalidJob(f"until: must be an aware datetime, not {until!r}", field="until")
+        alias = lifecycle.database()
+        with transaction.atomic(using=alias):
+            QueueSwitch.objects.using(alias).update_or_create(
+                name=name,
+                defaults={
+                    "paused_at": database_now(connections[alias]),
+                    "until": until,
+                    "by": _actor(by),
+                    "reason": clean(reason, 500),
+                },
+            )
+            _audit(by, "pause_queue", f"queue {name}", 1, reason, {"until": until.isoformat() if until else None})
+
+    def resume_queue(self, name: str, *, by: By = None, reason: str = "") -> None:
+        """Let workers claim jobs of this queue again. Raises InvalidJob for an unknown queue."""
+        _known_queue(name)
+        alias = lifecycle.database()
+        with transaction.atomic(using=alias):
+            removed, _ = QueueSwitch.objects.using(alias).filter(name=name).delete()
+            _audit(by, "resume_queue", f"queue {name}", removed, reason, None)
+
+    def paused_queues(self) -> dict[str, QueueSwitch]:
+        """The queues that are paused now, by name."""
+        alias = lifecycle.database()
+        now = database_now(connections[alias])
+        switches = QueueSwitch.objects.using(alias).filter(Q(until=None) | Q(until__gt=now))
+        return {switch.name: switch for switch in switches}
+
+    # --- inside
+
+    def _new(self, job: Work, queue: str | None) -> NewJob:
+        job_type = registry.for_object(job)
+        name = job_type.queue if queue is None else queue
+        _known_queue(name)
+        return NewJob(job_type.name, job_type.encode(job), name)
+
+    def _create(self, new: Sequence[NewJob], verb: str, by: By, reason: str) -> list[JobId]:
+        alias = lifecycle.database()
+        with transaction.atomic(using=alias, savepoint=False):
+            messages = lifecycle.create(new, actor=_actor(by), using=alias)
+            ids = [message.job_id for message in messages]
+            _audit(by, verb, _target(ids), len(ids), reason, {"asked": len(ids), "job_ids": ids[:1_000]})
+            publish_on_commit(messages, using=alias)
+        return [JobId(job_id) for job_id in ids]
+
+    def _finish(self, verb: str, ids: Sequence[int], applied: Applied, by: By, reason: str) -> int:
+        moved = sorted(applied.moved)
+        _audit(by, verb, _target(ids), len(moved), reason, {"asked": len(ids), "job_ids": moved[:1_000]})
+        publish_on_commit(applied.messages, using=lifecycle.database(), stale=applied.stale)
+        return len(moved)
+
+
+job_scheduler = JobScheduler()
+
+
+def known_queues() -> set[str]:
+    """Every queue that a job type or JOBS QUEUES names, and the engine's own."""
+    return registry.queues() | set(jobs_settings().queues) | {SYSTEM_QUEUE}
+
+
+def _known_queue(name: str) -> None:
+    check_queue(name, engine=True)
+    known = known_queues()
+    if name not in known:
+        raise InvalidJob(
+            f"queue: {name!r} is not a known queue; name it in JOBS['QUEUES'], or use one of {', '.join(sorted(known))}",
+            field="queue",
+        )
+
+
+def _encode_for(type_name: str, payload: Any) -> bytes:
+    job_type = registry.get(type_name)
+    if not isinstance(payload, Job | Command):
+        payload = job_type.decode(payload)
+    elif (found := registry.for_object(payload)).name != job_type.name:
+        raise InvalidJob(f"payload: the job is of type {job_type.name}, not {found.name}", field="payload")
+    return job_type.encode(payload)
+
+
+def _ids(ids: Iterable[Any]) -> list[int]:
+    known = set()
+    for value in ids:
+        try:
+            number = int(value)
+        except (TypeError, ValueError):
+            continue
+        if 0 < number < 2**63:
+            known.add(number)
+    return sorted(known)
+
+
+def _expect(job_id: Any, token: str | None) -> dict[int, str] | None:
+    return None if token is None else dict.fromkeys(_ids([job_id]), token)
+
+
+def _actor(by: By) -> str:
+    if by is None:
+        return ""
+    return f"user:{by.get_username()}" if isinstance(by, AbstractBaseUser) else str(by)
+
+
+def _target(ids: Sequence[int]) -> str:
+    return f"job {ids[0]}" if len(ids) == 1 else f"{len(ids):,} jobs"
+
+
+def _audit(by: By, verb: str, target: str, count: int, reason: str, data: dict[str, Any] | None) -> None:
+    if by is None:
+        return
+    alias = lifecycle.database()
+    user = by if isinstance(by, AbstractBaseUser) else None
+    AuditEntry.objects.using(alias).create(
+        at=database_now(connections[alias]),
+        user_id=user.pk if user else None,
+        username=user.get_username() if user else clean(by, 150),
+        verb=verb,
+        target=target,
+        count=count,
+        reason=clean(reason, 500),
+        data=data,
+    )

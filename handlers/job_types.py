@@ -1,0 +1,168 @@
+"""A declared type: its payload class, its handler, and how it is run. Frozen, and checked when it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, Literal, TypeVar
+
+from django.utils.module_loading import import_string
+
+from handlers import payloads
+from handlers.cancellation import CancellationToken
+from handlers.conf import SYSTEM_QUEUE, jobs_settings
+from handlers.exceptions import InvalidJob
+from handlers.payloads import Command, Job
+from handlers.retries import RetryPolicy
+
+T = TypeVar("T", bound=Job | Command)
+
+QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+TYPE_NAME = re.compile(r"[\w.-]{1,200}")  # what the job's row can hold
+
+
+class JobHandler(ABC, Generic[T]):
+    """Base of handler classes. An instance is made for each attempt."""
+
+    @abstractmethod
+    def handle(self, job: T, token: CancellationToken) -> Any:
+        """Run ``job``; may be ``async def``. Returning is success, raising is a failed attempt; the value is not kept.
+
+        A job runs at least once, so running it twice must do no harm.
+        """
+
+
+@dataclass(frozen=True)
+class JobType:
+    """One declared type. Raises InvalidJob when made from values that do not fit, saying how to mend them."""
+
+    name: str  # what is stored; stable
+    payload_class: type[Job | Command]
+    handler: Callable[..., Any]  # the class or function as given
+    queue: str = "default"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
+    aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
+    takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
+
+    def __post_init__(self) -> None:
+        payloads.check_class(self.payload_class)
+        if isinstance(self.aliases, str) or not isinstance(self.aliases, tuple):
+            raise InvalidJob(
+                f'{self.name}: aliases must be a tuple of names, such as aliases=("old.Name",)', field="aliases"
+            )
+        for role, name in (("name", self.name), *(("aliases", alias) for alias in self.aliases)):
+            if not isinstance(name, str) or not TYPE_NAME.fullmatch(name):
+                raise InvalidJob(
+                    f"{self.payload_class.__qualname__}: {role}: {str(name)[:200]!r} is no type name:"
+                    " use 1 to 200 letters, digits, dots, hyphens and underscores",
+                    field=role,
+                )
+        check_queue(self.queue, engine=self.payload_class.__module__.partition(".")[0] == __package__)
+        if not isinstance(self.retry, RetryPolicy):
+            raise InvalidJob(
+                f"{self.name}: retry must be a RetryPolicy, such as RetryPolicy(max_attempts=3)", field="retry"
+            )
+        if self.timeout is not None and (not isinstance(self.timeout, timedelta) or self.timeout <= timedelta(0)):
+            raise InvalidJob(
+                f"{self.name}: timeout must be a timedelta above zero, such as timedelta(minutes=5)", field="timeout"
+            )
+        object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
+
+    @property
+    def kind(self) -> Literal["job", "command"]:
+        """Whether it is a job or a command."""
+        return "command" if issubclass(self.payload_class, Command) else "job"
+
+    @property
+    def doc(self) -> str:
+        """The first line of the handler's docstring, else of the payload's; empty when neither has one."""
+        for thing in (self.handler, self.payload_class):
+            text = inspect.cleandoc(
+                vars(thing).get("__doc__") or "" if isinstance(thing, type) else thing.__doc__ or ""
+            )
+            if text and not text.startswith(
+                f"{self.payload_class.__name__}("
+            ):  # that is what @dataclass writes by itself
+                return text.splitlines()[0]
+        return ""
+
+    def encode(self, payload: object) -> bytes:
+        """``payload`` as JSON; the command of an ``ExecuteCommandJob``. Raises InvalidJob, naming the field."""
+        inner = payloads.unwrap(payload)
+        if not isinstance(inner, self.payload_class):
+            raise InvalidJob(
+                f"{self.name}: expected a {self.payload_class.__qualname__}, not a {type(inner).__qualname__}"
+            )
+        return payloads.encode(inner, type_name=self.name)
+
+    def decode(self, data: Any) -> Job | Command:
+        """The payload from ``data``, a JSON value as Python has it. Raises InvalidJob, naming the field."""
+        payload: Job | Command = payloads.decode(self.payload_class, data, type_name=self.name)
+        return payload
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of the payload."""
+        return payloads.schema(self.payload_class)
+
+    def make_handler(self) -> Callable[[Any, CancellationToken], Any]:
+        """A function (payload, token) for one attempt. A handler class is built, by ``JOBS["HANDLER_FACTORY"]`` if set.
+
+        An async handler is run to its end in an event loop of its own. What the factory or handler raises is raised.
+        """
+        function = self.handler
+        if isinstance(function, type):
+            factory = jobs_settings().handler_factory
+            instance = import_string(factory)(function) if factory else function()
+            function = instance.handle
+
+        def run(payload: Any, token: CancellationToken) -> Any:
+            result = function(payload, token) if self.takes_token else function(payload)
+            return asyncio.run(_finish(result)) if inspect.isawaitable(result) else result
+
+        return run
+
+
+def check_queue(name: object, *, engine: bool = False) -> None:
+    """Raise InvalidJob unless ``name`` can be a queue's; ``engine`` allows the one that is the engine's own."""
+    if not isinstance(name, str) or not QUEUE_NAME.fullmatch(name):
+        raise InvalidJob(
+            f"queue: {str(name)[:100]!r} is no queue name: use 1 to 64 of a-z, 0-9, hyphen and underscore",
+            field="queue",
+        )
+    if name == SYSTEM_QUEUE and not engine:
+        raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} is the engine's own: choose another name", field="queue")
+
+
+def _takes_token(name: str, handler: object) -> bool:
+    """Whether ``handler`` takes (payload, token), or only (payload). Raises InvalidJob when it takes neither."""
+    function: Any = handler
+    bound = 0
+    if isinstance(handler, type):
+        function = getattr(handler, "handle", None)
+        if not callable(function) or inspect.isabstract(handler):
+            raise InvalidJob(
+                f"{name}: the handler {handler.__qualname__} lacks a method: write def handle(self, job, token)"
+            )
+        bound = int(
+            inspect.isfunction(inspect.getattr_static(handler, "handle"))
+        )  # self; not for a static or class method
+    elif not callable(handler):
+        raise InvalidJob(f"{name}: the handler must be a class with handle(job, token), or a function (job, token)")
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return True
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][bound:]
+    required = [p for p in parameters[bound:] if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    if not positional or len(required) > 2 or any(p.kind is p.KEYWORD_ONLY for p in required):
+        raise InvalidJob(f"{name}: the handler must take (job, token), or (job) alone")
+    return len(positional) > 1
+
+
+async def _finish(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable

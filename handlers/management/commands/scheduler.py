@@ -1,0 +1,27 @@
+"""``manage.py scheduler``: delayed jobs, retries, recovery. Run as many as you like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from handlers.exceptions import TransportUnavailable
+from handlers.rq_transport.delayed import DelayedScheduler
+
+
+class Command(BaseCommand):
+    """Runs until SIGTERM or Ctrl-C. While Redis or the database is away it waits, and says so."""
+
+    help = "Move delayed jobs to their queues when they are due, and bring back lost ones. Run as many as you like."
+    requires_system_checks = ()  # the database may be away
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Run the scheduler. Raises CommandError when no Redis is configured."""
+        try:
+            scheduler = DelayedScheduler()
+        except TransportUnavailable as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"scheduler {scheduler.name} starts")
+        scheduler.run()
+        self.stdout.write("scheduler stopped")

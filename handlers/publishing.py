@@ -1,0 +1,98 @@
+"""Telling the transport, after the commit and never instead of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from django.db import connections, transaction
+
+from handlers.exceptions import TransportUnavailable
+from handlers.transport import Message, get_transport
+
+logger = logging.getLogger(__name__)
+
+
+def publish(messages: Sequence[Message]) -> bool:
+    """Hand committed messages to the transport now. False when it is away: recovery publishes them later."""
+    try:
+        if queued := [message for message in messages if message.run_at is None]:
+            get_transport().publish(queued)
+        if delayed := [message for message in messages if message.run_at is not None]:
+            get_transport().publish_delayed(delayed)
+    except TransportUnavailable as error:
+        logger.warning("%d jobs are recorded but not yet published, recovery will do it: %s", len(messages), error)
+        return False
+    return True
+
+
+def withdraw(messages: Sequence[Message]) -> None:
+    """Take back what can no longer change anything. Best effort: what stays is refused at the claim."""
+    try:
+        get_transport().withdraw(messages)
+    except TransportUnavailable as error:
+        logger.debug("%d outdated messages stay in the queues: %s", len(messages), error)
+
+
+def publish_on_commit(messages: Sequence[Message], *, using: str, stale: Sequence[Message] = ()) -> None:
+    """Publish once the transaction on ``using`` commits; at once when there is none.
+
+    However many calls a transaction makes, what survives its savepoints goes out in one batch.
+    """
+    if not messages and not stale:
+        return
+    connection = connections[using]
+    if not connection.in_atomic_block:
+        if connection.get_autocommit():
+            _Batch().add(messages, stale).send()
+        # Else the caller commits by hand and Django cannot tell us when: recovery publishes.
+        return
+    # Django drops the hooks of a savepoint that rolls back. So each call's messages ride on a hook of their own
+    # (or on the latest one, when the savepoints are the same), which fills a batch that a last hook, bound to no
+    # savepoint, sends. That last hook is moved to the end each time, for it must run after all that fill it.
+    hooks = connection.run_on_commit
+    at = next((i for i in range(len(hooks) - 1, -1, -1) if isinstance(hooks[i][1], _Batch)), None)
+    if at is None:
+        batch = _Batch()
+    else:
+        batch = hooks.pop(at)[1]
+        if hooks and at == len(hooks) and isinstance(fill := hooks[-1][1], _Fill):
+            if hooks[-1][0] == set(connection.savepoint_ids):
+                fill.messages.extend(messages)
+                fill.stale.extend(stale)
+                hooks.append((set(), batch, True))
+                return
+    transaction.on_commit(_Fill(batch, list(messages), list(stale)), using=using, robust=True)
+    hooks = connection.run_on_commit
+    hooks.append((set(), batch, True))
+
+
+class _Batch:
+    """What one transaction publishes; called as its last hook."""
+
+    def __init__(self) -> None:
+        self.messages: list[Message] = []
+        self.stale: list[Message] = []
+
+    def add(self, messages: Sequence[Message], stale: Sequence[Message]) -> _Batch:
+        self.messages.extend(messages)
+        self.stale.extend(stale)
+        return self
+
+    def send(self) -> None:
+        if self.messages:
+            publish(self.messages)
+        if self.stale:
+            withdraw(self.stale)
+
+    __call__ = send
+
+
+class _Fill:
+    """The part of a batch that stands or falls with one savepoint."""
+
+    def __init__(self, batch: _Batch, messages: list[Message], stale: list[Message]) -> None:
+        self.batch, self.messages, self.stale = batch, messages, stale
+
+    def __call__(self) -> None:
+        self.batch.add(self.messages, self.stale)

@@ -1,0 +1,129 @@
+"""What comes back by itself: jobs of lost workers, and messages that the transport lost or never got.
+
+Part of every scheduler. Any number may run at once: each thing it does is a compare-and-set or harmless to repeat.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.db import Error, connections
+from django.db.models import Q
+
+from handlers import lifecycle
+from handlers.conf import jobs_settings
+from handlers.exceptions import TransportUnavailable
+from handlers.gateway import job_scheduler
+from handlers.models import JobRecord
+from handlers.models.sql import database_now
+from handlers.publishing import publish
+from handlers.states import State
+from handlers.transport import Message, get_transport
+
+logger = logging.getLogger(__name__)
+
+LOOK = 1_000  # jobs of one queue compared at once
+CHUNKS = 50  # such looks at one queue in one pass
+PATIENCE_SECONDS = 1.0  # a message must be missing twice, this far apart: between pop and claim it is nowhere
+REPUBLISHED_SECONDS = 60.0  # a message published again stands at the end of a long queue; do not suspect it anew
+RETENTION_SECONDS = 60.0
+
+
+class Recovery:
+    """One scheduler's recovery, with what it remembers from pass to pass. Times are this process's monotonic clock."""
+
+    def __init__(self) -> None:
+        self._suspects: dict[Message, float] = {}  # since when
+        self._republished: dict[Message, float] = {}
+        self._expire_after = 0.0
+        self._age_out_after = 0.0
+
+    def tick(self) -> int:
+        """One pass of everything; how many jobs it brought back. Raises database errors and TransportUnavailable."""
+        try:
+            return self.expire_leases() + self.find_lost_messages() + self._age_out()
+        except Error:
+            # While the database was away no lease could be renewed: give the workers time to do it.
+            self._expire_after = time.monotonic() + jobs_settings().lease_seconds
+            raise
+
+    def expire_leases(self) -> int:
+        """Bring back jobs whose worker stopped renewing its lease."""
+        if time.monotonic() < self._expire_after:
+            return 0
+        applied = lifecycle.expire_leases(max_crashes=jobs_settings().max_crashes)
+        if applied.moved:
+            logger.warning("recovered %d jobs of lost workers", len(applied.moved))
+            publish(applied.messages)
+        return len(applied.moved)
+
+    def find_lost_messages(self) -> int:
+        """Publish again what is enqueued in the database but on no queue: lost, or never published."""
+        now = time.monotonic()
+        self._republished = {m: at for m, at in self._republished.items() if now - at < REPUBLISHED_SECONDS}
+        missing: dict[Message, float] = {}
+        for queue in self._queues():
+            for message in self._missing(queue):
+                missing[message] = self._suspects.get(message, now)
+        lost = [message for message, since in missing.items() if now - since >= PATIENCE_SECONDS]
+        self._suspects = {message: since for message, since in missing.items() if now - since < PATIENCE_SECONDS}
+        if not lost:
+            return 0
+        if not publish(lost):
+            raise TransportUnavailable(f"{len(lost)} lost messages wait to be published again")
+        self._republished.update(dict.fromkeys(lost, now))
+        logger.warning("published %d jobs again whose messages were lost or never sent", len(lost))
+        return len(lost)
+
+    def _queues(self) -> Iterator[str]:
+        """The queues that have enqueued jobs and are not paused, found by hops through the index."""
+        alias = lifecycle.database()
+        enqueued = JobRecord.objects.using(alias).filter(state=State.ENQUEUED)
+        paused = job_scheduler.paused_queues()
+        name = ""
+        while found := enqueued.filter(queue__gt=name).order_by("queue").values_list("queue", flat=True).first():
+            name = found
+            if name not in paused:
+                yield name
+
+    def _missing(self, queue: str) -> Iterator[Message]:
+        """What of the queue's oldest jobs the transport does not hold; further on only while something is missing."""
+        alias = lifecycle.database()
+        enqueued = JobRecord.objects.using(alias).filter(state=State.ENQUEUED, queue=queue)
+        after = Q()
+        for _ in range(CHUNKS):
+            rows = list(
+                enqueued.filter(after).order_by("enqueued_at", "pk").values_list("pk", "token", "enqueued_at")[:LOOK]
+            )
+            messages = [Message(pk, token, queue) for pk, token, _ in rows]
+            suspects = [message for message in messages if message not in self._republished]
+            missing = get_transport().missing(queue, suspects)
+            yield from missing
+            if len(rows) < LOOK or (not missing and len(suspects) == len(rows)):
+                return
+            pk, _, at = rows[-1]
+            after = Q(enqueued_at__gt=at) | Q(enqueued_at=at, pk__gt=pk)
+
+    def _age_out(self) -> int:
+        now = time.monotonic()
+        if now < self._age_out_after:
+            return 0
+        more = False
+        clock = database_now(connections[lifecycle.database()])
+        for state, days in jobs_settings().retention_days.items():
+            if days is not None:
+                more |= lifecycle.age_out(State(state), before=clock - timedelta(days=days)) > 0
+        # One chunk a pass, so that a large clean-up holds up nothing else.
+        self._age_out_after = now if more else now + RETENTION_SECONDS
+        return 0
+
+
+_recovery = Recovery()
+
+
+def tick() -> int:
+    """One pass of this process's recovery; how many jobs it brought back."""
+    return _recovery.tick()

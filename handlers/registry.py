@@ -1,0 +1,196 @@
+"""Which handler runs which type: declared with decorators in each app's ``jobs.py``, read by everyone else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from django.apps import apps
+from django.utils.module_loading import autodiscover_modules
+
+from handlers import payloads
+from handlers.exceptions import InvalidJob, NoHandler
+from handlers.job_types import JobHandler, JobType, check_queue
+from handlers.payloads import Command, Job
+from handlers.retries import RetryPolicy
+
+__all__ = [
+    "JobHandler",
+    "JobType",
+    "Registry",
+    "autodiscover",
+    "check_queue",
+    "handles",
+    "handles_command",
+    "registry",
+]
+
+H = TypeVar("H", bound=Callable[..., Any])
+
+
+class Registry:
+    """The declared types by name, by alias and by class."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, JobType] = {}
+        self._names: dict[str, str] = {}  # every name and alias -> the name
+        self._classes: dict[type, str] = {}
+
+    def register(self, job_type: JobType) -> None:
+        """Add ``job_type``. The same class imported anew replaces the old one, as the autoreloader needs.
+
+        Raises InvalidJob when its name or an alias is taken, or its class has a handler already.
+        """
+        for other in self._types.values():
+            if _where(other.payload_class) == _where(job_type.payload_class):
+                if other.name == job_type.name and _where(other.handler) == _where(job_type.handler):
+                    continue
+                raise InvalidJob(
+                    f"{job_type.payload_class.__qualname__} has a handler already, {'.'.join(_where(other.handler))}:"
+                    " a type has one handler; remove one of the two",
+                )
+            taken = {other.name, *other.aliases} & {job_type.name, *job_type.aliases}
+            if taken:
+                role = "name" if job_type.name in taken else "aliases"
+                raise InvalidJob(
+                    f"{'.'.join(_where(job_type.payload_class))}: the name {min(taken)!r} belongs to"
+                    f" {'.'.join(_where(other.payload_class))}: choose another with name= or aliases=",
+                    field=role,
+                )
+        if (old := self._types.get(job_type.name)) is not None:
+            self._forget(old)
+        self._types[job_type.name] = job_type
+        self._names |= dict.fromkeys((job_type.name, *job_type.aliases), job_type.name)
+        self._classes[job_type.payload_class] = job_type.name
+
+    def get(self, name: str) -> JobType:
+        """The type of this name or alias. Raises NoHandler when there is none."""
+        try:
+            return self._types[self._names[name]]
+        except KeyError:
+            raise NoHandler(
+                f"no handler is registered for type {str(name)[:200]!r}: declare one in an installed app's jobs.py,"
+                " or, when the type was renamed, give it aliases=(old_name,)"
+            ) from None
+
+    def for_object(self, payload: object) -> JobType:
+        """The type of ``payload``, a job or command; an ``ExecuteCommandJob`` counts as its command.
+
+        Raises InvalidJob for anything else, NoHandler when no handler is registered for it.
+        """
+        inner = payloads.unwrap(payload)
+        if (name := self._classes.get(type(inner))) is not None:
+            return self._types[name]
+        if isinstance(inner, Job | Command):
+            decorator = "handles_command" if isinstance(inner, Command) else "handles"
+            raise NoHandler(
+                f"no handler is registered for {type(inner).__qualname__}: declare one with"
+                f" @{decorator}({type(inner).__name__}) in the jobs.py of an installed app"
+            )
+        what = f"the class {inner.__qualname__}" if isinstance(inner, type) else f"a {type(inner).__qualname__}"
+        raise InvalidJob(f"expected an instance of a Job or Command, not {what}", field="job")
+
+    def all(self) -> list[JobType]:
+        """Every type, by name."""
+        return [self._types[name] for name in sorted(self._types)]
+
+    def queues(self) -> set[str]:
+        """The queues that types name."""
+        return {job_type.queue for job_type in self._types.values()}
+
+    @contextmanager
+    def isolated(self) -> Iterator[None]:
+        """For tests: what is registered inside is forgotten afterwards."""
+        before = dict(self._types), dict(self._names), dict(self._classes)
+        try:
+            yield
+        finally:
+            self._types, self._names, self._classes = before
+
+    def _forget(self, job_type: JobType) -> None:
+        del self._types[job_type.name]
+        for name in (job_type.name, *job_type.aliases):
+            self._names.pop(name, None)
+        del self._classes[job_type.payload_class]
+
+
+registry = Registry()
+
+
+def handles(
+    job_class: type[Job],
+    *,
+    queue: str = "default",
+    retry: RetryPolicy | None = None,
+    timeout: timedelta | None = None,
+    name: str | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[H], H]:
+    """Declare the handler of ``job_class``: a class with ``handle(job, token)``, or a function; ``token`` is optional.
+
+    ``queue``: ``[a-z0-9_-]{1,64}``. ``retry``: default ``RetryPolicy()``. ``timeout`` of one attempt: default
+    ``JOBS["TIMEOUT_SECONDS"]``. ``name``: what is stored, default ``app_label.ClassName``. ``aliases``: former names,
+    so that a rename strands no stored job. Raises InvalidJob when something does not fit.
+    """
+    if isinstance(job_class, type) and issubclass(job_class, Command):
+        raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
+    return _declare(job_class, queue, retry, timeout, name, aliases)
+
+
+def handles_command(
+    command_class: type[Command],
+    *,
+    queue: str = "default",
+    retry: RetryPolicy | None = None,
+    timeout: timedelta | None = None,
+    name: str | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[H], H]:
+    """Declare the handler of ``command_class``; everything as for ``handles``."""
+    if isinstance(command_class, type) and issubclass(command_class, Job):
+        raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
+    return _declare(command_class, queue, retry, timeout, name, aliases)
+
+
+def autodiscover() -> None:
+    """Import the ``jobs.py`` of every installed app. An error in one comes through."""
+    autodiscover_modules("jobs")
+
+
+def _declare(
+    payload_class: type[Job | Command],
+    queue: str,
+    retry: RetryPolicy | None,
+    timeout: timedelta | None,
+    name: str | None,
+    aliases: tuple[str, ...],
+) -> Callable[[H], H]:
+    payloads.check_class(payload_class)
+
+    def declare(handler: H) -> H:
+        registry.register(
+            JobType(
+                name=_default_name(payload_class) if name is None else name,
+                payload_class=payload_class,
+                handler=handler,
+                queue=queue,
+                retry=RetryPolicy() if retry is None else retry,
+                timeout=timeout,
+                aliases=aliases,
+            )
+        )
+        return handler
+
+    return declare
+
+
+def _default_name(payload_class: type) -> str:
+    module = payload_class.__module__
+    app = apps.get_containing_app_config(module) if apps.apps_ready else None
+    return f"{app.label if app else module.partition('.')[0]}.{payload_class.__name__}"
+
+
+def _where(thing: Any) -> tuple[str, str]:
+    return getattr(thing, "__module__", ""), getattr(thing, "__qualname__", type(thing).__qualname__)

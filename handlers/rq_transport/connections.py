@@ -1,0 +1,128 @@
+"""Where Redis is, from django-rq's own settings: one client per process, and one error for every kind of outage."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django_rq.connection_utils import get_redis_connection
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+from redis.retry import Retry
+
+from handlers.conf import SYSTEM_QUEUE, jobs_settings
+from handlers.exceptions import TransportUnavailable
+from handlers.registry import registry
+
+# A server that does not answer for this long is away. Whoever blocks on purpose must block for less.
+SOCKET_TIMEOUT_SECONDS = 5.0
+SERIALIZER = "json"  # rq's alias; pickle would let whoever can write to Redis run code when a message is merely read
+
+# What says where a queue's Redis is, as opposed to how its jobs run.
+_CONNECTION_KEYS = frozenset({
+    *("URL", "DB", "HOST", "PORT", "USERNAME", "PASSWORD", "UNIX_SOCKET_PATH", "USE_REDIS_CACHE"),
+    *("SSL", "SSL_CERT_REQS", "SENTINELS", "MASTER_NAME", "SOCKET_TIMEOUT", "SENTINEL_KWARGS"),
+    *("CONNECTION_KWARGS", "REDIS_CLIENT_KWARGS"),
+})  # fmt: skip
+_AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError, OutOfMemoryError)
+_AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
+
+_client: tuple[int, Redis] | None = None
+
+
+def configure_queues() -> None:
+    """Give django-rq each queue that exists, so that ``rqworker``, ``rqstats`` and ``get_queue`` know it.
+
+    A queue that the project declared in ``RQ_QUEUES`` stays as declared. Without ``JOBS["REDIS_URL"]`` the others take
+    the place of ``RQ_QUEUES["default"]``, or else of its first queue: that is how Sentinel is set up.
+    """
+    declared: dict[str, dict[str, Any]] | None = getattr(settings, "RQ_QUEUES", None)
+    if declared is None:
+        declared = settings.RQ_QUEUES = {}
+    place = _place(declared)
+    for name in sorted({*registry.queues(), *jobs_settings().queues, SYSTEM_QUEUE}):
+        declared.setdefault(name, {**place, "SERIALIZER": SERIALIZER})
+
+
+def _place(declared: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    if url := jobs_settings().redis_url:
+        return {"URL": url}
+    model = declared.get("default") or next(iter(declared.values()), {})
+    return {key: value for key, value in model.items() if key in _CONNECTION_KEYS}
+
+
+def redis_connection() -> Redis:
+    """This process's client: thread-safe, pooled, and never shared with a parent or child process.
+
+    It connects with the first command. Raises TransportUnavailable when no Redis is configured.
+    """
+    global _client  # noqa: PLW0603
+    pid = os.getpid()
+    if _client is None or _client[0] != pid:
+        _client = (pid, _connect())
+    return _client[1]
+
+
+def _connect() -> Redis:
+    place = _place(getattr(settings, "RQ_QUEUES", None) or {})
+    if not place:
+        raise TransportUnavailable('no Redis is configured: set REDIS_URL, or JOBS["REDIS_URL"]')
+    # django-rq passes Sentinel no timeout at all, which would wait for ever on a server that hangs.
+    client = get_redis_connection({"SOCKET_TIMEOUT": SOCKET_TIMEOUT_SECONDS, **place})
+    # One quick second try mends a connection that went stale. redis-py's own ten would hold a web request for seconds.
+    client.set_retry(Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 1))
+    return client
+
+
+def reset_connections() -> None:
+    """Close this process's connections, as before a fork. The next use connects again."""
+    global _client  # noqa: PLW0603
+    if _client is not None and _client[0] == os.getpid():
+        _client[1].close()
+        _client[1].connection_pool.disconnect()
+    _client = None
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting in {"JOBS", "RQ_QUEUES"}:
+        reset_connections()
+
+
+@contextmanager
+def transport_errors() -> Iterator[None]:
+    """Raise TransportUnavailable for whatever means that Redis cannot serve now. Other errors pass: they are bugs."""
+    try:
+        yield
+    except _AWAY as error:
+        raise TransportUnavailable(f"Redis is away: {error}") from error
+    except ResponseError as error:
+        if not str(error).startswith(_AWAY_CODES):
+            raise
+        raise TransportUnavailable(f"Redis refuses work: {error}") from error
+
+
+def redis_answers() -> bool:
+    """Whether Redis answers now. Never raises."""
+    try:
+        return bool(redis_connection().ping())
+    except (RedisError, TransportUnavailable):
+        return False

@@ -1,0 +1,279 @@
+"""The scheduler: moves delayed jobs to their queues when they are due, and lets recovery bring back what was lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NoReturn
+from uuid import uuid4
+
+from django.db import Error as DatabaseError
+from django.db import connections
+from redis import Redis
+from redis.client import PubSub
+from redis.exceptions import RedisError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+from rq_scheduler import Scheduler
+
+from handlers import lifecycle, recovery
+from handlers.conf import jobs_settings
+from handlers.exceptions import InvalidJob, TransportUnavailable
+from handlers.models import JobRecord
+from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
+from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
+from handlers.rq_transport.outages import Outage
+from handlers.states import State
+from handlers.transport import Message
+
+CHUNK = 500  # jobs promoted at once
+SLICE_SECONDS = 0.2  # how soon a waiting scheduler notices that it is asked to stop
+IDLE_SECONDS = 1.0  # the longest wait: pub/sub may lose a wake-up, so the database is asked this often at least
+BUSY_SECONDS = 1.0  # the longest run of promotions before recovery gets its turn
+REGISTER_SECONDS = 5.0
+EXPIRY_SECONDS = 20  # of its key in Redis, and rq-scheduler adds ten
+SWEEP_SECONDS = 5.0  # how often the delayed set is compared with the database, and from how overdue on
+SWEEP_CHUNK = 500
+
+
+class JSONJob(Job):
+    """An RQ job of ours: rq-scheduler never passes a serializer on, and would read and write pickles."""
+
+    def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: Any = None) -> None:  # noqa: A002
+        super().__init__(id, connection, serializer or JSONSerializer)
+
+
+class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no types
+    """rq-scheduler's scheduler, with the database to decide what is due.
+
+    Any number may run at once without a lock: promotion is a guarded update of rows, so each job is one scheduler's,
+    and one script takes it from the delayed set to its queue. The set mirrors the rows for RQ's tools; it decides
+    nothing.
+    """
+
+    job_class = JSONJob
+
+    def __init__(self, connection: Redis | None = None, *, name: str | None = None) -> None:
+        super().__init__(
+            connection=connection or redis_connection(),
+            interval=EXPIRY_SECONDS,
+            name=name or f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}",
+        )
+        self.log = logging.getLogger(__name__)
+        self._transport = RQTransport()
+        self._stopping = False
+        self._pubsub: PubSub | None = None
+        self._unpushed: list[Message] = []  # promoted in the database, but Redis went away before the push
+        self._fruitless = 0  # looks in a row that found something due and moved nothing
+        self._sweep_offset = 0
+        self._next: dict[str, float] = {}  # when each periodic duty has its next turn, in monotonic time
+        self._outages: dict[str, Outage] = {}
+
+    # --- the loop ---
+
+    def run(self, burst: bool = False) -> None:
+        """Work until SIGTERM, SIGINT or ``stop``; with ``burst``, until nothing more is due.
+
+        It waits while Redis or the database is away, at the start too, and says so once.
+        """
+        self._install_signal_handlers()
+        try:
+            while not self._stopping:
+                try:
+                    moved, due_in = self._turn()
+                except (TransportUnavailable, DatabaseError) as error:
+                    self._pause(self._lost(error))
+                    continue
+                self._outage("queue server").worked()
+                self._outage("database").worked()
+                if burst and not moved:
+                    break
+                self._wait(due_in)
+        finally:
+            self._leave()
+
+    def stop(self) -> None:
+        """Ask ``run`` to finish its chunk and return. For a signal handler or another thread."""
+        self._stopping = True
+
+    def _turn(self) -> tuple[int, float]:
+        """Do everything that is due. How many jobs moved, and seconds until there may be more to do."""
+        self._listen()  # first: while Redis is away nothing is promoted, and such rows stay what they are, scheduled
+        moved: list[Message] = []
+        pause = self._guarded("promotion", lambda: moved.extend(self.enqueue_jobs()))
+        self._every(REGISTER_SECONDS, "heartbeat", self.heartbeat)
+        self._every(jobs_settings().recovery_seconds, "recovery", recovery.tick)
+        self._every(SWEEP_SECONDS, "sweep", self.sweep)
+        return len(moved), pause or self._seconds_to_wait(len(moved))
+
+    def _seconds_to_wait(self, moved: int) -> float:
+        due_in = lifecycle.seconds_until_due()
+        idle = max(0.0, min(IDLE_SECONDS, min(self._next.values()) - time.monotonic()))
+        if due_in is None or due_in > 0 or moved:
+            self._fruitless = 0
+            return idle if due_in is None else min(idle, due_in)
+        # Due, yet not moved: in another scheduler's hands. Asked again soon, but never in a spin.
+        self._fruitless = min(self._fruitless + 1, 10)
+        return min(idle, 0.002 * 2.0**self._fruitless)
+
+    def _every(self, seconds: float, name: str, duty: Callable[[], object]) -> None:
+        if time.monotonic() >= self._next.get(name, 0.0):
+            self._next[name] = time.monotonic() + seconds
+            self._guarded(name, duty)
+
+    def _guarded(self, name: str, duty: Callable[[], object]) -> float:
+        """Do ``duty``. What breaks in one, short of an outage, must not stop the others. Seconds to wait, or 0."""
+        try:
+            duty()
+        except (TransportUnavailable, DatabaseError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a scheduler that dies of one bad row helps nobody
+            return self._outage(name).failed(error, traceback=True)
+        self._outage(name).worked()
+        return 0.0
+
+    # --- promotion ---
+
+    def enqueue_jobs(self) -> list[Message]:
+        """Move what is due to its queues, at most for BUSY_SECONDS. The messages moved."""
+        moved = self._push()
+        until = time.monotonic() + BUSY_SECONDS
+        while not self._stopping:
+            self._unpushed = lifecycle.promote_due(limit=CHUNK)
+            full = len(self._unpushed) >= CHUNK
+            moved += self._push()
+            if not full or time.monotonic() > until:
+                break
+        return moved
+
+    def _push(self) -> list[Message]:
+        # After the promotion's commit, and kept until it worked: a job that is pushed twice still runs once.
+        messages = self._unpushed
+        try:
+            self._transport.publish(messages)
+        except TransportUnavailable:
+            raise
+        except (InvalidJob, RedisError) as error:
+            self.log.warning("%d due jobs could not be pushed together, so one by one: %s", len(messages), error)
+            self._push_singly(messages)
+        self._unpushed = []
+        return messages
+
+    def _push_singly(self, messages: list[Message]) -> None:
+        for message in messages:
+            try:
+                self._transport.publish([message])
+            except TransportUnavailable:
+                raise
+            except (InvalidJob, RedisError):
+                self.log.exception("job %s could not be pushed to queue %r", message.job_id, message.queue)
+
+    def sweep(self) -> int:
+        """Drop long overdue members of the delayed set whose jobs are no longer scheduled. How many were dropped.
+
+        Members of other programs stay. It looks at one part of the set at a time.
+        """
+        with transport_errors():
+            overdue = [SWEEP_SECONDS, self._sweep_offset, SWEEP_CHUNK]
+            ids: list[bytes] = OVERDUE(self.connection, [DELAYED_KEY], overdue)
+        ours = {text: parsed for raw in ids if (parsed := parse_rq_job_id(text := raw.decode(errors="replace")))}
+        rows = JobRecord.objects.using(lifecycle.database()).filter(state=State.SCHEDULED)
+        waiting = set(rows.filter(pk__in=[job_id for job_id, _ in ours.values()]).values_list("pk", "token"))
+        stale = [text for text, parsed in ours.items() if parsed not in waiting]
+        # The next look begins behind what stays, and at the front again once the end was seen.
+        self._sweep_offset = self._sweep_offset + len(ids) - len(stale) if len(ids) == SWEEP_CHUNK else 0
+        if not stale:
+            return 0
+        with transport_errors():
+            return int(FORGET_DELAYED(self.connection, [DELAYED_KEY], stale))
+
+    # --- waiting ---
+
+    def _listen(self) -> None:
+        if self._pubsub is None:
+            with transport_errors():
+                pubsub = self.connection.pubsub(ignore_subscribe_messages=True)
+                pubsub.subscribe(WAKE_CHANNEL)
+                self._pubsub = pubsub
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until a sooner job is announced, at most ``seconds``. In slices: a signal ends no wait in Python."""
+        until = time.monotonic() + seconds
+        try:
+            while not self._stopping and self._pubsub is not None and (left := until - time.monotonic()) > 0:
+                with transport_errors():
+                    if self._pubsub.get_message(timeout=min(left, SLICE_SECONDS)) is not None:
+                        while self._pubsub.get_message() is not None:
+                            pass  # many announcements are one reason to look
+                        return
+        except TransportUnavailable as error:
+            self._pause(self._lost(error))
+
+    def _pause(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, SLICE_SECONDS))
+
+    # --- outages ---
+
+    def _lost(self, error: Exception) -> float:
+        """Let go of what an outage broke. Seconds to wait before the next try."""
+        if isinstance(error, TransportUnavailable):
+            self._hang_up()
+            return self._outage("queue server").failed(error)
+        for connection in connections.all(initialized_only=True):
+            connection.close_if_unusable_or_obsolete()
+        return self._outage("database").failed(error)
+
+    def _hang_up(self) -> None:
+        if self._pubsub is not None:
+            self._pubsub.close()
+            self._pubsub = None
+
+    def _outage(self, name: str) -> Outage:
+        return self._outages.setdefault(name, Outage(name, self.log))
+
+    # --- what RQ's tools see of it ---
+
+    def heartbeat(self) -> None:
+        """Register, or register again: the key may have expired, or Redis was flushed."""
+        with transport_errors(), self.connection.pipeline() as pipe:
+            pipe.hsetnx(self.key, "birth", str(time.time()))
+            pipe.expire(self.key, int(self._interval) + 10)
+            pipe.execute()
+
+    def _leave(self) -> None:
+        self._hang_up()
+        try:
+            with transport_errors():
+                self.register_death()
+        except TransportUnavailable:
+            pass  # its key expires by itself
+
+    def _install_signal_handlers(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, lambda *_: self.stop())
+            signal.signal(signal.SIGTERM, lambda *_: self.stop())
+
+    def acquire_lock(self) -> bool:
+        """True: nothing here needs a lock."""
+        return True
+
+    def remove_lock(self) -> None:
+        """Nothing to remove."""
+
+    # --- what this scheduler does not carry ---
+
+    def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
+        """Raises NotImplementedError: only jobs with a record are moved, so these would wait for ever."""
+        raise NotImplementedError(
+            "use handlers.job_scheduler.schedule: this scheduler moves only jobs that have a record"
+        )
+
+    enqueue_at = enqueue_in = schedule = cron = change_execution_time = enqueue_job = _refuse

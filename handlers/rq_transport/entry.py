@@ -1,0 +1,96 @@
+"""What a message names, so that a stock ``rqworker --serializer json`` runs our jobs too."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType
+
+from django.db import Error, close_old_connections, connections
+
+from handlers import execution, lifecycle
+from handlers.cancellation import CancellationToken, CancelReason
+from handlers.conf import jobs_settings
+from handlers.lifecycle import Claim
+from handlers.models import JobRecord
+from handlers.states import State
+from handlers.transport import Message
+
+logger = logging.getLogger(__name__)
+
+CHECK_SECONDS = 1.0
+
+
+def run_job(job_id: int, token: str) -> None:
+    """Claim one job, run it and record it; an outdated or paused one is left alone."""
+    close_old_connections()
+    settings = jobs_settings()
+    worker = f"{socket.gethostname()[:60]}.{os.getpid()}.rqworker"
+    lease = timedelta(seconds=settings.lease_seconds)
+    claims = lifecycle.claim([Message(job_id, token, "")], worker=worker, lease=lease)
+    for claim in claims:
+        cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt)
+        with _LeaseThread(claim, worker, cancellation), _hard_timeout(claim, cancellation):
+            move = execution.run(claim, cancellation, worker=worker)
+        if move is not None:
+            execution.settle([move], worker=worker)
+
+
+class _LeaseThread(threading.Thread):
+    """Renews the lease of a job that runs without a supervisor, and sees when it is deleted or lost."""
+
+    def __init__(self, claim: Claim, worker: str, token: CancellationToken) -> None:
+        super().__init__(name="lease", daemon=True)
+        self._claim, self._worker, self._token = claim, worker, token
+        self._over = threading.Event()
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """The thread."""
+        lease = timedelta(seconds=jobs_settings().lease_seconds)
+        while not self._over.wait(CHECK_SECONDS):
+            try:
+                if self._claim.job_id not in lifecycle.renew([self._worker], lease=lease):
+                    row = JobRecord.objects.using(lifecycle.database()).filter(pk=self._claim.job_id).first()
+                    deleted = row is not None and row.state == State.DELETED
+                    self._token.cancel(CancelReason.DELETED if deleted else CancelReason.LEASE_LOST)
+                    break
+            except Error as error:
+                logger.warning("cannot renew the lease of job %d: %s", self._claim.job_id, error)
+                execution.close_broken_connections()
+        connections.close_all()
+
+
+@contextmanager
+def _hard_timeout(claim: Claim, token: CancellationToken) -> Iterator[None]:
+    """Ask at the timeout; raise inside the handler when the grace has passed too. Needs the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_alarm(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
+        if token.reason is None:
+            token.cancel(CancelReason.TIMEOUT)
+            signal.setitimer(signal.ITIMER_REAL, jobs_settings().timeout_grace_seconds)
+        else:
+            raise execution.timed_out(claim)
+
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, execution.timeout_of(claim).total_seconds())
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,136 @@
+"""The Lua scripts that make a change in Redis one step, and the few lines that run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha1
+from typing import Any, cast
+
+from redis import Redis
+from redis.exceptions import NoScriptError
+from rq.job import Job
+
+RUN_JOB = "handlers.rq_transport.entry.run_job"  # the one function that a message of ours names
+FAILURE_TTL_SECONDS = 86_400  # how long RQ keeps a message that a stock worker could not even start
+
+
+class LuaScript:
+    """A script that Redis keeps by its digest. It is sent again whenever Redis has forgotten it."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, connection: Redis, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+        """Run it once, in one round trip. Raises what redis-py raises."""
+        values = cast("list[str]", [*keys, *args])
+        try:
+            return connection.evalsha(self._digest, len(keys), *values)
+        except NoScriptError:  # a restarted or flushed server
+            return connection.eval(self._source, len(keys), *values)
+
+
+# A message as RQ stores a job. Fields that RQ would leave empty are left out, and the call is not compressed: RQ reads
+# both, and the hash stays small. No timeout (-1), because an attempt's limit is the engine's, and no result is kept.
+_SAVE = """
+local function save(id, queue, status, now)
+  local key = '@JOB@' .. id
+  local at = status == 'queued' and 'enqueued_at' or 'created_at'
+  if redis.call('HEXISTS', key, 'data') == 1 then
+    redis.call('HSET', key, 'origin', queue, 'status', status, at, now)
+    return
+  end
+  local job, token = string.match(id, '^(%d+)-(%w+)$')
+  redis.call('HSET', key, 'created_at', now, at, now, 'origin', queue, 'status', status, 'description', 'Job ' .. job,
+    'data', '["@RUN_JOB@", null, [' .. job .. ', "' .. token .. '"], {}]',
+    'timeout', '-1', 'result_ttl', '0', 'failure_ttl', '@FAILURE_TTL@')
+end
+"""
+_NOW = "local clock = redis.call('TIME')\nlocal now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000\n"
+
+
+def _script(*parts: str) -> LuaScript:
+    source = "".join(parts)
+    for mark, value in (
+        ("@JOB@", Job.key_for("")),
+        ("@RUN_JOB@", RUN_JOB),
+        ("@FAILURE_TTL@", str(FAILURE_TTL_SECONDS)),
+    ):
+        source = source.replace(mark, value)
+    return LuaScript(source)
+
+
+# KEYS: RQ's set of queues, the delayed set, then one list per queue. ARGV: now as RQ writes it, then for each list its
+# queue's name, how many ids follow, and the ids. Being delayed ends here: one step, so no message is in both places.
+PUBLISH = _script(
+    _SAVE,
+    """
+local at = 2
+for k = 3, #KEYS do
+  local queue, count = ARGV[at], tonumber(ARGV[at + 1])
+  local ids = {}
+  for i = 1, count do
+    ids[i] = ARGV[at + 1 + i]
+    save(ids[i], queue, 'queued', ARGV[1])
+  end
+  redis.call('SADD', KEYS[1], KEYS[k])
+  redis.call('ZREM', KEYS[2], unpack(ids))
+  redis.call('RPUSH', KEYS[k], unpack(ids))
+  at = at + 2 + count
+end
+""",
+)
+
+# KEYS: the delayed set, the channel that wakes schedulers. ARGV: now as RQ writes it, then id, queue, due time of each.
+# What comes before everything still ahead wakes them. What is overdue, such as another program's jobs, is not ahead.
+PUBLISH_DELAYED = _script(
+    _SAVE,
+    _NOW,
+    """
+local ahead = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.6f', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+local earliest
+for i = 2, #ARGV, 3 do
+  save(ARGV[i], ARGV[i + 1], 'scheduled', ARGV[1])
+  redis.call('ZADD', KEYS[1], ARGV[i + 2], ARGV[i])
+  if not earliest or tonumber(ARGV[i + 2]) < tonumber(earliest) then earliest = ARGV[i + 2] end
+end
+if earliest and (not ahead or tonumber(earliest) < tonumber(ahead)) then redis.call('PUBLISH', KEYS[2], earliest) end
+""",
+)
+
+# KEYS: the delayed set. ARGV: ids. A hash goes only with a member that is still here: a pushed message keeps its own.
+FORGET_DELAYED = _script(
+    """
+local gone = 0
+for _, id in ipairs(ARGV) do
+  if redis.call('ZREM', KEYS[1], id) == 1 then
+    redis.call('UNLINK', '@JOB@' .. id)
+    gone = gone + 1
+  end
+end
+return gone
+"""
+)
+
+# KEYS: the delayed set. ARGV: overdue by how many seconds, offset, count. The ids that are, the most overdue first.
+OVERDUE = _script(
+    _NOW,
+    """
+local before = string.format('%.6f', now - tonumber(ARGV[1]))
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', ARGV[2], ARGV[3])
+""",
+)
+
+# KEYS: a queue's list. ARGV: first and last index, then ids. How many entries stand there, and which of the ids do.
+SEARCH = _script(
+    """
+local wanted = {}
+for i = 3, #ARGV do wanted[ARGV[i]] = true end
+local entries = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
+local found = {}
+for _, entry in ipairs(entries) do
+  if wanted[entry] then found[#found + 1] = entry end
+end
+return {#entries, found}
+"""
+)

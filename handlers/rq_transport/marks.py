@@ -1,0 +1,104 @@
+"""What a worker process shows its supervisor: a few words of shared memory, written without a lock.
+
+The supervisor can read them whatever the worker is doing, a busy interpreter and a dead process included.
+"""
+
+from __future__ import annotations
+
+import mmap
+import time
+from typing import NamedTuple
+
+from handlers.cancellation import CancelReason
+
+# Words of eight bytes: each is written and read at once, which larger pieces would not be.
+SEQUENCE, RUNNING, STARTED_AT, TIMEOUT, HOLDING, STOP, CANCEL_SEQUENCE, CANCEL_REASON, COUNT, FIRST = range(10)
+REASONS = tuple(CancelReason)
+
+
+class Running(NamedTuple):
+    """The run that a worker is in."""
+
+    sequence: int  # counts this process's runs, so that a late cancellation cannot hit the next one
+    job_id: int
+    since: float  # monotonic seconds, the same clock in every process of a host
+    timeout: float  # seconds
+
+
+class Marks:
+    """Shared by one worker process and its supervisor; made before the fork."""
+
+    def __init__(self, batch: int) -> None:
+        self._size = batch
+        memory = mmap.mmap(-1, (FIRST + batch) * 8)
+        self._words = memoryview(memory).cast("q")
+        self._times = memoryview(memory).cast("d")
+
+    # --- written by the worker
+
+    def hold(self, *, holding: bool) -> None:
+        """Say whether jobs are claimed, or about to be; a new batch forgets which jobs of the last one started."""
+        self._words[COUNT] = 0
+        self._words[HOLDING] = holding
+
+    def start(self, job_id: int, timeout: float) -> int:
+        """Say that a run begins; its sequence number."""
+        words = self._words
+        words[RUNNING] = 0
+        sequence: int = words[SEQUENCE] + 1
+        words[SEQUENCE] = sequence
+        self._times[STARTED_AT] = time.monotonic()
+        self._times[TIMEOUT] = timeout
+        count: int = words[COUNT]
+        if count < self._size:
+            words[FIRST + count] = job_id
+            words[COUNT] = count + 1
+        words[RUNNING] = job_id
+        return sequence
+
+    def end(self) -> None:
+        """Say that the run is over."""
+        self._words[RUNNING] = 0
+
+    def cancel_reason(self, sequence: int) -> CancelReason | None:
+        """Why the run of this number should stop, if it should."""
+        words = self._words
+        if words[CANCEL_SEQUENCE] == sequence:
+            return REASONS[words[CANCEL_REASON]]
+        return CancelReason.STOPPING if words[STOP] else None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the worker was asked to stop."""
+        return bool(self._words[STOP])
+
+    # --- written by the supervisor
+
+    def stop(self) -> None:
+        """Ask the worker to finish what it runs and stop."""
+        self._words[STOP] = 1
+
+    def cancel(self, sequence: int, reason: CancelReason) -> None:
+        """Ask the run of this number to stop."""
+        self._words[CANCEL_REASON] = REASONS.index(reason)
+        self._words[CANCEL_SEQUENCE] = sequence
+
+    # --- read by the supervisor
+
+    @property
+    def holding(self) -> bool:
+        """Whether the worker may hold claimed jobs."""
+        return bool(self._words[HOLDING])
+
+    def running(self) -> Running | None:
+        """The run that the worker is in; None between two."""
+        while True:
+            sequence = self._words[SEQUENCE]
+            job_id = self._words[RUNNING]
+            found = Running(sequence, job_id, self._times[STARTED_AT], self._times[TIMEOUT])
+            if self._words[SEQUENCE] == sequence and self._words[RUNNING] == job_id:
+                return found if job_id else None
+
+    def started(self) -> set[int]:
+        """Which jobs of the batch in hand were started."""
+        return set(self._words[FIRST : FIRST + self._words[COUNT]])

@@ -1,0 +1,139 @@
+"""Jobs as RQ messages: what stands on RQ's queues and in rq-scheduler's set of delayed jobs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from rq.job import Job
+from rq.queue import Queue
+from rq.utils import now, utcformat
+from rq_scheduler import Scheduler
+
+from handlers.exceptions import InvalidJob
+from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.lua import PUBLISH, PUBLISH_DELAYED, SEARCH
+from handlers.transport import Message
+
+QUEUES_KEY: str = Queue.redis_queues_keys
+DELAYED_KEY: str = Scheduler.scheduled_jobs_key  # rq-scheduler's own key, so that its tools see our delayed jobs
+WAKE_CHANNEL = f"{DELAYED_KEY}:wake"  # says that a delayed job now comes first; the message is its due time
+
+CHUNK = 1_000  # messages per script: a few milliseconds of Redis, which does nothing else meanwhile
+HEAD_SLACK = 200  # messages at a queue's head beside those asked about: other jobs', duplicates, withdrawn ones
+STEP = 20_000  # entries of a long queue looked through in one step: some milliseconds of Redis
+
+T = TypeVar("T")
+
+_RQ_JOB_ID = re.compile(r"([1-9][0-9]{0,18})-([0-9a-f]{16})")
+_TOKEN = re.compile(r"[0-9a-f]{16}")
+_QUEUE = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+def rq_job_id(message: Message) -> str:
+    """The RQ job's id: ``{job id}-{token}``."""
+    return f"{message.job_id}-{message.token}"
+
+
+def parse_rq_job_id(text: str) -> tuple[int, str] | None:
+    """Job id and token of an RQ job's id, or None when it is not one of ours."""
+    match = _RQ_JOB_ID.fullmatch(text)
+    return (int(match[1]), match[2]) if match else None
+
+
+def queue_key(name: str) -> str:
+    """The Redis key of the queue's list."""
+    return Queue.redis_queue_namespace_prefix + name
+
+
+class RQTransport:
+    """The transport over RQ. Each delivery is a real RQ job, so RQ's own workers and tools understand it."""
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Put the messages at the end of their queues, in the order given: one round trip per thousand.
+
+        A delayed message stops being delayed in the same step. Raises TransportUnavailable, and InvalidJob (before
+        anything was sent) for a message that cannot be one of ours.
+        """
+        for message in messages:
+            _check(message)
+        written_at = utcformat(now())
+        for chunk in _chunks(messages):
+            queues: dict[str, list[str]] = {}
+            for message in chunk:
+                queues.setdefault(message.queue, []).append(rq_job_id(message))
+            args: list[str | int] = [written_at]
+            for name, ids in queues.items():
+                args += [name, len(ids), *ids]
+            with transport_errors():
+                PUBLISH(redis_connection(), [QUEUES_KEY, DELAYED_KEY, *map(queue_key, queues)], args)
+
+    def publish_delayed(self, messages: Sequence[Message]) -> None:
+        """Announce jobs that are due at their ``run_at``, and wake the schedulers if one of them comes first.
+
+        Raises TransportUnavailable, and InvalidJob (before anything was sent) for a message without aware ``run_at``.
+        """
+        entries = [(rq_job_id(message), message.queue, _due(message)) for message in messages]
+        written_at = utcformat(now())
+        for chunk in _chunks(entries):
+            args: list[str | float] = [written_at]
+            for entry in chunk:
+                args += entry
+            with transport_errors():
+                PUBLISH_DELAYED(redis_connection(), [DELAYED_KEY, WAKE_CHANNEL], args)
+
+    def withdraw(self, messages: Sequence[Message]) -> None:
+        """Take back deliveries, queued or delayed, that can no longer change anything. Raises TransportUnavailable.
+
+        A queued id stays on its list, because taking it out means reading the list. Without its hash RQ's workers pass
+        over it, and ours are refused the claim.
+        """
+        for chunk in _chunks(messages):
+            ids = [rq_job_id(message) for message in chunk]
+            with transport_errors(), redis_connection().pipeline(transaction=False) as pipe:
+                pipe.zrem(DELAYED_KEY, *ids)
+                pipe.unlink(*map(Job.key_for, ids))
+                pipe.execute()
+
+    def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
+        """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.
+
+        Its head answers for an ordinary queue. Whatever is not there is looked for in the rest, in steps from its end,
+        where messages that were published again stand.
+        """
+        key = queue_key(queue)
+        unseen = {rq_job_id(message): message for message in messages}
+        # An index that counts from the end stays right while workers take from the front; a push only repeats a few.
+        first, last = 0, len(messages) + HEAD_SLACK - 1
+        while unseen:
+            with transport_errors():
+                count, found = SEARCH(redis_connection(), [key], [first, last, *unseen])
+            for entry in found:
+                unseen.pop(entry.decode(), None)
+            if count < last - first + 1:
+                break
+            first, last = (-STEP, -1) if first >= 0 else (first - STEP, first - 1)
+        return list(unseen.values())
+
+
+def _check(message: Message) -> None:
+    # What a row holds was checked when it was written. This fence keeps a damaged one out of keys and scripts.
+    if message.job_id < 1 or not _TOKEN.fullmatch(message.token):
+        raise InvalidJob(f"job {message.job_id!r} with token {message.token!r} cannot be a message", field="token")
+    if not _QUEUE.fullmatch(message.queue):
+        raise InvalidJob(f"queue: {message.queue!r} is not a queue's name ({_QUEUE.pattern})", field="queue")
+
+
+def _due(message: Message) -> float:
+    _check(message)
+    run_at: datetime | None = message.run_at
+    if run_at is None or run_at.tzinfo is None:
+        raise InvalidJob(f"run_at: a delayed job needs an aware datetime, not {run_at!r}", field="run_at")
+    return run_at.timestamp()
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

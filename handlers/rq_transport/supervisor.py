@@ -1,0 +1,312 @@
+"""The parent of the worker processes: keeps them running, renews their leases, ends what runs too long.
+
+One thread, and no connection open at a fork. It works for its children because they cannot do this for themselves: a
+handler can keep its own process busy, or take it down.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import secrets
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import FrameType
+
+from django.db import Error, connections
+
+from handlers import execution, lifecycle
+from handlers.cancellation import CancelReason
+from handlers.conf import jobs_settings
+from handlers.lifecycle import Claim, Move
+from handlers.models import JobRecord
+from handlers.rq_transport.connections import redis_answers, reset_connections
+from handlers.rq_transport.marks import Marks, Running
+from handlers.rq_transport.worker import BatchWorker
+from handlers.states import State
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
+CHECK_SECONDS = 1.0  # how often the database is asked whether running jobs are still ours
+YOUNG_SECONDS = 2.0  # a process that dies younger than this makes the next one wait
+
+
+@dataclass(slots=True)
+class Child:
+    """One worker process."""
+
+    name: str
+    pid: int
+    marks: Marks
+    born: float
+    killed: CancelReason | None = None  # why we killed it, if we did
+    asked: set[int] = field(default_factory=set)  # runs (by sequence) whose time was up and that we asked to stop
+
+
+class Supervisor:
+    """Runs ``processes`` workers over ``queues`` until SIGTERM or SIGINT."""
+
+    def __init__(self, queues: Sequence[str], *, processes: int, in_order: bool) -> None:
+        self._queues, self._processes, self._in_order = list(queues), processes, in_order
+        self._children: dict[int, Child] = {}
+        self._lost: list[Child] = []  # dead, their jobs not yet brought back
+        self._wanted = processes
+        self._stopping_since: float | None = None
+        self._hurry = False
+        self._checked_at = self._renewed_at = 0.0
+        self._respawn_at = 0.0
+        self._pause = 0.5
+
+    def run(self) -> None:
+        """Serve until told to stop; returns when every child is gone."""
+        wakeup, write_end = os.pipe()
+        os.set_blocking(wakeup, False)
+        os.set_blocking(write_end, False)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
+        self._await_services()
+        gc.freeze()  # what is loaded by now stays shared with the children
+        while self._wanted or self._children:
+            self._spawn_missing()
+            select.select([wakeup], [], [], LOOK_SECONDS)
+            while _drain(wakeup):
+                pass
+            self._reap()
+            self._bury()
+            self._watch_timeouts()
+            self._check_database()
+            self._stop_children()
+        self._bury()
+        logger.info("all worker processes have stopped")
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler
+        if self._stopping_since is not None:
+            self._hurry = True
+        else:
+            self._stopping_since = time.monotonic()
+            self._wanted = 0
+
+    def _await_services(self) -> None:
+        told = False
+        while self._wanted and not redis_answers():
+            if not told:
+                logger.warning("waiting for the queue server at JOBS['REDIS_URL'] (REDIS_URL) to answer")
+                told = True
+            time.sleep(0.5)
+        told = False
+        while self._wanted:
+            try:
+                JobRecord.objects.using(lifecycle.database()).exists()
+            except Error as error:
+                execution.close_broken_connections()
+                if not told:
+                    logger.warning("waiting for the database: %s", str(error).strip())
+                    told = True
+                time.sleep(0.5)
+            else:
+                return
+
+    # --- children
+
+    def _spawn_missing(self) -> None:
+        while len(self._children) < self._wanted and time.monotonic() >= self._respawn_at:
+            self._spawn()
+
+    def _spawn(self) -> None:
+        marks = Marks(jobs_settings().batch)
+        name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"
+        # A connection must not be shared with the child, and closing it there would close it here.
+        connections.close_all()
+        reset_connections()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid == 0:
+            _serve(self._queues, name, marks, in_order=self._in_order)
+        self._children[pid] = Child(name, pid, marks, time.monotonic())
+        logger.info("worker process %s started, PID %d", name, pid)
+
+    def _reap(self) -> None:
+        while self._children:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            child = self._children.pop(pid, None)
+            if child is None:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            if code == 0 and child.killed is None:
+                if self._wanted:  # RQ's shutdown command: this one was asked to stop
+                    self._wanted -= 1
+                    logger.info("worker process %s was told to stop", child.name)
+            elif self._stopping_since is None:
+                died = f"exit code {code}" if code > 0 else f"signal {-code}"
+                logger.error("worker process %s ended with %s; starting another", child.name, died)
+                young = time.monotonic() - child.born < YOUNG_SECONDS
+                self._pause = min(self._pause * 2, 10.0) if young else 0.5
+                self._respawn_at = time.monotonic() + self._pause if young else 0.0
+            self._lost.append(child)
+
+    def _bury(self) -> None:
+        """Bring back at once what dead children held. While the database is away they wait for it."""
+        for child in list(self._lost):
+            try:
+                moves = self._last_moves(child)
+                execution.settle(moves, worker=f"supervisor of {child.name}", keep_trying=lambda: False)
+            except Error as error:
+                execution.close_broken_connections()
+                logger.warning("cannot bring back the jobs of %s yet: %s", child.name, str(error).strip())
+                if self._stopping_since is not None:
+                    self._lost.remove(child)  # their leases run out
+                return
+            self._lost.remove(child)
+
+    def _last_moves(self, child: Child) -> list[Move]:
+        rows = JobRecord.objects.using(lifecycle.database()).filter(worker=child.name, state=State.PROCESSING)
+        running, started = child.marks.running(), child.marks.started()
+        moves = []
+        for row in rows:
+            claim = _claim_of(row)
+            if running is None or row.pk != running.job_id:
+                reason = "its worker was lost before the outcome was recorded" if row.pk in started else "worker lost"
+                moves.append(execution.handed_back(claim, reason, started=row.pk in started))
+            elif child.killed == CancelReason.TIMEOUT:
+                seconds = time.monotonic() - running.since
+                moves.append(
+                    execution.failed(claim, execution.timed_out(claim), worker=child.name, seconds=seconds)
+                )
+            elif child.killed == CancelReason.STOPPING:
+                moves.append(
+                    execution.handed_back(claim, "its worker had to stop before it could finish", started=True)
+                )
+            else:
+                moves.append(
+                    lifecycle.crash(
+                        row.pk, row.token, row.crashes, max_crashes=jobs_settings().max_crashes, worker=child.name
+                    )
+                )
+        return moves
+
+    # --- what runs
+
+    def _watch_timeouts(self) -> None:
+        now = time.monotonic()
+        for child in self._children.values():
+            running = child.marks.running()
+            if running is None or child.killed is not None:
+                continue
+            over = now - running.since - running.timeout
+            if over >= jobs_settings().timeout_grace_seconds:
+                logger.error("job %d did not stop at its timeout: killing %s", running.job_id, child.name)
+                self._kill(child, CancelReason.TIMEOUT)
+            elif over >= 0 and running.sequence not in child.asked:
+                child.asked = {running.sequence}
+                child.marks.cancel(running.sequence, CancelReason.TIMEOUT)
+
+    def _check_database(self) -> None:
+        """Renew the leases of children that hold jobs, and tell runs that are no longer theirs."""
+        now = time.monotonic()
+        holders = [child for child in self._children.values() if child.marks.holding]
+        if not holders or now < self._checked_at + CHECK_SECONDS:
+            return
+        self._checked_at = now
+        # Read before the database is: a run that ends in between is not mistaken for a lost one.
+        runs = [(child, child.marks.running()) for child in holders]
+        names = [child.name for child in holders]
+        lease = jobs_settings().lease_seconds
+        try:
+            if now >= self._renewed_at + lease / 3:
+                held = lifecycle.renew(names, lease=timedelta(seconds=lease))
+                self._renewed_at = now
+            else:
+                held = lifecycle.held_by(names)
+            for child, running in runs:
+                if running is not None and running.job_id not in held:
+                    self._tell_lost(child, running)
+        except Error as error:
+            execution.close_broken_connections()
+            logger.warning("cannot renew leases: %s", str(error).strip())
+
+    def _tell_lost(self, child: Child, running: Running) -> None:
+        states = JobRecord.objects.using(lifecycle.database()).filter(pk=running.job_id).values_list("state", flat=True)
+        deleted = states.first() == State.DELETED
+        child.marks.cancel(running.sequence, CancelReason.DELETED if deleted else CancelReason.LEASE_LOST)
+
+    # --- the end
+
+    def _stop_children(self) -> None:
+        if self._stopping_since is None:
+            return
+        late = time.monotonic() - self._stopping_since >= jobs_settings().shutdown_grace_seconds
+        for child in self._children.values():
+            child.marks.stop()
+            if (late or self._hurry) and child.killed is None:
+                logger.warning("worker process %s did not stop in time: its job goes back to the queue", child.name)
+                self._kill(child, CancelReason.STOPPING)
+
+    def _kill(self, child: Child, why: CancelReason) -> None:
+        child.killed = why
+        os.kill(child.pid, signal.SIGKILL)  # still ours: it is not reaped yet
+
+
+def _serve(queues: Sequence[str], name: str, marks: Marks, *, in_order: bool) -> None:
+    """The child's whole life; never returns."""
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _die_with_parent()
+        while not redis_answers() and not marks.is_stopping:
+            time.sleep(0.2)
+        if not marks.is_stopping:
+            worker = BatchWorker(queues, name=name, marks=marks, in_order=in_order)
+            worker.work(logging_level=None)
+            code = 0 if worker.is_stopping else 1
+        else:
+            code = 0
+    except BaseException:
+        logger.exception("worker process %s failed", name)
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _die_with_parent() -> None:
+    """Have Linux send SIGTERM to this process when the supervisor dies; elsewhere the worker notices between jobs."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _claim_of(row: JobRecord) -> Claim:
+    return Claim(
+        job_id=row.pk,
+        token=row.token,
+        job_type=row.job_type,
+        queue=row.queue,
+        attempt=row.attempt,
+        failures=row.failures,
+        crashes=row.crashes,
+        payload=None,
+    )
+
+
+def _drain(fd: int) -> bool:
+    try:
+        return bool(os.read(fd, 4096))
+    except BlockingIOError:
+        return False

@@ -1,0 +1,259 @@
+"""The worker process: RQ's worker, which claims, runs and records jobs in batches."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import Error, close_old_connections
+from redis.exceptions import RedisError
+from rq import SimpleWorker, worker_registration
+from rq.suspension import is_suspended
+
+from handlers import execution, lifecycle
+from handlers.cancellation import CancellationToken, CancelReason
+from handlers.conf import SYSTEM_QUEUE, jobs_settings
+from handlers.exceptions import TransportUnavailable
+from handlers.gateway import job_scheduler
+from handlers.lifecycle import Claim
+from handlers.rq_transport.batch import Batch, Keeper
+from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.intake import Intake
+from handlers.rq_transport.marks import Marks
+from handlers.transport import Message
+
+logger = logging.getLogger(__name__)
+
+WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
+HEARTBEAT_SECONDS = 5.0
+BATCH_SECONDS = 0.025  # how much work a batch should be
+SINGLE_SECONDS = 0.010  # jobs that take longer on average are claimed one by one
+
+
+class BatchWorker(SimpleWorker):
+    """Runs jobs of ``queues`` in this process until it is asked to stop.
+
+    RQ's own loop, registration, commands and heartbeats, with the taking and the running of jobs replaced. Of a
+    message only the id and the token are read: never its function, arguments or callbacks.
+    """
+
+    def __init__(self, queues: Sequence[str], *, name: str, marks: Marks, in_order: bool) -> None:
+        super().__init__(list(queues), name=name, connection=redis_connection(), serializer="json")
+        self._marks, self._in_order = marks, in_order
+        self._names = list(queues)
+        self._intake = Intake(self.connection, queues)
+        self._keeper = Keeper()
+        self._paused: set[str] = set()
+        self._paused_checked_at = 0.0
+        self._heartbeat_at = self._suspension_at = 0.0
+        self._parent = os.getppid()
+        self._size = 1
+        self._alone: list[Message] = []
+
+    # --- RQ's loop, where it would do too much or too little
+
+    def _shutdown(self) -> None:
+        # RQ raises inside a blocking pop, which can lose what was just popped. A flag is enough: the pop is short.
+        self._stop_requested = True
+
+    def request_force_stop(self, signum: int, frame: Any) -> None:
+        """A second signal changes nothing: how long a stop may take is the supervisor's business."""
+
+    def request_stop_execution(self, execution_id: str) -> None:
+        """RQ's command to stop one execution: not ours, jobs are stopped by deleting them."""
+
+    def clean_registries(self) -> None:
+        """RQ's clean-up would fail messages that it thinks abandoned; ours come back through recovery."""
+        self.last_cleaned_at = _now()
+
+    clean_group_registries = clean_registries
+
+    def procline(self, message: str) -> None:
+        """Leave the process title alone."""
+
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
+        """Honour ``rq suspend``, asking once a second."""
+        while time.monotonic() >= self._suspension_at and not self.is_stopping:
+            with contextlib.suppress(RedisError):
+                if is_suspended(self.connection):
+                    time.sleep(0.5)
+                    continue
+            self._suspension_at = time.monotonic() + 1.0
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
+        """Tell RQ that we live, every few seconds; registers again, since a Redis that restarted empty forgot us."""
+        if time.monotonic() < self._heartbeat_at:
+            return
+        self._heartbeat_at = time.monotonic() + HEARTBEAT_SECONDS
+        self.last_heartbeat = _now()
+        with contextlib.suppress(RedisError), self.connection.pipeline() as pipe:
+            worker_registration.register(self, pipe)
+            pipe.hset(self.key, mapping=self.serialize())
+            pipe.expire(self.key, self.worker_ttl + 60)
+            pipe.execute()
+
+    def set_state(self, state: str, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
+        """Tell RQ what we do, when it changes."""
+        if state != self._state:
+            self._state = state
+            with contextlib.suppress(RedisError):
+                self.connection.hset(self.key, "state", state)
+
+    def teardown(self) -> None:
+        """Say goodbye, if Redis is there to hear it."""
+        with contextlib.suppress(RedisError):
+            super().teardown()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether this worker was asked to stop, or lost its supervisor."""
+        if not self._stop_requested and (self._marks.is_stopping or os.getppid() != self._parent):
+            self._stop_requested = True
+        return self._stop_requested
+
+    # --- take
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:  # noqa: ARG002
+        """Take a batch of messages; waits until there is one. None when asked to stop."""
+        if not self._keeper.is_alive():
+            self._keeper.start()
+        pause = 0.1
+        while not self.is_stopping:
+            self.heartbeat()
+            self.check_for_suspension(burst=False)
+            if self._alone:
+                return [self._alone.pop()], None
+            queues = self._open_queues()
+            try:
+                with transport_errors():
+                    messages = self._intake.pop(queues, self._size)
+                    if not messages:
+                        self.set_state("idle")
+                        waited = self._intake.wait(queues, self._size, WAIT_SECONDS)
+                        if waited is None:
+                            time.sleep(0.1)
+                        messages = waited or []
+                pause = 0.1
+            except TransportUnavailable as error:
+                logger.warning("waiting for the queue server: %s", error)
+                time.sleep(pause)
+                pause = min(pause * 2, WAIT_SECONDS)
+                continue
+            if messages:
+                if not self._in_order:  # all queues alike: the next turn begins with another one
+                    at = self._names.index(messages[0].queue) + 1
+                    self._names = self._names[at:] + self._names[:at]
+                return messages, None
+        return None
+
+    def _open_queues(self) -> list[str]:
+        if self._paused and time.monotonic() >= self._paused_checked_at + 1.0:
+            with contextlib.suppress(Error):
+                self._learn_paused()
+        return [name for name in self._names if name not in self._paused]
+
+    def _learn_paused(self) -> None:
+        self._paused = set(job_scheduler.paused_queues())
+        self._paused_checked_at = time.monotonic()
+
+    # --- run
+
+    def execute_job(self, job: Any, queue: Any) -> None:  # noqa: ARG002 - RQ's names: a batch of messages, nothing
+        """Claim the batch, run it, record it."""
+        messages: list[Message] = job
+        self.set_state("busy")
+        self._marks.hold(holding=True)
+        try:
+            claims = self._claim(messages)
+            if claims:
+                self._run(claims)
+        finally:
+            self._marks.hold(holding=False)
+        with contextlib.suppress(RedisError):
+            done = {claim.job_id for claim in claims}
+            self._intake.forget([message for message in messages if message.job_id in done])
+
+    def _claim(self, messages: list[Message]) -> list[Claim]:
+        lease = timedelta(seconds=jobs_settings().lease_seconds)
+        pause = 0.05
+        while True:
+            try:
+                close_old_connections()
+                claims = lifecycle.claim(messages, worker=self.name, lease=lease)
+                if len(claims) < len(messages):
+                    self._refused(messages, {claim.job_id for claim in claims})
+            except Error as error:
+                execution.close_broken_connections()
+                if self.is_stopping:
+                    return []  # still enqueued in the database: recovery publishes them again
+                logger.warning("waiting for the database: %s", error)
+                time.sleep(pause)
+                pause = min(pause * 2, 2.0)
+            else:
+                return claims
+
+    def _refused(self, messages: list[Message], claimed: set[int]) -> None:
+        """Messages that we may not run now: outdated ones are dropped, others wait on their queue, or their turn here."""
+        refused = [message for message in messages if message.job_id not in claimed]
+        self._learn_paused()
+        if paused := [message for message in refused if message.queue in self._paused]:
+            with contextlib.suppress(RedisError):
+                self._intake.put_back(paused)
+        if len(messages) > 1:
+            self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
+
+    def _run(self, claims: list[Claim]) -> None:
+        batch = Batch(claims, worker=self.name, keep_trying=lambda: not self.is_stopping)
+        self._keeper.watch(batch)
+        began, count = time.monotonic(), 0
+        try:
+            while claim := batch.take():
+                if self.is_stopping:
+                    batch.finish(execution.handed_back(claim, "its worker was asked to stop", started=False))
+                    batch.give_back("its worker was asked to stop")
+                    break
+                self.heartbeat()
+                batch.finish(self._attempt(claim))
+                count += 1
+        finally:
+            self._keeper.rest()
+            batch.flush()
+        self._adapt((time.monotonic() - began) / max(count, 1))
+
+    def _attempt(self, claim: Claim) -> lifecycle.Move | None:
+        sequence = self._marks.start(claim.job_id, execution.timeout_of(claim).total_seconds())
+
+        def probe() -> CancelReason | None:
+            return self._marks.cancel_reason(sequence)
+
+        token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
+        try:
+            return execution.run(claim, token, worker=self.name)
+        finally:
+            self._marks.end()
+
+    def _adapt(self, mean: float) -> None:
+        """Choose the next batch's size by how long this one's jobs took, in seconds."""
+        if mean >= SINGLE_SECONDS:
+            self._size = 1
+        else:
+            fitting = int(BATCH_SECONDS / max(mean, 1e-6))
+            self._size = max(1, min(self._size * 2, fitting, jobs_settings().batch))
+
+
+def all_queues(named: Sequence[str] | None) -> list[str]:
+    """The queues to serve: those named, or all; the engine's own always."""
+    from handlers.gateway import known_queues
+
+    return list(dict.fromkeys([*named, SYSTEM_QUEUE])) if named else sorted(known_queues())
+
+
+def _now() -> Any:
+    from rq.utils import now
+
+    return now()

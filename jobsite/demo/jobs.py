@@ -1,0 +1,175 @@
+"""The shop's jobs.
+
+Each may run twice, because a worker can die between doing its work and saying so: each changes only what still waits.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from handlers import (
+    CancellationToken,
+    Command,
+    DeleteJobCommand,
+    FixedBackoff,
+    GiveUp,
+    Job,
+    JobHandler,
+    RetryPolicy,
+    command_bus,
+    handles,
+    handles_command,
+    job_scheduler,
+)
+from jobsite.demo import payments
+from jobsite.demo.models import Order, Product
+
+log = logging.getLogger(__name__)
+Status = Order.Status
+
+
+@dataclass(frozen=True)
+class ReserveStock(Job):
+    """Take an order's products out of the stock."""
+
+    order_id: int
+
+
+@dataclass(frozen=True)
+class ChargeCard(Job):
+    """Charge an order's card at the payment gateway."""
+
+    order_id: int
+
+
+@dataclass(frozen=True)
+class SendReceipt(Job):
+    """Send the receipt of a paid order by e-mail."""
+
+    order_id: int
+
+
+@dataclass(frozen=True)
+class CancelUnpaidOrder(Command):
+    """Cancel an order that was not paid in time, and give its stock back."""
+
+    order_id: int
+
+
+@handles(ReserveStock)
+def reserve_stock(job: ReserveStock) -> None:
+    """Move an order from placed to reserved, once, and go on to its payment."""
+    order = _order(job.order_id)
+    try:
+        with transaction.atomic():
+            if not Order.objects.filter(pk=order.pk, status=Status.PLACED).update(status=Status.RESERVED, problem=""):
+                return  # reserved by an earlier run, or cancelled
+            product = Product.objects.filter(pk=order.product_id, stock__gte=order.quantity)
+            if not product.update(stock=F("stock") - order.quantity):
+                raise _OutOfStock
+            job_scheduler.enqueue(ChargeCard(order.pk))
+    except _OutOfStock:
+        left = Product.objects.get(pk=order.product_id)
+        reason = f"out of stock: order {order.pk} needs {order.quantity} of {left.sku}, {left.stock} left"
+        # Outside the transaction: it was rolled back, and this must stay.
+        Order.objects.filter(pk=order.pk, status=Status.PLACED).update(problem=reason)
+        raise GiveUp(f"{reason}. Restock it at /shop/, then retry this job.") from None
+
+
+# Two attempts, so that whoever tries the demo soon sees a failed job; a real shop would keep the default of ten.
+@handles(
+    ChargeCard,
+    queue="payments",
+    retry=RetryPolicy(max_attempts=2, backoff=FixedBackoff(timedelta(seconds=2)), jitter=0.0),
+    timeout=timedelta(seconds=30),
+)
+class ChargeCardHandler(JobHandler[ChargeCard]):
+    """Charge the card of a reserved order, once."""
+
+    def handle(self, job: ChargeCard, token: CancellationToken) -> None:
+        """Raises PaymentGatewayError when the gateway does not answer, GiveUp when the card is declined."""
+        order = _order(job.order_id)
+        if order.status != Status.RESERVED:
+            log.info("%s is %s: nothing to charge", order, order.status)
+            return
+        token.raise_if_cancelled()
+        try:
+            # No transaction is open here: the gateway may take long. The key makes a repeated call harmless.
+            payments.charge(order.payment_key, order.total_cents, order.card)
+        except payments.PaymentVoided:
+            log.info("%s was cancelled before it was paid", order)
+            return
+        except payments.CardDeclined as error:
+            _note(order, "card declined")
+            raise GiveUp(f"card declined: order {order.pk} is cancelled unless it is paid in another way") from error
+        except payments.PaymentGatewayError as error:
+            _note(order, str(error))
+            raise
+        mark_paid(order)
+
+
+@handles(SendReceipt, queue="mail")
+def send_receipt(job: SendReceipt) -> None:
+    """Send the receipt of a paid order, unless it was sent. Raises what Django's e-mail backend raises."""
+    order = _order(job.order_id)
+    if order.status != Status.PAID or order.receipt_sent_at is not None:
+        return
+    EmailMessage(
+        subject=f"Your receipt for order {order.pk}",
+        body=f"Thank you.\n\n{order.quantity} x {order.product.name}\nPaid: {order.total}\n",
+        to=[order.email],
+        # The same id each time: when a crash makes us send twice, mail programs show it once.
+        headers={"Message-ID": f"<receipt-{order.pk}@shop.example>"},
+    ).send()
+    Order.objects.filter(pk=order.pk).update(receipt_sent_at=timezone.now())
+
+
+@handles_command(CancelUnpaidOrder)
+def cancel_unpaid_order(command: CancelUnpaidOrder) -> None:
+    """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
+    order = _order(command.order_id)
+    if order.status in (Status.PAID, Status.CANCELLED):
+        return
+    # The gateway decides who was first: only there can a charge be under way whose answer never reached us.
+    if not payments.void(order.payment_key):
+        job_scheduler.enqueue(ChargeCard(order.pk))  # it finds the charge made, and records it
+        return
+    with transaction.atomic():
+        unpaid = Order.objects.filter(pk=order.pk)
+        if unpaid.filter(status=Status.RESERVED).update(status=Status.CANCELLED, problem="not paid in time"):
+            Product.objects.filter(pk=order.product_id).update(stock=F("stock") + order.quantity)
+        else:
+            unpaid.filter(status=Status.PLACED).update(status=Status.CANCELLED, problem="not paid in time")
+
+
+def mark_paid(order: Order) -> bool:
+    """Record the payment, call off the cancellation and send the receipt, in one transaction. False: done before."""
+    with transaction.atomic():
+        if not Order.objects.filter(pk=order.pk, status=Status.RESERVED).update(status=Status.PAID, problem=""):
+            return False
+        if order.cancel_job_id is not None:
+            command_bus.send(DeleteJobCommand(order.cancel_job_id))
+        job_scheduler.enqueue(SendReceipt(order.pk))
+    return True
+
+
+class _OutOfStock(Exception):
+    """Rolls a reservation back."""
+
+
+def _order(order_id: int) -> Order:
+    order = Order.objects.select_related("product").filter(pk=order_id).first()
+    if order is None:
+        raise GiveUp(f"order {order_id} does not exist")
+    return order
+
+
+def _note(order: Order, problem: str) -> None:
+    Order.objects.filter(pk=order.pk, status=Status.RESERVED).update(problem=problem[:200])

@@ -1,0 +1,78 @@
+"""The shop's side of the payment gateway: two calls over HTTP, each safe to repeat."""
+
+from __future__ import annotations
+
+import json
+import os
+from http import HTTPStatus
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
+
+from django.conf import settings
+
+TIMEOUT_SECONDS = 10.0
+MAX_ANSWER_BYTES = 64 * 1024
+
+
+class PaymentGatewayError(Exception):
+    """The gateway gave no usable answer; whether the card was charged is unknown until the call is repeated."""
+
+
+class CardDeclined(Exception):
+    """The gateway will never charge this card."""
+
+
+class PaymentVoided(Exception):
+    """The payment was voided before it was made."""
+
+
+def gateway_url() -> str:
+    """Where the gateway is: the environment variable ``SHOP_GATEWAY_URL``, else this shop's own server."""
+    configured = os.environ.get("SHOP_GATEWAY_URL", "").rstrip("/")
+    return configured or f"http://127.0.0.1:{settings.PORT}/shop/gateway"
+
+
+def charge(key: str, amount_cents: int, card: str) -> None:
+    """Charge ``card`` once for ``key``, however often this is called.
+
+    Raises CardDeclined, PaymentVoided, or PaymentGatewayError.
+    """
+    _post("charge", {"key": key, "amount_cents": amount_cents, "card": card})
+
+
+def void(key: str) -> bool:
+    """Make sure that ``key`` is never charged. False when it has been charged already. Raises PaymentGatewayError."""
+    return _post("void", {"key": key}).get("status") == "voided"
+
+
+def _post(action: str, body: dict[str, Any]) -> dict[str, Any]:
+    url = f"{gateway_url()}/{action}"
+    if not url.startswith(("http://", "https://")):
+        raise PaymentGatewayError(f"SHOP_GATEWAY_URL must start with http:// or https://, not {url[:60]!r}")
+    request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    opener = build_opener(ProxyHandler({}))  # no proxy: the gateway is on this machine, a proxy could not reach it
+    try:
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
+            answer = json.loads(response.read(MAX_ANSWER_BYTES))
+    except HTTPError as error:
+        with error:
+            raise _refusal(error.code) from error
+    except OSError as error:  # URLError and timeouts are OSErrors
+        reason = getattr(error, "reason", error)
+        raise PaymentGatewayError(f"payment gateway cannot be reached at {url}: {reason}") from error
+    except ValueError as error:
+        raise PaymentGatewayError(f"payment gateway at {url} answered something that is not JSON") from error
+    if not isinstance(answer, dict):
+        raise PaymentGatewayError(f"payment gateway at {url} answered {type(answer).__name__}, not an object")
+    return answer
+
+
+def _refusal(status: int) -> Exception:
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        return CardDeclined("the card was declined")
+    if status == HTTPStatus.CONFLICT:
+        return PaymentVoided("the payment was voided")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        return PaymentGatewayError("payment gateway answered 503: switch it on at /shop/")
+    return PaymentGatewayError(f"payment gateway answered {status}")

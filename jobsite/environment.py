@@ -1,0 +1,151 @@
+"""What the environment says, read and checked. Every error is one line that says what to set."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+MIN_SECRET_CHARS = 50  # what Django's own deploy check asks for
+_YES = {"1", "true", "yes", "on"}
+_NO = {"", "0", "false", "no", "off"}
+
+
+def flag(name: str, *, default: bool = False) -> bool:
+    """The yes or no in variable ``name``. Raises ImproperlyConfigured for anything else."""
+    raw = os.environ.get(name)
+    if raw is None:
+        return default
+    if raw.strip().lower() in _YES | _NO:
+        return raw.strip().lower() in _YES
+    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {raw!r}.")
+
+
+def names(name: str, default: Sequence[str] = ()) -> list[str]:
+    """The comma-separated items in variable ``name``, or ``default`` when it is unset."""
+    raw = os.environ.get(name)
+    return list(default) if raw is None else [item.strip() for item in raw.split(",") if item.strip()]
+
+
+def port(name: str = "PORT", default: int = 8000) -> int:
+    """The TCP port in variable ``name``. Raises ImproperlyConfigured for what is no port."""
+    raw = os.environ.get(name) or str(default)
+    if raw.isascii() and raw.isdigit() and 0 < int(raw) < 65536:
+        return int(raw)
+    raise ImproperlyConfigured(f"{name} must be a port number from 1 to 65535, not {raw!r}.")
+
+
+def is_loopback(hosts: Sequence[str]) -> bool:
+    """True when every one of ``hosts`` is this machine itself."""
+    return bool(hosts) and set(hosts) <= set(LOOPBACK_HOSTS)
+
+
+def allowed_hosts(*, debug: bool) -> list[str]:
+    """DJANGO_ALLOWED_HOSTS, or loopback. Raises ImproperlyConfigured for a list that would let strangers in."""
+    hosts = names("DJANGO_ALLOWED_HOSTS", LOOPBACK_HOSTS)
+    if not hosts or "*" in hosts:
+        raise ImproperlyConfigured(
+            "DJANGO_ALLOWED_HOSTS must name the hosts this site answers to, such as 'jobs.example.com', and not be '*'."
+        )
+    if debug and not is_loopback(hosts):
+        raise ImproperlyConfigured(
+            "DJANGO_DEBUG shows settings and source to every visitor: unset it, or unset DJANGO_ALLOWED_HOSTS."
+        )
+    return hosts
+
+
+def ensure_data_folder(folder: Path) -> Path:
+    """``folder``, made private to this user when new. Raises ImproperlyConfigured if it cannot be written to."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror
+    else:
+        if os.access(folder, os.W_OK | os.X_OK):
+            return folder
+        reason = "not writable"
+    raise ImproperlyConfigured(
+        f"cannot write to the data folder {folder} ({reason}): make it writable, or set JOBSITE_DATA to one that is."
+    )
+
+
+def kept_secret(path: Path, make: str) -> str:
+    """The secret kept in the file ``path`` (mode 0600); ``make`` is written there first when there is none.
+
+    Safe for several processes that start at once: all of them get the one that was linked into place first.
+    """
+    try:
+        if kept := path.read_text().strip():
+            return kept
+        path.unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # ensure_data_folder tells what is wrong, if anything is
+    except OSError as error:
+        raise ImproperlyConfigured(f"cannot read {path} ({error.strerror}): make it readable, or remove it.") from None
+    ensure_data_folder(path.parent)
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(make + "\n")
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"cannot write {path} ({error.strerror}): make its folder writable, or set JOBSITE_DATA to one that is."
+        ) from None
+    finally:
+        draft.unlink(missing_ok=True)
+    return path.read_text().strip()
+
+
+def secret_key(data: Path, hosts: Sequence[str], *, debug: bool) -> str:
+    """DJANGO_SECRET_KEY; on loopback, when unset, one kept under ``data``. Raises ImproperlyConfigured if unsafe."""
+    advice = "set it to 50 or more random characters: python -c 'import secrets; print(secrets.token_urlsafe(50))'"
+    key = os.environ.get("DJANGO_SECRET_KEY", "")
+    if not key and is_loopback(hosts):
+        return kept_secret(data / "secret-key", secrets.token_urlsafe(50))
+    if not key:
+        raise ImproperlyConfigured(f"DJANGO_SECRET_KEY is not set: {advice}")
+    if not debug and (len(key) < MIN_SECRET_CHARS or len(set(key)) < 5 or key.startswith("django-insecure-")):
+        raise ImproperlyConfigured(f"DJANGO_SECRET_KEY is too easy to guess: {advice}")
+    return key
+
+
+def database(data: Path) -> dict[str, Any]:
+    """The default database: DATABASE_URL, or SQLite under ``data``. Raises ImproperlyConfigured for a bad URL."""
+    url = os.environ.get("DATABASE_URL") or f"sqlite:///{data / 'db.sqlite3'}"
+    try:
+        config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
+    except ValueError as error:  # its unknown-scheme and bad-URL errors are both of this kind
+        raise ImproperlyConfigured(f"DATABASE_URL is not usable: {error}") from None
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        return config | sqlite_options(Path(config["NAME"]), data)
+    if config["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured(
+            "DATABASE_URL must start with sqlite:// or postgres://; other databases are not supported."
+        )
+    return config
+
+
+def sqlite_options(path: Path, data: Path) -> dict[str, Any]:
+    """How SQLite is opened, so that several processes may write to the file and a power cut loses no commit."""
+    if path.parent == data:
+        ensure_data_folder(data)
+    return {
+        "OPTIONS": {
+            # IMMEDIATE: a transaction that read first would otherwise fail, not wait, when another one wrote meanwhile.
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,  # seconds that a writer waits for another
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        },
+        # A file, because tests start real worker processes, which an in-memory database would hide from.
+        "TEST": {"NAME": str(path.with_name(f"test_{path.name}"))},
+    }

@@ -1,0 +1,137 @@
+"""Settings, all from the environment; README.md lists the variables. Unsafe production refuses to start."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from csp.constants import NONE, SELF
+
+from handlers.rq_transport.embedded import find_url
+from jobsite import environment
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("JOBSITE_DATA") or BASE_DIR / "var").absolute()
+PORT = environment.port()
+DEMO = environment.flag("JOBSITE_DEMO")
+
+# --- safety: debug off unless asked for; loopback unless hosts are named ---
+DEBUG = environment.flag("DJANGO_DEBUG")
+ALLOWED_HOSTS = environment.allowed_hosts(debug=DEBUG)
+SECRET_KEY = environment.secret_key(DATA, ALLOWED_HOSTS, debug=DEBUG)
+
+# DJANGO_HTTPS=0 is for a private network without TLS. A proxy's X-Forwarded-Proto is believed by gunicorn, and only
+# from FORWARDED_ALLOW_IPS, so that no visitor can claim it.
+HTTPS = environment.flag("DJANGO_HTTPS", default=not environment.is_loopback(ALLOWED_HOSTS))
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # load balancers ask over plain HTTP
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
+# HSTS for subdomains and the preload list speak for a whole domain, which is not this site's to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+CSRF_TRUSTED_ORIGINS = environment.names("DJANGO_CSRF_TRUSTED_ORIGINS")
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],  # the admin's own stylesheets draw small icons as data: URLs
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# --- the project ---
+INSTALLED_APPS = [
+    # SimpleAdminConfig: the console has an AdminSite of its own, so the default one must not collect admin modules.
+    "django.contrib.admin.apps.SimpleAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "csp",
+    "django_rq",
+    "handlers",
+    "dashboard",
+    "jobsite",
+    *(["jobsite.demo"] if DEMO else []),
+    *environment.names("JOBSITE_APPS"),
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "jobsite.urls"
+WSGI_APPLICATION = "jobsite.wsgi.application"
+LOGIN_URL = "admin:login"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+# --- data ---
+DATABASES: dict[str, dict[str, Any]] = {"default": environment.database(DATA)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+# --- jobs ---
+REDIS_URL = os.environ.get("REDIS_URL") or find_url(DATA / "redis")
+JOBS: dict[str, Any] = {"REDIS_URL": REDIS_URL}
+RQ_QUEUES: dict[str, dict[str, Any]] = {}  # filled at start with every declared queue
+RQ_SHOW_ADMIN_LINK = False  # django-rq's pages ask for is_staff only, so none is mounted
+
+# --- language, time, static files, mail ---
+LANGUAGE_CODE = "en-us"
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "/static/"
+STATIC_ROOT = DATA / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+MEDIA_ROOT = DATA / "media"
+if DEMO:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = DATA / "mail"
+
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname:<7} {process} {name}: {message}", "style": "{"},
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "INFO"},
+    # Django sends its own log to the console only while debugging; a server wants its errors always.
+    "loggers": {"django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
+}

@@ -1,0 +1,1 @@
+"""Job types that exist for the tests."""

@@ -1,0 +1,245 @@
+"""Job types for the tests. Each handler appends what it saw to a file, because it runs in another process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.db import connection, transaction
+
+from handlers import (
+    CancellationToken,
+    Command,
+    FixedBackoff,
+    GiveUp,
+    Job,
+    JobHandler,
+    RetryAfter,
+    RetryPolicy,
+    handles,
+    handles_command,
+)
+
+NO_RETRY = RetryPolicy(max_attempts=1)
+QUICK = RetryPolicy(max_attempts=3, backoff=FixedBackoff(timedelta(seconds=0.2)), jitter=0)
+
+
+def note(text: str) -> None:
+    """Append a line to the file that the test reads."""
+    path = os.environ.get("TEST_NOTES")
+    if path:
+        with Path(path).open("a") as file:
+            file.write(text + "\n")
+
+
+@dataclass(frozen=True)
+class Note(Job):
+    """Write a note."""
+
+    text: str
+
+
+@handles(Note, retry=NO_RETRY)
+class NoteHandler(JobHandler[Note]):
+    """Writes the job's text to the notes."""
+
+    def handle(self, job: Note, token: CancellationToken) -> None:
+        """Write it."""
+        note(job.text)
+
+
+@dataclass(frozen=True)
+class AsyncNote(Job):
+    """Write a note from a coroutine."""
+
+    text: str
+
+
+@handles(AsyncNote, queue="mail")
+async def async_note(job: AsyncNote, token: CancellationToken) -> None:
+    """Write the note after a turn of the event loop."""
+    await asyncio.sleep(0)
+    note(job.text)
+
+
+@dataclass(frozen=True)
+class Sleep(Job):
+    """Take a while."""
+
+    seconds: float
+    text: str = ""
+
+
+@handles(Sleep, timeout=timedelta(seconds=30), retry=NO_RETRY)
+def sleep(job: Sleep, token: CancellationToken) -> None:
+    """Sleep without looking at the token."""
+    note(f"start {job.text} {os.getpid()}")
+    time.sleep(job.seconds)
+    note(f"end {job.text}")
+
+
+@dataclass(frozen=True)
+class Patient(Job):
+    """Wait for cancellation."""
+
+    text: str = ""
+    seconds: float = 60
+
+
+@handles(Patient, timeout=timedelta(seconds=60), retry=QUICK)
+def patient(job: Patient, token: CancellationToken) -> None:
+    """Wait until asked to stop."""
+    note(f"start {job.text}")
+    if token.wait(job.seconds):
+        note(f"cancelled {job.text} {token.reason}")
+    token.raise_if_cancelled()
+
+
+@dataclass(frozen=True)
+class Impatient(Job):
+    """Wait for cancellation, with a short timeout."""
+
+    text: str = ""
+
+
+@handles(Impatient, timeout=timedelta(seconds=0.5), retry=NO_RETRY)
+def impatient(job: Impatient, token: CancellationToken) -> None:
+    """Wait until asked to stop."""
+    token.wait(60)
+    note(f"cancelled {job.text} {token.reason}")
+    token.raise_if_cancelled()
+
+
+@dataclass(frozen=True)
+class Stubborn(Job):
+    """Never look at the token."""
+
+
+@handles(Stubborn, timeout=timedelta(seconds=0.5), retry=NO_RETRY)
+def stubborn(job: Stubborn) -> None:
+    """Sleep far beyond the timeout."""
+    time.sleep(60)
+
+
+@dataclass(frozen=True)
+class Fail(Job):
+    """Fail some times, then succeed."""
+
+    times: int
+    key: str = ""
+
+
+@handles(Fail, retry=QUICK, queue="flaky")
+def fail(job: Fail, token: CancellationToken) -> None:
+    """Fail while this is one of the first attempts."""
+    if token.attempt <= job.times:
+        raise ValueError(f"attempt {token.attempt} of {job.key} fails")
+    note(f"done {job.key}")
+
+
+@dataclass(frozen=True)
+class Crash(Job):
+    """Kill its own process."""
+
+
+@handles(Crash)
+def crash(job: Crash) -> None:
+    """Die as by the kernel's hand."""
+    note("crash")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Busy(Job):
+    """Hold the interpreter for seconds, as a bad regular expression does."""
+
+    n: int = 26
+
+
+@handles(Busy, retry=NO_RETRY)
+def busy(job: Busy) -> None:
+    """Backtrack."""
+    re.match(r"(a+)+$", "a" * job.n + "b")
+
+
+class Nasty(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@dataclass(frozen=True)
+class Hostile(Job):
+    """End in a hostile way."""
+
+    how: str
+
+
+@handles(Hostile, retry=NO_RETRY)
+def hostile(job: Hostile) -> Any:
+    """Do what ``how`` says."""
+    match job.how:
+        case "nul":
+            raise ValueError("a\0b")
+        case "surrogate":
+            raise ValueError("a\ud800b")
+        case "nan":
+            return float("nan")
+        case "huge":
+            raise ValueError("x" * 50_000_000)
+        case "str":
+            raise Nasty
+        case "exit":
+            raise SystemExit(3)
+        case "base":
+            raise BaseException("base")  # noqa: TRY002 - that is the point
+        case "keyboard":
+            raise KeyboardInterrupt
+        case "atomic":
+            transaction.atomic().__enter__()
+        case "manual":
+            transaction.set_autocommit(False)
+        case "closed":
+            connection.ensure_connection()
+            connection.connection.close()
+        case "giveup":
+            raise GiveUp("never works")
+        case "later":
+            raise RetryAfter(timedelta(seconds=0.1))
+        case "unasked":
+            from handlers import JobCancelled
+
+            raise JobCancelled("nobody asked")
+    return None
+
+
+@dataclass(frozen=True)
+class Vanish(Job):
+    """Deleted when exhausted."""
+
+
+@handles(Vanish, retry=RetryPolicy(max_attempts=1, on_exhausted="delete"))
+def vanish(job: Vanish) -> None:
+    """Fail once and for all."""
+    raise ValueError("gone")
+
+
+@dataclass(frozen=True)
+class Greet(Command):
+    """A command."""
+
+    name: str
+
+
+@handles_command(Greet, queue="mail")
+def greet(command: Greet) -> None:
+    """Write a greeting."""
+    note(f"hello {command.name}")

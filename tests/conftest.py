@@ -1,0 +1,81 @@
+"""What every test may ask for: a real Valkey, and an environment in which real processes see the test's data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from tests import chromium, servers
+
+CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In CI a skipped test is a failed one: there, everything that a test needs is at hand."""
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI does not allow: {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The system's Chromium. Skips the test where there is none; in CI that is a failure."""
+    return chromium.find() or pytest.skip("no Chromium: install it, or set CHROMIUM to its path")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[str]:
+    """The URL of a real Valkey server: the one that REDIS_URL names, else one started for this session.
+
+    A test that asks for it, or is marked ``redis``, finds it empty.
+    """
+    if url := os.environ.get("REDIS_URL"):
+        yield url
+        return
+    # settings.REDIS_URL points here already; the server is only started now.
+    with servers.valkey(Path(settings.DATA) / "redis") as url:
+        assert url == settings.REDIS_URL
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis(request: pytest.FixtureRequest) -> None:
+    """Flush the server before each test that uses it."""
+    if request.node.get_closest_marker("redis") is None and "redis_server" not in request.fixturenames:
+        return
+    from redis import Redis
+
+    with Redis.from_url(request.getfixturevalue("redis_server")) as client:
+        client.flushall()
+
+
+@pytest.fixture
+def child_env(transactional_db: None, redis_server: str, tmp_path: Path) -> dict[str, str]:
+    """The environment of a child process that works on this test's own database, Valkey and data folder."""
+    return os.environ | {
+        "DATABASE_URL": database_url(connection.settings_dict),
+        "REDIS_URL": redis_server,
+        "DJANGO_SECRET_KEY": settings.SECRET_KEY,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "JOBSITE_DATA": str(settings.DATA),
+        "PYTHONPATH": str(settings.BASE_DIR),
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(tmp_path),
+    }
+
+
+def database_url(config: dict[str, Any]) -> str:
+    """The DATABASE_URL of an open connection's settings."""
+    if config["ENGINE"].endswith("sqlite3"):
+        return f"sqlite:///{config['NAME']}"
+    user = quote(config["USER"], safe="")
+    password = f":{quote(config['PASSWORD'], safe='')}" if config["PASSWORD"] else ""
+    port = f":{config['PORT']}" if config["PORT"] else ""
+    return f"postgres://{user}{password}@{quote(config['HOST'], safe='')}{port}/{config['NAME']}"

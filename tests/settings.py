@@ -1,0 +1,29 @@
+"""The project's own settings, for tests: everything under a temporary data folder, static files without a manifest."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+if "JOBSITE_DATA" not in os.environ:
+    _made = tempfile.mkdtemp(prefix="jobsite-test-")
+    os.environ["JOBSITE_DATA"] = _made  # in the environment, so that the processes which tests start share it
+    _owner = os.getpid()
+
+    @atexit.register
+    def _remove() -> None:
+        if os.getpid() == _owner:  # not in a forked child
+            shutil.rmtree(_made, ignore_errors=True)
+
+
+os.environ.setdefault("JOBSITE_DEMO", "1")
+os.environ.setdefault("JOBSITE_APPS", "tests.app")
+
+from jobsite.settings import *  # noqa: F403
+from jobsite.settings import STORAGES
+
+# The manifest exists only after collectstatic; test_run.py covers the real one.
+STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; no real password is in a test
