@@ -1,7 +1,6 @@
 # Everything needs only Python 3.11+ and make. Another Python: make run PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
-SOURCES := manage.py dashboard handlers jobsite tests
 
 .PHONY: run test check bench format dev
 
@@ -16,8 +15,8 @@ check: ## format, lint, types, layers, migrations, templates, deploy checks
 	@$(PYTHON) jobsite/bootstrap.py check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@git ls-files -z --cached --others --exclude-standard -- '*.py' | xargs -0 $(BIN)/django-upgrade --target-version 5.2
-	@git ls-files -z --cached --others --exclude-standard -- '*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
+	@git ls-files -z --cached --others --exclude-standard -- '*.py' | xargs -0 $(BIN)/django-upgrade --check --target-version 5.2
+	@git ls-files -z --cached --others --exclude-standard -- '*.html' | xargs -0 -r $(BIN)/djade --check --target-version 5.2
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py makemigrations --check --dry-run
@@ -33,3 +32,4 @@ format: ## mend what check would complain about, where a tool can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	@git ls-files -z --cached --others --exclude-standard -- '*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
+	@git ls-files -z --cached --others --exclude-standard -- '*.py' | xargs -0 $(BIN)/django-upgrade --target-version 5.2

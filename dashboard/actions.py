@@ -33,7 +33,7 @@ def expected(request: HttpRequest) -> dict[int, str]:
 
 
 def ticked(request: HttpRequest) -> dict[int, str]:
-    """The ticked jobs and their tokens. A job without a token gets one that fits none: a page of ours always sends it."""
+    """The ticked jobs and their tokens; a job without one, which no page of ours sends, gets one that never fits."""
     seen = expected(request)
     ids = request.POST.getlist(helpers.ACTION_CHECKBOX_NAME)
     return {int(pk): seen.get(int(pk), "") for pk in ids if pk.isascii() and pk.isdigit() and len(pk) < 19}

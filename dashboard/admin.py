@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from django.contrib.admin import ModelAdmin, display
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin, ShowFacets, display
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
@@ -22,22 +23,26 @@ from dashboard.actions import ACTIONS
 from dashboard.changelist import KeysetChangeList
 from dashboard.filters import QueueFilter, StateFilter, TypeFilter, UserFilter, VerbFilter
 from dashboard.site import site
-from dashboard.templatetags.console import ago, record_badge
+from dashboard.templatetags.console import ago, due, record_badge
 from dashboard.text import inert, one_line
 from handlers.models import AuditEntry, JobRecord
 from handlers.registry import registry
+from handlers.states import State
 
-# Generic for the type checker only.
-_ModelAdmin = ModelAdmin[Any] if TYPE_CHECKING else ModelAdmin
+if TYPE_CHECKING:
+    BaseAdmin = ModelAdmin[Any]
+else:
+    BaseAdmin = ModelAdmin  # generic for the type checker only
 
 
-class ReadOnlyAdmin(_ModelAdmin):
+class ReadOnlyAdmin(BaseAdmin):
     """Rows that only the engine writes: no form of the admin adds, changes or deletes one."""
 
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
     sortable_by = ()
+    show_facets = ShowFacets.NEVER
     actions: Any = None
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
@@ -62,8 +67,9 @@ class JobRecordAdmin(ReadOnlyAdmin):
 
     list_filter = (StateFilter, TypeFilter, QueueFilter)
     search_fields = ("pk",)
+    empty_value_display = ""
     search_help_text = "A job's id, or a part of its type."
-    actions: ClassVar[Any] = ACTIONS
+    actions = ACTIONS
     ordering = ("-pk",)
 
     # --- the list ---
@@ -115,20 +121,24 @@ class JobRecordAdmin(ReadOnlyAdmin):
 
     @display(description="attempts")
     def attempts(self, record: JobRecord) -> SafeString | str:
-        """Runs started, and how many of this round failed."""
-        if not record.failures:
-            return str(record.attempt or "–")
+        """Runs started, and how many of this round failed where it is not all of them."""
+        if record.failures == record.attempt or not record.failures:
+            return str(record.attempt or "")
         return format_html('{} <span class="quiet">({} failed)</span>', record.attempt, record.failures)
 
     @display(description="last error")
     def last_error(self, record: JobRecord) -> SafeString | str:
         """The last failure in one line, while it matters."""
-        return format_html('<span class="error-line">{}</span>', one_line(record.error, 140)) if record.error else ""
+        if not record.error or record.state == State.SUCCEEDED:
+            return ""
+        line = one_line(record.error)
+        return format_html('<span class="error-line" title="{}">{}</span>', line, line)
 
     @display(description="when")
     def when(self, record: JobRecord) -> SafeString | str:
         """The time that matters most in this state."""
-        return ago(queries.moment(record))
+        at = queries.moment(record)
+        return due(at) if record.state == State.SCHEDULED else ago(at)
 
     @display(description="worker")
     def ran_on(self, record: JobRecord) -> str:
@@ -184,11 +194,12 @@ class JobRecordAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The job page."""
-        record = self.get_object(request, object_id)
-        if not self.has_view_permission(request, record):
+        if not self.has_view_permission(request):
             raise PermissionDenied("You may not see jobs.")
+        record = self.get_object(request, object_id)
         if record is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined,no-any-return]
+            messages.warning(request, f"There is no job {one_line(object_id, 30)}. Jobs that ended well age out.")
+            return redirect("admin:jobs_jobrecord_changelist")
         return views.job_page(self.admin_site, request, record)
 
     def history_view(
@@ -201,6 +212,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
 class AuditEntryAdmin(ReadOnlyAdmin):
     """Who did what, newest first."""
 
+    search_fields = ()
     list_display = ("when", "username", "what", "target_link", "moved", "reason_text")
     list_display_links = None
     list_filter = (VerbFilter, UserFilter)
@@ -231,7 +243,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         """How many really moved, of how many asked for."""
         data = entry.data if isinstance(entry.data, dict) else {}
         asked = data.get("asked")
-        return f"{entry.count:,} of {asked:,}" if isinstance(asked, int) and asked != entry.count else f"{entry.count:,}"
+        return (
+            f"{entry.count:,} of {asked:,}" if isinstance(asked, int) and asked != entry.count else f"{entry.count:,}"
+        )
 
     @display(description="reason")
     def reason_text(self, entry: AuditEntry) -> str:

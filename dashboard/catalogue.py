@@ -101,8 +101,9 @@ def find(name: str) -> JobType | None:
 
 
 def types() -> list[TypeRow]:
-    """Every registered type, by name."""
-    return [TypeRow(job_type) for job_type in registry.all()]
+    """Every registered type, by name; the engine's own last."""
+    rows = [TypeRow(job_type) for job_type in registry.all()]
+    return sorted(rows, key=lambda row: row.job_type.payload_class.__module__.partition(".")[0] == "handlers")
 
 
 def policies() -> list[PolicyRow]:

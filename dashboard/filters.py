@@ -11,9 +11,8 @@ from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from dashboard.queries import RETRYING, in_state, queue_names
+from dashboard.queries import STATES, in_state, queue_names
 from handlers.registry import registry
-from handlers.states import State
 
 MAX_USERS = 100  # offered by the audit's filter
 
@@ -43,8 +42,7 @@ class StateFilter(DeclaredFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The states, what needs attention first."""
-        order = (State.FAILED, RETRYING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.SUCCEEDED, State.DELETED)
-        return [(str(value), str(value).capitalize()) for value in order]
+        return [(value, value.capitalize()) for value in STATES]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """The jobs in that state."""

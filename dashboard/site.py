@@ -27,6 +27,7 @@ class JobsSite(AdminSite):
     site_header = "Jobs console"
     index_title = "Overview"
     index_template = "dashboard/index.html"
+    app_index_template = "dashboard/app_index.html"
     enable_nav_sidebar = False  # a bar below the header leads to every page, on a phone too
     site_url = None
 
@@ -46,7 +47,7 @@ class JobsSite(AdminSite):
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """The stock addresses after our own."""
-        from dashboard import views  # noqa: PLC0415  # needs models, which are not loaded when this module is
+        from dashboard import views  # needs models, which are not loaded when this module is
 
         return [
             path("queues/", self._page(views.queues), name="queues"),
@@ -57,11 +58,11 @@ class JobsSite(AdminSite):
             *super().get_urls(),
         ]
 
-    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., HttpResponseBase]:  # noqa: FBT001, FBT002
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """The stock wrapper; and whoever lacks a permission gets a page that says so (403), inside the console."""
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            request.current_app = self.name  # type: ignore[attr-defined]
+            request.current_app = self.name
             try:
                 answer: HttpResponseBase = view(request, *args, **kwargs)
             except PermissionDenied as denied:
@@ -72,7 +73,7 @@ class JobsSite(AdminSite):
         guarded.__dict__.update(getattr(view, "__dict__", {}))  # csrf_exempt and the like
         return super().admin_view(guarded, cacheable)
 
-    def _page(self, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    def _page(self, view: Callable[..., HttpResponseBase]) -> Any:
         def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
             if not request.user.has_perm(VIEW_JOBS):
                 raise PermissionDenied("You may not see jobs.")
@@ -119,7 +120,7 @@ class JobsSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The start page."""
-        from dashboard import views  # noqa: PLC0415
+        from dashboard import views
 
         context = views.overview(request) if request.user.has_perm(VIEW_JOBS) else {}
         return super().index(request, {**context, **(extra_context or {})})

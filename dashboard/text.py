@@ -19,7 +19,7 @@ _UNSEEN = re.compile(
 
 
 def inert(text: str, limit: int = MAX_TEXT) -> str:
-    """``text`` with unseen and direction-changing characters as escapes, cut at ``limit`` characters. Not HTML-escaped."""
+    """``text`` with unseen and direction-changing characters as escapes, cut at ``limit`` characters. Not yet HTML."""
     cut = len(text) - limit
     shown = _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", text[:limit])
     return f"{shown}\n… {cut:,} more characters" if cut > 0 else shown

@@ -48,7 +48,7 @@ class Attempt:
 
 
 def steps(record: JobRecord, moves: Sequence[JobHistory], now: datetime) -> list[Step]:
-    """The states that ``record`` went through, oldest first. ``moves``: its history, by id, perhaps without its start."""
+    """The states that ``record`` went through, oldest first. ``moves``: its history by id, maybe without its start."""
     complete = len(moves) < MAX_MOVES
     entries: list[tuple[str, datetime, str, str]] = []
     if complete:
@@ -64,7 +64,9 @@ def steps(record: JobRecord, moves: Sequence[JobHistory], now: datetime) -> list
     return told
 
 
-def attempts(record: JobRecord, moves: Sequence[JobHistory], errors: Sequence[AttemptError], now: datetime) -> list[Attempt]:
+def attempts(
+    record: JobRecord, moves: Sequence[JobHistory], errors: Sequence[AttemptError], now: datetime
+) -> list[Attempt]:
     """The runs of ``record``, newest first, at most MAX_ATTEMPTS."""
     by_number = {error.attempt: error for error in errors}
     found: list[Attempt] = []

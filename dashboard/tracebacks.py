@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 import handlers
 
-_FRAME = re.compile(r'^  File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<name>[^\n]+))?\n(?P<code>    [^\n]+)?', re.M)
+_FRAME = re.compile(
+    r'^  File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<name>[^\n]+))?\n(?P<code>    [^\n]+)?', re.MULTILINE
+)
 _LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python\d|[/\\]Lib[/\\]|^<frozen ")
 _ENGINE = f"{Path(handlers.__file__ or 'handlers').parent}/"
 _LOOK_AT = 60_000  # characters from the traceback's end: the last frame is there

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
@@ -16,7 +17,8 @@ from django.views.decorators.http import require_POST
 
 from dashboard import catalogue, queries, timeline, verbs
 from dashboard.actions import expected
-from dashboard.text import call
+from dashboard.text import call, inert
+from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.models import JobPayload, JobRecord
 from handlers.registry import JobType
@@ -46,7 +48,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
     ]
     context: dict[str, Any] = {
         **site.each_context(request),
-        "title": f"{record.job_type} #{record.pk}",
+        "title": f"{inert(record.job_type)} #{record.pk}",
         "opts": JobRecord._meta,
         "record": record,
         "job_type": job_type,
@@ -66,13 +68,13 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
 
 
 def verb_view(verb: verbs.Verb) -> Callable[..., HttpResponse]:
-    """The address that does ``verb`` to one job: POST only, permission checked, and only if the job is as it was seen."""
+    """The address that does ``verb`` to one job: POST only, permission checked, only if the job is as it was seen."""
 
     @require_POST
     def act(request: HttpRequest, job_id: int) -> HttpResponse:
         if not request.user.has_perm("jobs.view_jobrecord") or not verb.allowed(request.user):
             raise PermissionDenied(f"You may not {verb.name} jobs.")
-        site_name = request.current_app  # type: ignore[attr-defined]  # set by the site
+        site_name = request.current_app  # set by the site
         token = expected(request).get(job_id, "")
         if verb.one(job_id, token, request.user, request.POST.get("reason", "")):
             messages.success(request, f"{verb.past} job {job_id}.")
@@ -89,10 +91,9 @@ def verb_view(verb: verbs.Verb) -> Callable[..., HttpResponse]:
 def overview(request: HttpRequest) -> dict[str, Any]:
     """What the start page shows to those who may see jobs."""
     counts = queries.state_counts()
-    order = (State.FAILED, queries.RETRYING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.SUCCEEDED, State.DELETED)
     return {
         "shows_jobs": True,
-        "tiles": [{"state": str(value), "count": counts[value]} for value in order],
+        "tiles": [{"state": state, "count": counts[state]} for state in queries.STATES],
         "is_empty": not any(count.value for count in counts.values()),
         "failures": queries.last_failures(),
         "queues": queries.queue_rows(),
@@ -123,13 +124,17 @@ def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
     if name not in queries.queue_names() and name not in job_scheduler.paused_queues():
         raise Http404(f"There is no queue {name}.")
     reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
-    if pause:
-        job_scheduler.pause_queue(name, by=request.user, reason=reason)
-        messages.success(request, f"Paused queue {name}: what runs now ends, nothing new starts.")
-    else:
-        job_scheduler.resume_queue(name, by=request.user, reason=reason)
-        messages.success(request, f"Queue {name} runs again.")
-    return HttpResponseRedirect(reverse("admin:queues", current_app=request.current_app))  # type: ignore[attr-defined]
+    by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
+    try:
+        if pause:
+            job_scheduler.pause_queue(name, by=by, reason=reason)
+            messages.success(request, f"Paused queue {name}: what runs now ends, nothing new starts.")
+        else:
+            job_scheduler.resume_queue(name, by=by, reason=reason)
+            messages.success(request, f"Queue {name} runs again.")
+    except InvalidJob as error:
+        messages.error(request, str(error))
+    return HttpResponseRedirect(reverse("admin:queues", current_app=request.current_app))
 
 
 def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:

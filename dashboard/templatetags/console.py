@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
 from django.contrib.admin.views.main import ChangeList
 from django.utils import timezone as clock
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from dashboard import queries, text
-from dashboard.filters import StateFilter
+from dashboard.filters import DeclaredFilter, StateFilter
+from dashboard.verbs import VERBS
 from handlers.models import JobRecord
+from handlers.states import State
 
 register = template.Library()
 
@@ -35,7 +38,7 @@ def exact(at: datetime | None) -> str:
     """A moment in UTC, to the millisecond."""
     if at is None:
         return ""
-    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
 
 
 @register.filter
@@ -54,11 +57,19 @@ def ago(at: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def due(at: datetime | None) -> SafeString | str:
+    """A moment at which something shall happen: "in 2 h", or "now" when it has come."""
+    if at is None or at > clock.now():
+        return ago(at)
+    return format_html('<time datetime="{}" title="{}">now</time>', at.isoformat(), exact(at))
+
+
+@register.filter
 def utc(at: datetime | None) -> SafeString | str:
     """A moment in UTC, with how long ago on hover."""
     if at is None:
         return ""
-    shown = f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S}"
+    shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), shown)
 
 
@@ -90,6 +101,38 @@ def one_line(value: object) -> str:
 def pretty_json(value: Any) -> str:
     """A JSON value, indented."""
     return text.pretty_json(value)
+
+
+@register.simple_tag
+def filter_bar(changelist: ChangeList) -> dict[str, Any]:
+    """The search box's company: a select for each filter but the state, and what the form must carry along."""
+    selects = []
+    kept = []
+    for spec in changelist.filter_specs:
+        if not isinstance(spec, DeclaredFilter):
+            continue
+        value = spec.value()
+        if isinstance(spec, StateFilter):
+            kept += [(spec.parameter_name, value)] if value else []
+            continue
+        list(spec.choices(changelist))  # adds the present value to the choices where it is none of them
+        options = [(str(choice), str(label)) for choice, label in spec.lookup_choices]
+        selects.append({"name": spec.parameter_name, "title": spec.title, "value": value, "options": options})
+    is_active = bool(changelist.query) or any(select["value"] for select in selects)
+    return {"selects": selects, "kept": kept, "is_active": is_active, "clear": urlencode(kept)}
+
+
+@register.simple_tag
+def useful_actions(changelist: ChangeList, action_form: Any) -> list[tuple[str, str]]:
+    """The actions that can apply to some row of this list: a list of failed jobs has nothing to restore."""
+    spec = next((spec for spec in changelist.filter_specs if isinstance(spec, StateFilter)), None)
+    shown = spec.value() if spec else None
+    state = str(State.SCHEDULED) if shown == queries.RETRYING else shown
+    return [
+        (name, label)
+        for name, label in action_form.fields["action"].choices
+        if name and (state is None or name not in VERBS or state in VERBS[name].sources)
+    ]
 
 
 @register.simple_tag

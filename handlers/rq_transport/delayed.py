@@ -92,9 +92,10 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
                     continue
                 self._outage("queue server").worked()
                 self._outage("database").worked()
-                if burst and not moved:
+                if not burst:
+                    self._wait(due_in)
+                elif not moved:
                     break
-                self._wait(due_in)
         finally:
             self._leave()
 

@@ -25,14 +25,14 @@ def test_bootstrap_can_be_read_by_an_old_python() -> None:
 
 
 def test_bootstrap_refuses_an_old_python_and_names_one_that_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", {"python3.12": "/usr/bin/python3.12"}.get)
+    monkeypatch.setattr(bootstrap, "runs", {"python3.12": True}.get)
     with pytest.raises(bootstrap.CannotStart) as refusal:
         bootstrap.check_python((3, 9, 2), "test")
     assert str(refusal.value) == "Python 3.11 or newer is needed, this is 3.9.2: run 'make test PYTHON=python3.12'."
 
 
 def test_bootstrap_refuses_an_old_python_where_there_is_no_newer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.which", {}.get)
+    monkeypatch.setattr(bootstrap, "runs", {}.get)
     with pytest.raises(bootstrap.CannotStart, match=r"this is 3\.6\.15: install one, then run 'make run PYTHON="):
         bootstrap.check_python((3, 6, 15))
 

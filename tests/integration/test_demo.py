@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 from django.core import mail
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection, transaction
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseServerError
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -259,6 +260,25 @@ def test_gateway_answers_503_when_down(client: Client, switch: Callable[[Mode], 
     assert not Charge.objects.exists()
     client.post("/shop/switch", {"mode": "ok"})
     assert charge(client)[0] == 200
+
+
+def test_gateway_keeps_its_pretended_refusals_out_of_the_log(
+    client: Client, switch: Callable[[Mode], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[int] = []
+    log = logging.getLogger("django.request")
+
+    def handle(record: logging.LogRecord) -> None:
+        if log.filter(record):
+            logged.append(record.__dict__["status_code"])
+
+    monkeypatch.setattr(log, "handle", handle)
+    switch(Mode.DOWN)
+    charge(client)
+    assert not logged
+    monkeypatch.setattr(gateway, "_misbehave", HttpResponseServerError)
+    client.post("/shop/gateway/charge")
+    assert logged == [500]
 
 
 def test_gateway_answers_every_other_call_when_flaky(client: Client, switch: Callable[[Mode], None]) -> None:

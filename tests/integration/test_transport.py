@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,8 +18,10 @@ from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from handlers import job_scheduler
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob, TransportUnavailable
+from handlers.models import JobRecord
 from handlers.rq_transport import connections, lua
 from handlers.rq_transport.messages import (
     CHUNK,
@@ -29,7 +32,9 @@ from handlers.rq_transport.messages import (
     queue_key,
     rq_job_id,
 )
+from handlers.states import State
 from handlers.transport import Message, Transport
+from tests.app.jobs import Note
 
 DUE = datetime(2031, 1, 1, tzinfo=UTC)
 
@@ -42,10 +47,9 @@ def redis(redis_server: str) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def transport(redis_server: str) -> Iterator[RQTransport]:
-    """The transport, on the test's server."""
-    with override_settings(JOBS=settings.JOBS | {"REDIS_URL": redis_server}):
-        yield RQTransport()
+def transport(redis_server: str) -> RQTransport:
+    """The transport. The settings point it to the same server."""
+    return RQTransport()
 
 
 def message(job_id: int, queue: str = "default", run_at: datetime | None = None) -> Message:
@@ -95,8 +99,8 @@ def test_publish_writes_the_job_that_rq_would_write(transport: RQTransport, redi
     read = Job.fetch(rq_job_id(ours), connection=redis, serializer=JSONSerializer)
     expected = Job.fetch(theirs.id, connection=redis, serializer=JSONSerializer)
 
-    assert read.created_at
     assert read.enqueued_at
+    assert read.created_at == read.enqueued_at
     assert abs(read.enqueued_at - datetime.now(UTC)) < timedelta(minutes=1)
     read.created_at, read.enqueued_at = expected.created_at, expected.enqueued_at
     assert read.to_dict() == expected.to_dict()
@@ -155,8 +159,24 @@ def test_a_stock_worker_passes_over_withdrawn_messages(transport: RQTransport, r
     queue = Queue("default", connection=redis, serializer=JSONSerializer)
     worker = SimpleWorker([queue], connection=redis, serializer=JSONSerializer)
     worker.work(burst=True, logging_level="WARNING")
-    assert worker.successful_job_count == worker.failed_job_count == 0
+    worker.refresh()  # RQ counts in Redis only
+    assert (worker.successful_job_count, worker.failed_job_count) == (0, 0)
     assert queue.count == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stock_worker_runs_a_message_and_leaves_nothing_in_redis(
+    redis: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_NOTES", str(tmp_path / "notes"))
+    job_id = job_scheduler.enqueue(Note("from a stock worker"))
+    worker = SimpleWorker([get_queue("default")], connection=redis, serializer="json")
+    worker.work(burst=True, logging_level="WARNING")
+    worker.refresh()
+    assert (tmp_path / "notes").read_text() == "from a stock worker\n"
+    assert JobRecord.objects.get(pk=job_id).state == State.SUCCEEDED
+    assert (worker.successful_job_count, worker.failed_job_count) == (1, 0)
+    assert list(redis.scan_iter(Job.key_for("*"))) == []
 
 
 # --- publish_delayed ---

@@ -20,6 +20,11 @@ for (const block of document.querySelectorAll("pre[data-copy]")) {
   block.before(button);
 }
 
+// A choice takes effect at once.
+for (const select of document.querySelectorAll(".filter-bar select")) {
+  select.addEventListener("change", () => select.form.requestSubmit());
+}
+
 // One press is enough: a second one while the answer is on its way would find that the job had moved on.
 for (const form of document.querySelectorAll("form.verbs, form.confirm, form.inline")) {
   let sent = false;

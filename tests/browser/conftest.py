@@ -1,0 +1,84 @@
+"""A real Chromium. Any error that it logs, a violated Content-Security-Policy among them, fails the test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from tests import chromium
+
+NewPage = Callable[..., Page]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_root() -> None:
+    """WhiteNoise warns when the folder that collectstatic fills is missing."""
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The system's Chromium, without a window. Without one the tests are skipped, but in CI they fail.
+
+    One per module, not per session: while it runs, this thread has an event loop, which handlers under test in other
+    modules must not meet.
+    """
+    path = chromium.find()
+    if path is None:
+        message = "the browser tests need Chromium: install it (Debian: apt install chromium), or set CHROMIUM"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # That event loop makes Django refuse the test's own queries, which are as blocking as ever.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        # Chromium refuses its sandbox to root, which is who runs tests in a container.
+        arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+        with playwright.chromium.launch(executable_path=path, args=arguments) as launched:
+            yield launched
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[NewPage]:
+    """Opens a page in a fresh context; takes Playwright's context options, such as ``viewport``."""
+    problems: list[str] = []
+    contexts = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type == "error" or "Content Security Policy" in message.text:
+            problems.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def make(**options: Any) -> Page:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.on("console", note)
+        context.on("weberror", lambda error: problems.append(str(error.error)))
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert not problems, "the browser logged: " + "; ".join(problems)
+
+
+@pytest.fixture
+def page(new_page: NewPage) -> Page:
+    """A page of desktop size."""
+    return new_page(viewport={"width": 1280, "height": 900})
+
+
+def sign_in(page: Page, base_url: str, username: str, password: str) -> None:
+    """Log in to the console."""
+    page.goto(f"{base_url}/admin/")
+    page.get_by_label("Username").fill(username)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("heading", name="Overview").wait_for()

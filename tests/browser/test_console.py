@@ -1,0 +1,198 @@
+"""What an operator does in a browser: look, tick, retry, delete; with a keyboard's and a phone's means too."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from playwright.sync_api import Page, expect
+
+from handlers.models import JobRecord
+from handlers.states import State
+from tests.browser.conftest import NewPage, sign_in
+from tests.console.factories import make_job, one_of_each
+
+pytestmark = [pytest.mark.browser, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+
+EVERY_PAGE = (
+    "/admin/",
+    "/admin/jobs/jobrecord/",
+    "/admin/jobs/jobrecord/?state=failed",
+    "/admin/jobs/jobrecord/?q=nothing-like-this",
+    "/admin/jobs/",
+    "/admin/jobs/auditentry/",
+    "/admin/queues/",
+    "/admin/job-types/",
+    "/admin/retry-policies/",
+    "/admin/auth/user/",
+    "/admin/auth/user/add/",
+    "/admin/auth/group/",
+    "/admin/auth/group/add/",
+    "/admin/password_change/",
+)
+
+# The contrast of the text of each element against the first opaque background behind it, by WCAG 2's formula.
+CONTRAST = """(selector) => {
+  const rgb = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((v) => v / 255)
+    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const colour = rgb(getComputedStyle(e).backgroundColor);
+      if (colour.length < 4 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll(selector)].map((element) => {
+    const pair = [light(rgb(getComputedStyle(element).color)), light(behind(element))].sort((a, b) => b - a);
+    return [element.className + ': ' + element.textContent.slice(0, 30), (pair[0] + 0.05) / (pair[1] + 0.05)];
+  });
+}"""
+
+
+@pytest.fixture(autouse=True)
+def _people() -> None:
+    User.objects.create_superuser("admin", password="secret")
+    viewer = User.objects.create_user("vera", password="secret", is_staff=True)
+    viewer.user_permissions.add(Permission.objects.get(codename="view_jobrecord"))
+
+
+def state_of(job: JobRecord) -> str:
+    """The job's state now."""
+    return JobRecord.objects.values_list("state", flat=True).get(pk=job.pk)
+
+
+def test_operator_finds_a_failed_job_understands_it_and_retries_it(page: Page, live_server: Any) -> None:
+    job = make_job(message="gateway is down")
+    sign_in(page, live_server.url, "admin", "secret")
+    page.get_by_role("link", name=re.compile("Failed")).first.click()
+    page.get_by_role("link", name=f"app.Note #{job.pk}").click()
+    expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
+    expect(page.locator(".failure .message")).to_have_text("gateway is down")
+    expect(page.locator(".failure .frame")).to_contain_text("srv/shop/jobs.py:42")
+    page.get_by_label("Reason").fill("gateway is back")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator(".messagelist")).to_have_text(f"Retried job {job.pk}.")
+    expect(page.locator("h1 .state")).to_have_text("Enqueued")
+    expect(page.locator(".timeline")).to_contain_text("gateway is back")
+    assert state_of(job) == State.ENQUEUED
+
+
+def test_operator_retries_ticked_rows_and_is_told_what_moved_on(page: Page, live_server: Any) -> None:
+    jobs = [make_job() for _ in range(3)]
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
+    for place in range(3):
+        page.locator(".action-select").nth(place).check()
+    expect(page.locator(".action-counter")).to_have_text("3 of 3 selected")
+    JobRecord.objects.filter(pk=jobs[0].pk).update(token="0" * 16)  # someone else was quicker
+    page.locator(".actions").get_by_role("button", name="Retry").click()
+    expect(page.locator(".messagelist")).to_have_text("Retried 2; 1 had moved on.")
+    expect(page).to_have_url(re.compile(r"\?state=failed$"))
+    assert [state_of(job) for job in jobs] == [State.FAILED, State.ENQUEUED, State.ENQUEUED]
+
+
+def test_row_button_retries_its_own_row_and_stays_on_the_list(page: Page, live_server: Any) -> None:
+    jobs = [make_job() for _ in range(3)]
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
+    page.get_by_role("button", name=f"Retry job {jobs[1].pk}", exact=True).click()
+    expect(page.locator(".messagelist")).to_have_text(f"Retried job {jobs[1].pk}.")
+    expect(page).to_have_url(re.compile(r"\?state=failed$"))
+    assert [state_of(job) for job in jobs] == [State.FAILED, State.ENQUEUED, State.FAILED]
+
+
+def test_delete_of_ticked_rows_asks_first(page: Page, live_server: Any) -> None:
+    jobs = [make_job(State.ENQUEUED), make_job()]
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    page.locator("#action-toggle").check()
+    page.locator(".actions").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Delete 2 jobs?")).to_be_visible()
+    page.get_by_role("link", name="Back to the list").click()
+    assert [state_of(job) for job in jobs] == [State.ENQUEUED, State.FAILED]
+    page.locator("#action-toggle").check()
+    page.locator(".actions").get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete 2 jobs").click()
+    expect(page.locator(".messagelist")).to_have_text("Deleted 2 jobs.")
+    assert [state_of(job) for job in jobs] == [State.DELETED, State.DELETED]
+
+
+def test_filters_take_effect_when_chosen(page: Page, live_server: Any) -> None:
+    wanted, other = make_job(queue="mail"), make_job()
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
+    page.get_by_label("Queue").select_option("mail")
+    expect(page.get_by_role("link", name=f"#{other.pk}")).to_have_count(0)
+    expect(page.get_by_role("link", name=f"#{wanted.pk}")).to_be_visible()
+    expect(page).to_have_url(re.compile("state=failed"))
+
+
+def test_viewer_sees_no_button(page: Page, live_server: Any) -> None:
+    job = make_job()
+    sign_in(page, live_server.url, "vera", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
+    expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    expect(page.locator(".action-select")).to_have_count(0)
+
+
+def test_console_works_without_javascript(new_page: NewPage, live_server: Any) -> None:
+    jobs = [make_job(), make_job()]
+    page = new_page(java_script_enabled=False)
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
+    page.locator(".action-select").first.check()
+    page.locator(".actions").get_by_role("button", name="Retry").click()
+    expect(page.locator(".messagelist")).to_have_text("Retried 1 job.")
+    page.get_by_role("link", name=f"#{jobs[0].pk}").click()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.locator(".messagelist")).to_have_text(f"Deleted job {jobs[0].pk}.")
+    page.get_by_role("button", name="Restore").click()
+    expect(page.locator(".messagelist")).to_have_text(f"Restored job {jobs[0].pk}.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page_fits_the_screen_and_can_be_read(
+    new_page: NewPage, live_server: Any, scheme: str, width: int
+) -> None:
+    jobs = one_of_each()
+    page = new_page(color_scheme=scheme, viewport={"width": width, "height": 844})
+    sign_in(page, live_server.url, "admin", "secret")
+    for url in (*EVERY_PAGE, *(f"/admin/jobs/jobrecord/{job.pk}/change/" for job in jobs)):
+        response = page.goto(live_server.url + url)
+        assert response
+        assert response.status == 200, url
+        # The stock user list is a wide table in a box of its own; nothing else may push the page sideways.
+        wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert wider <= 0, f"{url} is {wider} px too wide"
+        for name, contrast in page.evaluate(
+            CONTRAST, ".state, .tab, .count, .tile-count, .error-line, .exception, .quiet"
+        ):
+            assert contrast >= 4.5, f"{url}: {name} has a contrast of {contrast:.2f}"
+
+
+def test_confirmation_fits_a_phone(new_page: NewPage, live_server: Any) -> None:
+    make_job(job_type="some_application.AnUnusuallyLongNameOfAJobType", queue="a-rather-long-queue-name")
+    page = new_page(viewport={"width": 390, "height": 844})
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    page.locator(".action-select").check()
+    page.locator(".actions").get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Delete 1 job?")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+
+
+def test_hostile_text_runs_nothing(page: Page, live_server: Any) -> None:
+    script = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    job = make_job(job_type=script, payload={script: script}, message=script, exception=script, traceback=script)
+    sign_in(page, live_server.url, "admin", "secret")
+    for url in ("/admin/", "/admin/jobs/jobrecord/", f"/admin/jobs/jobrecord/{job.pk}/change/"):
+        page.goto(live_server.url + url)
+        assert "owned" not in page.title() or "<script>" in page.title()
+        expect(page.locator("img[src=x]")).to_have_count(0)

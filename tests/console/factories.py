@@ -1,0 +1,98 @@
+"""Jobs in every state, whose times, history and errors agree with the state. Rows only: nothing is published."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
+from handlers.states import State
+
+WORKER = "host-1.4411.0"
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop/jobs.py", line 42, in handle
+    gateway.charge(order)
+  File "/srv/.venv/lib/python3.11/site-packages/httpx/_client.py", line 1144, in post
+    return self.request("POST", url)
+httpx.ConnectError: connection refused
+"""
+
+
+def make_job(
+    state: str = State.FAILED,
+    *,
+    job_type: str = "app.Note",
+    queue: str = "default",
+    payload: Any = None,
+    message: str = "connection refused",
+    exception: str = "httpx.ConnectError",
+    traceback: str = TRACEBACK,
+    retrying: bool = False,
+    age: timedelta = timedelta(minutes=5),
+) -> JobRecord:
+    """One job. ``retrying``: a scheduled job that waits out the backoff of its first failed attempt."""
+    start = timezone.now() - age
+    ran = retrying or state in (State.PROCESSING, State.SUCCEEDED, State.FAILED)
+    failed = retrying or state == State.FAILED
+    ended = start + timedelta(seconds=3)
+    job = JobRecord.objects.create(
+        state=state,
+        token=secrets.token_hex(8),
+        job_type=job_type,
+        queue=queue,
+        attempt=int(ran),
+        failures=int(failed),
+        created_at=start,
+        enqueued_at=start,
+        run_at=timezone.now() + timedelta(minutes=10) if state == State.SCHEDULED else None,
+        started_at=start + timedelta(seconds=1) if ran and not retrying else None,
+        finished_at=ended if state in (State.SUCCEEDED, State.FAILED, State.DELETED) else None,
+        lease_expires_at=timezone.now() + timedelta(seconds=15) if state == State.PROCESSING else None,
+        worker=WORKER if ran and not retrying else "",
+        error=f"{exception.rpartition('.')[2]}: {message}"[:200] if failed else "",
+    )
+    JobPayload.objects.create(job=job, data={"text": "hello"} if payload is None else payload)
+    if ran:
+        _move(job, State.ENQUEUED, State.PROCESSING, start + timedelta(seconds=1), "claimed", {"worker": WORKER})
+    if failed:
+        _move(job, State.PROCESSING, State.FAILED, ended, "attempt failed", {"duration_seconds": 2.0})
+        AttemptError.objects.create(
+            job=job, attempt=1, at=ended, exception=exception, message=message, traceback=traceback
+        )
+    if retrying:
+        _move(job, State.FAILED, State.SCHEDULED, ended, "retry 1 of 2 in 10 min", None)
+    if state == State.SUCCEEDED:
+        _move(job, State.PROCESSING, State.SUCCEEDED, ended, "", {"duration_seconds": 2.0})
+    if state == State.DELETED:
+        _move(job, State.ENQUEUED, State.DELETED, ended, "not needed", None, actor="user:olga")
+    return job
+
+
+def one_of_each() -> list[JobRecord]:
+    """A job in each state that the console shows, and one that waits for its retry."""
+    states = (
+        State.FAILED,
+        State.SCHEDULED,
+        State.ENQUEUED,
+        State.PROCESSING,
+        State.SUCCEEDED,
+        State.DELETED,
+        State.AWAITING,
+    )
+    return [*(make_job(state) for state in states), make_job(State.SCHEDULED, retrying=True)]
+
+
+def _move(job: JobRecord, source: State, to: State, at: datetime, reason: str, data: Any, actor: str = WORKER) -> None:
+    JobHistory.objects.create(
+        job=job,
+        from_state=source,
+        to_state=to,
+        at=at,
+        attempt=int(source is State.PROCESSING or to is State.PROCESSING),
+        reason=reason,
+        actor=actor,
+        data=data,
+    )

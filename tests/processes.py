@@ -1,0 +1,66 @@
+"""Real worker and scheduler processes for tests, and waiting for what they do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+ROOT = Path(__file__).parent.parent
+T = TypeVar("T")
+
+
+def wait_for(what: str, condition: Callable[[], T], *, seconds: float = 20.0) -> T:
+    """Poll ``condition`` until it is truthy and return its value. AssertionError, naming ``what``, after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds:g} s: {what}")
+
+
+class Managed:
+    """One ``manage.py`` process in a group of its own, its output in a file."""
+
+    def __init__(self, env: dict[str, str], folder: Path, *args: str) -> None:
+        self.log = folder / f"{args[0]}-{time.monotonic_ns()}.log"
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", *args],
+                cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        """The process's own id."""
+        return self.process.pid
+
+    def children(self) -> list[psutil.Process]:
+        """Its living child processes."""
+        return [child for child in psutil.Process(self.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+
+    def terminate(self, seconds: float = 20.0) -> int:
+        """Stop it as an operator does; its exit code."""
+        self.process.terminate()
+        return self.process.wait(seconds)
+
+    def kill_all(self) -> None:
+        """SIGKILL to it and all its children at once, as a power cut would."""
+        os.killpg(self.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def end(self) -> None:
+        """Leave nothing behind."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait(10)
