@@ -40,7 +40,9 @@ def parse(raw: dict[str, Any]) -> JobsSettings:
     """``raw`` as settings. Raises ImproperlyConfigured, naming the key, when a key or value does not fit."""
     names = {f.name.upper(): f.name for f in fields(JobsSettings)}
     if unknown := sorted(set(raw) - set(names)):
-        raise ImproperlyConfigured(f"JOBS: unknown key {', '.join(unknown)}; known keys are {', '.join(sorted(names))}.")
+        raise ImproperlyConfigured(
+            f"JOBS: unknown key {', '.join(unknown)}; known keys are {', '.join(sorted(names))}."
+        )
     values = {names[key]: value for key, value in raw.items()}
     if "queues" in values:
         values["queues"] = tuple(values["queues"])

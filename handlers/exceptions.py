@@ -12,7 +12,7 @@ class JobsError(Exception):
 class InvalidJob(JobsError, ValueError):
     """A payload, schedule, queue or option is wrong. The message names the field and the reason.
 
-    ``field``: dotted path of what is wrong, such as ``order_id``, ``at`` or ``queue``; empty when it is the job as a whole.
+    ``field``: dotted path of what is wrong, such as ``order_id``, ``at`` or ``queue``; empty: the job as a whole.
     """
 
     def __init__(self, message: str, *, field: str = "") -> None:

@@ -57,9 +57,7 @@ class JobScheduler:
         new = self._new(job, queue)
         return self._create([NewJob(new.job_type, new.payload, new.queue, delay=delay)], "enqueue", by, reason)[0]
 
-    def schedule(
-        self, job: Work, at: datetime, *, queue: str | None = None, by: By = None, reason: str = ""
-    ) -> JobId:
+    def schedule(self, job: Work, at: datetime, *, queue: str | None = None, by: By = None, reason: str = "") -> JobId:
         """Run ``job`` at ``at``, an aware datetime; one that has passed means now.
 
         Raises InvalidJob (payload, queue or time) or NoHandler; nothing is written then.
@@ -239,7 +237,7 @@ def _known_queue(name: str) -> None:
     known = known_queues()
     if name not in known:
         raise InvalidJob(
-            f"queue: {name!r} is not a known queue; name it in JOBS['QUEUES'], or use one of {', '.join(sorted(known))}",
+            f"queue: {name!r} is not known: name it in JOBS['QUEUES'], or use one of {', '.join(sorted(known))}",
             field="queue",
         )
 
@@ -287,7 +285,7 @@ def _audit(by: By, verb: str, target: str, count: int, reason: str, data: dict[s
     AuditEntry.objects.using(alias).create(
         at=database_now(connections[alias]),
         user_id=user.pk if user else None,
-        username=user.get_username() if user else clean(by, 150),
+        username=user.get_username() if user else clean(str(by), 150),
         verb=verb,
         target=target,
         count=count,

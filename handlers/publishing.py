@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import cast
 
 from django.db import connections, transaction
 
@@ -44,7 +45,7 @@ def publish_on_commit(messages: Sequence[Message], *, using: str, stale: Sequenc
     connection = connections[using]
     if not connection.in_atomic_block:
         if connection.get_autocommit():
-            _Batch().add(messages, stale).send()
+            _send(messages, stale)
         # Else the caller commits by hand and Django cannot tell us when: recovery publishes.
         return
     # Django drops the hooks of a savepoint that rolls back. So each call's messages ride on a hook of their own
@@ -52,19 +53,22 @@ def publish_on_commit(messages: Sequence[Message], *, using: str, stale: Sequenc
     # savepoint, sends. That last hook is moved to the end each time, for it must run after all that fill it.
     hooks = connection.run_on_commit
     at = next((i for i in range(len(hooks) - 1, -1, -1) if isinstance(hooks[i][1], _Batch)), None)
-    if at is None:
-        batch = _Batch()
-    else:
-        batch = hooks.pop(at)[1]
-        if hooks and at == len(hooks) and isinstance(fill := hooks[-1][1], _Fill):
-            if hooks[-1][0] == set(connection.savepoint_ids):
-                fill.messages.extend(messages)
-                fill.stale.extend(stale)
-                hooks.append((set(), batch, True))
-                return
-    transaction.on_commit(_Fill(batch, list(messages), list(stale)), using=using, robust=True)
-    hooks = connection.run_on_commit
-    hooks.append((set(), batch, True))
+    batch = _Batch() if at is None else cast("_Batch", hooks.pop(at)[1])
+    if at is not None and 0 < at == len(hooks) and hooks[-1][0] == set(connection.savepoint_ids):
+        latest = hooks[-1][1]
+        if isinstance(latest, _Fill):
+            latest.add(messages, stale)
+            hooks.append((set[str](), batch, True))
+            return
+    transaction.on_commit(_Fill(batch, messages, stale), using=using, robust=True)
+    connection.run_on_commit.append((set[str](), batch, True))
+
+
+def _send(messages: Sequence[Message], stale: Sequence[Message]) -> None:
+    if messages:
+        publish(messages)
+    if stale:
+        withdraw(stale)
 
 
 class _Batch:
@@ -74,25 +78,23 @@ class _Batch:
         self.messages: list[Message] = []
         self.stale: list[Message] = []
 
-    def add(self, messages: Sequence[Message], stale: Sequence[Message]) -> _Batch:
+    def add(self, messages: Sequence[Message], stale: Sequence[Message]) -> None:
         self.messages.extend(messages)
         self.stale.extend(stale)
-        return self
 
-    def send(self) -> None:
-        if self.messages:
-            publish(self.messages)
-        if self.stale:
-            withdraw(self.stale)
-
-    __call__ = send
+    def __call__(self) -> None:
+        _send(self.messages, self.stale)
 
 
 class _Fill:
     """The part of a batch that stands or falls with one savepoint."""
 
-    def __init__(self, batch: _Batch, messages: list[Message], stale: list[Message]) -> None:
-        self.batch, self.messages, self.stale = batch, messages, stale
+    def __init__(self, batch: _Batch, messages: Sequence[Message], stale: Sequence[Message]) -> None:
+        self.batch, self.messages, self.stale = batch, list(messages), list(stale)
+
+    def add(self, messages: Sequence[Message], stale: Sequence[Message]) -> None:
+        self.messages.extend(messages)
+        self.stale.extend(stale)
 
     def __call__(self) -> None:
         self.batch.add(self.messages, self.stale)

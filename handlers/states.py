@@ -37,7 +37,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
     },
     S.FAILED: {S.ENQUEUED: "retry", S.SCHEDULED: "backoff after a failed attempt", S.DELETED: "delete, or exhausted"},
     S.SUCCEEDED: {S.ENQUEUED: "requeue"},
-    S.DELETED: {state: "restore" for state in (S.AWAITING, S.SCHEDULED, S.ENQUEUED, S.FAILED)},
+    S.DELETED: dict.fromkeys((S.AWAITING, S.SCHEDULED, S.ENQUEUED, S.FAILED), "restore"),
 }
 
 FINAL = frozenset({S.SUCCEEDED, S.FAILED, S.DELETED})

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def wait_for(what: str, condition: Callable[[], T], *, seconds: float = 20.0) -> T:
-    """Poll ``condition`` until it is truthy and return its value. AssertionError, naming ``what``, after ``seconds``."""
+    """Poll ``condition`` until it is truthy; its value. AssertionError, naming ``what``, after ``seconds``."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():

@@ -19,7 +19,9 @@ class JobHistory(models.Model):
     at = models.DateTimeField()
     attempt = models.PositiveIntegerField(default=0)  # the job's attempt number after the move
     reason = models.CharField(max_length=500, blank=True, default="")
-    actor = models.CharField(max_length=150, blank=True, default="")  # "user:NAME", a worker's name, or a part of the system
+    actor = models.CharField(
+        max_length=150, blank=True, default=""
+    )  # "user:NAME", a worker's name, or a part of the system
     # Facts of the move: duration_seconds, latency_seconds, worker, exception, delay_seconds, old_payload, ...
     data = models.JSONField(null=True)
 

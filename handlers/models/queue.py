@@ -17,7 +17,7 @@ class QueueSwitch(models.Model):
     class Meta:
         verbose_name = "paused queue"
         default_permissions = ("view",)
-        permissions = [("pause_queueswitch", "Can pause and resume queues")]  # noqa: RUF012
+        permissions = [("pause_queueswitch", "Can pause and resume queues")]
 
     def __str__(self) -> str:
         return self.name

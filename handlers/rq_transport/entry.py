@@ -80,7 +80,7 @@ def _hard_timeout(claim: Claim, token: CancellationToken) -> Iterator[None]:
         yield
         return
 
-    def on_alarm(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler
+    def on_alarm(number: int, frame: FrameType | None) -> None:
         if token.reason is None:
             token.cancel(CancelReason.TIMEOUT)
             signal.setitimer(signal.ITIMER_REAL, jobs_settings().timeout_grace_seconds)

@@ -90,7 +90,7 @@ class Supervisor:
         self._bury()
         logger.info("all worker processes have stopped")
 
-    def _on_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
         if self._stopping_since is not None:
             self._hurry = True
         else:
@@ -186,9 +186,7 @@ class Supervisor:
                 moves.append(execution.handed_back(claim, reason, started=row.pk in started))
             elif child.killed == CancelReason.TIMEOUT:
                 seconds = time.monotonic() - running.since
-                moves.append(
-                    execution.failed(claim, execution.timed_out(claim), worker=child.name, seconds=seconds)
-                )
+                moves.append(execution.failed(claim, execution.timed_out(claim), worker=child.name, seconds=seconds))
             elif child.killed == CancelReason.STOPPING:
                 moves.append(
                     execution.handed_back(claim, "its worker had to stop before it could finish", started=True)

@@ -14,12 +14,13 @@ from django.db import Error, close_old_connections
 from redis.exceptions import RedisError
 from rq import SimpleWorker, worker_registration
 from rq.suspension import is_suspended
+from rq.utils import now
 
 from handlers import execution, lifecycle
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import TransportUnavailable
-from handlers.gateway import job_scheduler
+from handlers.gateway import job_scheduler, known_queues
 from handlers.lifecycle import Claim
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.connections import redis_connection, transport_errors
@@ -69,14 +70,14 @@ class BatchWorker(SimpleWorker):
 
     def clean_registries(self) -> None:
         """RQ's clean-up would fail messages that it thinks abandoned; ours come back through recovery."""
-        self.last_cleaned_at = _now()
+        self.last_cleaned_at = now()  # type: ignore[assignment]
 
     clean_group_registries = clean_registries
 
     def procline(self, message: str) -> None:
         """Leave the process title alone."""
 
-    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001 - RQ's signature
+    def check_for_suspension(self, burst: bool) -> None:
         """Honour ``rq suspend``, asking once a second."""
         while time.monotonic() >= self._suspension_at and not self.is_stopping:
             with contextlib.suppress(RedisError):
@@ -85,19 +86,19 @@ class BatchWorker(SimpleWorker):
                     continue
             self._suspension_at = time.monotonic() + 1.0
 
-    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Tell RQ that we live, every few seconds; registers again, since a Redis that restarted empty forgot us."""
         if time.monotonic() < self._heartbeat_at:
             return
         self._heartbeat_at = time.monotonic() + HEARTBEAT_SECONDS
-        self.last_heartbeat = _now()
+        self.last_heartbeat = now()
         with contextlib.suppress(RedisError), self.connection.pipeline() as pipe:
             worker_registration.register(self, pipe)
             pipe.hset(self.key, mapping=self.serialize())
             pipe.expire(self.key, self.worker_ttl + 60)
             pipe.execute()
 
-    def set_state(self, state: str, pipeline: Any = None) -> None:  # noqa: ARG002 - RQ's signature
+    def set_state(self, state: str, pipeline: Any = None) -> None:
         """Tell RQ what we do, when it changes."""
         if state != self._state:
             self._state = state
@@ -107,7 +108,7 @@ class BatchWorker(SimpleWorker):
     def teardown(self) -> None:
         """Say goodbye, if Redis is there to hear it."""
         with contextlib.suppress(RedisError):
-            super().teardown()
+            super().teardown()  # type: ignore[no-untyped-call]
 
     @property
     def is_stopping(self) -> bool:
@@ -118,7 +119,7 @@ class BatchWorker(SimpleWorker):
 
     # --- take
 
-    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:  # noqa: ARG002
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
         if not self._keeper.is_alive():
             self._keeper.start()
@@ -163,7 +164,7 @@ class BatchWorker(SimpleWorker):
 
     # --- run
 
-    def execute_job(self, job: Any, queue: Any) -> None:  # noqa: ARG002 - RQ's names: a batch of messages, nothing
+    def execute_job(self, job: Any, queue: Any) -> None:
         """Claim the batch, run it, record it."""
         messages: list[Message] = job
         self.set_state("busy")
@@ -198,7 +199,7 @@ class BatchWorker(SimpleWorker):
                 return claims
 
     def _refused(self, messages: list[Message], claimed: set[int]) -> None:
-        """Messages that we may not run now: outdated ones are dropped, others wait on their queue, or their turn here."""
+        """Messages that we may not run now: outdated ones are dropped, the others wait for their turn."""
         refused = [message for message in messages if message.job_id not in claimed]
         self._learn_paused()
         if paused := [message for message in refused if message.queue in self._paused]:
@@ -248,12 +249,4 @@ class BatchWorker(SimpleWorker):
 
 def all_queues(named: Sequence[str] | None) -> list[str]:
     """The queues to serve: those named, or all; the engine's own always."""
-    from handlers.gateway import known_queues
-
     return list(dict.fromkeys([*named, SYSTEM_QUEUE])) if named else sorted(known_queues())
-
-
-def _now() -> Any:
-    from rq.utils import now
-
-    return now()

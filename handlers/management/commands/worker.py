@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--queues", help="comma-separated, in order of preference; default: all, taken in turn")
         parser.add_argument("--processes", type=int, default=2, help="worker processes (default: 2)")
 
-    def handle(self, *args: Any, queues: str | None, processes: int, **options: Any) -> None:  # noqa: ARG002
+    def handle(self, *args: Any, queues: str | None, processes: int, **options: Any) -> None:
         """Run the supervisor."""
         if processes < 1:
             raise CommandError(f"--processes: must be 1 or more, not {processes}")

@@ -1,0 +1,21 @@
+"""The only writer of a job's state.
+
+Each move is one guarded UPDATE (expected state and token) with its history rows in the same transaction, for a batch;
+a single job is a batch of one. A row that did not move was moved by someone else first: that is an answer.
+
+Every function here opens its own transaction (or a savepoint in the caller's) on the database that writes jobs, and
+returns the messages that the transport must be told of *after* the commit.
+"""
+
+from handlers.lifecycle.claims import Claim, claim, crash, expire_leases, held_by, must_run_alone, renew
+from handlers.lifecycle.creation import NewJob, create
+from handlers.lifecycle.due import promote_due, seconds_until_due
+from handlers.lifecycle.moves import Applied, Move, Step, apply, database
+from handlers.lifecycle.retention import age_out
+from handlers.lifecycle.verbs import delete, requeue, restore, retry
+
+__all__ = [
+    "Applied", "Claim", "Move", "NewJob", "Step", "age_out", "apply", "claim", "crash", "create", "database", "delete",
+    "expire_leases", "held_by", "must_run_alone", "promote_due", "renew", "requeue", "restore", "retry",
+    "seconds_until_due",
+]  # fmt: skip

@@ -1,0 +1,30 @@
+"""Jobs that ended long ago are erased."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import connections, transaction
+
+from handlers.exceptions import InvalidJob
+from handlers.lifecycle.moves import database
+from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
+from handlers.models.sql import is_postgresql
+from handlers.states import FINAL, State
+
+
+def age_out(state: State, *, before: datetime, limit: int = 1_000) -> int:
+    """Erase up to ``limit`` jobs that ended in ``state`` before ``before``, with all that hangs on them."""
+    if state not in FINAL:
+        raise InvalidJob(f"only final states age out, not {state}", field="state")
+    alias = database()
+    with transaction.atomic(using=alias):
+        rows = JobRecord.objects.using(alias).filter(state=state, finished_at__lt=before).order_by("finished_at", "pk")
+        if is_postgresql(connections[alias]):
+            rows = rows.select_for_update(skip_locked=True)
+        ids = list(rows.values_list("pk", flat=True)[:limit])
+        for model in (JobHistory, AttemptError, JobPayload):
+            children = model._default_manager.using(alias).filter(job_id__in=ids)
+            children._raw_delete(alias)
+        JobRecord.objects.using(alias).filter(pk__in=ids)._raw_delete(alias)
+    return len(ids)

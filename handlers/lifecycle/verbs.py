@@ -1,0 +1,117 @@
+"""What people and programs ask of jobs that exist."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from django.db import connections, transaction
+
+from handlers.lifecycle.moves import Applied, Move, Step, apply, database
+from handlers.models import JobHistory, JobPayload, JobRecord
+from handlers.models.sql import database_now, is_postgresql
+from handlers.states import DELETABLE, RETRYABLE, State
+
+
+def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[JobRecord]:
+    rows = JobRecord.objects.using(alias).filter(pk__in=ids).order_by("pk")
+    if is_postgresql(connections[alias]):
+        rows = rows.select_for_update()
+    return [row for row in rows if expect is None or expect.get(row.pk, row.token) == row.token]
+
+
+def delete(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
+    """Delete jobs that are not final, or failed. A running one keeps running until its token is seen."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        return apply(
+            [
+                Move(job_id=row.pk, token=row.token, source=State(row.state), steps=(Step(State.DELETED, reason),))
+                for row in _rows(ids, expect, alias)
+                if row.state in DELETABLE
+            ],
+            actor=actor,
+            using=alias,
+        )
+
+
+def retry(
+    ids: Sequence[int],
+    *,
+    actor: str,
+    reason: str = "",
+    expect: Mapping[int, str] | None = None,
+    payload: bytes | None = None,
+) -> Applied:
+    """Run failed or scheduled jobs now, in a new round. ``payload`` replaces the arguments of the one job named."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        moves = []
+        for row in _rows(ids, expect, alias):
+            if row.state not in RETRYABLE:
+                continue
+            data = {"old_payload": row.payload} if payload is not None else None
+            step = Step(State.ENQUEUED, reason or ("retried" if row.state == State.FAILED else "run now"), data)
+            moves.append(Move(job_id=row.pk, token=row.token, source=State(row.state), steps=(step,), new_round=True))
+        applied = apply(moves, actor=actor, using=alias)
+        if payload is not None and applied.moved:
+            JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(data=json.loads(payload))
+        return applied
+
+
+def requeue(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
+    """Run succeeded jobs again, in a new round."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        return apply(
+            [
+                Move(
+                    job_id=row.pk,
+                    token=row.token,
+                    source=State.SUCCEEDED,
+                    steps=(Step(State.ENQUEUED, reason or "requeued"),),
+                    new_round=True,
+                )
+                for row in _rows(ids, expect, alias)
+                if row.state == State.SUCCEEDED
+            ],
+            actor=actor,
+            using=alias,
+        )
+
+
+def restore(
+    ids: Sequence[int],
+    *,
+    actor: str,
+    within: timedelta,
+    reason: str = "",
+    expect: Mapping[int, str] | None = None,
+) -> Applied:
+    """Put jobs deleted within the last ``within`` back to where they were, unless they were running then."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        rows = [row for row in _rows(ids, expect, alias) if row.state == State.DELETED]
+        since = database_now(connections[alias]) - within
+        origins: dict[int, str] = dict(
+            JobHistory.objects.using(alias)
+            .filter(job_id__in=[row.pk for row in rows], to_state=State.DELETED)
+            .order_by("pk")  # the last one wins
+            .values_list("job_id", "from_state")
+        )
+        moves = []
+        for row in rows:
+            origin = origins.get(row.pk)
+            if origin in (None, State.PROCESSING) or row.finished_at is None or row.finished_at < since:
+                continue
+            moves.append(
+                Move(
+                    job_id=row.pk,
+                    token=row.token,
+                    source=State.DELETED,
+                    steps=(Step(State(origin), reason or "restored"),),
+                    run_at=row.run_at if origin == State.SCHEDULED else None,
+                )
+            )
+        return apply(moves, actor=actor, using=alias)
