@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers import lifecycle
 from handlers.cancellation import CancellationToken, CancelReason
@@ -130,31 +132,44 @@ def _move(claim: Claim, *steps: Step, **changes: Any) -> Move:
 
 
 def _tidy_connections() -> None:
-    """Undo what a handler left behind: an open transaction, a broken or closed connection."""
+    """Undo what a handler left behind: an open transaction, manual commits, a connection that broke or was closed."""
     for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
         try:
-            if connection.connection is not None and (
-                connection.in_atomic_block or connection.errors_occurred or not connection.get_autocommit()
-            ):
+            if connection.errors_occurred:
                 connection.close_if_unusable_or_obsolete()
-                if connection.connection is not None and (
-                    connection.in_atomic_block or not connection.get_autocommit()
-                ):
-                    _discard(connection)
+            left = connection.in_atomic_block or not connection.get_autocommit() or _is_closed(connection)
         except Error:
+            left = True
+        if left:
             _discard(connection)
 
 
-def _discard(connection: Any) -> None:
-    # Closing rolls back; close() alone would only mark a connection inside an atomic block.
+def _is_closed(connection: BaseDatabaseWrapper) -> bool:
+    """Whether someone closed the driver's own connection, behind Django's back; asks nothing of the server."""
+    raw = connection.connection
+    if connection.vendor == "sqlite":
+        try:
+            _ = raw.total_changes
+        except sqlite3.ProgrammingError:
+            return True
+        return False
+    return bool(raw.closed)
+
+
+def _discard(connection: BaseDatabaseWrapper) -> None:
+    # Dropping the driver's connection rolls back. Django's own close() would only mark one inside an atomic block.
+    raw = connection.connection
     connection.in_atomic_block = False
     connection.savepoint_ids = []
+    connection.atomic_blocks = []
     connection.run_on_commit = []
     connection.needs_rollback = False
     connection.closed_in_transaction = False
-    with suppress(Error):
-        connection.close()
     connection.connection = None
+    with suppress(Exception):
+        raw.close()
 
 
 def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool] = lambda: True) -> set[int]:
@@ -175,6 +190,7 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
         except DatabaseError:
+            close_broken_connections()
             if len(moves) > 1:
                 return set().union(*(settle([move], worker=worker, keep_trying=keep_trying) for move in moves))
             logger.exception("cannot record the outcome of job %d; its lease will run out", moves[0].job_id)

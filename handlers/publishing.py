@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from django.db import connections, transaction
@@ -58,10 +58,15 @@ def publish_on_commit(messages: Sequence[Message], *, using: str, stale: Sequenc
         latest = hooks[-1][1]
         if isinstance(latest, _Fill):
             latest.add(messages, stale)
-            hooks.append((set[str](), batch, True))
+            hooks.append(_last(batch))  # type: ignore[arg-type]
             return
     transaction.on_commit(_Fill(batch, messages, stale), using=using, robust=True)
-    connection.run_on_commit.append((set[str](), batch, True))
+    connection.run_on_commit.append(_last(batch))  # type: ignore[arg-type]
+
+
+def _last(batch: _Batch) -> tuple[set[str], Callable[[], None], bool]:
+    """A hook of no savepoint, robust, as Django keeps it (its stubs still describe a pair)."""
+    return set(), batch, True
 
 
 def _send(messages: Sequence[Message], stale: Sequence[Message]) -> None:

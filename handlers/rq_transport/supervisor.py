@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
 CHECK_SECONDS = 1.0  # how often the database is asked whether running jobs are still ours
-YOUNG_SECONDS = 2.0  # a process that dies younger than this makes the next one wait
+YOUNG_SECONDS = 2.0  # a process that dies younger than this, without a job, makes the next one wait
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class Supervisor:
         self._hurry = False
         self._checked_at = self._renewed_at = 0.0
         self._respawn_at = 0.0
-        self._pause = 0.5
+        self._pause = 0.0
 
     def run(self) -> None:
         """Serve until told to stop; returns when every child is gone."""
@@ -156,9 +156,10 @@ class Supervisor:
             elif self._stopping_since is None:
                 died = f"exit code {code}" if code > 0 else f"signal {-code}"
                 logger.error("worker process %s ended with %s; starting another", child.name, died)
-                young = time.monotonic() - child.born < YOUNG_SECONDS
-                self._pause = min(self._pause * 2, 10.0) if young else 0.5
-                self._respawn_at = time.monotonic() + self._pause if young else 0.0
+                # A job that kills its process is counted and stopped; a process that cannot even start is not.
+                faulty = time.monotonic() - child.born < YOUNG_SECONDS and child.marks.running() is None
+                self._pause = min(max(self._pause * 2, 0.5), 10.0) if faulty else 0.0
+                self._respawn_at = time.monotonic() + self._pause
             self._lost.append(child)
 
     def _bury(self) -> None:

@@ -49,7 +49,7 @@ class Order(models.Model):
     quantity = models.PositiveIntegerField()
     total_cents = models.PositiveIntegerField()
     email = models.EmailField()
-    card = models.CharField(max_length=20, choices=Card.choices, default=Card.GOOD)
+    card = models.CharField(max_length=20, choices=Card, default=Card.GOOD)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PLACED)
     problem = models.CharField(max_length=200, blank=True, default="")  # why it is stuck, in words
     cancel_job_id = models.BigIntegerField(null=True)  # the scheduled job that cancels it unless it is paid
