@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from dashboard.verbs import MAX_TICKED, VERBS, Verb, jobs_in_words
+from dashboard.verbs import MAX_REASON, MAX_TICKED, VERBS, Verb, jobs_in_words
 from handlers.models import JobRecord
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def confirmation(admin: JobRecordAdmin, request: HttpRequest, verb: Verb, expect
         "title": f"{verb.label} {jobs_in_words(len(fit))}?",
         "opts": admin.opts,
         "verb": verb,
+        "reason": request.POST.get("reason", "")[:MAX_REASON],
+        "max_reason": MAX_REASON,
         "expect": [f"{job_id}:{token}" for job_id, token in expect.items()],
         "ids": list(expect),
         "checkbox": helpers.ACTION_CHECKBOX_NAME,

@@ -38,6 +38,7 @@ else:
 class ReadOnlyAdmin(BaseAdmin):
     """Rows that only the engine writes: no form of the admin adds, changes or deletes one."""
 
+    empty_value_display = ""
     list_per_page = 50
     list_max_show_all = 0
     show_full_result_count = False
@@ -67,7 +68,6 @@ class JobRecordAdmin(ReadOnlyAdmin):
 
     list_filter = (StateFilter, TypeFilter, QueueFilter)
     search_fields = ("pk",)
-    empty_value_display = ""
     search_help_text = "A job's id, or a part of its type."
     actions = ACTIONS
     ordering = ("-pk",)
@@ -177,7 +177,8 @@ class JobRecordAdmin(ReadOnlyAdmin):
                     raise PermissionDenied(f"You may not {name} jobs.")
             if request.POST.get("select_across", "0") != "0":
                 raise PermissionDenied("Tick the jobs: acting on all that match is not possible here.")
-        return super().changelist_view(request, {"title": "Jobs", **(extra_context or {})})
+        context = {"title": "Jobs", "max_reason": verbs.MAX_REASON, **(extra_context or {})}
+        return super().changelist_view(request, context)
 
     # --- one job ---
 

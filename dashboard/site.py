@@ -29,7 +29,7 @@ class JobsSite(AdminSite):
     index_template = "dashboard/index.html"
     app_index_template = "dashboard/app_index.html"
     enable_nav_sidebar = False  # a bar below the header leads to every page, on a phone too
-    site_url = None
+    site_url: Any = None  # where "View site" leads, if anywhere; may be lazy
 
     @property
     def environment(self) -> str:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import random
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
-from django.db import DatabaseError, Error, InterfaceError, OperationalError, connections
+from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers import lifecycle
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
-from handlers.failures import Failure, describe
+from handlers.failures import Failure, class_path, describe
 from handlers.lifecycle import Claim, Move, Step
+from handlers.models import JobRecord
 from handlers.publishing import publish
 from handlers.registry import JobType, registry
 from handlers.retries import Exhausted
 from handlers.states import State
 
 logger = logging.getLogger(__name__)
+
+# What waiting or a new connection can mend: an outage, a failover, a transaction that was left broken.
+TRANSIENT = (OperationalError, InterfaceError, InternalError)
+IDLE = 0  # libpq's PQTRANS_IDLE
 
 
 def timeout_of(claim: Claim) -> timedelta:
@@ -36,8 +42,17 @@ def timeout_of(claim: Claim) -> timedelta:
     return timedelta(seconds=jobs_settings().timeout_seconds)
 
 
-def run(claim: Claim, token: CancellationToken, *, worker: str) -> Move | None:
-    """Run the attempt to its end and return the move that records it; None when it is no longer ours to record."""
+def run(
+    claim: Claim,
+    token: CancellationToken,
+    *,
+    worker: str,
+    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Move | None:
+    """Run the attempt to its end and return the move that records it; None when it is no longer ours to record.
+
+    ``around`` makes a context for the handler's own time, and nothing else.
+    """
     started = time.monotonic()
     try:
         job_type = registry.get(claim.job_type)
@@ -45,7 +60,9 @@ def run(claim: Claim, token: CancellationToken, *, worker: str) -> Move | None:
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
     try:
-        job_type.make_handler()(payload, token)
+        handler = job_type.make_handler()
+        with around():
+            handler(payload, token)
     except JobCancelled as error:
         return _cancelled(claim, job_type, token, error, worker, time.monotonic() - started)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
@@ -68,9 +85,9 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
     try:
         policy = registry.get(claim.job_type).retry
         decision = policy.decide(failures=failures, error=error, draw=random.random())  # noqa: S311 - jitter
-    except Exception as second:
-        # A policy that cannot decide must not lose the outcome.
-        logger.exception("the retry policy of %s failed", claim.job_type)
+    except Exception as second:  # noqa: BLE001 - a policy that cannot decide must not lose the outcome
+        # No traceback here: it would show the handler's error, whose text may be private.
+        logger.error("the retry policy of %s raised %s", claim.job_type, class_path(second))
         decision = Exhausted("fail", f"the retry policy raised {describe(second).line}")
     if isinstance(decision, Exhausted):
         steps = [Step(State.FAILED, decision.reason, facts)]
@@ -139,23 +156,25 @@ def _tidy_connections() -> None:
         try:
             if connection.errors_occurred:
                 connection.close_if_unusable_or_obsolete()
-            left = connection.in_atomic_block or not connection.get_autocommit() or _is_closed(connection)
+            left = connection.in_atomic_block or not connection.get_autocommit() or _is_unclean(connection)
         except Error:
             left = True
         if left:
             _discard(connection)
 
 
-def _is_closed(connection: BaseDatabaseWrapper) -> bool:
-    """Whether someone closed the driver's own connection, behind Django's back; asks nothing of the server."""
+def _is_unclean(connection: BaseDatabaseWrapper) -> bool:
+    """Whether someone closed the driver's connection, or began a transaction on it, behind Django's back.
+
+    Asks nothing of the server.
+    """
     raw = connection.connection
     if connection.vendor == "sqlite":
         try:
-            _ = raw.total_changes
-        except sqlite3.ProgrammingError:
+            return bool(raw.total_changes < 0 or raw.in_transaction)
+        except sqlite3.ProgrammingError:  # closed
             return True
-        return False
-    return bool(raw.closed)
+    return bool(raw.closed or raw.info.transaction_status != IDLE)
 
 
 def _discard(connection: BaseDatabaseWrapper) -> None:
@@ -169,6 +188,8 @@ def _discard(connection: BaseDatabaseWrapper) -> None:
     connection.closed_in_transaction = False
     connection.connection = None
     with suppress(Exception):
+        raw.rollback()
+    with suppress(Exception):
         raw.close()
 
 
@@ -178,27 +199,47 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
     While the database is away it waits and tries again, as long as ``keep_trying()``. A batch that cannot be recorded
     is recorded one by one, so that one job's outcome cannot hold the others'.
     """
-    pause = 0.05
+    pause, fresh = 0.05, False
     while moves:
         try:
             applied = lifecycle.apply(moves, actor=worker)
-        except (OperationalError, InterfaceError) as error:
+        except TRANSIENT as error:
             close_broken_connections()
             if not keep_trying():
                 raise
-            logger.warning("cannot record %d outcomes, trying again: %s", len(moves), error)
+            logger.warning("cannot record %d outcomes, trying again: %s", len(moves), type(error).__name__)
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
-        except DatabaseError:
+        except DatabaseError as error:
             close_broken_connections()
             if len(moves) > 1:
                 return set().union(*(settle([move], worker=worker, keep_trying=keep_trying) for move in moves))
-            logger.exception("cannot record the outcome of job %d; its lease will run out", moves[0].job_id)
-            return set()
+            # No traceback here: a driver's message can quote the values.
+            logger.error("cannot record the outcome of job %d: %s", moves[0].job_id, type(error).__name__)
+            if fresh:
+                return set()
+            moves, fresh = [_plain(moves[0])], True
         else:
             publish(applied.messages)
             return applied.moved
     return set()
+
+
+def _plain(move: Move) -> Move:
+    """The move without any text or facts of the handler's: one of them is what the database refused."""
+    steps = tuple(Step(step.target, "recorded without its details: the database refused them") for step in move.steps)
+    failure = Failure("handlers.Unrecordable", "The database refused this failure's text.") if move.failure else None
+    return dataclasses.replace(move, steps=steps, failure=failure)
+
+
+def database_answers() -> bool:
+    """Whether the database that holds the jobs answers a query now."""
+    try:
+        JobRecord.objects.using(lifecycle.database()).exists()
+    except Error:
+        close_broken_connections()
+        return False
+    return True
 
 
 def close_broken_connections() -> None:

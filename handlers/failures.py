@@ -35,8 +35,10 @@ def clean(text: str, limit: int | None = None) -> str:
     """
     limit = jobs_settings().max_error_chars if limit is None else limit
     if len(text) > limit:
-        half = limit // 2
-        text = f"{text[:half]}\n... {len(text) - 2 * half:,} characters left out ...\n{text[-half:]}"
+        gap = f"\n... {len(text) - limit:,} characters left out ...\n"
+        # A column's limit counts the gap too; a limit that has no room for it just cuts.
+        half = (limit - len(gap)) // 2
+        text = f"{text[:half]}{gap}{text[-half:]}" if half > 0 else text[:limit]
     return UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
@@ -60,7 +62,11 @@ def _message(error: BaseException) -> str:
 
 
 def _traceback(error: BaseException) -> str:
+    trace = error.__traceback__
+    # The engine's own frames come first in each and say nothing; without any others (a timeout) they stay.
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("handlers."):
+        trace = trace.tb_next
     try:
-        return "".join(traceback.format_exception(error))
+        return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
     except BaseException:  # noqa: BLE001 - formatting asks the error for its text, again
-        return "".join(traceback.format_tb(error.__traceback__))
+        return "".join(traceback.format_tb(trace))

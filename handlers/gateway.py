@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -67,6 +67,10 @@ class JobScheduler:
                 f"at: must be an aware datetime, not {at!r}; for example timezone.now() + timedelta(minutes=5)",
                 field="at",
             )
+        try:
+            at = at.astimezone(UTC)
+        except OverflowError:
+            raise InvalidJob(f"at: {at!r} lies outside the calendar once it is taken to UTC", field="at") from None
         new = self._new(job, queue)
         return self._create([NewJob(new.job_type, new.payload, new.queue, run_at=at)], "schedule", by, reason)[0]
 
@@ -179,7 +183,7 @@ class JobScheduler:
                 defaults={
                     "paused_at": database_now(connections[alias]),
                     "until": until,
-                    "by": _actor(by),
+                    "by": clean(_actor(by), 150),
                     "reason": clean(reason, 500),
                 },
             )
@@ -254,9 +258,12 @@ def _encode_for(type_name: str, payload: Any) -> bytes:
 def _ids(ids: Iterable[Any]) -> list[int]:
     known = set()
     for value in ids:
+        # int() would round 1.5, and take True for 1.
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            continue
         try:
             number = int(value)
-        except (TypeError, ValueError):
+        except ValueError:
             continue
         if 0 < number < 2**63:
             known.add(number)
@@ -270,7 +277,7 @@ def _expect(job_id: Any, token: str | None) -> dict[int, str] | None:
 def _actor(by: By) -> str:
     if by is None:
         return ""
-    return f"user:{by.get_username()}" if isinstance(by, AbstractBaseUser) else str(by)
+    return f"user:{by.get_username()}" if isinstance(by, AbstractBaseUser) else str(by).removeprefix("user:")
 
 
 def _target(ids: Sequence[int]) -> str:

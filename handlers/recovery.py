@@ -38,17 +38,35 @@ class Recovery:
     def __init__(self) -> None:
         self._suspects: dict[Message, float] = {}  # since when
         self._republished: dict[Message, float] = {}
+        self._ticked_at = 0.0  # when the last pass without an error ended
         self._expire_after = 0.0
         self._age_out_after = 0.0
 
     def tick(self) -> int:
-        """One pass of everything; how many jobs it brought back. Raises database errors and TransportUnavailable."""
-        try:
-            return self.expire_leases() + self.find_lost_messages() + self._age_out()
-        except Error:
-            # While the database was away no lease could be renewed: give the workers time to do it.
-            self._expire_after = time.monotonic() + jobs_settings().lease_seconds
-            raise
+        """One pass of everything; how many jobs it brought back. Raises database errors and TransportUnavailable.
+
+        Each duty is tried, whatever became of the one before.
+        """
+        lease = jobs_settings().lease_seconds
+        now = time.monotonic()
+        if self._ticked_at and now - self._ticked_at > max(lease / 3, 3 * jobs_settings().recovery_seconds):
+            # Nobody got through to the database for a while, so perhaps no lease could be renewed either: whoever
+            # lives must have the time to do it.
+            self._expire_after = now + lease
+        brought_back = 0
+        failure: Error | TransportUnavailable | None = None
+        for duty in (self.expire_leases, self.find_lost_messages, self._age_out):
+            try:
+                brought_back += duty()
+            except Error as error:
+                self._expire_after = time.monotonic() + lease
+                failure = failure or error
+            except TransportUnavailable as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        self._ticked_at = time.monotonic()
+        return brought_back
 
     def expire_leases(self) -> int:
         """Bring back jobs whose worker stopped renewing its lease."""

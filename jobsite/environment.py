@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ def names(name: str, default: Sequence[str] = ()) -> list[str]:
     """The comma-separated items in variable ``name``, or ``default`` when it is unset."""
     raw = os.environ.get(name)
     return list(default) if raw is None else [item.strip() for item in raw.split(",") if item.strip()]
+
+
+def apps(name: str = "JOBSITE_APPS") -> list[str]:
+    """The Django apps in variable ``name``. Raises ImproperlyConfigured for one whose package is not there."""
+    found = names(name)
+    for app in found:
+        package = app.partition(".")[0]
+        if not package or find_spec(package) is None:
+            raise ImproperlyConfigured(f"{name} names {app!r}, which is neither beside manage.py nor installed.")
+    return found
 
 
 def port(name: str = "PORT", default: int = 8000) -> int:

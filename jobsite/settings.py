@@ -60,7 +60,7 @@ INSTALLED_APPS = [
     "dashboard",
     "jobsite",
     *(["jobsite.demo"] if DEMO else []),
-    *environment.names("JOBSITE_APPS"),
+    *environment.apps(),
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -43,12 +43,12 @@ def exact(at: datetime | None) -> str:
 
 @register.filter
 def ago(at: datetime | None) -> SafeString | str:
-    """A moment as people say it, "3 min ago" or "in 2 h"; the exact UTC time on hover."""
+    """A moment as people say it, "3 min ago", "just now" or "in 2 h"; the exact UTC time on hover."""
     if at is None:
         return ""
     away = (at - clock.now()).total_seconds()
     if abs(away) < 1:
-        words = "now"
+        words = "just now" if away <= 0 else "now"
     elif away > 0:
         words = f"in {text.rough(away)}"
     else:

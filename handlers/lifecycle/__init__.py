@@ -7,7 +7,7 @@ Every function here opens its own transaction (or a savepoint in the caller's) o
 returns the messages that the transport must be told of *after* the commit.
 """
 
-from handlers.lifecycle.claims import Claim, claim, crash, expire_leases, held_by, must_run_alone, renew
+from handlers.lifecycle.claims import Claim, claim, claims_of, crash, expire_leases, held_by, must_run_alone, renew
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import promote_due, seconds_until_due
 from handlers.lifecycle.moves import Applied, Move, Step, apply, database
@@ -15,7 +15,26 @@ from handlers.lifecycle.retention import age_out
 from handlers.lifecycle.verbs import delete, requeue, restore, retry
 
 __all__ = [
-    "Applied", "Claim", "Move", "NewJob", "Step", "age_out", "apply", "claim", "crash", "create", "database", "delete",
-    "expire_leases", "held_by", "must_run_alone", "promote_due", "renew", "requeue", "restore", "retry",
+    "Applied",
+    "Claim",
+    "Move",
+    "NewJob",
+    "Step",
+    "age_out",
+    "apply",
+    "claim",
+    "claims_of",
+    "crash",
+    "create",
+    "database",
+    "delete",
+    "expire_leases",
+    "held_by",
+    "must_run_alone",
+    "promote_due",
+    "renew",
+    "requeue",
+    "restore",
+    "retry",
     "seconds_until_due",
-]  # fmt: skip
+]

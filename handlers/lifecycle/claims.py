@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from django.db import connections, transaction
+from django.db.models import Exists, OuterRef
 
 from handlers.failures import Failure
 from handlers.lifecycle.moves import HISTORY_COLUMNS, JOBS, Applied, Move, Step, apply, database
@@ -105,7 +107,7 @@ def must_run_alone(messages: Sequence[Message]) -> list[Message]:
 
 
 def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:
-    """Extend the leases of ``workers``; which jobs (id: token) they still hold. A row that is locked waits its turn."""
+    """Extend the leases of ``workers``; which jobs (id: worker) they still hold. A locked row waits its turn."""
     alias = database()
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
@@ -117,31 +119,45 @@ def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:
             )
         else:
             held.update(lease_expires_at=now + lease)
-        return dict(held.values_list("pk", "token"))
+        return dict(held.values_list("pk", "worker"))
 
 
 def held_by(workers: Sequence[str]) -> dict[int, str]:
-    """Which jobs (id: token) ``workers`` hold at the moment."""
+    """Which jobs (id: worker) ``workers`` hold at the moment."""
     held = JobRecord.objects.using(database()).filter(worker__in=workers, state=State.PROCESSING)
-    return dict(held.values_list("pk", "token"))
+    return dict(held.values_list("pk", "worker"))
 
 
-def expire_leases(*, max_crashes: int, limit: int = 500) -> Applied:
-    """Bring back the jobs of workers whose leases ran out.
+def claims_of(worker: str) -> list[Claim]:
+    """What the database says that ``worker`` processes; without the payloads, since it is not to be run."""
+    rows = JobRecord.objects.using(database()).filter(worker=worker, state=State.PROCESSING).order_by("pk")
+    return [
+        Claim(row.pk, row.token, row.job_type, row.queue, row.attempt, row.failures, row.crashes, None) for row in rows
+    ]
+
+
+def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
+    """Bring back the jobs of up to ``limit`` workers whose leases ran out.
 
     A job that its worker held alone was the one running: that counts as a crash. Of several held together nobody can
-    tell which one ran, so none is counted, and each runs alone next time.
+    tell which one ran, so none is counted, and each runs alone next time. So a worker's jobs come back together, once
+    the lease of the last one is over.
     """
     alias = database()
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
-        expired = JobRecord.objects.using(alias).filter(state=State.PROCESSING, lease_expires_at__lt=now).order_by("pk")
+        held = JobRecord.objects.using(alias).filter(state=State.PROCESSING)
+        alive = held.filter(worker=OuterRef("worker"), lease_expires_at__gte=now)
+        lost = held.filter(~Exists(alive), lease_expires_at__lt=now).order_by("worker")
+        workers = list(lost.values_list("worker", flat=True).distinct()[:limit])
+        if not workers:
+            return Applied()
+        # Counted before the rows are locked: another scheduler may be at some of them already.
+        company = Counter(held.filter(worker__in=workers).values_list("worker", flat=True))
+        expired = held.filter(worker__in=workers, lease_expires_at__lt=now).order_by("pk")
         if is_postgresql(connections[alias]):
             expired = expired.select_for_update(skip_locked=True)
-        rows = list(expired[:limit])
-        company: dict[str, int] = {}
-        for row in rows:
-            company[row.worker] = company.get(row.worker, 0) + 1
+        rows = list(expired)
         moves = [
             crash(row.pk, row.token, row.crashes, max_crashes=max_crashes, worker=row.worker)
             if company[row.worker] == 1

@@ -35,6 +35,7 @@ class Batch:
         self._lock = threading.Lock()  # the fields above
         self._recording = threading.Lock()  # one settlement at a time, and none after close() returned
         self._worker, self._keep_trying = worker, keep_trying
+        self.is_doubtful = False  # whether some outcome may not have been recorded
 
     def take(self) -> Claim | None:
         """The next job to run; None when none is left."""
@@ -83,8 +84,14 @@ class Batch:
             self.give_back("the job before it took long")
 
     def _record(self, moves: list[Move]) -> None:
-        if moves:
-            settle(moves, worker=self._worker, keep_trying=self._keep_trying)
+        if not moves:
+            return
+        try:
+            moved = settle(moves, worker=self._worker, keep_trying=self._keep_trying)
+        except BaseException:
+            self.is_doubtful = True
+            raise
+        self.is_doubtful |= len(moved) < len(moves)
 
 
 class Keeper(threading.Thread):
@@ -116,7 +123,7 @@ class Keeper(threading.Thread):
             try:
                 batch.relieve()
             except Exception:
-                # settle() has tried long enough; the leases of what it held run out, and recovery brings it back.
+                # The batch says that it is doubtful, and the worker gives back what was not recorded.
                 logger.exception("cannot record finished jobs")
                 for connection in connections.all(initialized_only=True):
                     try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 
 from django.db import Error, close_old_connections, connections
@@ -31,13 +33,15 @@ def run_job(job_id: int, token: str) -> None:
     """Claim one job, run it and record it; an outdated or paused one is left alone."""
     close_old_connections()
     settings = jobs_settings()
-    worker = f"{socket.gethostname()[:60]}.{os.getpid()}.rqworker"
+    # Unique: in a container that was restarted the PIDs come again, and a renewal by name would keep a dead one's jobs.
+    worker = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}.rqworker"
     lease = timedelta(seconds=settings.lease_seconds)
     claims = lifecycle.claim([Message(job_id, token, "")], worker=worker, lease=lease)
     for claim in claims:
         cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt)
-        with _LeaseThread(claim, worker, cancellation), _hard_timeout(claim, cancellation):
-            move = execution.run(claim, cancellation, worker=worker)
+        limit = partial(_hard_timeout, claim, cancellation)
+        with _LeaseThread(claim, worker, cancellation):
+            move = execution.run(claim, cancellation, worker=worker, around=limit)
         if move is not None:
             execution.settle([move], worker=worker)
 

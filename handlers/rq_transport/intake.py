@@ -12,6 +12,7 @@ from handlers.rq_transport.lua import LuaScript
 from handlers.rq_transport.messages import parse_rq_job_id, queue_key, rq_job_id
 from handlers.transport import Message
 
+AHEAD = 1_000  # how far past foreign jobs to look for ours
 POPPED_TTL_SECONDS = 86_400  # the message of a worker that dies is of no more use; let it not stay for ever
 
 # KEYS: queues in the order of preference. ARGV: how many at most. Takes from the first queue that has any of ours;
@@ -19,14 +20,20 @@ POPPED_TTL_SECONDS = 86_400  # the message of a worker that dies is of no more u
 _POP = LuaScript(
     """
 local most, foreign = tonumber(ARGV[1]), 0
+local pattern = '^[1-9]%d*%-' .. string.rep('[0-9a-f]', 16) .. '$'
 for k = 1, #KEYS do
   local head = redis.call('LRANGE', KEYS[k], 0, most - 1)
   local ours = {}
   for _, id in ipairs(head) do
-    if string.match(id, '^%d+%-%x+$') then ours[#ours + 1] = id end
+    if string.match(id, pattern) then ours[#ours + 1] = id end
   end
   if #ours < #head then
     foreign = 1
+    -- Others' jobs stand among ours: look further, and take ours out one by one.
+    ours = {}
+    for _, id in ipairs(redis.call('LRANGE', KEYS[k], 0, most + @AHEAD@)) do
+      if #ours < most and string.match(id, pattern) then ours[#ours + 1] = id end
+    end
     for _, id in ipairs(ours) do redis.call('LREM', KEYS[k], 1, id) end
   elseif #ours > 0 then
     redis.call('LTRIM', KEYS[k], #ours, -1)
@@ -37,7 +44,9 @@ for k = 1, #KEYS do
   end
 end
 return {0, {}, foreign}
-""".replace("@JOB@", Job.key_for("")).replace("@TTL@", str(POPPED_TTL_SECONDS))
+""".replace("@JOB@", Job.key_for(""))
+    .replace("@TTL@", str(POPPED_TTL_SECONDS))
+    .replace("@AHEAD@", str(AHEAD))
 )
 
 

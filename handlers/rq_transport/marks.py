@@ -75,7 +75,7 @@ class Marks:
     # --- written by the supervisor
 
     def stop(self) -> None:
-        """Ask the worker to finish what it runs and stop."""
+        """Ask the worker to finish what it runs and stop. The worker says so itself when its supervisor is gone."""
         self._words[STOP] = 1
 
     def cancel(self, sequence: int, reason: CancelReason) -> None:

@@ -40,7 +40,7 @@ def rq_job_id(message: Message) -> str:
 def parse_rq_job_id(text: str) -> tuple[int, str] | None:
     """Job id and token of an RQ job's id, or None when it is not one of ours."""
     match = _RQ_JOB_ID.fullmatch(text)
-    return (int(match[1]), match[2]) if match else None
+    return (int(match[1]), match[2]) if match and int(match[1]) < 2**63 else None
 
 
 def queue_key(name: str) -> str:

@@ -22,12 +22,15 @@ from datetime import timedelta
 from types import FrameType
 
 from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from handlers import execution, lifecycle
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
-from handlers.lifecycle import Claim, Move
+from handlers.lifecycle import Move
 from handlers.models import JobRecord
+from handlers.models.sql import is_postgresql
 from handlers.rq_transport.connections import redis_answers, reset_connections
 from handlers.rq_transport.marks import Marks, Running
 from handlers.rq_transport.worker import BatchWorker
@@ -49,6 +52,7 @@ class Child:
     marks: Marks
     born: float
     killed: CancelReason | None = None  # why we killed it, if we did
+    killed_run: int = 0  # the run (by sequence) that it was killed for
     asked: set[int] = field(default_factory=set)  # runs (by sequence) whose time was up and that we asked to stop
 
 
@@ -63,7 +67,7 @@ class Supervisor:
         self._stopping_since: float | None = None
         self._hurry = False
         self._checked_at = self._renewed_at = 0.0
-        self._respawn_at = 0.0
+        self._respawn_at = self._bury_after = 0.0
         self._pause = 0.0
 
     def run(self) -> None:
@@ -75,6 +79,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
+        connection_created.connect(_be_brief)
         self._await_services()
         gc.freeze()  # what is loaded by now stays shared with the children
         while self._wanted or self._children:
@@ -106,16 +111,12 @@ class Supervisor:
             time.sleep(0.5)
         told = False
         while self._wanted:
-            try:
-                JobRecord.objects.using(lifecycle.database()).exists()
-            except Error as error:
-                execution.close_broken_connections()
-                if not told:
-                    logger.warning("waiting for the database: %s", str(error).strip())
-                    told = True
-                time.sleep(0.5)
-            else:
+            if execution.database_answers():
                 return
+            if not told:
+                logger.warning("waiting for the database (DATABASE_URL) to answer")
+                told = True
+            time.sleep(0.5)
 
     # --- children
 
@@ -131,9 +132,10 @@ class Supervisor:
         reset_connections()
         sys.stdout.flush()
         sys.stderr.flush()
+        parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            _serve(self._queues, name, marks, in_order=self._in_order)
+            _serve(self._queues, name, marks, parent, in_order=self._in_order)
         self._children[pid] = Child(name, pid, marks, time.monotonic())
         logger.info("worker process %s started, PID %d", name, pid)
 
@@ -149,7 +151,7 @@ class Supervisor:
             if child is None:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            if code == 0 and child.killed is None:
+            if code == 0 and child.killed is None and child.marks.is_stopping:
                 if self._wanted:  # RQ's shutdown command: this one was asked to stop
                     self._wanted -= 1
                     logger.info("worker process %s was told to stop", child.name)
@@ -164,6 +166,8 @@ class Supervisor:
 
     def _bury(self) -> None:
         """Bring back at once what dead children held. While the database is away they wait for it."""
+        if time.monotonic() < self._bury_after:
+            return
         for child in list(self._lost):
             try:
                 moves = self._last_moves(child)
@@ -171,31 +175,34 @@ class Supervisor:
             except Error as error:
                 execution.close_broken_connections()
                 logger.warning("cannot bring back the jobs of %s yet: %s", child.name, str(error).strip())
-                if self._stopping_since is not None:
-                    self._lost.remove(child)  # their leases run out
+                self._bury_after = time.monotonic() + CHECK_SECONDS
                 return
             self._lost.remove(child)
 
     def _last_moves(self, child: Child) -> list[Move]:
-        rows = JobRecord.objects.using(lifecycle.database()).filter(worker=child.name, state=State.PROCESSING)
         running, started = child.marks.running(), child.marks.started()
         moves = []
-        for row in rows:
-            claim = _claim_of(row)
-            if running is None or row.pk != running.job_id:
-                reason = "its worker was lost before the outcome was recorded" if row.pk in started else "worker lost"
-                moves.append(execution.handed_back(claim, reason, started=row.pk in started))
-            elif child.killed == CancelReason.TIMEOUT:
+        for claim in lifecycle.claims_of(child.name):
+            if running is None or claim.job_id != running.job_id:
+                reason = (
+                    "its worker was lost before the outcome was recorded" if claim.job_id in started else "worker lost"
+                )
+                moves.append(execution.handed_back(claim, reason, started=claim.job_id in started))
+            elif child.killed == CancelReason.TIMEOUT and child.killed_run == running.sequence:
                 seconds = time.monotonic() - running.since
                 moves.append(execution.failed(claim, execution.timed_out(claim), worker=child.name, seconds=seconds))
-            elif child.killed == CancelReason.STOPPING:
+            elif child.killed is not None:  # for the stop, or for the run before this one
                 moves.append(
                     execution.handed_back(claim, "its worker had to stop before it could finish", started=True)
                 )
             else:
                 moves.append(
                     lifecycle.crash(
-                        row.pk, row.token, row.crashes, max_crashes=jobs_settings().max_crashes, worker=child.name
+                        claim.job_id,
+                        claim.token,
+                        claim.crashes,
+                        max_crashes=jobs_settings().max_crashes,
+                        worker=child.name,
                     )
                 )
         return moves
@@ -211,6 +218,7 @@ class Supervisor:
             over = now - running.since - running.timeout
             if over >= jobs_settings().timeout_grace_seconds:
                 logger.error("job %d did not stop at its timeout: killing %s", running.job_id, child.name)
+                child.killed_run = running.sequence
                 self._kill(child, CancelReason.TIMEOUT)
             elif over >= 0 and running.sequence not in child.asked:
                 child.asked = {running.sequence}
@@ -234,7 +242,7 @@ class Supervisor:
             else:
                 held = lifecycle.held_by(names)
             for child, running in runs:
-                if running is not None and running.job_id not in held:
+                if running is not None and held.get(running.job_id) != child.name:
                     self._tell_lost(child, running)
         except Error as error:
             execution.close_broken_connections()
@@ -262,13 +270,18 @@ class Supervisor:
         os.kill(child.pid, signal.SIGKILL)  # still ours: it is not reaped yet
 
 
-def _serve(queues: Sequence[str], name: str, marks: Marks, *, in_order: bool) -> None:
+def _serve(queues: Sequence[str], name: str, marks: Marks, parent: int, *, in_order: bool) -> None:
     """The child's whole life; never returns."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        connection_created.disconnect(_be_brief)
+        for number in (signal.SIGTERM, signal.SIGINT):  # until RQ's worker sets its own
+            signal.signal(number, lambda *_: marks.stop())
         _die_with_parent()
+        if os.getppid() != parent:  # it died before that
+            marks.stop()
         while not redis_answers() and not marks.is_stopping:
             time.sleep(0.2)
         if not marks.is_stopping:
@@ -291,17 +304,14 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
-def _claim_of(row: JobRecord) -> Claim:
-    return Claim(
-        job_id=row.pk,
-        token=row.token,
-        job_type=row.job_type,
-        queue=row.queue,
-        attempt=row.attempt,
-        failures=row.failures,
-        crashes=row.crashes,
-        payload=None,
-    )
+def _be_brief(connection: BaseDatabaseWrapper, **_: object) -> None:
+    """Bound what the supervisor waits for in the database: its children's timeouts and leases hang on it."""
+    with connection.cursor() as cursor:
+        if is_postgresql(connection):
+            cursor.execute("SET lock_timeout = '1s'")
+            cursor.execute("SET statement_timeout = '5s'")
+        else:
+            cursor.execute("PRAGMA busy_timeout = 1000")
 
 
 def _drain(fd: int) -> bool:

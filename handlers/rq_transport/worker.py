@@ -30,6 +30,7 @@ from handlers.transport import Message
 
 logger = logging.getLogger(__name__)
 
+CLAIM_TRIES = 3  # while the database answers; while it is away, a worker waits as long as it takes
 WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
 HEARTBEAT_SECONDS = 5.0
 BATCH_SECONDS = 0.025  # how much work a batch should be
@@ -55,12 +56,14 @@ class BatchWorker(SimpleWorker):
         self._parent = os.getppid()
         self._size = 1
         self._alone: list[Message] = []
+        self._doubtful = False  # whether the database may hold claims of ours that we do not know of
 
     # --- RQ's loop, where it would do too much or too little
 
     def _shutdown(self) -> None:
         # RQ raises inside a blocking pop, which can lose what was just popped. A flag is enough: the pop is short.
         self._stop_requested = True
+        self._marks.stop()  # the signal may come from a dead supervisor, and then nobody else tells the running job
 
     def request_force_stop(self, signum: int, frame: Any) -> None:
         """A second signal changes nothing: how long a stop may take is the supervisor's business."""
@@ -145,12 +148,19 @@ class BatchWorker(SimpleWorker):
                 time.sleep(pause)
                 pause = min(pause * 2, WAIT_SECONDS)
                 continue
-            if messages:
+            if messages and self.is_stopping:
+                self._put_back(messages)
+            elif messages:
                 if not self._in_order:  # all queues alike: the next turn begins with another one
                     at = self._names.index(messages[0].queue) + 1
                     self._names = self._names[at:] + self._names[:at]
                 return messages, None
+        self._put_back(self._alone)
         return None
+
+    def _put_back(self, messages: Sequence[Message]) -> None:
+        with contextlib.suppress(RedisError):  # or recovery finds that they are on no queue
+            self._intake.put_back(messages)
 
     def _open_queues(self) -> list[str]:
         if self._paused and time.monotonic() >= self._paused_checked_at + 1.0:
@@ -181,30 +191,53 @@ class BatchWorker(SimpleWorker):
 
     def _claim(self, messages: list[Message]) -> list[Claim]:
         lease = timedelta(seconds=jobs_settings().lease_seconds)
-        pause = 0.05
+        pause, tries = 0.05, 0
         while True:
             try:
                 close_old_connections()
+                if self._doubtful:
+                    self._release_orphans()
                 claims = lifecycle.claim(messages, worker=self.name, lease=lease)
-                if len(claims) < len(messages):
-                    self._refused(messages, {claim.job_id for claim in claims})
             except Error as error:
                 execution.close_broken_connections()
+                self._doubtful = True  # the claim may have been committed, and only the answer lost
                 if self.is_stopping:
-                    return []  # still enqueued in the database: recovery publishes them again
-                logger.warning("waiting for the database: %s", error)
+                    self._put_back(messages)
+                    return []
+                tries += execution.database_answers()
+                if tries >= CLAIM_TRIES or not isinstance(error, execution.TRANSIENT):
+                    return self._claim_singly(messages, error)
+                logger.warning("waiting for the database: %s", str(error).strip())
                 time.sleep(pause)
                 pause = min(pause * 2, 2.0)
             else:
+                if len(claims) < len(messages):
+                    with contextlib.suppress(Error):  # else recovery finds that they are on no queue
+                        self._refused(messages, {claim.job_id for claim in claims})
                 return claims
+
+    def _claim_singly(self, messages: list[Message], error: Error) -> list[Claim]:
+        """The database is there and will not: something about one of the messages, and no other may suffer for it."""
+        if len(messages) > 1:
+            return [claim for message in messages for claim in self._claim([message])]
+        logger.error("cannot claim job %d (%s); recovery will offer it again", messages[0].job_id, type(error).__name__)
+        return []
+
+    def _release_orphans(self) -> None:
+        """Give back what the database says we process: between two batches nothing is in hand, so nobody runs it."""
+        moves = [
+            execution.handed_back(claim, "its outcome could not be recorded", started=True)
+            for claim in lifecycle.claims_of(self.name)
+        ]
+        execution.settle(moves, worker=self.name, keep_trying=lambda: False)
+        self._doubtful = False
 
     def _refused(self, messages: list[Message], claimed: set[int]) -> None:
         """Messages that we may not run now: outdated ones are dropped, the others wait for their turn."""
         refused = [message for message in messages if message.job_id not in claimed]
         self._learn_paused()
         if paused := [message for message in refused if message.queue in self._paused]:
-            with contextlib.suppress(RedisError):
-                self._intake.put_back(paused)
+            self._put_back(paused)
         if len(messages) > 1:
             self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
 
@@ -221,10 +254,12 @@ class BatchWorker(SimpleWorker):
                 self.heartbeat()
                 batch.finish(self._attempt(claim))
                 count += 1
+            # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
+            self._adapt((time.monotonic() - began) / max(count, 1))
         finally:
             self._keeper.rest()
             batch.flush()
-        self._adapt((time.monotonic() - began) / max(count, 1))
+            self._doubtful |= batch.is_doubtful
 
     def _attempt(self, claim: Claim) -> lifecycle.Move | None:
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim).total_seconds())

@@ -57,7 +57,8 @@ def _post(action: str, body: dict[str, Any]) -> dict[str, Any]:
             answer = json.loads(response.read(MAX_ANSWER_BYTES))
     except HTTPError as error:
         with error:
-            raise _refusal(error.code) from error
+            # The status says it all; urllib's frames would only bury the caller's.
+            raise _refusal(error.code) from None
     except OSError as error:  # URLError and timeouts are OSErrors
         reason = getattr(error, "reason", error)
         raise PaymentGatewayError(f"payment gateway cannot be reached at {url}: {reason}") from error

@@ -167,6 +167,18 @@ def crash(job: Crash) -> None:
 
 
 @dataclass(frozen=True)
+class Leave(Job):
+    """End its own process as if all were well."""
+
+
+@handles(Leave)
+def leave(job: Leave) -> None:
+    """Exit with status 0."""
+    note("leave")
+    os._exit(0)
+
+
+@dataclass(frozen=True)
 class Busy(Job):
     """Hold the interpreter for seconds, as a bad regular expression does."""
 
@@ -217,6 +229,9 @@ def hostile(job: Hostile) -> Any:  # noqa: C901 - a list
             transaction.atomic().__enter__()
         case "manual":
             transaction.set_autocommit(False)
+        case "begin":
+            connection.ensure_connection()
+            connection.connection.execute("BEGIN")
         case "closed":
             connection.ensure_connection()
             connection.connection.close()

@@ -48,7 +48,7 @@ def main() -> None:
         before = cpu(children)
         wait_for("all jobs recorded", lambda: not active(), seconds=300)
         started = JobHistory.objects.filter(to_state=State.PROCESSING).order_by("pk").values_list("at", flat=True)[0]
-        ended = JobRecord.objects.order_by("-finished_at").values_list("finished_at", flat=True)[0]
+        ended = JobHistory.objects.filter(to_state=State.SUCCEEDED).order_by("-pk").values_list("at", flat=True)[0]
         figures["recorded drain, two processes, jobs/s"] = backlog / (ended - started).total_seconds()
         figures["worker CPU, ms a job"] = (cpu(children) - before) * 1_000 / backlog
         figures |= latency()

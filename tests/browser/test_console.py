@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from playwright.sync_api import Page, expect
 
-from handlers.models import JobRecord
+from handlers.models import AuditEntry, JobRecord
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
 from tests.console.factories import make_job, one_of_each
@@ -115,9 +115,13 @@ def test_delete_of_ticked_rows_asks_first(page: Page, live_server: Any) -> None:
     page.get_by_role("link", name="Back to the list").click()
     assert [state_of(job) for job in jobs] == [State.ENQUEUED, State.FAILED]
     page.locator("#action-toggle").check()
+    page.get_by_label("Reason").fill("ordered twice")
+    page.get_by_label("Reason").press("Enter")  # does nothing: nobody said which verb
     page.locator(".actions").get_by_role("button", name="Delete").click()
+    expect(page.get_by_label("Reason")).to_have_value("ordered twice")
     page.get_by_role("button", name="Delete 2 jobs").click()
     expect(page.locator(".messagelist")).to_have_text("Deleted 2 jobs.")
+    assert AuditEntry.objects.get().reason == "ordered twice"
     assert [state_of(job) for job in jobs] == [State.DELETED, State.DELETED]
 
 

@@ -122,7 +122,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     failed_job = page.url
 
     # The reason is mended in the shop; nothing runs again by itself.
-    page.goto(f"{site.url}/shop/")
+    page.get_by_role("link", name="View site").click()
     expect(page.locator(".chip.reserved")).to_have_count(ORDERS)
     expect(page.locator(".problem").first).to_contain_text("payment gateway answered 503")
     shoot("orders-unpaid")
@@ -141,6 +141,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     page.goto(site.url + FAILED_CHARGES)
     expect(page.locator("#result_list tbody tr")).to_have_count(ORDERS - 1)
     page.locator("#action-toggle").check()
+    page.get_by_label("Reason").fill("all of them, now")
     expect(page.locator(".action-counter")).to_have_text(f"{ORDERS - 1} of {ORDERS - 1} selected")
     page.locator(".actions").get_by_role("button", name="Retry").click()
     expect(page.locator(".messagelist")).to_have_text(f"Retried {ORDERS - 1} jobs.")
@@ -164,7 +165,8 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     page.goto(f"{site.url}/admin/jobs/auditentry/")
     entries = page.locator("#result_list tbody tr")
     expect(entries).to_have_count(2)
-    for entry, moved, reason in ((entries.nth(0), ORDERS - 1, ""), (entries.nth(1), 1, "the gateway is back")):
+    retries = ((ORDERS - 1, "all of them, now"), (1, "the gateway is back"))
+    for entry, (moved, reason) in zip(entries.all(), retries, strict=True):
         expect(entry.locator(".field-username")).to_have_text("admin")
         expect(entry.locator(".field-what")).to_have_text("Retry")
         expect(entry.locator(".field-moved")).to_have_text(str(moved))

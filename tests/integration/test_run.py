@@ -215,6 +215,7 @@ def test_run_with_a_database_that_is_away_says_what_to_do(tmp_path: Path) -> Non
         ({"DJANGO_ALLOWED_HOSTS": ""}, "DJANGO_ALLOWED_HOSTS must name"),
         ({"DJANGO_ALLOWED_HOSTS": "jobs.example.com", "DJANGO_DEBUG": "1"}, "DJANGO_DEBUG shows"),
         ({"PORT": "80a"}, "PORT must be"),
+        ({"JOBSITE_APPS": "no_such_app.jobs"}, "JOBSITE_APPS names 'no_such_app.jobs', which is neither"),
         ({"DATABASE_URL": "mysql://x"}, "DATABASE_URL must start"),
     ],
 )

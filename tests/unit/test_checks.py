@@ -14,7 +14,7 @@ from handlers.conf import parse
 
 def ids() -> set[str]:
     """The ids of the engine's findings."""
-    return {message.id for message in run_checks() if str(message.id).startswith("jobs.")}
+    return {str(message.id) for message in run_checks() if str(message.id).startswith("jobs.")}
 
 
 def test_checks_find_nothing_in_this_project() -> None:

@@ -67,6 +67,8 @@ class Command(BaseCommand):
         try:
             if password := self.start_everything(supervisor, data):
                 self.say(f"The console is at {address}")
+                if settings.DEMO:
+                    self.say(f"The demo shop is at http://{HOST}:{settings.PORT}/shop/")
                 self.say(f"Log in as {ADMIN}, password {password}")
                 self.say("Ctrl-C stops everything.")
                 supervisor.keep_alive()

@@ -1,0 +1,82 @@
+"""Workers that die in the middle of jobs."""
+
+from __future__ import annotations
+
+import time
+
+import psutil
+import pytest
+
+from handlers import job_scheduler
+from handlers.models import AttemptError, JobRecord
+from tests.app.jobs import Crash, Leave, Note, Sleep
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, broken_trails, moves, record, trail, wait_state
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+def test_a_job_that_kills_its_worker_fails_after_three_times_and_costs_no_other(
+    start_worker: Start, notes: Notes
+) -> None:
+    quick = [Note(f"{n:02}") for n in range(40)]
+    ids = [int(i) for i in job_scheduler.enqueue_many([*quick[:20], Crash(), *quick[20:]])]
+    crash = ids.pop(20)
+    worker = start_worker("--processes", "1")
+    wait_state("failed", crash)
+    wait_state("succeeded", *ids)
+    row = record(crash)
+    assert (row.crashes, row.failures, row.attempt) == (3, 0, 3)
+    assert "worker lost" in row.error
+    assert "worker lost" in trail(crash)[-1][2]
+    assert AttemptError.objects.get(job=crash).exception == "handlers.WorkerLost"
+    assert moves(crash) == ["processing", "enqueued", "processing", "enqueued", "processing", "failed"]
+    assert notes.lines().count("crash") == 3
+    assert set(notes.lines()) == {"crash", *(job.text for job in quick)}
+    assert set(JobRecord.objects.filter(pk__in=ids).values_list("crashes", "failures")) == {(0, 0)}
+    assert broken_trails([crash, *ids]) == []
+    wait_state("succeeded", job_scheduler.enqueue(Note("afterwards")))
+    assert worker.process.poll() is None
+
+
+def test_a_job_that_exits_with_success_is_a_crash_and_does_not_stop_the_worker(
+    start_worker: Start, notes: Notes
+) -> None:
+    job = int(job_scheduler.enqueue(Leave()))
+    worker = start_worker("--processes", "2")
+    wait_state("failed", job)
+    assert (record(job).crashes, notes.lines().count("leave")) == (3, 3)
+    wait_state("succeeded", job_scheduler.enqueue(Note("afterwards")))
+    assert len(worker.children()) == 2
+
+
+def test_the_job_of_a_child_that_died_runs_again_at_once_without_a_scheduler(start_worker: Start, notes: Notes) -> None:
+    job = int(job_scheduler.enqueue(Sleep(25, "it")))
+    start_worker("--processes", "1")
+    (first,) = notes.wait("start it")
+    psutil.Process(int(first.split()[-1])).kill()
+    began = time.monotonic()
+    _, second = notes.wait("start it", times=2, seconds=5)
+    assert time.monotonic() - began < 3
+    assert first != second
+    row = record(job)
+    assert (row.state, row.attempt, row.crashes, row.failures) == ("processing", 2, 1, 0)
+
+
+def test_the_job_of_a_killed_worker_runs_again_within_20_seconds(
+    start_worker: Start, start_scheduler: Start, notes: Notes
+) -> None:
+    job, waiting = map(int, job_scheduler.enqueue_many([Sleep(25, "it"), Note("behind it")]))
+    worker = start_worker("--processes", "1")
+    notes.wait("start it")
+    worker.kill_all()
+    killed_at = time.monotonic()
+    start_worker("--processes", "1")
+    start_scheduler()
+    notes.wait("start it", times=2, seconds=20)
+    assert time.monotonic() - killed_at < 20
+    row = record(job)
+    assert (row.state, row.attempt, row.crashes, row.failures) == ("processing", 2, 1, 0)
+    assert notes.lines().count("behind it") == 1
+    assert record(waiting).crashes == 0
+    assert broken_trails([job, waiting]) == []

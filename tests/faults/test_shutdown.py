@@ -1,0 +1,130 @@
+"""Workers that are told to stop: what runs is finished or handed back, never failed, and no process stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+from redis import Redis
+from rq import Worker
+
+from handlers import job_scheduler
+from handlers.rq_transport.messages import queue_key
+from tests.app.jobs import Note, Patient, Sleep
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, moves, record
+from tests.processes import Managed, wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+def listed(redis: Redis, count: int) -> Callable[[], bool]:
+    return lambda: len(Worker.all(connection=redis)) == count
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+
+
+def stop(worker: Managed, send: Callable[[], None]) -> float:
+    """Have ``send`` stop the worker; how long it took. Nothing of it may be left."""
+    children = worker.children()
+    assert children
+    began = time.monotonic()
+    send()
+    assert worker.process.wait(20) == 0
+    took = time.monotonic() - began
+    assert gone(children)
+    return took
+
+
+def assert_handed_back(job: int, redis: Redis) -> None:
+    row = record(job)
+    assert (row.state, row.failures, row.crashes) == ("enqueued", 0, 0)
+    assert moves(job) == ["processing", "enqueued"]
+    assert redis.llen(queue_key("default")) == 1
+
+
+def test_an_idle_worker_stops_within_two_seconds(start_worker: Start, redis: Redis) -> None:
+    worker = start_worker("--processes", "2")
+    wait_for("both are up", listed(redis, 2))
+    assert stop(worker, worker.process.terminate) < 2
+
+
+def test_a_cooperative_job_is_handed_back_and_runs_elsewhere(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job = int(job_scheduler.enqueue(Patient("it", 10)))
+    worker = start_worker()
+    notes.wait("start it")
+    assert stop(worker, worker.process.terminate) < 3
+    assert "cancelled it stopping" in notes.lines()
+    assert_handed_back(job, redis)
+    start_worker()
+    notes.wait("start it", times=2)
+
+
+def test_a_quick_job_is_finished_and_those_behind_it_stay(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job, behind = map(int, job_scheduler.enqueue_many([Sleep(1.5, "it"), Note("behind")]))
+    worker = start_worker("--processes", "1")
+    notes.wait("start it")
+    assert stop(worker, worker.process.terminate) < 4
+    assert record(job).state == "succeeded"
+    row = record(behind)
+    assert (row.state, row.attempt, row.failures) == ("enqueued", 0, 0)
+    assert redis.llen(queue_key("default")) == 1
+
+
+def test_an_uncooperative_job_is_handed_back_after_the_grace(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job = int(job_scheduler.enqueue(Sleep(30, "it")))
+    worker = start_worker()
+    notes.wait("start it")
+    assert 9.5 < stop(worker, worker.process.terminate) < 13
+    assert_handed_back(job, redis)
+
+
+def test_a_second_signal_ends_the_patience(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job = int(job_scheduler.enqueue(Sleep(30, "it")))
+    worker = start_worker()
+    notes.wait("start it")
+
+    def twice() -> None:
+        worker.process.terminate()
+        idle = [child for child in worker.children() if str(child.pid) not in notes.lines()[0]]
+        wait_for("the idle one has stopped", lambda: gone(idle))
+        worker.process.terminate()
+
+    assert stop(worker, twice) < 5
+    assert_handed_back(job, redis)
+
+
+def test_ctrl_c_reaches_the_whole_group(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job = int(job_scheduler.enqueue(Patient("it")))
+    worker = start_worker()
+    notes.wait("start it")
+    assert stop(worker, lambda: os.killpg(worker.pid, signal.SIGINT)) < 3
+    assert_handed_back(job, redis)
+
+
+def test_children_leave_when_their_supervisor_is_killed(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job = int(job_scheduler.enqueue(Patient("it")))
+    worker = start_worker("--processes", "2")
+    notes.wait("start it")
+    wait_for("both are up", listed(redis, 2))
+    children = worker.children()
+    assert len(children) == 2
+    worker.process.kill()
+    worker.process.wait()
+    wait_for("the children are gone", lambda: gone(children), seconds=5)
+    assert_handed_back(job, redis)
+
+
+def test_children_leave_when_their_supervisor_is_killed_at_once(start_worker: Start) -> None:
+    worker = start_worker("--processes", "4")
+    wait_for("the first has started", lambda: "started, PID" in worker.log.read_text())
+    children = worker.children()
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.process.wait()
+    wait_for("the children are gone", lambda: gone(children), seconds=5)

@@ -1,0 +1,159 @@
+"""The ordinary path: real workers, no scheduler, so no recovery that could hide a mistake."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.utils import timezone
+from redis import Redis
+from rq import Worker
+
+from handlers import EnqueueJobCommand, ScheduleJobCommand, command_bus, job_scheduler
+from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
+from handlers.rq_transport.messages import queue_key
+from tests.app.jobs import AsyncNote, Greet, Hostile, Note, Sleep
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, broken_trails, moves, record, states, trail, wait_state
+from tests.processes import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+def test_worker_runs_every_kind_of_handler_and_command(start_worker: Start, notes: Notes) -> None:
+    ids = [
+        job_scheduler.enqueue(Note("class")),
+        job_scheduler.enqueue(AsyncNote("async")),
+        job_scheduler.enqueue(Sleep(0, "function")),
+        job_scheduler.enqueue(Greet("Ann")),
+        job_scheduler.enqueue(EnqueueJobCommand(Note("by a job"))),
+        int(command_bus.send(Greet("Bob"))),
+        int(command_bus.send(EnqueueJobCommand(Note("sent")))),
+    ]
+    start_worker()
+    wait_state("succeeded", *ids)
+    notes.wait("by a job")
+    wait_for("no job is left", lambda: states(JobRecord.objects.values_list("pk", flat=True)) == {"succeeded"})
+    expected = ["async", "by a job", "class", "end function", "hello Ann", "hello Bob", "sent"]
+    assert sorted(line for line in notes.lines() if not line.startswith("start")) == expected
+    for job_id in ids:
+        assert moves(job_id) == ["processing", "succeeded"]
+        assert record(job_id).attempt == 1
+
+
+def test_scheduled_jobs_run_when_they_are_due_and_recovery_has_nothing_to_do(
+    start_worker: Start, start_scheduler: Start, notes: Notes
+) -> None:
+    at = timezone.now() + timedelta(seconds=3)
+    ids = [
+        job_scheduler.schedule(Note("scheduled"), at),
+        int(command_bus.send(ScheduleJobCommand(AsyncNote("by command"), at))),
+    ]
+    start_worker()
+    scheduler = start_scheduler()
+    wait_state("succeeded", *ids)
+    for job_id in ids:
+        assert moves(job_id) == ["enqueued", "processing", "succeeded"]
+        claimed = JobHistory.objects.get(job=job_id, to_state="processing").at
+        assert at <= claimed
+    assert sorted(notes.lines()) == ["by command", "scheduled"]
+    assert scheduler.terminate() == 0
+    said = scheduler.log.read_text()
+    assert "recovered" not in said
+    assert "again" not in said
+
+
+def test_worker_runs_a_batch_of_500_and_leaves_nothing_behind(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    ids = [int(job_id) for job_id in job_scheduler.enqueue_many([Note(f"{n:03}") for n in range(500)])]
+    start_worker()
+    wait_state("succeeded", *ids)
+    assert sorted(notes.lines()) == [f"{n:03}" for n in range(500)]
+    assert broken_trails(ids) == []
+    assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
+    assert JobHistory.objects.filter(to_state="succeeded").count() == 500
+    wait_for("the queue server is tidy", lambda: not redis.keys("rq:job:*") and not redis.llen(queue_key("default")))
+
+
+def test_a_long_job_holds_neither_those_behind_it_nor_outcomes(start_worker: Start, notes: Notes) -> None:
+    jobs = [Note(str(n)) for n in range(300)]
+    ids = [int(i) for i in job_scheduler.enqueue_many([*jobs[:200], Sleep(25, "long"), *jobs[200:]])]
+    long = ids.pop(200)
+    start_worker("--processes", "2")
+    wait_state("succeeded", *ids)
+    assert record(long).state == "processing"
+    assert len(notes.lines()) == 301
+    assert set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", flat=True)) == {1}
+
+    def at(**which: str) -> list[datetime]:
+        return list(JobHistory.objects.filter(**which).order_by("at").values_list("at", flat=True))
+
+    back = at(reason="the job before it took long")
+    assert back, "none of them was behind it"
+    claimed = JobHistory.objects.get(job=long, to_state="processing").at
+    # Claimed with its batch, whose work is some 25 ms; after 40 ms it counts as slow.
+    assert back[0] - claimed < timedelta(seconds=0.5)
+    assert broken_trails(ids) == []
+
+
+def test_worker_survives_hostile_outcomes(start_worker: Start, notes: Notes) -> None:
+    fine = ["nan", "atomic", "manual", "closed"]
+    bad = ["nul", "surrogate", "huge", "str", "exit", "base", "keyboard", "giveup", "later", "unasked"]
+    job_scheduler.enqueue(Sleep(0, "before"))
+    # Each stands alone, and among others that are recorded together with it.
+    friends = job_scheduler.enqueue_many([Note(str(n)) for n in range(30)])
+    ids = dict(zip(fine + bad, job_scheduler.enqueue_many([Hostile(how) for how in fine + bad]), strict=True))
+    friends += job_scheduler.enqueue_many([Note(str(n)) for n in range(30)])
+    last = job_scheduler.enqueue(Sleep(0, "after"))
+    start_worker("--processes", "1")
+    wait_state("succeeded", last, *friends, *(ids[how] for how in fine))
+    wait_state("failed", *(ids[how] for how in bad))
+    before, after = notes.starting("start")
+    assert before.split()[-1] == after.split()[-1], "the process did not survive"
+    for how in bad:
+        row = record(ids[how])
+        assert (row.attempt, row.failures, row.crashes) == (1, 1, 0), how
+        (error,) = AttemptError.objects.filter(job=row.pk)
+        assert "\0" not in error.message + error.traceback
+        assert len(error.message) + len(error.traceback) < 300_000, how
+        assert trail(row.pk)[-1][:2] == ("processing", "failed")
+    assert record(ids["nul"]).error
+    assert "SystemExit" in record(ids["exit"]).error
+    assert broken_trails([*map(int, ids.values()), *map(int, friends)]) == []
+
+
+def test_poison_jobs_fail_with_the_reason_and_others_run(start_worker: Start, notes: Notes) -> None:
+    gone, unfit, fine = job_scheduler.enqueue_many([Note("gone"), Note("unfit"), Note("fine")])
+    JobRecord.objects.filter(pk=gone).update(job_type="gone.Type")
+    JobPayload.objects.filter(pk=unfit).update(data={"words": [1]})
+    start_worker()
+    wait_state("failed", gone, unfit)
+    wait_state("succeeded", fine)
+    assert trail(int(gone))[-1][2].startswith("no handler: ")
+    assert trail(int(unfit))[-1][2].startswith("its arguments no longer fit its type: ")
+    assert notes.lines() == ["fine"]
+
+
+def test_paused_queue_keeps_its_message_until_it_is_resumed(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job_scheduler.pause_queue("default")
+    waiting = job_scheduler.enqueue_many([Note("a"), Note("b")])
+    start_worker()
+    wait_state("succeeded", job_scheduler.enqueue(AsyncNote("other queue")))
+    wait_for("every worker has learnt it", lambda: len(Worker.all(connection=redis)) == 2)
+    wait_state("succeeded", *job_scheduler.enqueue_many([AsyncNote("more")] * 20))
+    wait_for("both messages are on the queue", lambda: redis.llen(queue_key("default")) == 2)
+    assert {record(int(i)).attempt for i in waiting} == {0}
+    assert states(map(int, waiting)) == {"enqueued"}
+    job_scheduler.resume_queue("default")
+    wait_state("succeeded", *waiting, seconds=5)
+    assert {"a", "b"} < set(notes.lines())
+    assert [moves(int(i)) for i in waiting] == [["processing", "succeeded"]] * 2
+
+
+def test_rq_tools_see_the_workers_while_they_run(start_worker: Start, redis: Redis) -> None:
+    worker = start_worker("--queues", "mail,default", "--processes", "2")
+    wait_for("both are listed", lambda: len(Worker.all(connection=redis)) == 2)
+    found = Worker.all(connection=redis)
+    assert [w.queue_names() for w in found] == [["mail", "default", "system"]] * 2
+    assert {w.pid for w in found} == {child.pid for child in worker.children()}
+    assert worker.terminate() == 0
+    assert Worker.all(connection=redis) == []

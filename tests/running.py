@@ -1,0 +1,96 @@
+"""Jobs run in the test's own process, by the steps that a worker takes; and a transport that only takes notes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from handlers import CancellationToken, execution, lifecycle
+from handlers.lifecycle import Claim, Move
+from handlers.models import JobRecord
+from handlers.transport import Message
+
+WORKER = "host-1.17.0"
+LEASE = timedelta(seconds=15)
+
+
+class NotingTransport:
+    """Notes each call. What was published counts as held by its queue."""
+
+    def __init__(self) -> None:
+        self.published: list[list[Message]] = []  # one list per call
+        self.delayed: list[list[Message]] = []
+        self.withdrawn: list[list[Message]] = []
+        self.asked: list[str] = []  # the queues that were looked through
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        self.published.append(list(messages))
+
+    def publish_delayed(self, messages: Sequence[Message]) -> None:
+        self.delayed.append(list(messages))
+
+    def withdraw(self, messages: Sequence[Message]) -> None:
+        self.withdrawn.append(list(messages))
+
+    def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
+        self.asked.append(queue)
+        held = {(m.job_id, m.token) for call in self.published for m in call}
+        return [message for message in messages if (message.job_id, message.token) not in held]
+
+    @property
+    def ids(self) -> list[list[int]]:
+        """The ids of the jobs in each call of publish."""
+        return [[message.job_id for message in call] for call in self.published]
+
+
+def record(job_id: int) -> JobRecord:
+    """The job as the database has it now."""
+    return JobRecord.objects.get(pk=job_id)
+
+
+def message(job_id: int) -> Message:
+    """A message that the job's row would have now."""
+    row = record(job_id)
+    return Message(row.pk, row.token, row.queue)
+
+
+def claim(*job_ids: int, worker: str = WORKER) -> list[Claim]:
+    """Claim the jobs in one batch, with messages that are up to date."""
+    return lifecycle.claim([message(job_id) for job_id in job_ids], worker=worker, lease=LEASE)
+
+
+def perform(claimed: Claim, token: CancellationToken | None = None) -> Move | None:
+    """Run the attempt; its outcome, not yet recorded."""
+    token = token or CancellationToken(job_id=claimed.job_id, attempt=claimed.attempt)
+    return execution.run(claimed, token, worker=WORKER)
+
+
+def run(*job_ids: int) -> set[int]:
+    """Claim, run and settle the jobs; which of them had their outcome recorded."""
+    moves = [perform(claimed) for claimed in claim(*job_ids)]
+    return execution.settle([move for move in moves if move], worker=WORKER)
+
+
+def make_due(job_id: int) -> list[Message]:
+    """Let a scheduled job's time come, and promote it."""
+    JobRecord.objects.filter(pk=job_id).update(run_at=timezone.now() - timedelta(seconds=1))
+    return lifecycle.promote_due()
+
+
+def expire(*job_ids: int) -> None:
+    """Let the leases of the jobs run out."""
+    JobRecord.objects.filter(pk__in=job_ids).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def moves_of(job_id: int) -> list[tuple[str, str]]:
+    """The job's history as (from, to), oldest first."""
+    return list(record(job_id).history.order_by("pk").values_list("from_state", "to_state"))
+
+
+def facts(job_id: int, *names: str) -> tuple[Any, ...]:
+    """Columns of the job's row."""
+    values: tuple[Any, ...] = JobRecord.objects.values_list(*names).get(pk=job_id)
+    return values
