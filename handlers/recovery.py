@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 LOOK = 1_000  # jobs of one queue compared at once
 CHUNKS = 50  # such looks at one queue in one pass
 PATIENCE_SECONDS = 1.0  # a message must be missing twice, this far apart: between pop and claim it is nowhere
-REPUBLISHED_SECONDS = 60.0  # a message published again stands at the end of a long queue; do not suspect it anew
+REPUBLISHED_SECONDS = 10.0  # what was published again stands at the end of a long queue: spare looking for it at once
 RETENTION_SECONDS = 60.0
 
 

@@ -9,10 +9,12 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+from django.db import transaction
 from redis import Redis
 from rq import Worker
 
 from handlers import job_scheduler
+from handlers.models import JobRecord
 from handlers.rq_transport.messages import queue_key
 from tests.app.jobs import Note, Patient, Sleep
 from tests.faults.conftest import Start
@@ -128,3 +130,18 @@ def test_children_leave_when_their_supervisor_is_killed_at_once(start_worker: St
     os.kill(worker.pid, signal.SIGKILL)
     worker.process.wait()
     wait_for("the children are gone", lambda: gone(children), seconds=5)
+
+
+def test_worker_stops_in_time_while_a_transaction_holds_the_row_of_a_lost_job(
+    start_worker: Start, notes: Notes
+) -> None:
+    job = int(job_scheduler.enqueue(Sleep(60, "it")))
+    worker = start_worker("--processes", "2")
+    (started,) = notes.wait("start it")
+    with transaction.atomic():
+        # On PostgreSQL the row is locked, on SQLite the whole database.
+        JobRecord.objects.select_for_update().get(pk=job)
+        psutil.Process(int(started.split()[-1])).kill()
+        wait_for("the supervisor cannot bring it back", lambda: "cannot bring back" in worker.log.read_text())
+        assert stop(worker, worker.process.terminate) < 8
+    assert record(job).state == "processing", "its lease runs out, and recovery brings it back"
