@@ -63,7 +63,9 @@ def action(verb: Verb) -> Callable[[JobRecordAdmin, HttpRequest, QuerySet[Model]
         return None
 
     act.__name__ = verb.name
-    act.short_description = verb.label  # type: ignore[attr-defined]  # what the admin reads
+    # What the admin reads: the button's words, and has_retry_jobs_permission and its like.
+    act.short_description = verb.label  # type: ignore[attr-defined]
+    act.allowed_permissions = [f"{verb.name}_jobs"]  # type: ignore[attr-defined]
     return act
 
 

@@ -161,13 +161,21 @@ class JobRecordAdmin(ReadOnlyAdmin):
                 names |= {job_type.name, *job_type.aliases}
         return queryset.filter(job_type__in=names), False
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """The verbs that this person may use."""
-        return {
-            act.__name__: (act, act.__name__, verbs.VERBS[act.__name__].label)
-            for act in ACTIONS
-            if verbs.VERBS[act.__name__].allowed(request.user)
-        }
+    def has_retry_jobs_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may retry jobs."""
+        return verbs.VERBS["retry"].allowed(request.user)
+
+    def has_requeue_jobs_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may requeue jobs."""
+        return verbs.VERBS["requeue"].allowed(request.user)
+
+    def has_restore_jobs_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may restore jobs."""
+        return verbs.VERBS["restore"].allowed(request.user)
+
+    def has_delete_jobs_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may delete jobs."""
+        return verbs.VERBS["delete"].allowed(request.user)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list. Refuses a forged action instead of passing over it, and "all that match" in every disguise."""
