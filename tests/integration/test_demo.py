@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import django
 import pytest
 from django.core import mail
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -468,8 +469,11 @@ def test_receipt_is_sent_once_when_run_twice(product: Product) -> None:
 
 
 def test_receipt_is_a_file_below_the_data_folder(product: Product, settings: Settings, tmp_path: Path) -> None:
-    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-    settings.EMAIL_FILE_PATH = tmp_path
+    backend = "django.core.mail.backends.filebased.EmailBackend"
+    if django.VERSION >= (6, 1):  # which deprecates the EMAIL_ settings
+        settings.MAILERS = {"default": {"BACKEND": backend, "OPTIONS": {"file_path": tmp_path}}}
+    else:
+        settings.EMAIL_BACKEND, settings.EMAIL_FILE_PATH = backend, tmp_path
     order = reserved(product)
     mark_paid(order)
     run(SendReceipt(order.pk))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import override_settings
 from django.utils import timezone
 from redis import Redis
@@ -178,9 +178,10 @@ def test_what_a_savepoint_by_hand_undid_is_harmless(noting: NotingTransport) -> 
     # Django keeps the hooks of savepoints that were not made by atomic(), so the message goes out. It must do nothing.
     with transaction.atomic():
         one = note("one")
-        savepoint = transaction.savepoint()
+        savepoint = connection.savepoint()
+        assert savepoint is not None
         note("two")
-        transaction.savepoint_rollback(savepoint)
+        connection.savepoint_rollback(savepoint)
         three = note("three")
     (published,) = noting.published
     claimed = lifecycle.claim(published, worker="w", lease=HOUR)

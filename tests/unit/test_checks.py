@@ -11,6 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from handlers.conf import parse
 
+pytestmark = pytest.mark.django_db  # Django's own checks may ask the database what it supports
+
 
 def ids() -> set[str]:
     """The ids of the engine's findings."""
