@@ -180,9 +180,11 @@ class BatchWorker(SimpleWorker):
         self.set_state("busy")
         self._marks.hold(holding=True)
         try:
+            self._release_orphans()  # again, if the database was away when the last batch ended
             claims = self._claim(messages)
             if claims:
                 self._run(claims)
+            self._release_orphans()
         finally:
             self._marks.hold(holding=False)
         with contextlib.suppress(RedisError):
@@ -195,8 +197,6 @@ class BatchWorker(SimpleWorker):
         while True:
             try:
                 close_old_connections()
-                if self._doubtful:
-                    self._release_orphans()
                 claims = lifecycle.claim(messages, worker=self.name, lease=lease)
             except Error as error:
                 execution.close_broken_connections()
@@ -224,13 +224,19 @@ class BatchWorker(SimpleWorker):
         return []
 
     def _release_orphans(self) -> None:
-        """Give back what the database says we process: between two batches nothing is in hand, so nobody runs it."""
-        moves = [
-            execution.handed_back(claim, "its outcome could not be recorded", started=True)
-            for claim in lifecycle.claims_of(self.name)
-        ]
-        execution.settle(moves, worker=self.name, keep_trying=lambda: False)
-        self._doubtful = False
+        """In doubt, give back what the database says we process. Only while nothing is in hand: then nobody runs it."""
+        if not self._doubtful:
+            return
+        try:
+            moves = [
+                execution.handed_back(claim, "its outcome could not be recorded", started=True)
+                for claim in lifecycle.claims_of(self.name)
+            ]
+            execution.settle(moves, worker=self.name, keep_trying=lambda: False)
+        except Error:
+            execution.close_broken_connections()  # the doubt stays
+        else:
+            self._doubtful = False
 
     def _refused(self, messages: list[Message], claimed: set[int]) -> None:
         """Messages that we may not run now: outdated ones are dropped, the others wait for their turn."""

@@ -21,16 +21,11 @@ from handlers.rq_transport.worker import BatchWorker
 from handlers.states import State
 from handlers.transport import Message
 from tests.app.jobs import Hostile, Nothing
+from tests.running import message, moves_of
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 OTHERS = ["20241124-1", "12-ff", "uuid-x", "0-00000000000000aa", f"7-{'A' * 16}"]
-
-
-def message(job_id: int) -> Message:
-    """The delivery of a job as it stands."""
-    job = JobRecord.objects.get(pk=job_id)
-    return Message(job.pk, job.token, job.queue)
 
 
 def worker() -> BatchWorker:
@@ -54,8 +49,10 @@ def test_id_beyond_the_database_is_not_one_of_ours() -> None:
     assert parse_rq_job_id(f"{2**63 - 1}-0123456789abcdef") == (2**63 - 1, "0123456789abcdef")
 
 
-def test_claim_that_fails_for_one_message_serves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bad_comes", ["first", "last"])
+def test_claim_that_fails_for_one_message_serves_the_others(monkeypatch: pytest.MonkeyPatch, bad_comes: str) -> None:
     good, bad = job_scheduler.enqueue(Nothing()), job_scheduler.enqueue(Nothing())
+    order = [bad, good] if bad_comes == "first" else [good, bad]
     claim = lifecycle.claim
 
     def claim_or_fail(messages: Any, **options: Any) -> Any:
@@ -65,8 +62,8 @@ def test_claim_that_fails_for_one_message_serves_the_others(monkeypatch: pytest.
         return claim(messages, **options)
 
     monkeypatch.setattr(lifecycle, "claim", claim_or_fail)
-    worker().execute_job([message(bad), message(good)], None)
-    assert JobRecord.objects.get(pk=good).state == State.SUCCEEDED
+    worker().execute_job([message(job_id) for job_id in order], None)
+    assert moves_of(good) == [("enqueued", "processing"), ("processing", "succeeded")], "run once"
     assert JobRecord.objects.get(pk=bad).state == State.ENQUEUED
 
 
