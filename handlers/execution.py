@@ -23,7 +23,7 @@ from handlers.failures import Failure, class_path, describe
 from handlers.lifecycle import Claim, Move, Step
 from handlers.models import JobRecord
 from handlers.publishing import publish
-from handlers.registry import JobType, registry
+from handlers.registry import registry
 from handlers.retries import Exhausted
 from handlers.states import State
 
@@ -64,7 +64,7 @@ def run(
         with around():
             handler(payload, token)
     except JobCancelled as error:
-        return _cancelled(claim, job_type, token, error, worker, time.monotonic() - started)
+        return _cancelled(claim, token, error, worker, time.monotonic() - started)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         return failed(claim, error, worker=worker, seconds=time.monotonic() - started)
     finally:
@@ -108,12 +108,8 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
 def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
     """Nothing here can run the job. Retries would not help: a deploy, or an edited payload, must mend it."""
     reason = "no handler" if isinstance(error, NoHandler) else "its arguments no longer fit its type"
-    failure = describe(error)
-    return _move(
-        claim, Step(State.FAILED, f"{reason}: {failure.message}"), failures_by=1, failure=Failure(
-            failure.exception, failure.message
-        )
-    )  # fmt: skip
+    failure = dataclasses.replace(describe(error), traceback="")  # it would show the engine only
+    return _move(claim, Step(State.FAILED, f"{reason}: {failure.message}"), failures_by=1, failure=failure)
 
 
 def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
@@ -121,9 +117,7 @@ def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
     return _move(claim, Step(State.ENQUEUED, reason), attempt_by=0 if started else -1)
 
 
-def _cancelled(
-    claim: Claim, job_type: JobType, token: CancellationToken, error: JobCancelled, worker: str, seconds: float
-) -> Move | None:
+def _cancelled(claim: Claim, token: CancellationToken, error: JobCancelled, worker: str, seconds: float) -> Move | None:
     reason = token.reason
     if reason == CancelReason.STOPPING:
         return handed_back(claim, "its worker was asked to stop", started=True)

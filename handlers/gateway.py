@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
@@ -101,21 +101,14 @@ class JobScheduler:
         ``payload`` (a job, a command, or a JSON value that fits the type) replaces its arguments; the old ones stay
         in the history. Raises InvalidJob when it does not fit.
         """
-        ids, wanted = _ids([job_id]), _expect(job_id, expect)
         encoded = None
-        if payload is not None and ids:
-            job_type = (
-                JobRecord.objects.using(lifecycle.database())
-                .filter(pk=ids[0])
-                .values_list("job_type", flat=True)
-                .first()
-            )
+        if payload is not None and (ids := _ids([job_id])):
+            records = JobRecord.objects.using(lifecycle.database()).filter(pk=ids[0])
+            job_type = records.values_list("job_type", flat=True).first()
             if job_type is None:
                 return False
             encoded = _encode_for(job_type, payload)
-        with transaction.atomic(using=lifecycle.database()):
-            applied = lifecycle.retry(ids, actor=_actor(by), reason=reason, expect=wanted, payload=encoded)
-            return self._finish("retry", ids, applied, by, reason) == 1
+        return self._act(lifecycle.retry, [job_id], by, reason, _expect(job_id, expect), payload=encoded) == 1
 
     def requeue(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
         """Run a succeeded job again."""
@@ -131,38 +124,26 @@ class JobScheduler:
         self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
     ) -> int:
         """``delete`` for each of ``ids``; how many were deleted."""
-        known = _ids(ids)
-        with transaction.atomic(using=lifecycle.database()):
-            applied = lifecycle.delete(known, actor=_actor(by), reason=reason, expect=expect)
-            return self._finish("delete", known, applied, by, reason)
+        return self._act(lifecycle.delete, ids, by, reason, expect)
 
     def retry_many(
         self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
     ) -> int:
         """``retry`` for each of ``ids``; how many run again."""
-        known = _ids(ids)
-        with transaction.atomic(using=lifecycle.database()):
-            applied = lifecycle.retry(known, actor=_actor(by), reason=reason, expect=expect)
-            return self._finish("retry", known, applied, by, reason)
+        return self._act(lifecycle.retry, ids, by, reason, expect)
 
     def requeue_many(
         self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
     ) -> int:
         """``requeue`` for each of ``ids``; how many run again."""
-        known = _ids(ids)
-        with transaction.atomic(using=lifecycle.database()):
-            applied = lifecycle.requeue(known, actor=_actor(by), reason=reason, expect=expect)
-            return self._finish("requeue", known, applied, by, reason)
+        return self._act(lifecycle.requeue, ids, by, reason, expect)
 
     def restore_many(
         self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
     ) -> int:
         """``restore`` for each of ``ids``; how many are back."""
-        known = _ids(ids)
         within = timedelta(minutes=jobs_settings().restore_minutes)
-        with transaction.atomic(using=lifecycle.database()):
-            applied = lifecycle.restore(known, actor=_actor(by), within=within, reason=reason, expect=expect)
-            return self._finish("restore", known, applied, by, reason)
+        return self._act(lifecycle.restore, ids, by, reason, expect, within=within)
 
     # --- queues
 
@@ -221,10 +202,23 @@ class JobScheduler:
             publish_on_commit(messages, using=alias)
         return [JobId(job_id) for job_id in ids]
 
-    def _finish(self, verb: str, ids: Sequence[int], applied: Applied, by: By, reason: str) -> int:
-        moved = sorted(applied.moved)
-        _audit(by, verb, _target(ids), len(moved), reason, {"asked": len(ids), "job_ids": moved[:1_000]})
-        publish_on_commit(applied.messages, using=lifecycle.database(), stale=applied.stale)
+    def _act(
+        self,
+        verb: Callable[..., Applied],
+        ids: Iterable[Any],
+        by: By,
+        reason: str,
+        expect: Mapping[int, str] | None,
+        **options: Any,
+    ) -> int:
+        """Carry out one of the life cycle's verbs with its audit entry; published after the commit."""
+        known, alias = _ids(ids), lifecycle.database()
+        with transaction.atomic(using=alias):
+            applied = verb(known, actor=_actor(by), reason=reason, expect=expect, **options)
+            moved = sorted(applied.moved)
+            data = {"asked": len(known), "job_ids": moved[:1_000]}
+            _audit(by, verb.__name__, _target(known), len(moved), reason, data)
+            publish_on_commit(applied.messages, using=alias, stale=applied.stale)
         return len(moved)
 
 

@@ -92,34 +92,34 @@ def _send(messages: Sequence[Message], stale: Sequence[Message]) -> None:
         withdraw(stale)
 
 
-class _Batch:
-    """What one transaction publishes; called as its last hook."""
+class _Parcel:
+    """Messages to publish and messages to withdraw."""
 
-    def __init__(self) -> None:
+    def __init__(self, messages: Sequence[Message] = (), stale: Sequence[Message] = ()) -> None:
         self.__qualname__ = "publish"  # Django names a robust hook that raised, and must not stumble over ours
-        self.messages: list[Message] = []
-        self.stale: list[Message] = []
-        self.is_sent = False
+        self.messages, self.stale = list(messages), list(stale)
 
     def add(self, messages: Sequence[Message], stale: Sequence[Message]) -> None:
         self.messages.extend(messages)
         self.stale.extend(stale)
+
+
+class _Batch(_Parcel):
+    """What one transaction publishes; called as its last hook."""
+
+    is_sent = False
 
     def __call__(self) -> None:
         self.is_sent = True
         _send(self.messages, self.stale)
 
 
-class _Fill:
+class _Fill(_Parcel):
     """The part of a batch that stands or falls with one savepoint."""
 
     def __init__(self, batch: _Batch, messages: Sequence[Message], stale: Sequence[Message]) -> None:
-        self.__qualname__ = "publish"
-        self.batch, self.messages, self.stale = batch, list(messages), list(stale)
-
-    def add(self, messages: Sequence[Message], stale: Sequence[Message]) -> None:
-        self.messages.extend(messages)
-        self.stale.extend(stale)
+        super().__init__(messages, stale)
+        self.batch = batch
 
     def __call__(self) -> None:
         self.batch.add(self.messages, self.stale)

@@ -13,13 +13,11 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.failures import Failure
-from handlers.lifecycle.moves import HISTORY_COLUMNS, JOBS, Applied, Move, Step, apply, database
-from handlers.models import JobHistory, JobPayload, JobRecord
+from handlers.lifecycle.moves import HISTORY_COLUMNS, JOBS, PAYLOADS, Applied, Move, Step, apply, database
+from handlers.models import JobHistory, JobRecord
 from handlers.models.sql import database_now, from_time, insert, is_postgresql, rows_cte, to_time
 from handlers.states import State
 from handlers.transport import Message
-
-PAYLOADS = JobPayload._meta.db_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ class Claim:
     payload: Any
 
 
-def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, using: str | None = None) -> list[Claim]:
+def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list[Claim]:
     """Take those of ``messages`` that still hold, in their order, under a lease in the name of ``worker``.
 
     Left out are outdated tokens, jobs on a paused queue, and, unless it is the only message, a job that must run
@@ -44,7 +42,7 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, using: 
     """
     if not messages:
         return []
-    alias = using or database()
+    alias = database()
     connection = connections[alias]
     postgresql = is_postgresql(connection)
     cte, params = rows_cte(

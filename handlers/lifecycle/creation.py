@@ -10,13 +10,10 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.failures import clean
-from handlers.lifecycle.moves import JOBS, database, new_token
-from handlers.models import JobPayload
+from handlers.lifecycle.moves import JOBS, PAYLOADS, database, new_token
 from handlers.models.sql import chunks, database_now, is_postgresql, rows_cte, to_time
 from handlers.states import State
 from handlers.transport import Message
-
-PAYLOADS = JobPayload._meta.db_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,12 @@ from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.failures import Failure, clean
-from handlers.models import AttemptError, JobHistory, JobRecord
+from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
 from handlers.models.sql import chunks, database_now, insert, is_postgresql, rows_cte, to_time
 from handlers.states import State, is_allowed
 from handlers.transport import Message
 
-JOBS = JobRecord._meta.db_table
+JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 QUEUED = (State.ENQUEUED, State.SCHEDULED)
 
 

@@ -12,6 +12,7 @@ from rq.queue import Queue
 from rq.utils import now, utcformat
 from rq_scheduler import Scheduler
 
+from handlers.conf import QUEUE_NAME
 from handlers.exceptions import InvalidJob
 from handlers.rq_transport.connections import redis_connection, transport_errors
 from handlers.rq_transport.lua import PUBLISH, PUBLISH_DELAYED, SEARCH
@@ -29,7 +30,6 @@ T = TypeVar("T")
 
 _RQ_JOB_ID = re.compile(r"([1-9][0-9]{0,18})-([0-9a-f]{16})")
 _TOKEN = re.compile(r"[0-9a-f]{16}")
-_QUEUE = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 def rq_job_id(message: Message) -> str:
@@ -122,8 +122,8 @@ def _check(message: Message) -> None:
     # What a row holds was checked when it was written. This fence keeps a damaged one out of keys and scripts.
     if message.job_id < 1 or not _TOKEN.fullmatch(message.token):
         raise InvalidJob(f"job {message.job_id!r} with token {message.token!r} cannot be a message", field="token")
-    if not _QUEUE.fullmatch(message.queue):
-        raise InvalidJob(f"queue: {message.queue!r} is not a queue's name ({_QUEUE.pattern})", field="queue")
+    if not QUEUE_NAME.fullmatch(message.queue):
+        raise InvalidJob(f"queue: {message.queue!r} is not a queue's name ({QUEUE_NAME.pattern})", field="queue")
 
 
 def _due(message: Message) -> float:

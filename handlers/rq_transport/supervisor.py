@@ -16,8 +16,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
 
@@ -53,7 +53,7 @@ class Child:
     born: float
     killed: CancelReason | None = None  # why we killed it, if we did
     killed_run: int = 0  # the run (by sequence) that it was killed for
-    asked: set[int] = field(default_factory=set)  # runs (by sequence) whose time was up and that we asked to stop
+    asked_run: int = 0  # the run (by sequence) whose time was up and that we asked to stop
 
 
 class Supervisor:
@@ -103,18 +103,14 @@ class Supervisor:
             self._wanted = 0
 
     def _await_services(self) -> None:
+        self._await("the queue server at JOBS['REDIS_URL'] (REDIS_URL)", redis_answers)
+        self._await("the database (DATABASE_URL)", execution.database_answers)
+
+    def _await(self, what: str, answers: Callable[[], bool]) -> None:
         told = False
-        while self._wanted and not redis_answers():
+        while self._wanted and not answers():
             if not told:
-                logger.warning("waiting for the queue server at JOBS['REDIS_URL'] (REDIS_URL) to answer")
-                told = True
-            time.sleep(0.5)
-        told = False
-        while self._wanted:
-            if execution.database_answers():
-                return
-            if not told:
-                logger.warning("waiting for the database (DATABASE_URL) to answer")
+                logger.warning("waiting for %s to answer", what)
                 told = True
             time.sleep(0.5)
 
@@ -220,8 +216,8 @@ class Supervisor:
                 logger.error("job %d did not stop at its timeout: killing %s", running.job_id, child.name)
                 child.killed_run = running.sequence
                 self._kill(child, CancelReason.TIMEOUT)
-            elif over >= 0 and running.sequence not in child.asked:
-                child.asked = {running.sequence}
+            elif over >= 0 and running.sequence != child.asked_run:
+                child.asked_run = running.sequence
                 child.marks.cancel(running.sequence, CancelReason.TIMEOUT)
 
     def _check_database(self) -> None:

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests import chromium
 
 NewPage = Callable[..., Page]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _static_root() -> None:
-    """WhiteNoise warns when the folder that collectstatic fills is missing."""
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture(scope="module")

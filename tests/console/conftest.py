@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
@@ -21,12 +19,6 @@ OPERATES = (
 )
 
 MakeUser = Callable[..., User]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _static_root() -> None:
-    """WhiteNoise warns when the folder that collectstatic fills is missing."""
-    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
 
 
 @pytest.fixture
