@@ -12,6 +12,8 @@ from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
+from handlers.audit import acting_from
+
 VIEW_JOBS = "jobs.view_jobrecord"
 
 # Pages without a model: (url name, words). Each asks for the permission to see jobs.
@@ -63,11 +65,14 @@ class JobsSite(AdminSite):
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             request.current_app = self.name
+            asked_from = acting_from.set(request.META.get("REMOTE_ADDR", ""))
             try:
                 answer: HttpResponseBase = view(request, *args, **kwargs)
             except PermissionDenied as denied:
                 context = {**self.each_context(request), "title": "Not permitted", "reason": str(denied)}
                 return TemplateResponse(request, "dashboard/403.html", context, status=403)
+            finally:
+                acting_from.reset(asked_from)
             return answer
 
         guarded.__dict__.update(getattr(view, "__dict__", {}))  # csrf_exempt and the like

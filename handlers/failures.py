@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import sysconfig
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
 
 from handlers.conf import jobs_settings
 
@@ -14,11 +18,21 @@ UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed attempt's error, cleaned and bounded: class path, message, traceback."""
+    """A failed attempt's error, cleaned and bounded: class path, message, traceback, last line of app code."""
 
     exception: str
     message: str
     traceback: str = ""
+    frame: str = ""  # "shop/jobs.py:42 in handle"; empty where the app's code had no part
+
+    @property
+    def fingerprint(self) -> str:
+        """What failures of the same cause share: 16 hex digits of the class and the place, without its line number.
+
+        Without the line, since an edit elsewhere in the file must not make an old trouble look new.
+        """
+        place = re.sub(r":\d+ in ", " in ", self.frame)
+        return hashlib.sha256(f"{self.exception}\n{place}".encode("utf-8", "replace")).hexdigest()[:16]
 
     @property
     def line(self) -> str:
@@ -51,7 +65,7 @@ def class_path(error: BaseException) -> str:
 
 def describe(error: BaseException) -> Failure:
     """``error`` as a Failure. Never raises, whatever the error's own methods do."""
-    return Failure(class_path(error), clean(_message(error)), clean(_traceback(error)))
+    return Failure(class_path(error), clean(_message(error)), clean(_traceback(error)), clean(_frame(error), 300))
 
 
 def _message(error: BaseException) -> str:
@@ -70,3 +84,20 @@ def _traceback(error: BaseException) -> str:
         return "".join(traceback.format_exception(type(error), error, trace or error.__traceback__))
     except BaseException:  # noqa: BLE001 - formatting asks the error for its text, again
         return "".join(traceback.format_tb(trace))
+
+
+# Code that is installed, rather than written for this project.
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def _frame(error: BaseException) -> str:
+    """The last line of app code that the error went through."""
+    trace: TracebackType | None = error.__traceback__
+    found = ""
+    while trace is not None:
+        code, module = trace.tb_frame.f_code, str(trace.tb_frame.f_globals.get("__name__", ""))
+        path = code.co_filename
+        if not module.startswith("handlers.") and not path.startswith((*_LIBRARIES, "<")) and "-packages" not in path:
+            found = f"{'/'.join(Path(path).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"
+        trace = trace.tb_next
+    return found

@@ -6,23 +6,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, transaction
 from django.db.models import Q
 
 from handlers import lifecycle
+from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import Applied, NewJob
-from handlers.models import AuditEntry, JobRecord, QueueSwitch
+from handlers.models import JobRecord, QueueSwitch
 from handlers.models.sql import database_now
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import check_queue, registry
 
 JobId = NewType("JobId", int)
-By = AbstractBaseUser | str | None
 Work = Job | Command
 
 LONGEST_DELAY = timedelta(days=3650)
@@ -164,11 +163,11 @@ class JobScheduler:
                 defaults={
                     "paused_at": database_now(connections[alias]),
                     "until": until,
-                    "by": clean(_actor(by), 150),
+                    "by": clean(actor_name(by), 150),
                     "reason": clean(reason, 500),
                 },
             )
-            _audit(by, "pause_queue", f"queue {name}", 1, reason, {"until": until.isoformat() if until else None})
+            audit(by, "pause_queue", f"queue {name}", 1, reason, {"until": until.isoformat() if until else None})
 
     def resume_queue(self, name: str, *, by: By = None, reason: str = "") -> None:
         """Let workers claim jobs of this queue again. Raises InvalidJob for an unknown queue."""
@@ -176,7 +175,7 @@ class JobScheduler:
         alias = lifecycle.database()
         with transaction.atomic(using=alias):
             removed, _ = QueueSwitch.objects.using(alias).filter(name=name).delete()
-            _audit(by, "resume_queue", f"queue {name}", removed, reason, None)
+            audit(by, "resume_queue", f"queue {name}", removed, reason, None)
 
     def paused_queues(self) -> dict[str, QueueSwitch]:
         """The queues that are paused now, by name."""
@@ -196,9 +195,9 @@ class JobScheduler:
     def _create(self, new: Sequence[NewJob], verb: str, by: By, reason: str) -> list[JobId]:
         alias = lifecycle.database()
         with transaction.atomic(using=alias, savepoint=False):
-            messages = lifecycle.create(new, actor=_actor(by), using=alias)
+            messages = lifecycle.create(new, actor=actor_name(by), using=alias)
             ids = [message.job_id for message in messages]
-            _audit(by, verb, _target(ids), len(ids), reason, {"asked": len(ids), "job_ids": ids[:1_000]})
+            audit(by, verb, _target(ids), len(ids), reason, {"asked": len(ids), "job_ids": ids[:1_000]})
             publish_on_commit(messages, using=alias)
         return [JobId(job_id) for job_id in ids]
 
@@ -214,10 +213,10 @@ class JobScheduler:
         """Carry out one of the life cycle's verbs with its audit entry; published after the commit."""
         known, alias = _ids(ids), lifecycle.database()
         with transaction.atomic(using=alias):
-            applied = verb(known, actor=_actor(by), reason=reason, expect=expect, **options)
+            applied = verb(known, actor=actor_name(by), reason=reason, expect=expect, **options)
             moved = sorted(applied.moved)
             data = {"asked": len(known), "job_ids": moved[:1_000]}
-            _audit(by, verb.__name__, _target(known), len(moved), reason, data)
+            audit(by, verb.__name__, _target(known), len(moved), reason, data)
             publish_on_commit(applied.messages, using=alias, stale=applied.stale)
         return len(moved)
 
@@ -268,28 +267,5 @@ def _expect(job_id: Any, token: str | None) -> dict[int, str] | None:
     return None if token is None else dict.fromkeys(_ids([job_id]), token)
 
 
-def _actor(by: By) -> str:
-    if by is None:
-        return ""
-    return f"user:{by.get_username()}" if isinstance(by, AbstractBaseUser) else str(by).removeprefix("user:")
-
-
 def _target(ids: Sequence[int]) -> str:
     return f"job {ids[0]}" if len(ids) == 1 else f"{len(ids):,} jobs"
-
-
-def _audit(by: By, verb: str, target: str, count: int, reason: str, data: dict[str, Any] | None) -> None:
-    if by is None:
-        return
-    alias = lifecycle.database()
-    user = by if isinstance(by, AbstractBaseUser) else None
-    AuditEntry.objects.using(alias).create(
-        at=database_now(connections[alias]),
-        user_id=user.pk if user else None,
-        username=user.get_username() if user else clean(str(by), 150),
-        verb=verb,
-        target=target,
-        count=count,
-        reason=clean(reason, 500),
-        data=data,
-    )

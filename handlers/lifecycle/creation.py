@@ -25,12 +25,15 @@ class NewJob:
     queue: str
     run_at: datetime | None = None
     delay: timedelta | None = None  # from now, by the database's clock; not together with run_at
+    parent_id: int | None = None  # the job whose handler asks for this one
+    correlation: str = ""  # shared by what belongs together
 
 
 CREATE_COLUMNS = {
     "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "created_by": "text",
-    "data": "json",
+    "data": "json", "parent_id": "id", "correlation": "text",
 }  # fmt: skip
+BESIDE = "data, job_type, queue, parent_id, correlation"
 
 
 def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None) -> list[Message]:
@@ -51,7 +54,7 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], now: 
     rows = [
         (
             State.SCHEDULED if run_at else State.ENQUEUED, token, job.job_type, job.queue, run_at, clean(actor, 150),
-            job.payload.decode(),
+            job.payload.decode(), job.parent_id, job.correlation,
         )
         for job, token, run_at in zip(jobs, tokens, due, strict=True)
     ]  # fmt: skip
@@ -61,16 +64,17 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], now: 
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
     into = f"""
         INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
-                            attempt, failures, crashes, alone, worker, error)
+                            attempt, failures, crashes, alone, worker, error, fingerprint)
         SELECT state, token, job_type, queue, run_at, created_by, %s{cast},
-               CASE WHEN state = 'enqueued' THEN %s{cast} END, 0, 0, 0, FALSE, '', ''
+               CASE WHEN state = 'enqueued' THEN %s{cast} END, 0, 0, 0, FALSE, '', '', ''
         FROM v
     """
     with connection.cursor() as cursor:
         if is_postgresql(connection):
             cursor.execute(
                 f"""WITH {cte}, j AS ({into} RETURNING id, token),
-                    p AS (INSERT INTO {PAYLOADS} (job_id, data) SELECT j.id, v.data FROM j JOIN v USING (token))
+                    p AS (INSERT INTO {PAYLOADS} (job_id, {BESIDE})
+                          SELECT j.id, {BESIDE} FROM j JOIN v USING (token))
                     SELECT id, token FROM j""",
                 [*params, stamp, stamp],
             )
@@ -79,7 +83,7 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], now: 
             cursor.execute(f"WITH {cte} {into} RETURNING id, token", [*params, stamp, stamp])
             ids = {token: job_id for job_id, token in cursor.fetchall()}
             cursor.executemany(
-                f"INSERT INTO {PAYLOADS} (job_id, data) VALUES (%s, %s)",
-                [(ids[token], row[-1]) for token, row in zip(tokens, rows, strict=True)],
+                f"INSERT INTO {PAYLOADS} (job_id, {BESIDE}) VALUES (%s, %s, %s, %s, %s, %s)",
+                [(ids[row[1]], row[6], row[2], row[3], row[7], row[8]) for row in rows],
             )
     return [Message(ids[token], token, job.queue, run_at) for token, job, run_at in zip(tokens, jobs, due, strict=True)]

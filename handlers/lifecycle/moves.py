@@ -77,6 +77,7 @@ class Applied:
 MOVE_COLUMNS = {
     "id": "id", "token": "text", "source": "text", "state": "text", "new_token": "text", "attempt_by": "int",
     "failures_by": "int", "crashes_by": "int", "new_round": "bool", "alone": "bool", "run_at": "time", "error": "text",
+    "fingerprint": "text",
 }  # fmt: skip
 
 
@@ -109,6 +110,7 @@ def _apply_chunk(
         (
             move.job_id, move.token, move.source, move.target, tokens[move.job_id], move.attempt_by, move.failures_by,
             move.crashes_by, move.new_round, move.alone, due[move.job_id], move.failure.line if move.failure else None,
+            move.failure.fingerprint if move.failure else None,
         )
         for move in moves
     ]  # fmt: skip
@@ -136,7 +138,8 @@ def _apply_chunk(
             finished_at = CASE WHEN v.state IN ('succeeded', 'failed', 'deleted') THEN %s END,
             lease_expires_at = NULL,
             worker = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
-            error = COALESCE(v.error, {JOBS}.error)
+            error = COALESCE(v.error, {JOBS}.error),
+            fingerprint = COALESCE(v.fingerprint, {JOBS}.fingerprint)
         {join}
         WHERE {JOBS}.id = v.id AND {JOBS}.token = v.token AND {JOBS}.state = v.source
         RETURNING {JOBS}.id, {JOBS}.attempt, {JOBS}.queue
@@ -174,6 +177,7 @@ HISTORY_COLUMNS = {
 }  # fmt: skip
 ERROR_COLUMNS = {
     "job_id": "id", "attempt": "int", "at": "time", "exception": "text", "message": "text", "traceback": "text",
+    "fingerprint": "text", "frame": "text",
 }  # fmt: skip
 
 
@@ -195,7 +199,12 @@ def _record(
             source = step.target
         if move.failure:
             failure = move.failure
-            errors.append((move.job_id, attempt, now, failure.exception[:200], failure.message, failure.traceback))
+            errors.append(
+                (
+                    move.job_id, attempt, now, failure.exception[:200], failure.message, failure.traceback,
+                    failure.fingerprint, failure.frame,
+                )
+            )  # fmt: skip
     if history:
         insert(connection, JobHistory, HISTORY_COLUMNS, history)
     if errors:

@@ -1,8 +1,36 @@
-"""The durable record: jobs, their arguments, history and errors, the queues' switches, the audit."""
+"""The durable record: jobs with all that hangs on them, and what people and processes say about them."""
 
 from handlers.models.audit import AuditEntry
-from handlers.models.history import AttemptError, JobHistory
+from handlers.models.bulk import BulkItem, BulkOperation, BulkState
+from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelta, Outcome, Period
+from handlers.models.failure_group import FailureGroup
+from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
-from handlers.models.queue import QueueSwitch
+from handlers.models.policy import PolicyAssignment, StoredPolicy
+from handlers.models.queue import QueueSwitch, TypeSwitch
+from handlers.models.worker import KnownTypes, WorkerProcess
 
-__all__ = ["AttemptError", "AuditEntry", "JobHistory", "JobPayload", "JobRecord", "QueueSwitch"]
+__all__ = [
+    "BUCKETS",
+    "BUCKET_FIELDS",
+    "AttemptError",
+    "AttemptLog",
+    "AuditEntry",
+    "BulkItem",
+    "BulkOperation",
+    "BulkState",
+    "FailureGroup",
+    "JobCount",
+    "JobCountDelta",
+    "JobHistory",
+    "JobPayload",
+    "JobRecord",
+    "KnownTypes",
+    "Outcome",
+    "Period",
+    "PolicyAssignment",
+    "QueueSwitch",
+    "StoredPolicy",
+    "TypeSwitch",
+    "WorkerProcess",
+]

@@ -21,6 +21,7 @@ class AuditEntry(models.Model):
     target = models.CharField(max_length=200)  # "job 17", "3 jobs", "queue mail"
     count = models.PositiveIntegerField()  # how many really moved
     reason = models.CharField(max_length=500, blank=True, default="")
+    source = models.CharField(max_length=64, blank=True, default="")  # the client's address, when a page asked
     data = models.JSONField(null=True)  # {"asked": 3, "job_ids": [...]}: the first 1,000
 
     class Meta:

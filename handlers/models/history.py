@@ -45,10 +45,32 @@ class AttemptError(models.Model):
     exception = models.CharField(max_length=200)  # dotted class path
     message = models.TextField(blank=True)
     traceback = models.TextField(blank=True)
+    fingerprint = models.CharField(max_length=16, blank=True, default="")  # its failure group
+    frame = models.CharField(
+        max_length=300, blank=True, default=""
+    )  # last line of app code: "shop/jobs.py:42 in handle"
+
+    class Meta:
+        default_permissions = ()
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index(fields=["fingerprint", "id"], name="jobs_errors_group")]
+
+    def __str__(self) -> str:
+        return f"job {self.job_id}, attempt {self.attempt}: {self.exception}"
+
+
+class AttemptLog(models.Model):
+    """What one attempt's handler logged; bounded."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.ForeignKey(JobRecord, on_delete=models.CASCADE, db_constraint=False, related_name="logs")
+    attempt = models.PositiveIntegerField()
+    # [[ISO time, level name, logger, message], ...] in order
+    lines = models.JSONField()
 
     class Meta:
         default_permissions = ()
         ordering: ClassVar = ["id"]
 
     def __str__(self) -> str:
-        return f"job {self.job_id}, attempt {self.attempt}: {self.exception}"
+        return f"log of job {self.job_id}, attempt {self.attempt}"

@@ -37,6 +37,7 @@ class JobRecord(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     worker = models.CharField(max_length=100, blank=True, default="")
     error = models.CharField(max_length=200, blank=True, default="")  # the last failure in one line
+    fingerprint = models.CharField(max_length=16, blank=True, default="")  # of the last failure: its failure group
 
     class Meta:
         verbose_name = "job"
@@ -46,6 +47,7 @@ class JobRecord(models.Model):
             ("retry_jobrecord", "Can retry failed and scheduled jobs"),
             ("requeue_jobrecord", "Can run succeeded jobs again"),
             ("delete_jobrecord", "Can delete and restore jobs"),
+            ("view_sensitive", "Can see sensitive arguments"),
         ]
         indexes: ClassVar = [
             models.Index(
@@ -54,6 +56,10 @@ class JobRecord(models.Model):
             models.Index(fields=["run_at", "id"], condition=Q(state=State.SCHEDULED.value), name="jobs_scheduled"),
             models.Index(fields=["worker", "id"], condition=Q(state=State.PROCESSING.value), name="jobs_processing"),
             models.Index(fields=["finished_at", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed"),
+            models.Index(fields=["fingerprint", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed_group"),
+            models.Index(fields=["job_type", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed_type"),
+            # The console's list of any state but the one that nearly all jobs end in.
+            models.Index(fields=["state", "id"], condition=~Q(state=State.SUCCEEDED.value), name="jobs_not_succeeded"),
             models.Index(
                 fields=["finished_at", "id"],
                 condition=Q(state__in=[State.SUCCEEDED.value, State.DELETED.value]),
@@ -76,15 +82,29 @@ class JobRecord(models.Model):
 
 
 class JobPayload(models.Model):
-    """A job's arguments, apart from the row that workers update."""
+    """A job's arguments and what else it is found by, apart from the row that workers update.
+
+    ``job_type`` and ``queue`` repeat the job's, which never change: their indexes stay out of the workers' way here.
+    On PostgreSQL ``data`` has a ``jsonb_path_ops`` index, made by migration.
+    """
 
     job = models.OneToOneField(
         JobRecord, primary_key=True, on_delete=models.CASCADE, db_constraint=False, related_name="arguments"
     )
     data = models.JSONField()
+    job_type = models.CharField(max_length=200, default="")
+    queue = models.CharField(max_length=64, default="")
+    parent_id = models.BigIntegerField(null=True)  # the job whose handler enqueued this one
+    correlation = models.CharField(max_length=64, blank=True, default="")  # shared by what belongs together
 
     class Meta:
         default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(fields=["job_type", "job"], name="jobs_by_type"),
+            models.Index(fields=["queue", "job"], name="jobs_by_queue"),
+            models.Index(fields=["parent_id", "job"], condition=Q(parent_id__isnull=False), name="jobs_by_parent"),
+            models.Index(fields=["correlation", "job"], condition=~Q(correlation=""), name="jobs_by_correlation"),
+        ]
 
     def __str__(self) -> str:
         return f"arguments of job {self.pk}"

@@ -1,0 +1,30 @@
+"""Failures with one fingerprint: what is broken, rather than which job failed."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class FailureGroup(models.Model):
+    """All failed attempts with the same exception class and last line of app code. Written by the scheduler's fold.
+
+    How many there were per minute, hour and day, and of which job types, say the ``JobCount`` rows of its fingerprint.
+    """
+
+    fingerprint = models.CharField(max_length=16, primary_key=True)
+    exception = models.CharField(max_length=200, blank=True)  # dotted class path
+    frame = models.CharField(max_length=300, blank=True)  # "shop/jobs.py:42 in handle"; empty: no app code
+    message = models.CharField(max_length=500, blank=True)  # of the newest failure
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    count = models.BigIntegerField(default=0)  # failed attempts, ever
+    last_job_id = models.BigIntegerField(null=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes: ClassVar = [models.Index(fields=["last_at", "fingerprint"], name="jobs_group_last")]
+
+    def __str__(self) -> str:
+        return f"{self.exception} at {self.frame}" if self.frame else self.exception

@@ -1,0 +1,48 @@
+"""Who runs jobs: worker processes and schedulers, as they say themselves every few seconds."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db import models
+
+
+class WorkerProcess(models.Model):
+    """One worker process or scheduler. Gone when it stops; old when it died: see ``heartbeat_at``."""
+
+    name = models.CharField(max_length=100, primary_key=True)  # as in JobRecord.worker
+    kind = models.CharField(max_length=9, choices=[("worker", "Worker"), ("scheduler", "Scheduler")])
+    host = models.CharField(max_length=100)
+    pid = models.PositiveIntegerField()
+    queues = models.JSONField(default=list)
+    types = models.CharField(max_length=16, blank=True, default="")  # digest of a KnownTypes
+    started_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField()
+    job_id = models.BigIntegerField(null=True)  # what it runs
+    job_since = models.DateTimeField(null=True)
+    done = models.BigIntegerField(default=0)
+    failed = models.BigIntegerField(default=0)
+    memory_bytes = models.BigIntegerField(null=True)
+    lag_seconds = models.FloatField(null=True)  # scheduler: how late the most overdue job is
+    stop_requested_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = "worker"
+        default_permissions = ("view",)
+        permissions: ClassVar = [("stop_workerprocess", "Can stop workers")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class KnownTypes(models.Model):
+    """The names of job types, aliases included, that a worker knows; one row for all workers of a release."""
+
+    digest = models.CharField(max_length=16, primary_key=True)
+    names = models.JSONField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.digest
