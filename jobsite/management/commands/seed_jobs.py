@@ -1,0 +1,49 @@
+"""``manage.py seed_jobs``: a database full of made-up jobs."""
+
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from handlers.gateway import known_queues
+from handlers.models import JobRecord
+from handlers.registry import registry
+from jobsite.seeding import seed
+
+MOST = 100_000_000
+
+
+class Command(BaseCommand):
+    """Write jobs in every state, with history, errors and counts that agree: for benchmarks and trials."""
+
+    help = "Fill the database with made-up jobs, for benchmarks and for trying the console at size."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """How many, of how many types, over how many days."""
+        parser.add_argument("count", type=int, help="how many jobs, such as 100000")
+        parser.add_argument(
+            "--types", type=int, default=0, help="made-up job types; default: those that are registered"
+        )
+        parser.add_argument("--days", type=float, default=7.0, help="over how many days they were made (default: 7)")
+        parser.add_argument("--add", action="store_true", help="write them although the database holds jobs already")
+
+    def handle(self, *args: Any, count: int, types: int, days: float, add: bool, **options: Any) -> None:
+        """Write them. Raises CommandError for a number that does not fit, or when there are jobs and no ``--add``."""
+        if not 1_000 <= count <= MOST:
+            raise CommandError(f"count: from 1,000 to {MOST:,}, not {count:,}")
+        if not 0 <= types <= 1_000 or not 0 < days <= 400:
+            raise CommandError("--types: from 0 to 1,000; --days: above 0, up to 400")
+        if JobRecord.objects.exists() and not add:
+            raise CommandError(
+                "the database holds jobs already: made-up ones would stand among them (--add: I want that)"
+            )
+        names = [f"seed.Type{n:03d}" for n in range(types)] or [job_type.name for job_type in registry.all()]
+        if not names:
+            raise CommandError("no job type is registered: name a number of made-up ones with --types")
+        began = time.monotonic()
+        for words in seed(count, types=names, queues=sorted(known_queues() - {"system"}), days=days):
+            self.stdout.write(words)
+        self.stdout.write(f"{count:,} jobs in {time.monotonic() - began:.0f} s")

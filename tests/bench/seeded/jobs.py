@@ -1,0 +1,36 @@
+"""The types of the made-up jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from handlers import FixedBackoff, Job, RetryPolicy, handles
+
+TYPES, QUEUES = 200, 50
+
+
+@dataclass(frozen=True)
+class Order(Job):
+    """What each of them is given."""
+
+    order_id: int
+    customer: str
+    express: bool
+
+
+def declare(number: int) -> None:
+    """One of the types, whose handler does nothing."""
+
+    def handle(job: Job) -> None:
+        """Do nothing."""
+
+    name = f"Type{number:03d}"
+    job_class = dataclass(frozen=True)(type(name, (Order,), {"__module__": __name__, "__qualname__": name}))
+    handle.__qualname__ = f"handle_{name}"
+    retry = RetryPolicy(max_attempts=1 + number % 5, backoff=FixedBackoff(timedelta(seconds=30)))
+    handles(job_class, queue=f"lane-{number % QUEUES:02d}", name=f"seed.{name}", retry=retry)(handle)
+
+
+for number in range(TYPES):
+    declare(number)
