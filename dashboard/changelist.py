@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-BEFORE = "before"  # show what is older than this id
-AFTER = "after"  # show what is newer than this id
+from dashboard.filters import JobFilter
+from dashboard.limits import TookTooLong, time_limit
+from dashboard.search import AFTER, BEFORE, PLACES, SEARCH, list_query, place, selection_of, without
+from handlers.selection import InvalidSelection, Selection
 
 
 class KeysetChangeList(ChangeList):
@@ -19,36 +21,53 @@ class KeysetChangeList(ChangeList):
     older_url: str | None = None
     newer_url: str | None = None
     first_url: str | None = None
+    before: int | None = None
+    after: int | None = None
+    wrong: InvalidSelection | None = None  # what of the address cannot be read
+    too_slow = False  # reading took longer than the limit
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
         """The filtered rows. The place in the list is no filter, and no link but ours may carry it on."""
-        for name in (BEFORE, AFTER):
+        self._forget_place()
+        return super().get_queryset(request, exclude_parameters)
+
+    def _forget_place(self) -> None:
+        for name in PLACES:
             self.params.pop(name, None)
             self.filter_params.pop(name, None)
-        return super().get_queryset(request, exclude_parameters)
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Model]) -> list[Any]:
         """Always newest first: any other order would need a sort of the whole table."""
         return ["-pk"]
 
+    def page(self, size: int) -> list[Any]:
+        """At most ``size`` rows: newest first, or oldest first where the page begins after a place."""
+        if self.after is not None:
+            return list(self.queryset.filter(pk__gt=self.after).order_by("pk")[:size])
+        rows = self.queryset if self.before is None else self.queryset.filter(pk__lt=self.before)
+        return list(rows[:size])
+
     def get_results(self, request: HttpRequest) -> None:
         """Fetch one row more than the page holds: that row says whether there is another page."""
-        size = self.list_per_page
-        before, after = _key(request.GET.get(BEFORE)), _key(request.GET.get(AFTER))
-        if after is not None:
-            rows = list(self.queryset.filter(pk__gt=after).order_by("pk")[: size + 1])
-            has_newer, has_older = len(rows) > size, True
-            rows = rows[:size][::-1]
-        else:
-            page = self.queryset if before is None else self.queryset.filter(pk__lt=before)
-            rows = list(page[: size + 1])
-            has_newer, has_older = before is not None, len(rows) > size
-            rows = rows[:size]
+        size, rows = self.list_per_page, []
+        try:
+            self.before, self.after = place(request.GET, BEFORE), place(request.GET, AFTER)
+            if self.wrong is None:
+                with time_limit():
+                    rows = self.page(size + 1)
+        except InvalidSelection as error:
+            self.wrong = error
+        except TookTooLong:
+            self.too_slow = True
+        has_more, rows = len(rows) > size, rows[:size]
+        has_newer, has_older = self.before is not None, has_more
+        if self.after is not None:
+            has_newer, has_older, rows = has_more, True, rows[::-1]
         if rows and has_older:
             self.older_url = self.get_query_string({BEFORE: rows[-1].pk})
         if rows and has_newer:
             self.newer_url = self.get_query_string({AFTER: rows[0].pk})
-        if before is not None or after is not None:
+        if self.before is not None or self.after is not None:
             self.first_url = self.get_query_string()
         self.result_list = rows
         # What the stock templates ask for. The count is the page's own, so "select all N" is never offered.
@@ -60,5 +79,42 @@ class KeysetChangeList(ChangeList):
         self.paginator = Paginator(rows, max(len(rows), 1))
 
 
-def _key(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+class JobChangeList(KeysetChangeList):
+    """The job list: which jobs, says the one selection that the export and bulk operations read too."""
+
+    selection: Selection | None = None
+    selection_without_state: Selection | None = None  # what the tabs count, each with its own state
+    list_query = ""  # the address's part that says which jobs
+    until = ""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
+        """Every row; the filters only show what is chosen. No lookup of the stock admin reaches the database."""
+        self._forget_place()
+        self.query = " ".join(request.GET.getlist(SEARCH))  # the stock form refuses some texts, and forgets them
+        self.list_query = list_query(request.GET)
+        self.until = request.GET.get("until", "")
+        params = {name: values for name, values in self.filter_params.items() if name != SEARCH}
+        filters = cast("tuple[type[JobFilter], ...]", self.list_filter)
+        specs = [spec(request, dict(params), self.model, self.model_admin) for spec in filters]
+        self.filter_specs = [spec for spec in specs if spec.has_output()]
+        self.has_filters = bool(self.filter_specs)
+        self.has_active_filters = any(values != [""] for values in params.values())
+        try:
+            self.selection = selection_of(request)
+            self.selection_without_state = selection_of(request, without(request.GET, "state"))
+        except InvalidSelection as error:
+            self.wrong = error
+        return self.root_queryset
+
+    def page(self, size: int) -> list[Any]:
+        """At most ``size`` jobs of the selection."""
+        if self.selection is None:
+            return []
+        return list(self.selection.page(size, before=self.before, after=self.after))
+
+    @property
+    def newest_id(self) -> int | None:
+        """The newest job of the list's first page, from which on there may be new ones; None on another page."""
+        if self.selection is None or self.too_slow or self.before is not None or self.after is not None:
+            return None
+        return self.result_list[0].pk if self.result_list else 0

@@ -7,14 +7,15 @@ from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.auth import get_user_model
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from dashboard.queries import STATES, in_state, queue_names
+from dashboard.queries import STATES, queue_names
+from handlers.models import WorkerProcess
 from handlers.registry import registry
 
-MAX_USERS = 100  # offered by the audit's filter
+MAX_WORKERS = 100  # offered by the job list's
+SPANS = (("1h", "Last hour"), ("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"))
 
 Choices = list[tuple[str, str]]
 
@@ -34,7 +35,15 @@ class DeclaredFilter(SimpleListFilter):
         return bool(self.lookup_choices) or self.value() is not None
 
 
-class StateFilter(DeclaredFilter):
+class JobFilter(DeclaredFilter):
+    """A part of the job list's address. ``dashboard.search`` reads all parts at once: here they are only shown."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        """Unchanged."""
+        return queryset
+
+
+class StateFilter(JobFilter):
     """By state; the job list shows it as tabs."""
 
     title = "state"
@@ -44,13 +53,8 @@ class StateFilter(DeclaredFilter):
         """The states, what needs attention first."""
         return [(value, value.capitalize()) for value in STATES]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """The jobs in that state."""
-        value = self.value()
-        return queryset.filter(in_state(value)) if value else queryset
 
-
-class TypeFilter(DeclaredFilter):
+class TypeFilter(JobFilter):
     """By job type; a type's former names count as the type."""
 
     title = "type"
@@ -60,16 +64,8 @@ class TypeFilter(DeclaredFilter):
         """The registered types."""
         return [(job_type.name, job_type.name) for job_type in registry.all()]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """The jobs of that type."""
-        value = self.value()
-        if not value:
-            return queryset
-        aliases = next((job_type.aliases for job_type in registry.all() if job_type.name == value), ())
-        return queryset.filter(job_type__in=[value, *aliases])
 
-
-class QueueFilter(DeclaredFilter):
+class QueueFilter(JobFilter):
     """By queue."""
 
     title = "queue"
@@ -79,41 +75,25 @@ class QueueFilter(DeclaredFilter):
         """The declared queues."""
         return [(name, name) for name in queue_names()]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """The jobs of that queue."""
-        value = self.value()
-        return queryset.filter(queue=value) if value else queryset
 
+class WorkerFilter(JobFilter):
+    """By the worker that has the job, or had it last."""
 
-class VerbFilter(DeclaredFilter):
-    """Audit entries by what was done."""
-
-    title = "verb"
-    parameter_name = "verb"
+    title = "worker"
+    parameter_name = "worker"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """The gateway's verbs."""
-        verbs = ("enqueue", "schedule", "retry", "requeue", "delete", "restore", "pause_queue", "resume_queue")
-        return [(verb, verb.replace("_", " ").capitalize()) for verb in verbs]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """The entries of that verb."""
-        value = self.value()
-        return queryset.filter(verb=value) if value else queryset
+        """The workers that have said that they are there."""
+        names = WorkerProcess.objects.filter(kind="worker").order_by("name").values_list("name", flat=True)
+        return [(name, name) for name in names[:MAX_WORKERS]]
 
 
-class UserFilter(DeclaredFilter):
-    """Audit entries by who did it, by name: an entry outlives its user."""
+class SinceFilter(JobFilter):
+    """By when the job was created."""
 
-    title = "user"
-    parameter_name = "user"
+    title = "time"
+    parameter_name = "since"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """Those who can open the console."""
-        users = get_user_model()._default_manager.filter(is_staff=True).order_by("pk")[:MAX_USERS]
-        return [(user.get_username(), user.get_username()) for user in users]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """The entries of that user."""
-        value = self.value()
-        return queryset.filter(username=value) if value else queryset
+        """A few spans; ``since:`` and ``until:`` in the search box take any."""
+        return list(SPANS)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import connections, router
 from django.db.models import BooleanField, Model, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
+from dashboard import statements
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, QueueSwitch
+from handlers.models.sql import from_time, rows_cte
 from handlers.registry import registry
 from handlers.states import FINAL, State
 
-CAP = 1000  # a count above this reads "1,000+"
+CAP = statements.CAP  # a count above this reads "1,000+"
 
 RETRYING = "retrying"  # not a state: scheduled, after a failure
 
@@ -63,19 +67,25 @@ def in_state(value: str) -> Q:
 
 
 def state_counts() -> dict[str, Count]:
-    """Capped counts by state, and of ``retrying``; seven short index reads."""
-    counts = {
-        value: capped(JobRecord.objects.filter(in_state(value)))
-        for value in (State.FAILED, RETRYING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING)
-    }
-    # One index holds both of the states that age out, by time: what its newest entries show is the least there is.
-    ageing = list(
-        JobRecord.objects.filter(AGEING).order_by("-finished_at", "-id").values_list("state", flat=True)[: CAP + 1]
-    )
-    seen = Counter(ageing)
-    for state in (State.SUCCEEDED, State.DELETED):
-        counts[state] = Count(min(seen[state], CAP), len(ageing) > CAP)
-    return {str(value): count for value, count in counts.items()}
+    """Capped counts by what the console tells apart, in one statement. ``scheduled`` leaves out what is retrying.
+
+    Each part reads one index and stops: the newest of what ages out shows the least there is of both its states.
+    """
+    with connections[router.db_for_read(JobRecord)].cursor() as cursor:
+        cursor.execute(statements.STATE_COUNTS)
+        rows = cursor.fetchall()
+    found = {(part, state): number for part, state, number in rows}
+    looked: Counter[str] = Counter()
+    for part, _, number in rows:
+        looked[part] += number
+
+    def count(part: str, state: str, most: int = CAP) -> Count:
+        number = found.get((part, state), 0)
+        return Count(min(number, CAP), number > CAP or looked[part] > most)
+
+    due = {state: count("due", state, statements.LOOK) for state in (RETRYING, State.SCHEDULED.value)}
+    rest = {state: count(state, state) for state in STATES if state not in due}
+    return {**rest, **due, State.SUCCEEDED.value: count("ageing", State.SUCCEEDED.value)}
 
 
 def last_failures(limit: int = 8) -> list[JobRecord]:
@@ -92,6 +102,7 @@ class QueueRow(NamedTuple):
     processing: Count
     scheduled: Count
     switch: QueueSwitch | None  # present: paused
+    known: bool = True  # False: only jobs name it, no setting and no job type
 
 
 def queue_names() -> list[str]:
@@ -99,25 +110,44 @@ def queue_names() -> list[str]:
     return sorted({*jobs_settings().queues, *registry.queues(), SYSTEM_QUEUE})
 
 
-def queue_rows() -> list[QueueRow]:
-    """Every queue with capped counts."""
-    paused = job_scheduler.paused_queues()
-    rows = []
-    for name in sorted({*queue_names(), *paused}):
-        jobs = JobRecord.objects.filter(queue=name)
-        waiting = jobs.filter(state=State.ENQUEUED.value)
-        oldest = waiting.order_by("enqueued_at", "id").values_list("enqueued_at", flat=True).first()
-        rows.append(
-            QueueRow(
-                name,
-                capped(waiting),
-                oldest,
-                capped(jobs.filter(state=State.PROCESSING.value)),
-                capped(jobs.filter(state=State.SCHEDULED.value)),
-                paused.get(name),
-            )
+def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow]:
+    """Every queue with capped counts, in two statements, however many queues there are.
+
+    What runs and what is scheduled is told apart among the first 10,000; beyond them a count is the least there is.
+    ``paused``: the switches, where the caller has read them.
+    """
+    if paused is None:
+        paused = job_scheduler.paused_queues()
+    declared = {*queue_names(), *paused}
+    connection = connections[router.db_for_read(JobRecord)]
+    rows_sql, params = rows_cte(connection, "named", {"name": "text"}, [(name,) for name in declared])
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH RECURSIVE {rows_sql}, {statements.WAITING}", params)
+        waiting = cursor.fetchall()
+        cursor.execute(statements.IN_HAND)
+        in_hand = {(state, name): found for state, name, found in cursor.fetchall()}
+    waits = Counter({name: found for name, found, _ in waiting})
+    oldest = {name: from_time(at) for name, _, at in waiting}
+    looked: Counter[str] = Counter()
+    for (state, _), found in in_hand.items():
+        looked[state] += found
+
+    def count(state: State, name: str) -> Count:
+        found = in_hand.get((state.value, name), 0)
+        return Count(min(found, CAP), found > CAP or looked[state.value] > statements.LOOK)
+
+    return [
+        QueueRow(
+            name,
+            Count(min(waits[name], CAP), waits[name] > CAP),
+            oldest.get(name),
+            count(State.PROCESSING, name),
+            count(State.SCHEDULED, name),
+            paused.get(name),
+            name in declared,
         )
-    return rows
+        for name in sorted({*waits, *(name for _, name in in_hand)})
+    ]
 
 
 def moment(record: JobRecord) -> datetime | None:

@@ -17,9 +17,16 @@ from handlers.audit import acting_from
 VIEW_JOBS = "jobs.view_jobrecord"
 
 # Pages without a model: (url name, words). Each asks for the permission to see jobs.
-PAGES = (("queues", "Queues"), ("job_types", "Job types"), ("retry_policies", "Retry policies"))
+PAGES = (
+    ("failures", "Failures"),
+    ("bulk", "Bulk operations"),
+    ("queues", "Queues"),
+    ("workers", "Workers"),
+    ("job_types", "Job types"),
+    ("retry_policies", "Retry policies"),
+)
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
-ORDER = ("JobRecord", "queues", "job_types", "retry_policies", "AuditEntry")
+ORDER = ("JobRecord", "failures", "bulk", "queues", "workers", "job_types", "retry_policies", "AuditEntry")
 
 
 class JobsSite(AdminSite):
@@ -40,23 +47,48 @@ class JobsSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The stock context, with what the console's base template needs."""
+        from dashboard.health import banners  # needs models, which are not loaded when this module is
+
         return {
             **super().each_context(request),
             "is_jobs_console": True,
+            "console_banners": lambda: banners(request),  # asked for by pages that show them
             "console_environment": self.environment,
             "console_nav": self._nav(request),
         }
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """The stock addresses after our own."""
-        from dashboard import views  # needs models, which are not loaded when this module is
+        # They need models, which are not loaded when this module is.
+        from dashboard import bulk, enqueue, export, failures, job_types, joblist, policies, queues, workers
 
         return [
-            path("queues/", self._page(views.queues), name="queues"),
-            path("queues/<slug:name>/pause/", self.admin_view(views.pause_queue), name="pause_queue"),
-            path("queues/<slug:name>/resume/", self.admin_view(views.resume_queue), name="resume_queue"),
-            path("job-types/", self._page(views.job_types), name="job_types"),
-            path("retry-policies/", self._page(views.retry_policies), name="retry_policies"),
+            path("failures/", self._page(failures.failures), name="failures"),
+            path("queues/", self._page(queues.queues), name="queues"),
+            path("queues/<slug:name>/pause/", self.admin_view(queues.pause_queue), name="pause_queue"),
+            path("queues/<slug:name>/resume/", self.admin_view(queues.resume_queue), name="resume_queue"),
+            path("workers/", self._page(workers.workers), name="workers"),
+            path("workers/stop/", self.admin_view(workers.stop_worker), name="stop_worker"),
+            path("job-types/", self._page(job_types.job_types), name="job_types"),
+            path("job-types/<str:name>/", self._page(job_types.job_type), name="job_type"),
+            path("job-types/<str:name>/enqueue/", self._page(enqueue.enqueue), name="enqueue_one"),
+            path("job-types/<str:name>/pause/", self.admin_view(job_types.pause_type), name="pause_type"),
+            path("job-types/<str:name>/resume/", self.admin_view(job_types.resume_type), name="resume_type"),
+            path("jobs/jobrecord/<int:job_id>/edit/", self._page(enqueue.edit), name="jobs_jobrecord_edit"),
+            path("retry-policies/", self._page(policies.retry_policies), name="retry_policies"),
+            path("retry-policies/new/", self._page(policies.new_policy), name="retry_policy_new"),
+            path("retry-policies/<int:policy_id>/", self._page(policies.retry_policy), name="retry_policy"),
+            path("retry-policies/<int:policy_id>/types/", self._page(policies.assign), name="retry_policy_types"),
+            path("retry-policies/<int:policy_id>/delete/", self._page(policies.remove), name="retry_policy_delete"),
+            path("bulk/", self._page(bulk.operations), name="bulk"),
+            path("bulk/new/", self._page(bulk.new), name="bulk_new"),
+            path("bulk/<int:operation_id>/", self._page(bulk.run), name="bulk_run"),
+            *(
+                path(f"bulk/<int:operation_id>/{what}/", self.admin_view(bulk.switch), {"what": what}, f"bulk_{what}")
+                for what in bulk.SWITCHES
+            ),
+            path("jobs/export/", self._page(export.export), name="jobs_export"),
+            path("jobs/new/", self._page(joblist.new_jobs), name="jobs_new"),
             *super().get_urls(),
         ]
 
@@ -125,9 +157,9 @@ class JobsSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The start page."""
-        from dashboard import views
+        from dashboard.overview import overview
 
-        context = views.overview(request) if request.user.has_perm(VIEW_JOBS) else {}
+        context = overview(request) if request.user.has_perm(VIEW_JOBS) else {}
         return super().index(request, {**context, **(extra_context or {})})
 
 

@@ -10,12 +10,14 @@ from handlers.exceptions import GiveUp, InvalidJob, JobCancelled, JobsError, Job
 from handlers.payloads import Command, ExecuteCommandJob, Job
 from handlers.registry import JobHandler, handles, handles_command
 from handlers.retries import ExponentialBackoff, FixedBackoff, LinearBackoff, PolynomialBackoff, RetryPolicy
+from handlers.sensitive import Sensitive
 
 __all__ = [  # noqa: RUF022 - grouped by use
     # declare
     "Job",
     "JobHandler",
     "handles",
+    "Sensitive",
     # retry policies
     "RetryPolicy",
     "FixedBackoff",

@@ -15,13 +15,15 @@ from typing import Any
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers import lifecycle
+from handlers import lifecycle, logs, masking
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
+from handlers.current import CurrentJob, current
 from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
 from handlers.failures import Failure, class_path, describe
 from handlers.lifecycle import Claim, Move, Step
 from handlers.models import JobRecord
+from handlers.policies import effective
 from handlers.publishing import publish
 from handlers.registry import registry
 from handlers.retries import Exhausted
@@ -51,8 +53,23 @@ def run(
 ) -> Move | None:
     """Run the attempt to its end and return the move that records it; None when it is no longer ours to record.
 
-    ``around`` makes a context for the handler's own time, and nothing else.
+    ``around`` makes a context for the handler's own time, and nothing else. What the attempt logs goes with the move.
     """
+    logs.install()
+    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
+    mark = current.set(job)
+    try:
+        move = _attempt(claim, token, worker, around)
+    finally:
+        current.reset(mark)
+    if move is not None and (lines := logs.lines_of(job)):
+        return dataclasses.replace(move, logs=lines)
+    return move
+
+
+def _attempt(
+    claim: Claim, token: CancellationToken, worker: str, around: Callable[[], AbstractContextManager[None]]
+) -> Move | None:
     started = time.monotonic()
     try:
         job_type = registry.get(claim.job_type)
@@ -60,15 +77,16 @@ def run(
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
     try:
-        handler = job_type.make_handler()
-        with around():
-            handler(payload, token)
+        try:
+            handler = job_type.make_handler()
+            with around():
+                handler(payload, token)
+        finally:
+            _tidy_connections()  # first: what follows a failure is read from the database
     except JobCancelled as error:
         return _cancelled(claim, token, error, worker, time.monotonic() - started)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         return failed(claim, error, worker=worker, seconds=time.monotonic() - started)
-    finally:
-        _tidy_connections()
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
 
 
@@ -80,25 +98,28 @@ def succeeded(claim: Claim, *, worker: str, seconds: float) -> Move:
 def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -> Move:
     """The attempt failed: the retry policy says what follows."""
     failures = claim.failures + 1
-    failure = describe(error)
+    hide = _hider(claim)
+    failure = describe(error, hide)
     facts = _facts(worker, seconds) | {"exception": failure.exception}
     try:
-        policy = registry.get(claim.job_type).retry
-        decision = policy.decide(failures=failures, error=error, draw=random.random())  # noqa: S311 - jitter
+        chosen = effective(registry.get(claim.job_type))
+        facts |= {"policy": chosen.name} if chosen.name else {}
+        decision = chosen.policy.decide(failures=failures, error=error, draw=random.random())  # noqa: S311 - jitter
     except Exception as second:  # noqa: BLE001 - a policy that cannot decide must not lose the outcome
         # No traceback here: it would show the handler's error, whose text may be private.
         logger.error("the retry policy of %s raised %s", claim.job_type, class_path(second))
-        decision = Exhausted("fail", f"the retry policy raised {describe(second).line}")
+        decision = Exhausted("fail", f"the retry policy raised {describe(second, hide).line}")
     if isinstance(decision, Exhausted):
-        steps = [Step(State.FAILED, decision.reason, facts)]
+        steps = [Step(State.FAILED, hide(decision.reason), facts)]
         if decision.outcome == "delete":
             steps.append(Step(State.DELETED, "its retry policy deletes what is exhausted"))
         return _move(claim, *steps, failures_by=1, failure=failure)
     delay = {"delay_seconds": round(decision.delay.total_seconds(), 3)}
+    reason = hide(decision.reason)
     return _move(
         claim,
         Step(State.FAILED, failure.line, facts),
-        Step(State.SCHEDULED, decision.reason, delay),
+        Step(State.SCHEDULED, f"{reason}, by policy {chosen.name}" if chosen.name else reason, delay),
         failures_by=1,
         failure=failure,
         delay=decision.delay,
@@ -108,7 +129,7 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
 def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
     """Nothing here can run the job. Retries would not help: a deploy, or an edited payload, must mend it."""
     reason = "no handler" if isinstance(error, NoHandler) else "its arguments no longer fit its type"
-    failure = dataclasses.replace(describe(error), traceback="")  # it would show the engine only
+    failure = dataclasses.replace(describe(error, _hider(claim)), traceback="")  # it would show the engine only
     return _move(claim, Step(State.FAILED, f"{reason}: {failure.message}"), failures_by=1, failure=failure)
 
 
@@ -132,6 +153,20 @@ def _cancelled(claim: Claim, token: CancellationToken, error: JobCancelled, work
 def timed_out(claim: Claim) -> JobTimeout:
     """The error of an attempt that ran too long."""
     return JobTimeout(f"ran longer than its timeout of {timeout_of(claim).total_seconds():g} s")
+
+
+def _hider(claim: Claim) -> Callable[[str], str]:
+    """What takes the claim's sensitive arguments out of a text. It never raises."""
+
+    def hide(text: str) -> str:
+        try:
+            return masking.scrub(text, registry.get(claim.job_type), claim.payload)
+        except NoHandler:
+            return text  # nothing ran that could have told
+        except Exception as error:  # noqa: BLE001 - an outcome must not be lost over this; nor a secret shown
+            return f"(left out, because hiding sensitive arguments raised {class_path(error)})"
+
+    return hide
 
 
 def _facts(worker: str, seconds: float) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import sysconfig
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -63,9 +64,13 @@ def class_path(error: BaseException) -> str:
     return clean(name, 200)
 
 
-def describe(error: BaseException) -> Failure:
-    """``error`` as a Failure. Never raises, whatever the error's own methods do."""
-    return Failure(class_path(error), clean(_message(error)), clean(_traceback(error)), clean(_frame(error), 300))
+def describe(error: BaseException, hide: Callable[[str], str] = str) -> Failure:
+    """``error`` as a Failure. Never raises, whatever the error's own methods do.
+
+    ``hide`` takes what must not be recorded out of a text; it comes before any cut, which could halve a secret.
+    """
+    message, trace = hide(_message(error)), hide(_traceback(error))
+    return Failure(class_path(error), clean(message), clean(trace), clean(_frame(error), 300))
 
 
 def _message(error: BaseException) -> str:

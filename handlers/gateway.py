@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
 from django.db import connections, transaction
 from django.db.models import Q
 
-from handlers import lifecycle
+from handlers import bulk, lifecycle, switches
 from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
-from handlers.exceptions import InvalidJob
+from handlers.current import current
+from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.failures import clean
 from handlers.lifecycle import Applied, NewJob
-from handlers.models import JobRecord, QueueSwitch
+from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.sql import database_now
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import check_queue, registry
+from handlers.selection import Selection
+from handlers.transport import get_transport
 
 JobId = NewType("JobId", int)
 Work = Job | Command
 
 LONGEST_DELAY = timedelta(days=3650)
+LONGEST_CORRELATION = 64
 
 
 class JobScheduler:
@@ -44,19 +49,31 @@ class JobScheduler:
         *,
         queue: str | None = None,
         delay: timedelta | None = None,
+        correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> JobId:
         """Run ``job`` in the background as soon as a worker is free, or ``delay`` from now.
 
-        Raises InvalidJob (payload, queue or delay) or NoHandler; nothing is written then.
+        ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues has the one of
+        the handler's job. Raises InvalidJob (payload, queue, delay or correlation) or NoHandler; nothing is written
+        then.
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_DELAY):
             raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
-        new = self._new(job, queue)
-        return self._create([NewJob(new.job_type, new.payload, new.queue, delay=delay)], "enqueue", by, reason)[0]
+        new = replace(self._new(job, queue, correlation), delay=delay)
+        return self._create([new], "enqueue", by, reason)[0]
 
-    def schedule(self, job: Work, at: datetime, *, queue: str | None = None, by: By = None, reason: str = "") -> JobId:
+    def schedule(
+        self,
+        job: Work,
+        at: datetime,
+        *,
+        queue: str | None = None,
+        correlation: str | None = None,
+        by: By = None,
+        reason: str = "",
+    ) -> JobId:
         """Run ``job`` at ``at``, an aware datetime; one that has passed means now.
 
         Raises InvalidJob (payload, queue or time) or NoHandler; nothing is written then.
@@ -70,14 +87,20 @@ class JobScheduler:
             at = at.astimezone(UTC)
         except OverflowError:
             raise InvalidJob(f"at: {at!r} lies outside the calendar once it is taken to UTC", field="at") from None
-        new = self._new(job, queue)
-        return self._create([NewJob(new.job_type, new.payload, new.queue, run_at=at)], "schedule", by, reason)[0]
+        new = replace(self._new(job, queue, correlation), run_at=at)
+        return self._create([new], "schedule", by, reason)[0]
 
     def enqueue_many(
-        self, jobs: Iterable[Work], *, queue: str | None = None, by: By = None, reason: str = ""
+        self,
+        jobs: Iterable[Work],
+        *,
+        queue: str | None = None,
+        correlation: str | None = None,
+        by: By = None,
+        reason: str = "",
     ) -> list[JobId]:
         """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
-        new = [self._new(job, queue) for job in jobs]
+        new = [self._new(job, queue, correlation) for job in jobs]
         return self._create(new, "enqueue", by, reason) if new else []
 
     # --- one job
@@ -184,13 +207,90 @@ class JobScheduler:
         switches = QueueSwitch.objects.using(alias).filter(Q(until=None) | Q(until__gt=now))
         return {switch.name: switch for switch in switches}
 
+    # --- all that match
+
+    def start_bulk(
+        self,
+        verb: str,
+        selection: Selection,
+        *,
+        by: By = None,
+        reason: str = "",
+        rate_per_second: float | None = None,
+        canary: int = 0,
+        max_failed_share: float | None = None,
+        confirm_count: int | None = None,
+        count: int | None = None,
+    ) -> BulkOperation:
+        """Do ``verb`` (retry, requeue, delete) to all jobs that match now, in the background, oldest first.
+
+        At most ``rate_per_second`` jobs; the first ``canary`` must succeed before the rest follows; above
+        ``max_failed_share`` of failed first attempts it pauses. ``count``: how many, where the caller knows. Raises
+        InvalidJob; for a selection that nothing narrows unless ``confirm_count`` is the exact number.
+        """
+        return bulk.start(
+            verb, selection, by=by, reason=reason, rate_per_second=rate_per_second, canary=canary,
+            max_failed_share=max_failed_share, confirm_count=confirm_count, count=count,
+        )  # fmt: skip
+
+    def pause_bulk(self, operation_id: int, *, by: By = None, reason: str = "") -> bool:
+        """Let no further chunk of a bulk operation begin."""
+        return bulk.pause(operation_id, by=by, reason=reason)
+
+    def resume_bulk(self, operation_id: int, *, by: By = None, reason: str = "") -> bool:
+        """Go on with a bulk operation that paused, or whose chunk job was lost."""
+        return bulk.resume(operation_id, by=by, reason=reason)
+
+    def stop_bulk(self, operation_id: int, *, by: By = None, reason: str = "") -> bool:
+        """End a bulk operation for good; what it moved stays moved."""
+        return bulk.stop(operation_id, by=by, reason=reason)
+
+    # --- job types and workers
+
+    def pause_type(self, name: str, until: datetime | None = None, *, by: By = None, reason: str = "") -> None:
+        """Let no worker claim jobs of this type, by name or alias, until ``until`` (aware) or ``resume_type``.
+
+        Running jobs finish. Raises InvalidJob for an unknown type or a naive time.
+        """
+        switches.pause_type(name, until, by, reason)
+
+    def resume_type(self, name: str, *, by: By = None, reason: str = "") -> None:
+        """Let workers claim jobs of this type again; a scheduler publishes them within seconds. Raises InvalidJob."""
+        switches.resume_type(name, by, reason)
+
+    def paused_types(self) -> dict[str, TypeSwitch]:
+        """The job types that are paused now, by name."""
+        return switches.paused_types()
+
+    def stop_worker(self, name: str, *, by: By = None, reason: str = "") -> bool:
+        """Ask a worker process to end its job and stop; whether it was not asked before. Raises InvalidJob."""
+        return switches.stop_worker(name, by, reason)
+
+    def transport_answers(self) -> bool:
+        """Whether the queue server answers now, or did seconds ago. Never raises."""
+        try:
+            return get_transport().answers()
+        except TransportUnavailable:
+            return False
+
     # --- inside
 
-    def _new(self, job: Work, queue: str | None) -> NewJob:
+    def _new(self, job: Work, queue: str | None, correlation: str | None) -> NewJob:
         job_type = registry.for_object(job)
         name = job_type.queue if queue is None else queue
         _known_queue(name)
-        return NewJob(job_type.name, job_type.encode(job), name)
+        parent = current.get()
+        if correlation is None:
+            correlation = parent.family if parent else ""
+        else:
+            _check_correlation(correlation)
+        return NewJob(
+            job_type.name,
+            job_type.encode(job),
+            name,
+            parent_id=parent.job_id if parent else None,
+            correlation=correlation,
+        )
 
     def _create(self, new: Sequence[NewJob], verb: str, by: By, reason: str) -> list[JobId]:
         alias = lifecycle.database()
@@ -236,6 +336,14 @@ def _known_queue(name: str) -> None:
         raise InvalidJob(
             f"queue: {name!r} is not known: name it in JOBS['QUEUES'], or use one of {', '.join(sorted(known))}",
             field="queue",
+        )
+
+
+def _check_correlation(value: object) -> None:
+    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_CORRELATION or not value.isprintable():
+        raise InvalidJob(
+            f"correlation: must be 1 to {LONGEST_CORRELATION} printable characters, not {str(value)[:100]!r}",
+            field="correlation",
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from django.utils.module_loading import import_string
 
-from handlers import payloads
+from handlers import payloads, sensitive
 from handlers.cancellation import CancellationToken
 from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
@@ -48,6 +48,7 @@ class JobType:
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
+    sensitive_fields: frozenset[str] = field(init=False, repr=False, default=frozenset())  # dotted paths, all below too
 
     def __post_init__(self) -> None:
         payloads.check_class(self.payload_class)
@@ -72,6 +73,7 @@ class JobType:
                 f"{self.name}: timeout must be a timedelta above zero, such as timedelta(minutes=5)", field="timeout"
             )
         object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
+        object.__setattr__(self, "sensitive_fields", sensitive.paths(self.schema()))
 
     @property
     def kind(self) -> Literal["job", "command"]:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from django.db import Error, connections
 from django.db.models import Q
 
-from handlers import lifecycle
+from handlers import folding, lifecycle
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler
@@ -21,6 +21,7 @@ from handlers.models import JobRecord
 from handlers.models.sql import database_now
 from handlers.publishing import publish
 from handlers.states import State
+from handlers.switches import paused_type_names
 from handlers.transport import Message, get_transport
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Recovery:
             self._expire_after = now + lease
         brought_back = 0
         failure: Error | TransportUnavailable | None = None
-        for duty in (self.expire_leases, self.find_lost_messages, self._age_out):
+        for duty in (self.expire_leases, self.find_lost_messages, self._age_out, self._fold):
             try:
                 brought_back += duty()
             except Error as error:
@@ -111,6 +112,9 @@ class Recovery:
         """What of the queue's oldest jobs the transport does not hold; further on only while something is missing."""
         alias = lifecycle.database()
         enqueued = JobRecord.objects.using(alias).filter(state=State.ENQUEUED, queue=queue)
+        # Workers drop the messages of paused types: they are published again once the type runs again.
+        if paused := paused_type_names():
+            enqueued = enqueued.exclude(job_type__in=paused)
         after = Q()
         for _ in range(CHUNKS):
             rows = list(
@@ -136,6 +140,11 @@ class Recovery:
                 more |= lifecycle.age_out(State(state), before=clock - timedelta(days=days)) > 0
         # One chunk a pass, so that a large clean-up holds up nothing else.
         self._age_out_after = now if more else now + RETENTION_SECONDS
+        return 0
+
+    def _fold(self) -> int:
+        """Sum the counts. Nothing is brought back by that."""
+        folding.fold_all()
         return 0
 
 

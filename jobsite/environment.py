@@ -52,6 +52,14 @@ def port(name: str = "PORT", default: int = 8000) -> int:
     raise ImproperlyConfigured(f"{name} must be a port number from 1 to 65535, not {raw!r}.")
 
 
+def badge(name: str = "JOBSITE_ENVIRONMENT") -> str:
+    """The word on the console's badge, such as ``staging``. Raises ImproperlyConfigured for one that does not fit."""
+    word = os.environ.get(name, "").strip()
+    if len(word) <= 20 and word.isprintable():
+        return word
+    raise ImproperlyConfigured(f"{name} must be a short word such as 'staging', not {word[:40]!r}.")
+
+
 def is_loopback(hosts: Sequence[str]) -> bool:
     """True when every one of ``hosts`` is this machine itself."""
     return bool(hosts) and set(hosts) <= set(LOOPBACK_HOSTS)

@@ -16,6 +16,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("JOBSITE_DATA") or BASE_DIR / "var").absolute()
 PORT = environment.port()
 DEMO = environment.flag("JOBSITE_DEMO")
+CONSOLE_ENVIRONMENT = environment.badge()
 
 # --- safety: debug off unless asked for; loopback unless hosts are named ---
 DEBUG = environment.flag("DJANGO_DEBUG")

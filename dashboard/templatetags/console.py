@@ -13,6 +13,8 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from dashboard import queries, text
+from dashboard.changelist import JobChangeList
+from dashboard.counts import tab_counts
 from dashboard.filters import DeclaredFilter, StateFilter
 from dashboard.verbs import VERBS
 from handlers.models import JobRecord
@@ -118,8 +120,15 @@ def filter_bar(changelist: ChangeList) -> dict[str, Any]:
         list(spec.choices(changelist))  # adds the present value to the choices where it is none of them
         options = [(str(choice), str(label)) for choice, label in spec.lookup_choices]
         selects.append({"name": spec.parameter_name, "title": spec.title, "value": value, "options": options})
-    is_active = bool(changelist.query) or any(select["value"] for select in selects)
-    return {"selects": selects, "kept": kept, "is_active": is_active, "clear": urlencode(kept)}
+    if isinstance(changelist, JobChangeList) and changelist.until:
+        kept.append(("until", changelist.until))
+    is_active = bool(changelist.query) or any(select["value"] for select in selects) or "until" in dict(kept)
+    return {
+        "selects": selects,
+        "kept": kept,
+        "is_active": is_active,
+        "clear": urlencode([pair for pair in kept if pair[0] != "until"]),
+    }
 
 
 @register.simple_tag
@@ -137,11 +146,12 @@ def useful_actions(changelist: ChangeList, action_form: Any) -> list[tuple[str, 
 
 @register.simple_tag
 def state_tabs(changelist: ChangeList) -> list[dict[str, Any]]:
-    """The tabs above the job list: a link and a capped count for each state."""
+    """The tabs above the job list: a link for each state, and a capped count where it can be had at once."""
     spec = next((spec for spec in changelist.filter_specs if isinstance(spec, StateFilter)), None)
     if spec is None:
         return []
-    counts = {} if changelist.has_active_filters and len(_active(changelist)) > 0 else queries.state_counts()
+    selection = changelist.selection_without_state if isinstance(changelist, JobChangeList) else None
+    counts = tab_counts(selection) if selection else {}
     tabs = []
     for choice in spec.choices(changelist):
         value = next((value for value, label in spec.lookup_choices if label == choice["display"]), "")
@@ -155,9 +165,3 @@ def state_tabs(changelist: ChangeList) -> list[dict[str, Any]]:
             }
         )
     return tabs
-
-
-def _active(changelist: ChangeList) -> list[str]:
-    """What narrows the list beside the state: then the counts of all jobs would mislead."""
-    other = [name for name in changelist.get_filters_params() if name != StateFilter.parameter_name]
-    return other + ([changelist.query] if changelist.query else [])

@@ -13,8 +13,10 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.failures import Failure
+from handlers.lifecycle.counting import Tally
 from handlers.lifecycle.moves import HISTORY_COLUMNS, JOBS, PAYLOADS, Applied, Move, Step, apply, database
 from handlers.models import JobHistory, JobRecord
+from handlers.models.count import Outcome
 from handlers.models.sql import database_now, from_time, insert, is_postgresql, rows_cte, to_time
 from handlers.states import State
 from handlers.transport import Message
@@ -32,13 +34,14 @@ class Claim:
     failures: int
     crashes: int
     payload: Any
+    correlation: str = ""
 
 
 def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list[Claim]:
     """Take those of ``messages`` that still hold, in their order, under a lease in the name of ``worker``.
 
-    Left out are outdated tokens, jobs on a paused queue, and, unless it is the only message, a job that must run
-    alone because a worker was lost over it (see ``must_run_alone``).
+    Left out are outdated tokens, jobs on a paused queue or of a paused type, and, unless it is the only message, a job
+    that must run alone because a worker was lost over it (see ``must_run_alone``).
     """
     if not messages:
         return []
@@ -60,6 +63,9 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list
                 SELECT j.id FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
                 WHERE {state} = 'enqueued' {company} AND NOT EXISTS (
                     SELECT 1 FROM jobs_queueswitch s WHERE s.name = j.queue AND (s.until IS NULL OR s.until > %s{cast})
+                ) AND NOT EXISTS (
+                    SELECT 1 FROM jobs_typeswitch t
+                    WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > %s{cast})
                 )
                 ORDER BY j.id {lock}
             )
@@ -70,27 +76,32 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list
         """
         stamp = to_time(connection, now)
         with connection.cursor() as cursor:
-            cursor.execute(sql, [*params, stamp, stamp, to_time(connection, now + lease), worker])
+            cursor.execute(sql, [*params, stamp, stamp, stamp, to_time(connection, now + lease), worker])
             rows = cursor.fetchall()
             if not rows:
                 return []
             marks = ", ".join(["%s"] * len(rows))
             cursor.execute(
-                f"SELECT job_id, data FROM {PAYLOADS} WHERE job_id IN ({marks})",
+                f"SELECT job_id, data, correlation FROM {PAYLOADS} WHERE job_id IN ({marks})",
                 [row[0] for row in rows],
             )
-            payloads = {job_id: json.loads(data) if isinstance(data, str) else data for job_id, data in cursor}
-        history = []
-        for job_id, _, _, _, attempt, _, _, enqueued_at in rows:
+            beside = {
+                job_id: (json.loads(data) if isinstance(data, str) else data, correlation)
+                for job_id, data, correlation in cursor
+            }
+        history, tally = [], Tally(now)
+        for job_id, _, job_type, queue, attempt, _, _, enqueued_at in rows:
             since = from_time(enqueued_at)
             latency = max((now - since).total_seconds(), 0.0) if since else 0.0
             data = json.dumps({"worker": worker, "latency_seconds": round(latency, 6)})
             history.append((job_id, State.ENQUEUED, State.PROCESSING, now, attempt, "claimed", worker[:150], data))
+            tally.add(queue, job_type, Outcome.STARTED, seconds=latency)
         insert(connection, JobHistory, HISTORY_COLUMNS, history)
+        tally.save(connection)
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
     return [
-        Claim(job_id, token, job_type, queue, attempt, failures, crashes, payloads.get(job_id))
+        Claim(job_id, token, job_type, queue, attempt, failures, crashes, *beside.get(job_id, (None, "")))
         for job_id, token, job_type, queue, attempt, failures, crashes, _ in rows
     ]
 

@@ -10,7 +10,9 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.failures import clean
+from handlers.lifecycle.counting import DELTA_COLUMNS, DELTAS, Tally
 from handlers.lifecycle.moves import JOBS, PAYLOADS, database, new_token
+from handlers.models.count import Outcome
 from handlers.models.sql import chunks, database_now, is_postgresql, rows_cte, to_time
 from handlers.states import State
 from handlers.transport import Message
@@ -61,6 +63,9 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], now: 
     cte, params = rows_cte(connection, "v", CREATE_COLUMNS, rows)
     cast = "::timestamptz" if is_postgresql(connection) else ""
     stamp = to_time(connection, now)
+    tally = Tally(now)
+    for job in jobs:
+        tally.add(job.queue, job.job_type, Outcome.CREATED)
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
     into = f"""
         INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
@@ -71,12 +76,17 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], now: 
     """
     with connection.cursor() as cursor:
         if is_postgresql(connection):
+            # One statement for all, because a single enqueue is one round trip.
+            counted, sums = rows_cte(connection, "c", DELTA_COLUMNS, tally.rows())
+            names = ", ".join(DELTA_COLUMNS)
             cursor.execute(
-                f"""WITH {cte}, j AS ({into} RETURNING id, token),
+                f"""WITH {cte}, {counted},
+                    d AS (INSERT INTO {DELTAS} ({names}) SELECT {names} FROM c),
+                    j AS ({into} RETURNING id, token),
                     p AS (INSERT INTO {PAYLOADS} (job_id, {BESIDE})
                           SELECT j.id, {BESIDE} FROM j JOIN v USING (token))
                     SELECT id, token FROM j""",
-                [*params, stamp, stamp],
+                [*params, *sums, stamp, stamp],
             )
             ids = {token: job_id for job_id, token in cursor.fetchall()}
         else:
@@ -86,4 +96,5 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], now: 
                 f"INSERT INTO {PAYLOADS} (job_id, {BESIDE}) VALUES (%s, %s, %s, %s, %s, %s)",
                 [(ids[row[1]], row[6], row[2], row[3], row[7], row[8]) for row in rows],
             )
+            tally.save(connection)
     return [Message(ids[token], token, job.queue, run_at) for token, job, run_at in zip(tokens, jobs, due, strict=True)]

@@ -12,8 +12,10 @@ from typing import Any
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from handlers.current import LogLine
 from handlers.failures import Failure, clean
-from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
+from handlers.lifecycle.counting import Tally, outcome_of
+from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord
 from handlers.models.sql import chunks, database_now, insert, is_postgresql, rows_cte, to_time
 from handlers.states import State, is_allowed
 from handlers.transport import Message
@@ -58,6 +60,7 @@ class Move:
     run_at: datetime | None = None
     delay: timedelta | None = None  # from now, by the database's clock; not together with run_at
     failure: Failure | None = None
+    logs: tuple[LogLine, ...] | None = None  # what the attempt logged
 
     @property
     def target(self) -> State:
@@ -142,16 +145,17 @@ def _apply_chunk(
             fingerprint = COALESCE(v.fingerprint, {JOBS}.fingerprint)
         {join}
         WHERE {JOBS}.id = v.id AND {JOBS}.token = v.token AND {JOBS}.state = v.source
-        RETURNING {JOBS}.id, {JOBS}.attempt, {JOBS}.queue
+        RETURNING {JOBS}.id, {JOBS}.attempt, {JOBS}.queue, {JOBS}.job_type
     """
     stamp = to_time(connection, now)
     if is_postgresql(connection):
         sql = sql.replace("THEN %s", "THEN %s::timestamptz")
     with connection.cursor() as cursor:
         cursor.execute(sql, [*params, stamp, stamp])
-        moved = {job_id: (attempt, queue) for job_id, attempt, queue in cursor.fetchall()}
+        moved = {job_id: (attempt, queue, job_type) for job_id, attempt, queue, job_type in cursor.fetchall()}
     done = [move for move in moves if move.job_id in moved]
     _record(connection, done, moved, now, actor)
+    _count(connection, done, moved, now)
     applied.moved.update(moved)
     applied.messages.extend(
         Message(move.job_id, tokens[move.job_id], moved[move.job_id][1], due[move.job_id])
@@ -179,12 +183,13 @@ ERROR_COLUMNS = {
     "job_id": "id", "attempt": "int", "at": "time", "exception": "text", "message": "text", "traceback": "text",
     "fingerprint": "text", "frame": "text",
 }  # fmt: skip
+LOG_COLUMNS = {"job_id": "id", "attempt": "int", "lines": "json"}
 
 
 def _record(
     connection: BaseDatabaseWrapper,
     moves: Sequence[Move],
-    moved: Mapping[int, tuple[int, str]],
+    moved: Mapping[int, tuple[int, str, str]],
     now: datetime,
     actor: str,
 ) -> None:
@@ -209,3 +214,23 @@ def _record(
         insert(connection, JobHistory, HISTORY_COLUMNS, history)
     if errors:
         insert(connection, AttemptError, ERROR_COLUMNS, errors)
+    if logs := [(move.job_id, moved[move.job_id][0], json.dumps(move.logs)) for move in moves if move.logs]:
+        insert(connection, AttemptLog, LOG_COLUMNS, logs)
+
+
+def _count(
+    connection: BaseDatabaseWrapper, moves: Sequence[Move], moved: Mapping[int, tuple[int, str, str]], now: datetime
+) -> None:
+    tally = Tally(now)
+    for move in moves:
+        outcome = outcome_of(move.source, [step.target for step in move.steps], due=move.keep_token)
+        if outcome is not None:
+            _, queue, job_type = moved[move.job_id]
+            tally.add(
+                queue,
+                job_type,
+                outcome,
+                fingerprint=move.failure.fingerprint if move.failure else "",
+                seconds=(move.steps[0].data or {}).get("duration_seconds"),
+            )
+    tally.save(connection)

@@ -8,7 +8,7 @@ from django.db import connections, transaction
 
 from handlers.exceptions import InvalidJob
 from handlers.lifecycle.moves import database
-from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
+from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord
 from handlers.models.sql import is_postgresql
 from handlers.states import FINAL, State
 
@@ -27,7 +27,7 @@ def age_out(state: State, *, before: datetime, limit: int = 1_000) -> int:
         if is_postgresql(connections[alias]):
             rows = rows.select_for_update(skip_locked=True)
         ids = list(rows.values_list("pk", flat=True)[:limit])
-        for model in (JobHistory, AttemptError, JobPayload):
+        for model in (JobHistory, AttemptError, AttemptLog, JobPayload):
             children = model._default_manager.using(alias).filter(job_id__in=ids)
             children._raw_delete(alias)
         JobRecord.objects.using(alias).filter(pk__in=ids)._raw_delete(alias)

@@ -22,6 +22,7 @@ KINDS = {
     "id": ("bigint", ""),
     "int": ("integer", ""),
     "bool": ("boolean", ""),
+    "float": ("double precision", ""),
     "text": ("text", ""),
     "time": ("timestamptz", ""),
     "json": ("text", "::jsonb"),
@@ -90,6 +91,27 @@ def insert(
         cte, params = rows_cte(connection, "v", columns, chunk)
         with connection.cursor() as cursor:
             cursor.execute(f"WITH {cte} INSERT INTO {model._meta.db_table} ({names}) SELECT {names} FROM v", params)
+
+
+def add_up(
+    connection: BaseDatabaseWrapper,
+    model: type[Model],
+    columns: dict[str, str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    key: Sequence[str],
+) -> None:
+    """Insert ``rows``, or add what is not in ``key`` (a unique constraint) to the row that is there."""
+    names, table = ", ".join(columns), model._meta.db_table
+    sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in columns if name not in key)
+    for chunk in chunks(rows, 1_000):
+        cte, params = rows_cte(connection, "v", columns, chunk)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH {cte} INSERT INTO {table} ({names}) SELECT {names} FROM v WHERE TRUE "
+                f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sums}",
+                params,
+            )
 
 
 def chunks(items: Sequence[T], size: int) -> Iterable[Sequence[T]]:

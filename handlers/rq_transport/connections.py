@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,8 @@ from handlers.registry import registry
 
 # A server that does not answer for this long is away. Whoever blocks on purpose must block for less.
 SOCKET_TIMEOUT_SECONDS = 5.0
+HEALTH_TIMEOUT_SECONDS = 0.5  # a page that asks whether Redis answers waits no longer
+HEALTH_SECONDS = 3.0  # how long the answer is kept
 SERIALIZER = "json"  # rq's alias; pickle would let whoever can write to Redis run code when a message is merely read
 
 # What says where a queue's Redis is, as opposed to how its jobs run.
@@ -46,6 +49,7 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError
 _AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
 
 _client: tuple[int, Redis] | None = None
+_health: tuple[int, float, bool] | None = None  # PID, monotonic time, and what was found
 
 
 def configure_queues() -> None:
@@ -103,7 +107,9 @@ def reset_connections() -> None:
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: Any) -> None:
+    global _health  # noqa: PLW0603
     if setting in {"JOBS", "RQ_QUEUES"}:
+        _health = None
         reset_connections()
 
 
@@ -118,6 +124,30 @@ def transport_errors() -> Iterator[None]:
         if not str(error).startswith(_AWAY_CODES):
             raise
         raise TransportUnavailable(f"Redis refuses work: {error}") from error
+
+
+def redis_answers_soon() -> bool:
+    """Whether Redis answers within half a second; what was found is kept for three. Never raises."""
+    global _health  # noqa: PLW0603
+    now = time.monotonic()
+    if _health is None or _health[0] != os.getpid() or now - _health[1] > HEALTH_SECONDS:
+        _health = (os.getpid(), now, _ping())
+    return _health[2]
+
+
+def _ping() -> bool:
+    try:
+        client = _connect()
+        limits = {"socket_timeout": HEALTH_TIMEOUT_SECONDS, "socket_connect_timeout": HEALTH_TIMEOUT_SECONDS}
+        client.connection_pool.connection_kwargs.update(limits)
+        client.set_retry(Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 0))
+        try:
+            return bool(client.ping())
+        finally:
+            client.close()
+            client.connection_pool.disconnect()
+    except (RedisError, TransportUnavailable):
+        return False
 
 
 def redis_answers() -> bool:

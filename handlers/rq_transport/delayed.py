@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -21,11 +23,13 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq_scheduler import Scheduler
 
-from handlers import lifecycle, recovery
+from handlers import fleet, lifecycle, recovery
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, TransportUnavailable
-from handlers.models import JobRecord
+from handlers.models import JobRecord, WorkerProcess
+from handlers.models.sql import database_now
 from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.heartbeats import memory_bytes
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
 from handlers.rq_transport.outages import Outage
@@ -40,6 +44,7 @@ REGISTER_SECONDS = 5.0
 EXPIRY_SECONDS = 20  # of its key in Redis, and rq-scheduler adds ten
 SWEEP_SECONDS = 5.0  # how often the delayed set is compared with the database, and from how overdue on
 SWEEP_CHUNK = 500
+TIDY_SECONDS = 300.0  # how often the rows of long dead workers are removed
 
 
 class JSONJob(Job):
@@ -74,6 +79,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._sweep_offset = 0
         self._next: dict[str, float] = {}  # when each periodic duty has its next turn, in monotonic time
         self._outages: dict[str, Outage] = {}
+        self._born = time.monotonic()
 
     # --- the loop ---
 
@@ -111,6 +117,8 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._every(REGISTER_SECONDS, "heartbeat", self.heartbeat)
         self._every(jobs_settings().recovery_seconds, "recovery", recovery.tick)
         self._every(SWEEP_SECONDS, "sweep", self.sweep)
+        self._every(REGISTER_SECONDS, "row", self._show)
+        self._every(TIDY_SECONDS, "tidying", fleet.tidy)
         return len(moved), pause or self._seconds_to_wait(len(moved))
 
     def _seconds_to_wait(self, moved: int) -> float:
@@ -249,8 +257,25 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
             pipe.expire(self.key, int(self._interval) + 10)
             pipe.execute()
 
+    def _show(self) -> None:
+        """Write the row that the console shows."""
+        now = database_now(connections[lifecycle.database()])
+        row = WorkerProcess(
+            name=self.name[:100],
+            kind="scheduler",
+            host=socket.gethostname()[:100],
+            pid=os.getpid(),
+            started_at=now - timedelta(seconds=time.monotonic() - self._born),
+            heartbeat_at=now,
+            memory_bytes=memory_bytes(os.getpid()),
+            lag_seconds=fleet.lag_seconds(),
+        )
+        fleet.beat([row])
+
     def _leave(self) -> None:
         self._hang_up()
+        with contextlib.suppress(DatabaseError):
+            fleet.leave([self.name[:100]])
         try:
             with transport_errors():
                 self.register_death()

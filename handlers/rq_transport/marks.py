@@ -12,8 +12,10 @@ from typing import NamedTuple
 from handlers.cancellation import CancelReason
 
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
-SEQUENCE, RUNNING, STARTED_AT, TIMEOUT, HOLDING, STOP, CANCEL_SEQUENCE, CANCEL_REASON, COUNT, FIRST = range(10)
+SEQUENCE, RUNNING, STARTED_AT, TIMEOUT, HOLDING, STOP, CANCEL_SEQUENCE, CANCEL_REASON, COUNT = range(9)
+DONE, FAILED, FIRST = range(9, 12)
 REASONS = tuple(CancelReason)
+STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
 
 
 class Running(NamedTuple):
@@ -60,12 +62,16 @@ class Marks:
         """Say that the run is over."""
         self._words[RUNNING] = 0
 
+    def count(self, *, failed: bool) -> None:
+        """Say that an attempt ended, well or not."""
+        self._words[FAILED if failed else DONE] += 1
+
     def cancel_reason(self, sequence: int) -> CancelReason | None:
         """Why the run of this number should stop, if it should."""
         words = self._words
         if words[CANCEL_SEQUENCE] == sequence:
             return REASONS[words[CANCEL_REASON]]
-        return CancelReason.STOPPING if words[STOP] else None
+        return CancelReason.STOPPING if words[STOP] == STOP_NOW else None
 
     @property
     def is_stopping(self) -> bool:
@@ -76,7 +82,12 @@ class Marks:
 
     def stop(self) -> None:
         """Ask the worker to finish what it runs and stop. The worker says so itself when its supervisor is gone."""
-        self._words[STOP] = 1
+        self._words[STOP] = STOP_NOW
+
+    def finish(self) -> None:
+        """Ask the worker to stop once its present job has ended, however long that takes."""
+        if not self._words[STOP]:
+            self._words[STOP] = STOP_AFTER
 
     def cancel(self, sequence: int, reason: CancelReason) -> None:
         """Ask the run of this number to stop."""
@@ -89,6 +100,16 @@ class Marks:
     def holding(self) -> bool:
         """Whether the worker may hold claimed jobs."""
         return bool(self._words[HOLDING])
+
+    @property
+    def done(self) -> int:
+        """How many attempts ended well."""
+        return int(self._words[DONE])
+
+    @property
+    def failed(self) -> int:
+        """How many attempts failed."""
+        return int(self._words[FAILED])
 
     def running(self) -> Running | None:
         """The run that the worker is in; None between two."""

@@ -14,7 +14,7 @@ from rq_scheduler import Scheduler
 
 from handlers.conf import QUEUE_NAME
 from handlers.exceptions import InvalidJob
-from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.connections import redis_answers_soon, redis_connection, transport_errors
 from handlers.rq_transport.lua import PUBLISH, PUBLISH_DELAYED, SEARCH
 from handlers.transport import Message
 
@@ -96,6 +96,10 @@ class RQTransport:
                 pipe.zrem(DELAYED_KEY, *ids)
                 pipe.unlink(*map(Job.key_for, ids))
                 pipe.execute()
+
+    def answers(self) -> bool:
+        """Whether Redis answers now, or did seconds ago."""
+        return redis_answers_soon()
 
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.

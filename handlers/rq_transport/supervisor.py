@@ -32,6 +32,7 @@ from handlers.lifecycle import Move
 from handlers.models import JobRecord
 from handlers.models.sql import is_postgresql
 from handlers.rq_transport.connections import redis_answers, reset_connections
+from handlers.rq_transport.heartbeats import Heartbeats
 from handlers.rq_transport.marks import Marks, Running
 from handlers.rq_transport.worker import BatchWorker
 from handlers.states import State
@@ -69,6 +70,7 @@ class Supervisor:
         self._checked_at = self._renewed_at = 0.0
         self._respawn_at = self._bury_after = 0.0
         self._pause = 0.0
+        self._heartbeats = Heartbeats(queues)
 
     def run(self) -> None:
         """Serve until told to stop; returns when every child is gone."""
@@ -91,6 +93,7 @@ class Supervisor:
             self._bury()
             self._watch_timeouts()
             self._check_database()
+            self._show_children()
             self._stop_children()
         self._bury()
         logger.info("all worker processes have stopped")
@@ -133,6 +136,7 @@ class Supervisor:
         if pid == 0:
             _serve(self._queues, name, marks, parent, in_order=self._in_order)
         self._children[pid] = Child(name, pid, marks, time.monotonic())
+        self._heartbeats.soon()
         logger.info("worker process %s started, PID %d", name, pid)
 
     def _reap(self) -> None:
@@ -159,6 +163,7 @@ class Supervisor:
                 self._pause = min(max(self._pause * 2, 0.5), 10.0) if faulty else 0.0
                 self._respawn_at = time.monotonic() + self._pause
             self._lost.append(child)
+            self._heartbeats.leave([child.name])
 
     def _bury(self) -> None:
         """Bring back at once what dead children held. While the database is away they wait for it."""
@@ -248,6 +253,14 @@ class Supervisor:
         states = JobRecord.objects.using(lifecycle.database()).filter(pk=running.job_id).values_list("state", flat=True)
         deleted = states.first() == State.DELETED
         child.marks.cancel(running.sequence, CancelReason.DELETED if deleted else CancelReason.LEASE_LOST)
+
+    def _show_children(self) -> None:
+        """Write what the console shows of the children, and pass on who is asked to stop."""
+        children = {child.name: (child.pid, child.born, child.marks) for child in self._children.values()}
+        asked = self._heartbeats.beat(children)
+        for child in self._children.values():
+            if child.name in asked:
+                child.marks.finish()
 
     # --- the end
 

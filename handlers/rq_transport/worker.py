@@ -26,6 +26,7 @@ from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.connections import redis_connection, transport_errors
 from handlers.rq_transport.intake import Intake
 from handlers.rq_transport.marks import Marks
+from handlers.states import State
 from handlers.transport import Message
 
 logger = logging.getLogger(__name__)
@@ -275,7 +276,10 @@ class BatchWorker(SimpleWorker):
 
         token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
         try:
-            return execution.run(claim, token, worker=self.name)
+            move = execution.run(claim, token, worker=self.name)
+            if move is not None and (move.failure is not None or move.steps[-1].target == State.SUCCEEDED):
+                self._marks.count(failed=move.failure is not None)
+            return move
         finally:
             self._marks.end()
 

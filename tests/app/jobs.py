@@ -7,10 +7,10 @@ import os
 import re
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from django.db import connection, transaction
 
@@ -23,6 +23,7 @@ from handlers import (
     JobHandler,
     RetryAfter,
     RetryPolicy,
+    Sensitive,
     handles,
     handles_command,
 )
@@ -268,3 +269,28 @@ class Greet(Command):
 def greet(command: Greet) -> None:
     """Write a greeting."""
     note(f"hello {command.name}")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A part of a job, with a secret."""
+
+    number: Annotated[str, Sensitive()]
+    holder: str = ""
+
+
+@dataclass(frozen=True)
+class Pay(Job):
+    """Pay with secrets at every kind of place."""
+
+    order_id: int
+    token: Annotated[str, Sensitive()]
+    card: Card | None = None
+    pins: list[Annotated[int, Sensitive()]] = field(default_factory=list)
+    note: str | None = None
+
+
+@handles(Pay, retry=NO_RETRY)
+def pay(job: Pay) -> None:
+    """Fail, and tell the secrets."""
+    raise ValueError(f"order {job.order_id}: cannot pay with {job.token}, {job!r}")

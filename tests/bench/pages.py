@@ -46,7 +46,7 @@ def signed_in() -> Any:
     from django.test import Client
 
     user, _ = User.objects.get_or_create(username="bench", is_staff=True, is_superuser=True)
-    client = Client(raise_request_exception=True)
+    client = Client(raise_request_exception=False)
     client.force_login(user)
     return client
 

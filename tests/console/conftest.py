@@ -10,6 +10,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 OPERATES = (
+    "enqueue_jobrecord",
     "view_jobrecord",
     "retry_jobrecord",
     "requeue_jobrecord",

@@ -32,6 +32,9 @@ def make_job(
     traceback: str = TRACEBACK,
     retrying: bool = False,
     age: timedelta = timedelta(minutes=5),
+    fingerprint: str = "",
+    parent_id: int | None = None,
+    correlation: str = "",
 ) -> JobRecord:
     """One job. ``retrying``: a scheduled job that waits out the backoff of its first failed attempt."""
     start = timezone.now() - age
@@ -53,8 +56,16 @@ def make_job(
         lease_expires_at=timezone.now() + timedelta(seconds=15) if state == State.PROCESSING else None,
         worker=WORKER if ran and not retrying else "",
         error=f"{exception.rpartition('.')[2]}: {message}"[:200] if failed else "",
+        fingerprint=fingerprint,
     )
-    JobPayload.objects.create(job=job, data={"text": "hello"} if payload is None else payload)
+    JobPayload.objects.create(
+        job=job,
+        data={"text": "hello"} if payload is None else payload,
+        job_type=job_type,
+        queue=queue,
+        parent_id=parent_id,
+        correlation=correlation,
+    )
     if ran:
         _move(job, State.ENQUEUED, State.PROCESSING, start + timedelta(seconds=1), "claimed", {"worker": WORKER})
     if failed:

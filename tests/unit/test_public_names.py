@@ -31,6 +31,7 @@ PUBLIC = [
     "RetryAfter",
     "RetryPolicy",
     "ScheduleJobCommand",
+    "Sensitive",
     "command_bus",
     "handles",
     "handles_command",

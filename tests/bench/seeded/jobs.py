@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from handlers import FixedBackoff, Job, RetryPolicy, handles
 
@@ -26,7 +27,7 @@ def declare(number: int) -> None:
         """Do nothing."""
 
     name = f"Type{number:03d}"
-    job_class = dataclass(frozen=True)(type(name, (Order,), {"__module__": __name__, "__qualname__": name}))
+    job_class: Any = dataclass(frozen=True)(type(name, (Order,), {"__module__": __name__, "__qualname__": name}))
     handle.__qualname__ = f"handle_{name}"
     retry = RetryPolicy(max_attempts=1 + number % 5, backoff=FixedBackoff(timedelta(seconds=30)))
     handles(job_class, queue=f"lane-{number % QUEUES:02d}", name=f"seed.{name}", retry=retry)(handle)

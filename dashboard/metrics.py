@@ -1,0 +1,221 @@
+"""What the counts say: throughput, durations, rates, failure groups. Reads few rows, and never a job.
+
+The counts are folded every few seconds, so the newest seconds are missing. Durations are known by bucket; inside one
+they are taken as evenly spread.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import Sum
+from django.utils import timezone
+
+from handlers.models import FailureGroup, JobCount
+from handlers.models.count import BUCKET_FIELDS, BUCKETS, Outcome, Period
+
+ENDED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
+# What puts a job on its queue. A scheduled one counts when it is created, not when it is due.
+INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class Span(NamedTuple):
+    """A time until now, its points, and the rows that are read for them."""
+
+    points: int
+    step: timedelta
+    period: Period  # for points
+    whole: Period  # for sums over all of it
+
+
+SPANS = {
+    "1h": Span(60, timedelta(minutes=1), Period.MINUTE, Period.MINUTE),
+    "24h": Span(96, timedelta(minutes=15), Period.MINUTE, Period.HOUR),
+    "7d": Span(84, timedelta(hours=2), Period.HOUR, Period.HOUR),
+}
+
+
+class Point(NamedTuple):
+    """How many attempts ended how in the time that began at ``at``."""
+
+    at: datetime
+    succeeded: int = 0
+    failed: int = 0
+    retried: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """Seconds within which so many of a hundred came; None where none was counted."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    count: int
+
+
+class Rate(NamedTuple):
+    """Jobs a minute onto a queue, and attempts a minute that ended there."""
+
+    in_per_minute: float
+    out_per_minute: float
+
+
+class TypeStats(NamedTuple):
+    """How a type's attempts ended in the last day; seconds of those that succeeded."""
+
+    runs: int
+    failures: int
+    p50: float | None
+    p95: float | None
+
+
+class GroupCounts(NamedTuple):
+    """Failures of one group in the last hour, day and week, by hour over the last day, and of which types."""
+
+    hour: int
+    day: int
+    week: int
+    sparkline: list[int]
+    types: list[str]
+
+
+def throughput(span: str) -> list[Point]:
+    """How attempts ended, evenly spaced, oldest first, zero where nothing did. The last point is still growing."""
+    points, step, period, _ = SPANS[span]
+    first = _floor(timezone.now(), step) - (points - 1) * step
+    found: defaultdict[datetime, dict[str, int]] = defaultdict(dict)
+    rows = JobCount.objects.filter(
+        period=period, queue="", job_type="", fingerprint="", at__gte=first, outcome__in=ENDED
+    ).values_list("at", "outcome", "count")
+    for at, outcome, count in rows:
+        place = found[_floor(at, step)]
+        place[outcome] = place.get(outcome, 0) + count
+    return [Point(at, **found.get(at, {})) for at in (first + place * step for place in range(points))]
+
+
+def percentiles(span: str, *, outcome: str = "succeeded", job_type: str | None = None) -> Percentiles:
+    """Run times of what ``succeeded``, or waits on the queue of what ``started``, of all types or of one."""
+    points, step, _, period = SPANS[span]
+    first = _floor(timezone.now() - points * step, timedelta(minutes=1) if period is Period.MINUTE else HOUR)
+    rows = JobCount.objects.filter(period=period, fingerprint="", outcome=outcome, at__gte=first)
+    rows = rows.filter(queue="", job_type="") if job_type is None else rows.filter(job_type=job_type)
+    sums = rows.aggregate(**{name: Sum(name) for name in BUCKET_FIELDS})
+    buckets = [sums[name] or 0 for name in BUCKET_FIELDS]
+    return Percentiles(quantile(buckets, 0.5), quantile(buckets, 0.95), quantile(buckets, 0.99), sum(buckets))
+
+
+def quantile(buckets: Sequence[int], share: float) -> float | None:
+    """The seconds within which ``share`` of what ``buckets`` count came; None when they count nothing.
+
+    The last bucket has no end: whatever falls into it is told as its beginning.
+    """
+    total = sum(buckets)
+    if total <= 0:
+        return None
+    wanted, before = share * total, 0
+    for place, count in enumerate(buckets):
+        if count and before + count >= wanted:
+            low = BUCKETS[place - 1] if place else 0.0
+            if place == len(BUCKETS):
+                return float(low)
+            return float(low + (BUCKETS[place] - low) * (wanted - before) / count)
+        before += count
+    return float(BUCKETS[-1])
+
+
+def queue_rates(minutes: int = 5) -> dict[str, Rate]:
+    """How fast each queue fills and empties, over the last whole ``minutes``.
+
+    In: created, revived, retried and handed back, though a scheduled job or a retry may come to its queue later.
+    Out: attempts that succeeded or failed. A queue on which nothing happened is left out.
+    """
+    end = _floor(timezone.now(), timedelta(minutes=1))
+    rows = (
+        JobCount.objects.filter(
+            period=Period.MINUTE, at__gte=end - timedelta(minutes=minutes), at__lt=end, fingerprint="",
+            outcome__in={*INCOMING, *ENDED},
+        )
+        .exclude(queue="")
+        .values_list("queue", "outcome")
+        .annotate(total=Sum("count"))
+    )  # fmt: skip
+    sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+    for queue, outcome, total in rows:
+        sums[queue][0] += total if outcome in INCOMING else 0
+        sums[queue][1] += total if outcome in ENDED else 0
+    return {queue: Rate(came / minutes, left / minutes) for queue, (came, left) in sums.items()}
+
+
+def type_stats() -> dict[str, TypeStats]:
+    """How the attempts of each type ended in the last 24 hours, by whole hours."""
+    rows = (
+        JobCount.objects.filter(
+            period=Period.HOUR, at__gte=_floor(timezone.now() - DAY, HOUR), fingerprint="", outcome__in=ENDED
+        )
+        .exclude(job_type="")
+        .values_list("job_type", "outcome")
+        .annotate(total=Sum("count"), **{f"sum_{name}": Sum(name) for name in BUCKET_FIELDS})
+    )
+    runs: defaultdict[str, int] = defaultdict(int)
+    failures: defaultdict[str, int] = defaultdict(int)
+    buckets: dict[str, list[int]] = {}
+    for job_type, outcome, total, *sums in rows:
+        runs[job_type] += total
+        if outcome == Outcome.SUCCEEDED:
+            buckets[job_type] = sums
+        else:
+            failures[job_type] += total
+    return {
+        name: TypeStats(number, failures[name], *(quantile(buckets.get(name, []), share) for share in (0.5, 0.95)))
+        for name, number in runs.items()
+    }
+
+
+def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:
+    """The failures of each group of ``fingerprints``; zeros for one that did not fail lately."""
+    now = timezone.now()
+    this_hour = _floor(now, HOUR)
+    day_starts, week_starts = this_hour - 23 * HOUR, this_hour - 7 * DAY + HOUR
+    rows = JobCount.objects.filter(fingerprint__in=list(fingerprints)).exclude(fingerprint="")
+    sparks = {fingerprint: [0] * 24 for fingerprint in fingerprints}
+    weeks: defaultdict[str, int] = defaultdict(int)
+    types: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    hourly = rows.filter(period=Period.HOUR, at__gte=week_starts)
+    for fingerprint, at, job_type, count in hourly.values_list("fingerprint", "at", "job_type", "count"):
+        weeks[fingerprint] += count
+        types[fingerprint][job_type] = types[fingerprint].get(job_type, 0) + count
+        if day_starts <= at <= this_hour:
+            sparks[fingerprint][int((at - day_starts) / HOUR)] += count
+    latest = rows.filter(period=Period.MINUTE, at__gte=_floor(now - HOUR, timedelta(minutes=1)))
+    hours = dict(latest.values_list("fingerprint").annotate(total=Sum("count")))
+    return {
+        fingerprint: GroupCounts(
+            hours.get(fingerprint, 0),
+            sum(spark),
+            weeks[fingerprint],
+            spark,
+            sorted(types[fingerprint], key=lambda name: (-types[fingerprint][name], name)),
+        )
+        for fingerprint, spark in sparks.items()
+    }
+
+
+def new_groups(since: datetime, limit: int = 5) -> list[FailureGroup]:
+    """The newest groups whose first failure came after ``since``."""
+    # last_at is never before first_at, and has an index.
+    return list(
+        FailureGroup.objects.filter(last_at__gte=since, first_at__gte=since).order_by("-last_at", "-pk")[:limit]
+    )
+
+
+def _floor(at: datetime, step: timedelta) -> datetime:
+    """The last multiple of ``step`` since midnight UTC that is not after ``at``."""
+    at = at.astimezone(UTC)
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    return midnight + (at - midnight) // step * step

@@ -1,0 +1,104 @@
+// Live parts: elements with an id and data-live are fetched anew from the page's own address every few seconds.
+// They stay as they are while somebody uses them, and while the tab is hidden. Every page works without this file.
+"use strict";
+
+(() => {
+  const EVERY = 5000; // ms
+  const LONGEST = 60000; // ms between tries while the server does not answer
+  const parts = () => [...document.querySelectorAll("[id][data-live]")];
+  // What is marked "too" comes along, and is no reason to ask.
+  if (!parts().some((part) => part.dataset.live !== "too")) return;
+  // What a part says, but for words such as "3 min ago", which times.js keeps fresh: nothing is announced twice.
+  const gist = (part) => part.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1");
+  const seen = new WeakMap(parts().map((part) => [part, gist(part)]));
+  let asOf = new Date();
+  let wait = EVERY;
+  let timer = 0;
+  let under = false;
+
+  // Nothing moves under the cursor: what is focused, ticked, opened or marked stays.
+  const inUse = (part) => {
+    if (part.contains(document.activeElement)) return true;
+    if (part.querySelector("input[type=checkbox]:checked, details[open], dialog[open]")) return true;
+    const marked = document.getSelection();
+    return Boolean(marked && !marked.isCollapsed && marked.containsNode(part, true));
+  };
+
+  const say = (text) => {
+    let line = document.getElementById("live-status");
+    if (!line) {
+      if (!text) return;
+      line = document.createElement("p");
+      line.id = "live-status";
+      line.className = "live-status";
+      line.setAttribute("role", "status");
+      const content = document.getElementById("content") || document.body;
+      content.prepend(line);
+    }
+    if (line.textContent !== text) line.textContent = text;
+    line.hidden = !text;
+  };
+
+  const failed = () => {
+    say(`Live data as of ${asOf.toLocaleTimeString([], { hour12: false })}: the server does not answer. Trying again.`);
+    wait = Math.min(wait * 2, LONGEST);
+  };
+
+  const refresh = async () => {
+    const wanted = parts().filter((part) => !inUse(part));
+    if (!wanted.length) return;
+    const answer = await fetch(location.href, {
+      headers: { "X-Live": wanted.map((part) => part.id).join(",") },
+      credentials: "same-origin",
+      cache: "no-store",
+      redirect: "manual", // a session that ended leads to the log-in page
+      signal: AbortSignal.timeout(20000),
+    });
+    if (answer.type === "opaqueredirect" || answer.status === 403) {
+      say(`Live data as of ${asOf.toLocaleTimeString([], { hour12: false })}: you are no longer signed in. Load the page again.`);
+      under = true;
+      return;
+    }
+    if (!answer.ok) throw new Error(String(answer.status));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of wanted) {
+      const fresh = page.getElementById(part.id);
+      if (!fresh && document.activeElement === document.body) {
+        location.reload(); // the page has become another one, such as the first with any job
+        return;
+      }
+      if (!fresh || inUse(part) || !part.isConnected) continue;
+      const now = gist(fresh);
+      if (now === seen.get(part)) continue;
+      const node = document.adoptNode(fresh);
+      part.replaceWith(node);
+      seen.set(node, now);
+      node.dispatchEvent(new CustomEvent("live:swapped", { bubbles: true }));
+    }
+    asOf = new Date();
+    wait = EVERY;
+    say("");
+  };
+
+  const later = () => {
+    clearTimeout(timer);
+    // Many open pages must not ask at the same moment.
+    timer = setTimeout(turn, wait * (0.85 + 0.3 * Math.random()));
+  };
+
+  const turn = async () => {
+    if (document.hidden || under) return;
+    try {
+      await refresh();
+    } catch {
+      failed();
+    }
+    if (!document.hidden && !under) later();
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    clearTimeout(timer);
+    if (!document.hidden && !under) turn();
+  });
+  later();
+})();

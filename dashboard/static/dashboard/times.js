@@ -1,0 +1,65 @@
+// Times: the operator's own zone beside UTC on hover, and "3 min ago" kept fresh. Works without: then all is UTC.
+"use strict";
+
+(() => {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local";
+  const whole = new Intl.DateTimeFormat([], {
+    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
+  });
+  const short = {
+    time: new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", hour12: false }),
+    day: new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "2-digit" }),
+  };
+
+  // As the server says it: one unit, rounded down.
+  const rough = (seconds) => {
+    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+      if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
+    }
+    return `${Math.max(Math.floor(seconds), 0)} s`;
+  };
+  const relative = /^(just now|\d+ (s|min|h|d) ago|in \d+ (s|min|h|d))$/;
+
+  // The server's clock counts: an operator's own may be wrong by minutes.
+  const made = document.querySelector("meta[name=console-now]");
+  const ahead = made ? Date.parse(made.content) - Date.now() : 0;
+
+  const words = (at) => {
+    const away = (at - Date.now() - ahead) / 1000;
+    if (Math.abs(away) < 1) return "just now";
+    return away > 0 ? `in ${rough(away)}` : `${rough(-away)} ago`;
+  };
+
+  const localise = (root) => {
+    for (const element of root.querySelectorAll("time[datetime]")) {
+      const at = new Date(element.dateTime);
+      if (Number.isNaN(at.getTime())) continue;
+      if (!element.dataset.local) {
+        element.dataset.local = "yes";
+        element.title = `${whole.format(at)} ${zone}\n${element.title}`;
+      }
+    }
+    for (const element of root.querySelectorAll("text[data-at]")) {
+      const format = short[element.dataset.as];
+      if (format) element.textContent = format.format(new Date(element.dataset.at));
+    }
+    for (const element of root.querySelectorAll("[data-zone]")) element.textContent = zone;
+  };
+
+  const freshen = () => {
+    if (document.hidden) return;
+    for (const element of document.querySelectorAll("time[datetime]")) {
+      if (!relative.test(element.textContent)) continue;
+      const at = new Date(element.dateTime);
+      const text = words(at.getTime());
+      // What was to happen by now happens elsewhere: only the server knows whether it did.
+      if (text.endsWith("ago") === element.textContent.startsWith("in ")) continue;
+      if (text !== element.textContent) element.textContent = text;
+    }
+  };
+
+  localise(document);
+  document.addEventListener("live:swapped", (event) => localise(event.target));
+  document.addEventListener("visibilitychange", freshen);
+  setInterval(freshen, 5000);
+})();

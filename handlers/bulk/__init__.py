@@ -1,0 +1,30 @@
+"""Bulk operations: one verb over all jobs that match, as a durable run in the background.
+
+A run is a chain of short chunk jobs on the engine's own queue. Each does its chunk, writes down what it did and
+enqueues the next, in one transaction: a chunk is done wholly or not at all, and never twice.
+"""
+
+from handlers.bulk.chunks import CHUNK, run_chunk
+from handlers.bulk.control import COUNTED, count_of, narrowed, pause, resume, start, stop
+from handlers.bulk.outcomes import Outcomes, Receipt, receipt
+from handlers.bulk.runs import LIVE, STALLED_AFTER, VERBS, RunBulk, chunk_job
+
+__all__ = [
+    "CHUNK",
+    "COUNTED",
+    "LIVE",
+    "STALLED_AFTER",
+    "VERBS",
+    "Outcomes",
+    "Receipt",
+    "RunBulk",
+    "chunk_job",
+    "count_of",
+    "narrowed",
+    "pause",
+    "receipt",
+    "resume",
+    "run_chunk",
+    "start",
+    "stop",
+]

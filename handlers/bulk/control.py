@@ -1,0 +1,196 @@
+"""Starting, pausing, resuming and stopping a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import connections, transaction
+from django.db.models import F
+
+from handlers.audit import By, audit
+from handlers.bulk.outcomes import canary_outcomes, recent_outcomes
+from handlers.bulk.runs import LIVE, VERBS, named, next_chunk
+from handlers.exceptions import InvalidJob
+from handlers.failures import clean
+from handlers.lifecycle import database
+from handlers.models import BulkOperation, JobRecord
+from handlers.models.bulk import BulkState
+from handlers.models.sql import database_now
+from handlers.publishing import publish_on_commit
+from handlers.selection import Selection
+from handlers.states import State
+
+COUNTED = 100_000  # more matching jobs than that are "at least" COUNTED + 1
+MIN_ENDED = 20  # first attempts that must have ended before their share of failures says something
+
+
+def narrowed(verb: str, selection: Selection) -> Selection:
+    """``selection`` without the states that ``verb`` does nothing to. Raises InvalidJob when nothing is left."""
+    if verb not in VERBS:
+        raise InvalidJob(f"verb: must be one of {', '.join(VERBS)}, not {str(verb)[:40]!r}", field="verb")
+    sources = {str(state) for state in VERBS[verb].sources}
+    if State.SCHEDULED in sources:
+        sources.add("retrying")
+    if not selection.states:
+        return replace(selection, states=tuple(sorted(sources - {"retrying"})))
+    states = tuple(state for state in selection.states if state in sources)
+    if not states:
+        raise InvalidJob(f"verb: no job that is {' or '.join(selection.states)} can be {_past(verb)}", field="verb")
+    return replace(selection, states=states)
+
+
+def count_of(selection: Selection, alias: str | None = None) -> int:
+    """How many jobs match; COUNTED + 1 stands for that many or more."""
+    return selection.rows(alias).order_by().values("pk")[: COUNTED + 1].count()
+
+
+def start(
+    verb: str,
+    selection: Selection,
+    *,
+    by: By = None,
+    reason: str = "",
+    rate_per_second: float | None = None,
+    canary: int = 0,
+    max_failed_share: float | None = None,
+    confirm_count: int | None = None,
+    count: int | None = None,
+) -> BulkOperation:
+    """Begin a run of ``verb`` over the jobs that match now. Raises InvalidJob naming the option that is wrong."""
+    fitting = narrowed(verb, selection)
+    _check(verb, rate_per_second, canary, max_failed_share)
+    alias = database()
+    with transaction.atomic(using=alias):
+        upper = JobRecord.objects.using(alias).order_by("-pk").values_list("pk", flat=True).first() or 0
+        fixed = fitting.pinned(alias)
+        fixed = replace(fixed, highest=upper if fixed.highest is None else min(upper, fixed.highest))
+        if selection.is_empty:
+            count = fixed.rows(alias).count()
+            if confirm_count != count:
+                raise InvalidJob(
+                    "selection: nothing narrows it, so it means every job: narrow it, or confirm the exact number,"
+                    f" {count:,}",
+                    field="confirm_count",
+                )
+        elif count is None:
+            count = count_of(fixed, alias)
+        if not count:
+            raise InvalidJob("selection: no job matches", field="selection")
+        now = database_now(connections[alias])
+        operation = BulkOperation.objects.using(alias).create(
+            verb=verb,
+            selection=fixed.to_json(),
+            upper_id=upper,
+            count=count,
+            state=BulkState.CANARY if canary else BulkState.RUNNING,
+            created_at=now,
+            progressed_at=now,
+            user_id=by.pk if isinstance(by, AbstractBaseUser) else None,
+            username=clean(_name(by), 150),
+            reason=clean(reason, 500),
+            rate_per_second=rate_per_second,
+            canary=canary,
+            max_failed_share=max_failed_share,
+        )
+        facts = {
+            "verb": verb, "search": str(selection), "rate_per_second": rate_per_second, "canary": canary,
+            "max_failed_share": max_failed_share, "upper_id": upper,
+        }  # fmt: skip
+        audit(by, "start_bulk", named(operation.pk), count, reason, facts)
+        publish_on_commit(next_chunk(operation, alias), using=alias)
+    return operation
+
+
+def pause(operation_id: int, *, by: By = None, reason: str = "") -> bool:
+    """Let no further chunk begin. False: it was not going on."""
+    return _switch(operation_id, "pause_bulk", LIVE, by, reason, state=BulkState.PAUSED, note=_note("Paused", by))
+
+
+def stop(operation_id: int, *, by: By = None, reason: str = "") -> bool:
+    """End the run for good; what it moved stays moved. False: it had ended."""
+    sources = (*LIVE, BulkState.PAUSED.value)
+    now = database_now(connections[database()])
+    changes = {"state": BulkState.STOPPED, "note": _note("Stopped", by), "finished_at": now}
+    return _switch(operation_id, "stop_bulk", sources, by, reason, **changes)
+
+
+def resume(operation_id: int, *, by: By = None, reason: str = "") -> bool:
+    """Go on, also with a run whose chunk job was lost. False: it had ended, or is gone.
+
+    Canary jobs that failed or were deleted no longer hold it, and neither does a limit on failures that it is over:
+    whoever resumes has seen them.
+    """
+    alias = database()
+    with transaction.atomic(using=alias):
+        sources = (*LIVE, BulkState.PAUSED.value)
+        rows = BulkOperation.objects.using(alias).filter(pk=operation_id, state__in=sources)
+        # A step further, so that a chunk job that still waits somewhere does nothing.
+        if not rows.update(step=F("step") + 1, progressed_at=database_now(connections[alias])):
+            return False
+        operation = BulkOperation.objects.using(alias).get(pk=operation_id)
+        first = canary_outcomes(operation, alias) if operation.canary else None
+        holds = first is not None and not first.failed and not first.deleted
+        operation.state = BulkState.CANARY if holds else BulkState.RUNNING
+        operation.note = ""
+        if over_limit(operation, alias):
+            operation.max_failed_share = None
+            operation.note = "Resumed without a limit on failed first attempts: it was over it."
+        operation.save(using=alias, update_fields=["state", "note", "max_failed_share"])
+        audit(by, "resume_bulk", named(operation_id), operation.moved, reason, None)
+        publish_on_commit(next_chunk(operation, alias), using=alias)
+    return True
+
+
+def over_limit(operation: BulkOperation, alias: str) -> str:
+    """Why the share of failed first attempts is too high; empty: it is not."""
+    if operation.max_failed_share is None:
+        return ""
+    found = recent_outcomes(operation, alias)
+    if found.ended < MIN_ENDED or found.failed <= operation.max_failed_share * found.ended:
+        return ""
+    return (
+        f"{found.failed:,} of the last {found.ended:,} first attempts failed again,"
+        f" more than {operation.max_failed_share * 100:g} %."
+    )
+
+
+def _switch(operation_id: int, verb: str, sources: tuple[str, ...], by: By, reason: str, **changes: Any) -> bool:
+    alias = database()
+    with transaction.atomic(using=alias):
+        rows = BulkOperation.objects.using(alias).filter(pk=operation_id)
+        if not rows.filter(state__in=sources).update(**changes):
+            return False
+        moved = rows.values_list("moved", flat=True).get()
+        audit(by, verb, named(operation_id), moved, reason, None)
+    return True
+
+
+def _check(verb: str, rate: float | None, canary: int, share: float | None) -> None:
+    if rate is not None and not (_is_number(rate) and 0.1 <= rate <= 10_000):
+        raise InvalidJob("rate_per_second: must be from 0.1 to 10,000", field="rate_per_second")
+    if isinstance(canary, bool) or not isinstance(canary, int) or not 0 <= canary <= 1_000:
+        raise InvalidJob("canary: must be a whole number from 0 to 1,000", field="canary")
+    if share is not None and not (_is_number(share) and 0 <= share <= 1):
+        raise InvalidJob("max_failed_share: must be from 0 to 1", field="max_failed_share")
+    if not VERBS[verb].runs and (canary or share is not None):
+        field = "canary" if canary else "max_failed_share"
+        raise InvalidJob(f"{field}: deleted jobs do not run, so there is nothing to watch", field=field)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _name(by: By) -> str:
+    return by.get_username() if isinstance(by, AbstractBaseUser) else str(by or "")
+
+
+def _note(did: str, by: By) -> str:
+    return clean(f"{did} by {_name(by)}." if by is not None else f"{did}.", 500)
+
+
+def _past(verb: str) -> str:
+    return {"retry": "retried", "requeue": "requeued", "delete": "deleted"}[verb]

@@ -1,0 +1,61 @@
+"""The job that runs here and now: what its handler enqueues and logs belongs to it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+FIRST, NEWEST = 50, 150  # of an attempt's log lines those are kept
+
+# ISO time, level, logger, message
+LogLine = tuple[str, str, str, str]
+
+
+@dataclass(slots=True)
+class LogBuffer:
+    """The first and the newest lines that one attempt logged. Costs nothing until there is one."""
+
+    count: int = 0
+    first: list[LogLine] | None = None
+    newest: deque[LogLine] | None = None
+
+    def add(self, line: LogLine) -> None:
+        """Keep ``line``; once there are too many, the oldest after the first ones goes."""
+        self.count += 1
+        if self.first is None:
+            self.first = []
+        if len(self.first) < FIRST:
+            self.first.append(line)
+            return
+        if self.newest is None:
+            self.newest = deque(maxlen=NEWEST)
+        self.newest.append(line)
+
+    def lines(self) -> tuple[LogLine, ...]:
+        """What was kept, oldest first; one line says how many are missing where some are."""
+        first, newest = tuple(self.first or ()), tuple(self.newest or ())
+        if missing := self.count - len(first) - len(newest):
+            first += ((newest[0][0], "", "", f"… {missing:,} lines left out …"),)
+        return first + newest
+
+
+@dataclass(slots=True)
+class CurrentJob:
+    """One attempt while it runs. ``hide`` takes sensitive arguments out of a text, and never raises."""
+
+    job_id: int
+    attempt: int
+    correlation: str = ""
+    hide: Callable[[str], str] = str
+    log: LogBuffer = field(default_factory=LogBuffer)
+
+    @property
+    def family(self) -> str:
+        """The correlation that the jobs enqueued by this one get: its own, else its id."""
+        return self.correlation or str(self.job_id)
+
+
+# Follows the handler into async code and asyncio.to_thread; None in threads that it starts by itself.
+current: ContextVar[CurrentJob | None] = ContextVar("handlers_current_job", default=None)

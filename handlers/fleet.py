@@ -1,0 +1,104 @@
+"""Who runs jobs: the rows that workers and schedulers keep about themselves, and what can be read from them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from django.db import connections
+from django.db.models import QuerySet
+
+from handlers.lifecycle import database
+from handlers.models import JobRecord, KnownTypes, WorkerProcess
+from handlers.models.sql import database_now
+from handlers.registry import registry
+from handlers.states import State
+
+LIVE = timedelta(seconds=20)  # a heartbeat younger than this is a live process's
+LOST = timedelta(hours=1)  # a row older than this tells nobody anything
+LOOK = 1_000  # waiting jobs whose types are looked at
+TOLD = ["heartbeat_at", "queues", "types", "job_id", "job_since", "done", "failed", "memory_bytes", "lag_seconds"]
+
+
+def known_names() -> list[str]:
+    """The names, aliases included, of every type that this process has a handler for."""
+    return sorted({name for job_type in registry.all() for name in (job_type.name, *job_type.aliases)})
+
+
+def digest(names: Sequence[str]) -> str:
+    """What stands for ``names`` in a worker's row."""
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+
+
+def beat(rows: Sequence[WorkerProcess], known: Sequence[str] = ()) -> set[str]:
+    """Write ``rows``, each its process's first or next sign of life; the names of those asked to stop.
+
+    ``known``: the job types that these processes know. Times of the rows are the database's.
+    """
+    if not rows:
+        return set()
+    alias = database()
+    if known:  # each time: ``tidy`` may have taken it away
+        KnownTypes.objects.using(alias).bulk_create(
+            [KnownTypes(digest=digest(known), names=list(known))], ignore_conflicts=True
+        )
+    WorkerProcess.objects.using(alias).bulk_create(
+        rows, update_conflicts=True, unique_fields=["name"], update_fields=TOLD
+    )
+    asked = WorkerProcess.objects.using(alias).filter(
+        name__in=[row.name for row in rows], stop_requested_at__isnull=False
+    )
+    return set(asked.values_list("name", flat=True))
+
+
+def leave(names: Iterable[str]) -> None:
+    """Remove the rows of processes that have ended."""
+    WorkerProcess.objects.using(database()).filter(name__in=list(names)).delete()
+
+
+def tidy() -> None:
+    """Remove the rows of what died long ago, and the lists of types that no row names any more."""
+    alias = database()
+    rows = WorkerProcess.objects.using(alias)
+    rows.filter(heartbeat_at__lt=database_now(connections[alias]) - LOST).delete()
+    KnownTypes.objects.using(alias).exclude(digest__in=rows.values("types")).delete()
+
+
+def live_workers() -> list[WorkerProcess]:
+    """The worker processes that gave a sign of life lately, by name."""
+    return list(_live("worker"))
+
+
+def live_schedulers() -> list[WorkerProcess]:
+    """The schedulers that gave a sign of life lately, by name."""
+    return list(_live("scheduler"))
+
+
+def _live(kind: str) -> QuerySet[WorkerProcess]:
+    alias = database()
+    since = database_now(connections[alias]) - LIVE
+    return WorkerProcess.objects.using(alias).filter(kind=kind, heartbeat_at__gte=since).order_by("name")
+
+
+def unservable_types() -> list[str]:
+    """The types, registered here or of the first jobs that wait, that no live worker has a handler for."""
+    alias = database()
+    digests = set(_live("worker").order_by().values_list("types", flat=True))
+    known = {
+        name
+        for names in KnownTypes.objects.using(alias).filter(digest__in=digests).values_list("names", flat=True)
+        for name in names
+    }
+    enqueued = JobRecord.objects.using(alias).filter(state=State.ENQUEUED).order_by("queue", "enqueued_at", "pk")
+    wanted = {job_type.name for job_type in registry.all()} | set(enqueued.values_list("job_type", flat=True)[:LOOK])
+    return sorted(wanted - known)
+
+
+def lag_seconds() -> float:
+    """How late the most overdue scheduled job is; 0 when none is."""
+    alias = database()
+    scheduled = JobRecord.objects.using(alias).filter(state=State.SCHEDULED).order_by("run_at", "pk")
+    run_at = scheduled.values_list("run_at", flat=True).first()
+    return 0.0 if run_at is None else max((database_now(connections[alias]) - run_at).total_seconds(), 0.0)

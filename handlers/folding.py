@@ -1,0 +1,180 @@
+"""The fold: sums what batches appended into counts per minute, hour and day, and into failure groups.
+
+Part of every scheduler; one folds at a time. What it sums it deletes in the same transaction, so nothing is lost or
+counted twice, whatever dies in the middle.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F
+
+from handlers.lifecycle import database
+from handlers.models import AttemptError, FailureGroup, JobCount, JobCountDelta
+from handlers.models.count import BUCKET_FIELDS, Outcome, Period
+from handlers.models.sql import add_up, database_now, is_postgresql
+
+LOCK = 0x6A6F6273  # "jobs": the advisory lock of whoever folds
+KEEP = {
+    Period.MINUTE: timedelta(hours=26),
+    Period.HOUR: timedelta(days=9),
+    Period.DAY: timedelta(days=400),
+}
+PRUNE_SECONDS = 60.0
+PRUNE_ROWS = 5_000  # of each period in one go
+KEY = ("period", "at", "queue", "job_type", "outcome", "fingerprint")
+COLUMNS = {
+    "period": "text", "at": "time", "queue": "text", "job_type": "text", "outcome": "text", "fingerprint": "text",
+    "count": "id", "seconds": "float", **dict.fromkeys(BUCKET_FIELDS, "id"),
+}  # fmt: skip
+
+_prune_after = 0.0  # by this process's monotonic clock
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One row that a batch appended."""
+
+    pk: int
+    minute: datetime
+    queue: str
+    job_type: str
+    outcome: str
+    fingerprint: str
+    count: int
+    seconds: float
+    buckets: dict[str, int] | None
+
+
+def fold(limit: int = 10_000) -> int:
+    """Sum up to ``limit`` of the oldest rows that are waiting; how many there were. 0 while another folds."""
+    alias = database()
+    connection = connections[alias]
+    with transaction.atomic(using=alias):
+        if not _alone(connection):
+            return 0
+        waiting = JobCountDelta.objects.using(alias).order_by("pk")
+        if is_postgresql(connection):
+            waiting = waiting.select_for_update(skip_locked=True)
+        deltas = [Delta(*row) for row in waiting.values_list(*(field.name for field in fields(Delta)))[:limit]]
+        if deltas:
+            # First, for on SQLite this is what takes the lock to write.
+            _erase(JobCountDelta, [delta.pk for delta in deltas], alias)
+            add_up(connection, JobCount, COLUMNS, _sums(deltas), key=KEY)
+            _group(deltas, alias)
+    return len(deltas)
+
+
+def fold_all(passes: int = 5) -> None:
+    """Fold until little is left, and now and then erase counts that are too old to be shown."""
+    global _prune_after  # noqa: PLW0603 - one clock of this process
+    limit = 10_000
+    for _ in range(passes):
+        if fold(limit) < limit:
+            break
+    now = time.monotonic()
+    if now >= _prune_after:
+        # One chunk a pass, so that a large clean-up holds up nothing else.
+        _prune_after = now if prune() else now + PRUNE_SECONDS
+
+
+def prune(limit: int = PRUNE_ROWS) -> bool:
+    """Erase up to ``limit`` counts of each period that are past their time; whether there may be more."""
+    alias = database()
+    now = database_now(connections[alias])
+    more = False
+    for period, keep in KEEP.items():
+        old = JobCount.objects.using(alias).filter(period=period, at__lt=now - keep).order_by("at", "pk")
+        ids = list(old.values_list("pk", flat=True)[:limit])
+        _erase(JobCount, ids, alias)
+        more |= len(ids) == limit
+    return more
+
+
+def _alone(connection: BaseDatabaseWrapper) -> bool:
+    if not is_postgresql(connection):
+        return True  # one writer at a time in any case
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        return bool(cursor.fetchone()[0])
+
+
+def _erase(model: type[JobCount | JobCountDelta], ids: Sequence[int], alias: str) -> None:
+    for start in range(0, len(ids), 10_000):
+        rows = model._default_manager.using(alias).filter(pk__in=ids[start : start + 10_000])
+        rows._raw_delete(alias)
+
+
+def _sums(deltas: Iterable[Delta]) -> list[tuple[Any, ...]]:
+    """The rows of JobCount to add, in the order of their keys."""
+    width = 2 + len(BUCKET_FIELDS)
+    sums: defaultdict[tuple[Any, ...], list[float]] = defaultdict(lambda: [0, 0.0, *[0] * len(BUCKET_FIELDS)])
+    for delta in deltas:
+        add = [0.0] * width
+        add[0], add[1] = delta.count, delta.seconds
+        buckets = json.loads(delta.buckets) if isinstance(delta.buckets, str) else delta.buckets
+        for index, number in (buckets or {}).items():
+            add[2 + int(index)] += number
+        for period, at in periods(delta.minute):
+            for key in _keys(delta):
+                total = sums[(period, at, *key)]
+                for place, value in enumerate(add):
+                    if value:
+                        total[place] += value
+    return [
+        (*key, int(total[0]), float(total[1]), *(int(value) for value in total[2:]))
+        for key, total in sorted(sums.items())
+    ]
+
+
+def periods(minute: datetime) -> list[tuple[str, datetime]]:
+    """The periods that ``minute`` (UTC) counts in, each with its beginning."""
+    hour = minute.replace(minute=0)
+    return [(Period.MINUTE.value, minute), (Period.HOUR.value, hour), (Period.DAY.value, hour.replace(hour=0))]
+
+
+def _keys(delta: Delta) -> list[tuple[str, str, str, str]]:
+    """Of each row: queue, job type, outcome, fingerprint. Its own, the total's, and its failure group's."""
+    keys = [(delta.queue, delta.job_type, delta.outcome, ""), ("", "", delta.outcome, "")]
+    if delta.fingerprint and delta.outcome in (Outcome.FAILED, Outcome.RETRIED):
+        keys.append(("", delta.job_type, delta.outcome, delta.fingerprint))
+    return keys
+
+
+def _group(deltas: Iterable[Delta], alias: str) -> None:
+    """Add to the failure groups. Few kinds of failure come at once, so each costs statements of its own."""
+    counts: defaultdict[str, int] = defaultdict(int)
+    minutes: dict[str, tuple[datetime, datetime]] = {}
+    for delta in deltas:
+        if delta.fingerprint and delta.outcome in (Outcome.FAILED, Outcome.RETRIED):
+            counts[delta.fingerprint] += delta.count
+            first, last = minutes.get(delta.fingerprint, (delta.minute, delta.minute))
+            minutes[delta.fingerprint] = (min(first, delta.minute), max(last, delta.minute))
+    groups = FailureGroup.objects.using(alias)
+    known = set(groups.filter(pk__in=list(counts)).values_list("pk", flat=True))
+    for fingerprint, count in sorted(counts.items()):
+        errors = AttemptError.objects.using(alias).filter(fingerprint=fingerprint).defer("traceback")
+        newest = errors.order_by("-pk").first()
+        first, last = minutes[fingerprint]
+        facts: dict[str, Any] = {"last_at": max(last, newest.at) if newest else last}
+        if newest:
+            facts |= {
+                "exception": newest.exception,
+                "frame": newest.frame,
+                "message": newest.message[:500],
+                "last_job_id": newest.job_id,
+            }
+        if fingerprint in known:
+            groups.filter(pk=fingerprint).update(count=F("count") + count, **facts)
+        else:
+            oldest = errors.order_by("pk").first()
+            groups.create(pk=fingerprint, count=count, first_at=oldest.at if oldest else first, **facts)

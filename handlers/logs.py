@@ -1,0 +1,77 @@
+"""What a handler logs while its job runs is kept for the job page: bounded, cleaned, without sensitive arguments.
+
+Only what the app's loggers let through arrives here, from INFO up: a logger whose effective level is WARNING (the
+default of Python's root logger) drops its info lines before anyone sees them.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from datetime import UTC, datetime
+
+from handlers.current import CurrentJob, LogLine, current
+from handlers.failures import clean
+
+MAX_LINE = 2_000  # characters
+
+
+class JobLogHandler(logging.Handler):
+    """Collects records into the buffer of the job that runs in this context. Never raises, prints nothing."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep ``record``, if a job runs."""
+        job = current.get()
+        if job is not None:
+            try:
+                job.log.add(_line(record, job))
+            except Exception:  # noqa: BLE001 - a line that cannot be written must not fail the job that logged it
+                job.log.add((_now(), record.levelname[:20], "", "(a log line that could not be written)"))
+        if logging.root.handlers == [self]:
+            _last_resort(record, self)
+
+
+def install() -> None:
+    """Put the one handler on the root logger, if it is not there (any more: an app may set up logging again)."""
+    if _handler not in logging.root.handlers:
+        logging.root.addHandler(_handler)
+
+
+def lines_of(job: CurrentJob) -> tuple[LogLine, ...] | None:
+    """What ``job`` logged; None when that is nothing."""
+    if not job.log.count:
+        return None
+    _handler.acquire()  # a thread that the handler left behind may still log
+    try:
+        return job.log.lines()
+    finally:
+        _handler.release()
+
+
+def _line(record: logging.LogRecord, job: CurrentJob) -> LogLine:
+    text = record.getMessage()
+    if record.exc_info and record.exc_info[0] is not None:
+        text = "\n".join([text, "".join(traceback.format_exception(*record.exc_info)).rstrip()])
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    # Hidden before the cut, which could halve a secret.
+    return (at, clean(record.levelname, 20), clean(job.hide(record.name), 200), clean(job.hide(text), MAX_LINE))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _last_resort(record: logging.LogRecord, own: logging.Handler) -> None:
+    """Print what Python would print where an app set up no handler at all: ours must not silence it."""
+    last = logging.lastResort
+    if last is None or record.levelno < last.level:
+        return
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        if any(handler is not own for handler in logger.handlers):
+            return
+        logger = logger.parent
+    last.handle(record)
+
+
+_handler = JobLogHandler(logging.INFO)

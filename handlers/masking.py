@@ -1,0 +1,184 @@
+"""Hiding sensitive arguments: in what is shown, and in what is recorded of an attempt.
+
+Text shorter than three characters is not looked for: it would be found everywhere. A handler that changes a secret
+before it raises it (encodes it, cuts it) is not seen through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from handlers.exceptions import JobsError
+from handlers.job_types import JobType
+from handlers.registry import registry
+
+MASK = "••••••"
+SHORTEST = 3  # characters that are looked for in a text
+MOST = 1_000  # values that are looked for in a text
+CUT = 250  # characters of a text that may have been cut
+SHORTEST_END, LONGEST_END = 4, 300  # characters at the end of a cut text that count as the beginning of a secret
+
+_Path = tuple[str, ...]
+
+
+def mask(job_type: JobType | None, data: Any) -> Any:
+    """``data``, a job's arguments as JSON, with MASK for what is sensitive.
+
+    Of a type that is not registered here nobody can tell, so all is masked but names and lengths. The same goes for
+    names that a type with sensitive fields does not know: they may be former ones.
+    """
+    if job_type is None:
+        return _all(data)
+    secret = _split(job_type)
+    if secret and isinstance(data, dict):
+        known = job_type.schema().get("properties", {})
+        return {
+            key: _masked(value, _below(secret, key)) if key in known else _all(value) for key, value in data.items()
+        }
+    return _masked(data, secret)
+
+
+def scrub(text: str, job_type: JobType | None, payload: Any) -> str:
+    """``text`` with MASK for each sensitive value of ``payload``: as it is, and as JSON, repr and URL write it."""
+    return scrubber(job_type, payload)(text)
+
+
+def scrubber(job_type: JobType | None, payload: Any) -> Callable[[str], str]:
+    """``scrub`` for many texts of one job: its values are collected once."""
+    words = _words(job_type, payload) if job_type is not None else []
+
+    def hide(text: str) -> str:
+        for word in words:
+            if word in text:
+                text = text.replace(word, MASK)
+            # A text that was cut may end in the beginning of a secret.
+            ends = range(min(len(word) - 1, len(text), LONGEST_END), SHORTEST_END - 1, -1)
+            cut = next((size for size in ends if text.endswith(word[:size])), 0) if len(text) >= CUT else 0
+            text = f"{text[: len(text) - cut]}{MASK}" if cut else text
+        return text
+
+    return hide
+
+
+def is_sensitive(job_type: JobType | None, path: str) -> bool:
+    """Whether ``path`` (dotted) is, lies in, or holds a sensitive argument of ``job_type``."""
+    if job_type is None:
+        return True
+    asked = tuple(path.split("."))
+    return any(asked[: len(known)] == known or known[: len(asked)] == asked for known in _split(job_type))
+
+
+def _words(job_type: JobType, payload: Any) -> list[str]:
+    """What to look for, the longest first, so that none is cut by another that it contains."""
+    secret = _split(job_type)
+    found: set[str] = set()
+    values = list(_values(payload, secret))
+    if values:
+        with suppress(JobsError):  # as the handler sees them: a time is written in another way than in JSON
+            values += _values(job_type.decode(payload), secret)
+    for value in values[:MOST]:
+        for form in _forms(value):
+            if len(form) >= SHORTEST:
+                found.add(form)
+    return sorted(found, key=lambda word: (-len(word), word))
+
+
+def _forms(value: Any) -> Iterator[str]:
+    if isinstance(value, bool) or value is None:
+        return
+    text = str(value)
+    yield text
+    yield repr(value).removeprefix("'").removesuffix("'") if isinstance(value, str) else repr(value)
+    yield json.dumps(text)[1:-1]
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    with suppress(UnicodeError):
+        yield quote(text, safe="")
+        yield quote_plus(text)
+    if "\n" in text:
+        yield from (line.strip() for line in text.splitlines())
+
+
+def _values(value: Any, secret: tuple[_Path, ...]) -> Iterator[Any]:
+    """The values in ``value`` that are sensitive: without names, one by one. ``secret``: paths from here."""
+    if () in secret:
+        yield from _leaves(value)
+        return
+    nested = None if secret else _nested(value)
+    if nested is not None:
+        yield from _values(nested[1], _split(nested[0]) if nested[0] else ())
+        return
+    children = _children(value)
+    if children is None and secret:  # of another shape than the type says
+        yield from _leaves(value)
+    for name, item in children or ():
+        yield from _values(item, secret if name is None else _below(secret, name))
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value  # the names, where they are not fixed, are secret too
+    children = _children(value)
+    if children is None:
+        yield getattr(value, "value", value)  # of an enum member
+    for _, item in children or ():
+        yield from _leaves(item)
+
+
+def _children(value: Any) -> list[tuple[str | None, Any]] | None:
+    """What lies in ``value``, by name or, in lists, without one; None where it holds nothing."""
+    if isinstance(value, dict):
+        return list(value.items())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [(None, item) for item in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return [(name, getattr(value, name, None)) for name in value.__dataclass_fields__]
+    return None
+
+
+def _masked(value: Any, secret: tuple[_Path, ...]) -> Any:
+    """``value`` with MASK at the paths ``secret``, which start here; where its shape is another one, all of it."""
+    if value is None:
+        return None
+    if () in secret:
+        return MASK
+    if isinstance(value, list):
+        return [_masked(item, secret) for item in value]
+    if isinstance(value, dict):
+        nested = _nested(value)
+        if nested is not None and not secret:
+            return {**value, "payload": mask(nested[0], value["payload"])}
+        return {key: _masked(item, _below(secret, key)) for key, item in value.items()}
+    return MASK if secret else value
+
+
+def _nested(value: Any) -> tuple[JobType | None, Any] | None:
+    """The type and the arguments of a job that is itself an argument; None for anything else.
+
+    The type is None where it is not registered here; a name without a dot is then no job's.
+    """
+    if isinstance(value, dict) and value.keys() == {"type", "payload"} and isinstance(value["type"], str):
+        with suppress(JobsError):
+            return registry.get(value["type"]), value["payload"]
+        if "." in value["type"]:
+            return None, value["payload"]
+    return None
+
+
+def _all(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _all(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_all(item) for item in value]
+    return None if value is None else MASK
+
+
+def _split(job_type: JobType) -> tuple[_Path, ...]:
+    return tuple(tuple(path.split(".")) for path in job_type.sensitive_fields)
+
+
+def _below(secret: tuple[_Path, ...], key: Any) -> tuple[_Path, ...]:
+    return tuple(path[1:] for path in secret if path and path[0] == key)

@@ -1,0 +1,92 @@
+"""What a supervisor says about its worker processes, every few seconds, in one go. It never raises."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from django.db import Error, connections
+
+from handlers import execution, fleet, lifecycle
+from handlers.models import WorkerProcess
+from handlers.models.sql import database_now
+from handlers.rq_transport.marks import Marks
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+
+
+class Heartbeats:
+    """The rows of one supervisor's children."""
+
+    def __init__(self, queues: Sequence[str]) -> None:
+        self._queues, self._names = list(queues), fleet.known_names()
+        self._beat_at = 0.0
+        self._written: set[str] = set()
+
+    def soon(self) -> None:
+        """Tell of a new child with the next look instead of seconds later."""
+        self._beat_at = 0.0
+
+    def beat(self, children: Mapping[str, tuple[int, float, Marks]]) -> set[str]:
+        """Write the rows of ``children`` (name: pid, monotonic birth, marks) when it is time; who is asked to stop."""
+        if time.monotonic() < self._beat_at:
+            return set()
+        self._beat_at = time.monotonic() + BEAT_SECONDS
+        try:
+            if gone := self._written - set(children):
+                fleet.leave(gone)
+                self._written -= gone
+            if not children:
+                return set()
+            now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
+            rows = []
+            for name, (pid, born, marks) in children.items():
+                running = marks.running()
+                rows.append(
+                    WorkerProcess(
+                        name=name,
+                        kind="worker",
+                        host=socket.gethostname()[:100],
+                        pid=pid,
+                        queues=self._queues,
+                        types=fleet.digest(self._names),
+                        started_at=now - timedelta(seconds=clock - born),
+                        heartbeat_at=now,
+                        job_id=running.job_id if running else None,
+                        job_since=now - timedelta(seconds=max(clock - running.since, 0.0)) if running else None,
+                        done=marks.done,
+                        failed=marks.failed,
+                        memory_bytes=memory_bytes(pid),
+                    )
+                )
+            self._written |= set(children)
+            return fleet.beat(rows, self._names)
+        except Error as error:
+            execution.close_broken_connections()
+            logger.debug("cannot write heartbeats: %s", str(error).strip())
+            return set()
+
+    def leave(self, names: Iterable[str]) -> None:
+        """Remove the rows of children that ended; what cannot be removed now is, with a later beat."""
+        try:
+            fleet.leave(gone := set(names) & self._written)
+        except Error:
+            execution.close_broken_connections()
+        else:
+            self._written -= gone
+
+
+def memory_bytes(pid: int) -> int | None:
+    """The memory of the process that is in RAM, on Linux."""
+    try:
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")

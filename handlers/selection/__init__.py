@@ -1,0 +1,10 @@
+"""Which jobs: what a search, a permalink, an export and a bulk operation all mean by their filter.
+
+``Selection.parse`` reads the words of the search box, ``rows`` finds the jobs. Stored as JSON, a selection means the
+same jobs later.
+"""
+
+from handlers.selection.secrets import forbidden_paths
+from handlers.selection.selection import STATES, WINDOW, InvalidSelection, Selection
+
+__all__ = ["STATES", "WINDOW", "InvalidSelection", "Selection", "forbidden_paths"]

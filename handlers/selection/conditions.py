@@ -1,0 +1,181 @@
+"""Each part of a selection as a condition on rows: what an index finds, and what only a look at each job can tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connections
+from django.db.models import BooleanField, Q, TextField
+from django.db.models.expressions import RawSQL
+from django.db.models.fields.json import KeyTransform
+from django.db.models.functions import Cast
+from django.db.models.lookups import IContains
+
+from handlers.models import BulkItem
+from handlers.models.sql import is_postgresql
+from handlers.registry import registry
+from handlers.selection.created import first_id_created_since, last_id_created_before
+from handlers.selection.selection import Selection
+from handlers.selection.values import RETRYING
+from handlers.states import State
+
+# The condition of the index jobs_not_succeeded, word for word: SQLite sees that they are the same only in literals.
+NOT_SUCCEEDED = RawSQL(  # noqa: S611 - no value in it
+    f"NOT (state = '{State.SUCCEEDED.value}')", (), output_field=BooleanField()
+)
+HAS_CORRELATION = RawSQL("NOT (correlation = '')", (), output_field=BooleanField())  # of jobs_by_correlation
+IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that of its arguments' row
+
+
+def key_of(selection: Selection) -> str:
+    """The id's column by which an index gives the jobs of ``selection`` in order."""
+    by_name = selection.types or selection.queues
+    return IN_PAYLOADS if by_name and set(selection.states) <= {State.SUCCEEDED.value} else "pk"
+
+
+def bound(key: str, lookup: str, job_id: int) -> Q:
+    """Ids on one side of ``job_id``. Said of both tables where both are read: PostgreSQL does not conclude it."""
+    return Q(**{f"{name}__{lookup}": job_id for name in {key, "pk"}})
+
+
+def indexed(selection: Selection, names: Sequence[str], using: str) -> list[Q]:
+    """What indexes find; ``names``: of the types, as stored."""
+    beside = "arguments__" if key_of(selection) == IN_PAYLOADS else ""
+    found = [_in_states(selection)] if selection.states else []
+    for field, choices in (("job_type", names), ("queue", selection.queues)):
+        if choices:
+            name = f"{beside}{field}"
+            found.append(Q(**{f"{name}__in": choices}) if len(choices) > 1 else Q(**{name: choices[0]}))
+    if selection.fingerprint and _only(selection, State.FAILED):
+        found.append(Q(fingerprint=selection.fingerprint))
+    if selection.worker and _only(selection, State.PROCESSING):
+        found.append(Q(worker=selection.worker))
+    if is_postgresql(connections[using]):
+        found += [_contains(path, value) for path, value in selection.arguments]
+    return [*found, *_related(selection, using), *_created(selection, using)]
+
+
+def unindexed(selection: Selection, using: str) -> list[Q]:
+    """What no index finds."""
+    found = []
+    if selection.fingerprint and not _only(selection, State.FAILED):
+        found.append(Q(fingerprint=selection.fingerprint))
+    if selection.worker and not _only(selection, State.PROCESSING):
+        found.append(Q(worker=selection.worker))
+    if selection.error:
+        found.append(Q(error__icontains=selection.error))
+    if not is_postgresql(connections[using]):
+        found += [_equals(place, value) for place, (_, value) in enumerate(selection.arguments)]
+    return found + [_mentions(word, selection, using) for word in selection.text]
+
+
+def _only(selection: Selection, state: State) -> bool:
+    return selection.states == (state.value,)
+
+
+def _in_states(selection: Selection) -> Q:
+    plain = [state for state in selection.states if state != RETRYING]
+    found = Q(state__in=plain) if len(plain) > 1 else Q(state=plain[0]) if plain else Q()
+    if RETRYING in selection.states:
+        found |= Q(state=State.SCHEDULED.value, failures__gt=0)
+    has_better_index = (_only(selection, State.FAILED) and (selection.types or selection.fingerprint)) or (
+        _only(selection, State.PROCESSING) and selection.worker
+    )
+    if State.SUCCEEDED.value not in plain and not has_better_index:
+        found &= Q(NOT_SUCCEEDED)
+    return found
+
+
+def _related(selection: Selection, using: str) -> list[Q]:
+    found = []
+    if selection.ids:
+        found.append(Q(pk__in=selection.ids))
+    if selection.operation is not None:
+        moved = BulkItem.objects.using(using).filter(operation_id=selection.operation, moved=True)
+        found.append(Q(pk__in=moved.values("job_id")))
+    if selection.parent is not None:
+        found.append(Q(arguments__parent_id=selection.parent))
+    if selection.correlation:
+        found.append(Q(HAS_CORRELATION) & Q(arguments__correlation=selection.correlation))
+    return found
+
+
+def _created(selection: Selection, using: str) -> list[Q]:
+    """Nothing is indexed by time: the ids that go with a time are."""
+    key = key_of(selection)
+    lowest, highest = id_bounds(selection, using)
+    found = []
+    if selection.since:
+        found.append(Q(created_at__gte=selection.since))
+    if selection.until:
+        found.append(Q(created_at__lt=selection.until))
+    if lowest is not None:
+        found.append(bound(key, "gte", lowest))
+    if highest is not None:
+        found.append(bound(key, "lte", highest))
+    return found
+
+
+def id_bounds(selection: Selection, using: str) -> tuple[int | None, int | None]:
+    """The ids between which ``selection`` lies, as far as it says so or its times do."""
+    lowest, highest = selection.lowest, selection.highest
+    if selection.since and lowest is None:
+        lowest = first_id_created_since(selection.since, using)
+    if selection.until and highest is None:
+        last = last_id_created_before(selection.until, using)
+        highest = None if last is None else last - 1
+    return lowest, highest
+
+
+def _variants(value: Any) -> list[Any]:
+    """``value``, and for what is no text the same as text: people do not know which of them a job holds."""
+    return [value] if isinstance(value, str) else [value, json.dumps(value)]
+
+
+def _contains(path: str, value: Any) -> Q:
+    either = Q()
+    for variant in _variants(value):
+        nested = variant
+        for part in reversed(path.split(".")):
+            nested = {part: nested}
+        either |= Q(arguments__data__contains=nested)
+    return either
+
+
+def argument_names(selection: Selection) -> dict[str, KeyTransform]:
+    """Names for what ``unindexed`` compares. Not lookups by path: an argument may be called "contains"."""
+    named = {}
+    for place, (path, _) in enumerate(selection.arguments):
+        at: Any = "arguments__data"
+        for part in path.split("."):
+            at = KeyTransform(part, at)
+        named[f"argument_{place}"] = at
+    return named
+
+
+def _equals(place: int, value: Any) -> Q:
+    either = Q()
+    for variant in _variants(value):
+        either |= Q(**{f"argument_{place}": variant})
+    return either
+
+
+def _mentions(word: str, selection: Selection, using: str) -> Q:
+    # SQLite keeps what is not ASCII as escapes.
+    needle = json.dumps(word, ensure_ascii=not is_postgresql(connections[using]))[1:-1]
+    inside = Q(IContains(Cast("arguments__data", TextField()), needle))
+    if not selection.sensitive:
+        inside &= Q(job_type__in=_types_without_secrets())
+    return Q(error__icontains=word) | Q(job_type__icontains=word) | inside
+
+
+def _types_without_secrets() -> list[str]:
+    """Names of the types that say that none of their arguments is sensitive; of an unknown type nobody can tell."""
+    return [
+        name
+        for job_type in registry.all()
+        if not getattr(job_type, "sensitive_fields", frozenset())
+        for name in (job_type.name, *job_type.aliases)
+    ]

@@ -1,0 +1,114 @@
+"""The rows of a selection, and a page of them through the indexes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+from django.db import router
+from django.db.models import QuerySet
+
+from handlers.models import JobPayload, JobRecord
+from handlers.selection.conditions import IN_PAYLOADS, argument_names, bound, id_bounds, indexed, key_of, unindexed
+from handlers.selection.selection import WINDOW, Selection
+from handlers.selection.values import MAX_ID, stored_names
+
+MAX_BRANCHES = 16  # reads of one page; more choices than that share one
+
+
+def is_windowed(selection: Selection, alias: str | None = None) -> bool:
+    """Whether some part of it is found by no index."""
+    return bool(unindexed(selection, alias or router.db_for_read(JobRecord)))
+
+
+def rows(selection: Selection, alias: str | None = None) -> QuerySet[JobRecord]:
+    """The jobs of ``selection``, in no order."""
+    return _rows(selection, _names(selection), alias or router.db_for_read(JobRecord))
+
+
+def page(
+    selection: Selection, size: int, *, before: int | None, after: int | None, alias: str | None
+) -> list[JobRecord]:
+    """At most ``size`` jobs by id, each branch read through its own index and the branches merged."""
+    using = alias or router.db_for_read(JobRecord)
+    found: dict[int, JobRecord] = {}
+    for branch, names in _branches(selection, using):
+        key = key_of(branch)
+        part = _rows(branch, names, using)
+        if before is not None:
+            part = part.filter(bound(key, "lt", before))
+        if after is not None:
+            part = part.filter(bound(key, "gt", after))
+        found |= {row.pk: row for row in part.order_by(key if after is not None else f"-{key}")[:size]}
+    return sorted(found.values(), key=lambda row: row.pk, reverse=after is None)[:size]
+
+
+def pinned(selection: Selection, alias: str | None = None) -> Selection:
+    """``selection`` with the ids written down between which its times and its window lie."""
+    using = alias or router.db_for_read(JobRecord)
+    lowest, highest = id_bounds(selection, using)
+    if selection.since and lowest is None:
+        lowest = 0
+    if selection.until and highest is None:
+        highest = MAX_ID
+    made = replace(selection, lowest=lowest, highest=highest)
+    if selection.lowest is None and unindexed(selection, using):
+        floor = _floor(made, _indexed(made, _names(made), using))
+        made = replace(made, lowest=max(floor or 0, lowest or 0))
+    return made
+
+
+def _branches(selection: Selection, using: str) -> list[tuple[Selection, list[str]]]:
+    """A selection, and its types' stored names, for each way through an index.
+
+    No index gives the jobs of several states, types or queues in the order of their ids.
+    """
+    names = _names(selection)
+    states: list[tuple[str, ...]] = [(state,) for state in selection.states] or [()]
+    types: list[list[str]] = [[name] for name in names] or [[]]
+    queues: list[tuple[str, ...]] = [(queue,) for queue in selection.queues] or [()]
+    if len(states) * len(types) * len(queues) > MAX_BRANCHES or unindexed(selection, using):
+        return [(selection, names)]
+    return [
+        (replace(selection, states=state, queues=queue), name) for state, name, queue in product(states, types, queues)
+    ]
+
+
+def _names(selection: Selection) -> list[str]:
+    return sorted({stored for name in selection.types for stored in stored_names(name)})
+
+
+def _indexed(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
+    return JobRecord.objects.using(using).filter(*indexed(selection, names, using))
+
+
+def _rows(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
+    found = _indexed(selection, names, using)
+    rest = unindexed(selection, using)
+    if rest and selection.lowest is None and (floor := _floor(selection, found)) is not None:
+        reads_arguments = selection.text or selection.arguments
+        found = found.filter(bound(IN_PAYLOADS if reads_arguments else key_of(selection), "gte", floor))
+    if selection.arguments and rest:
+        found = found.alias(**argument_names(selection))
+    return found.filter(*rest)
+
+
+def _is_by_name_only(selection: Selection) -> bool:
+    """Whether nothing that an index finds narrows it but types, queues and that they succeeded."""
+    looked_at: dict[str, Any] = {"worker": "", "error": "", "fingerprint": "", "arguments": (), "text": ()}
+    return replace(selection, states=(), types=(), queues=(), **looked_at).is_empty
+
+
+def _floor(selection: Selection, found: QuerySet[JobRecord]) -> int | None:
+    """The id of the oldest of the newest WINDOW jobs of ``found``; None: there are fewer."""
+    key = key_of(selection)
+    if key == IN_PAYLOADS and _is_by_name_only(selection):  # then an index has it all, and nothing need be joined
+        beside = JobPayload.objects.using(found.db)
+        names = _names(selection)
+        beside = beside.filter(job_type__in=names) if names else beside
+        beside = beside.filter(queue__in=selection.queues) if selection.queues else beside
+        return next(iter(beside.order_by("-pk").values_list("pk", flat=True)[WINDOW - 1 : WINDOW]), None)
+    last = found.order_by(f"-{key}").values_list(key, flat=True)[WINDOW - 1 : WINDOW]
+    return next(iter(last), None)

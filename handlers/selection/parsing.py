@@ -1,0 +1,197 @@
+"""From text, and from stored JSON, to a selection; everything bounded and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from typing import Any
+
+from handlers.selection import values
+from handlers.selection.errors import InvalidSelection
+from handlers.selection.language import MAX_VALUE, Term, check_text, terms
+from handlers.selection.selection import Selection
+
+MAX_IDS = 1_000
+MAX_CHOICES = 20  # states, types or queues
+MAX_WORDS = 10
+MAX_ARGUMENTS = 10
+MAX_DEPTH = 10
+
+QUALIFIERS = (
+    "type", "queue", "state", "error", "args.NAME", "id", "correlation", "worker", "group", "parent", "since", "until",
+    "bulk",
+)  # fmt: skip
+
+# qualifier -> field of the selection, and how a value is read
+_MANY: dict[str, tuple[str, Callable[[str], tuple[Any, ...]], int]] = {
+    "state": ("states", lambda text: (values.state(text),), MAX_CHOICES),
+    "type": ("types", values.job_types, 200),
+    "queue": ("queues", lambda text: (text,), MAX_CHOICES),
+    "id": ("ids", lambda text: (values.number("id", text),), MAX_IDS),
+}
+_ONE: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "worker": ("worker", str),
+    "error": ("error", str),
+    "group": ("fingerprint", str),
+    "correlation": ("correlation", str),
+    "parent": ("parent", lambda text: values.number("parent", text)),
+    "bulk": ("operation", lambda text: values.number("bulk", text)),
+    "since": ("since", lambda text: values.moment("since", text)),
+    "until": ("until", lambda text: values.moment("until", text)),
+}
+
+
+def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> Selection:
+    """The selection of ``text``, narrowed by ``params``. Raises InvalidSelection."""
+    found = _read(terms(text))
+    for name, given in params.items():
+        each = [given] if isinstance(given, str) else list(given)
+        chosen = [Term(name, value.strip(), quoted=True) for value in each if value.strip()]
+        for term in chosen:
+            check_text(term.value, name, MAX_VALUE)
+        _narrow(found, _read(chosen))
+    return Selection(**found)
+
+
+def _read(given: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for qualifier, value, quoted in given:
+        name = qualifier.casefold()
+        if not name:
+            if not quoted and value.removeprefix("#").isascii() and value.removeprefix("#").isdigit():
+                _add(found, "id", value, quoted=False)
+                continue
+            found["text"] = (*found.get("text", ()), value)
+            if len(found["text"]) > MAX_WORDS:
+                raise InvalidSelection("", f"at most {MAX_WORDS} words at once")
+        elif name.startswith("args."):
+            _add_argument(found, qualifier, value, quoted=quoted)
+        elif name in _MANY:
+            _add(found, name, value, quoted=quoted)
+        elif name in _ONE:
+            field, reader = _ONE[name]
+            read = reader(value)
+            if found.setdefault(field, read) != read:
+                raise InvalidSelection(name, "can be given once only")
+        else:
+            known = ", ".join(f"{known}:" for known in QUALIFIERS)
+            raise InvalidSelection(
+                "", f"{qualifier[:60]}: is not known here. Known are {known} Put text with a colon in quotation marks."
+            )
+    return found
+
+
+def _add(found: dict[str, Any], name: str, value: str, *, quoted: bool) -> None:
+    field, reader, limit = _MANY[name]
+    for part in [value] if quoted else [part for part in value.split(",") if part]:
+        new = tuple(item for item in reader(part) if item not in found.get(field, ()))
+        found[field] = (*found.get(field, ()), *new)
+    if len(found.get(field, ())) > limit:
+        raise InvalidSelection(name, f"at most {limit:,} at once")
+    if field not in found:
+        raise InvalidSelection(name, "say what to look for right after the colon")
+
+
+def _add_argument(found: dict[str, Any], qualifier: str, value: str, *, quoted: bool) -> None:
+    path = qualifier[len("args.") :]
+    _check_path(path)
+    pair = (path, values.argument(value, quoted=quoted))
+    if pair not in found.get("arguments", ()):
+        found["arguments"] = (*found.get("arguments", ()), pair)
+    if len(found["arguments"]) > MAX_ARGUMENTS:
+        raise InvalidSelection("args", f"at most {MAX_ARGUMENTS} at once")
+
+
+def _check_path(path: str) -> None:
+    parts = path.split(".")
+    if not all(parts) or len(parts) > MAX_DEPTH:
+        raise InvalidSelection(f"args.{path}", "name an argument, such as args.order_id: or args.customer.email:")
+    if number := next(filter(_is_number, parts), None):
+        # The databases do not agree on whether it is a name or a place in a list.
+        raise InvalidSelection(f"args.{path}", f"an argument cannot be searched for by a number, such as {number}")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        int(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _narrow(found: dict[str, Any], more: dict[str, Any]) -> None:
+    """Both must fit: what a choice beside the box says goes with what the box says, and cannot widen it."""
+    for field, value in more.items():
+        old = found.get(field)
+        if old is None:
+            found[field] = value
+        elif field in ("since", "until"):
+            found[field] = max(old, value) if field == "since" else min(old, value)
+        elif field in ("states", "types", "queues", "ids"):
+            both = tuple(item for item in old if _covers(value, item)) + tuple(
+                item for item in value if item not in old and _covers(old, item)
+            )
+            if not both:
+                told = f"{', '.join(map(str, old))} in the search and {', '.join(map(str, value))} beside it"
+                raise InvalidSelection(field.removesuffix("s"), f"{told}: no job is both")
+            found[field] = both
+        elif field in ("text", "arguments"):
+            found[field] = (*old, *(item for item in value if item not in old))
+        elif old != value:
+            raise InvalidSelection(field, f"{old} in the search and {value} beside it: no job is both")
+
+
+def _covers(chosen: Sequence[Any], item: Any) -> bool:
+    return item in chosen or (item == values.RETRYING and "scheduled" in chosen)
+
+
+_TEXTS = {"states", "types", "queues", "text"}
+
+
+def restore(data: Mapping[str, Any]) -> Selection:
+    """The selection that was stored as ``data``. Raises InvalidSelection."""
+    if not isinstance(data, Mapping) or set(data) - {field.name for field in fields(Selection)}:
+        raise InvalidSelection("", "this is no stored selection")
+    try:
+        return Selection(**{name: _restored(name, value) for name, value in data.items()})
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidSelection("", f"this is no stored selection: {error}") from None
+
+
+def _restored(name: str, value: Any) -> Any:
+    if name in _TEXTS:
+        items = tuple(_text(name, item) for item in value)
+        return tuple(values.state(item) for item in items) if name == "states" else items
+    if name == "ids":
+        return tuple(_number(item) for item in value)
+    if name == "arguments":
+        pairs = tuple((_text(name, path), item) for path, item in value)
+        for path, _ in pairs:
+            _check_path(path)
+        if not all(item is None or isinstance(item, str | bool | int | float) for _, item in pairs):
+            raise TypeError("an argument is no plain value")
+        return pairs
+    if name in ("since", "until"):
+        at = datetime.fromisoformat(value)
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    if name in ("parent", "operation", "lowest", "highest"):
+        return None if value is None else _number(value)
+    if name == "sensitive":
+        if not isinstance(value, bool):
+            raise TypeError("sensitive is neither true nor false")
+        return value
+    return _text(name, value)
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} holds something else than text")
+    check_text(value, name)
+    return value
+
+
+def _number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= values.MAX_ID:
+        raise TypeError("an id is no number")
+    return value

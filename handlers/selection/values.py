@@ -1,0 +1,101 @@
+"""One value of a search: a number, a moment, a state, a job type, an argument's value."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from handlers.exceptions import NoHandler
+from handlers.registry import registry
+from handlers.selection.errors import InvalidSelection
+from handlers.states import State
+
+RETRYING = "retrying"  # not a state: scheduled, after a failure
+STATES = (*(state.value for state in State), RETRYING)
+MAX_ID = 2**63 - 1
+
+_AGO = re.compile(r"(\d{1,6})\s*(s|m|min|h|d|w)")
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+
+
+def number(field: str, text: str) -> int:
+    """A job's or operation's id."""
+    digits = text.removeprefix("#")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 25):
+        raise InvalidSelection(field, f"expects a number, not {text[:60]!r}")
+    if int(digits) > MAX_ID:
+        raise InvalidSelection(field, f"no id is as large as {digits}")
+    return int(digits)
+
+
+def state(text: str) -> str:
+    """A state, or ``retrying``."""
+    name = text.casefold()
+    if name not in STATES:
+        raise InvalidSelection("state", f"there is no state {text[:60]!r}; there are {', '.join(STATES)}")
+    return name
+
+
+def job_types(text: str) -> tuple[str, ...]:
+    """The types that ``text`` names: a name, a former name, or a part of registered names; else the text itself."""
+    try:
+        return (registry.get(text).name,)
+    except NoHandler:
+        part = text.casefold()
+        names = [job_type.name for job_type in registry.all()]
+        exact = [name for name in names if name.casefold() == part]
+        return tuple(exact or [name for name in names if part in name.casefold()] or [text[:200]])
+
+
+def stored_names(name: str) -> list[str]:
+    """Every name under which jobs of the type ``name`` are stored."""
+    try:
+        job_type = registry.get(name)
+    except NoHandler:
+        return [name]
+    return [job_type.name, *job_type.aliases]
+
+
+def moment(field: str, text: str) -> datetime:
+    """An ISO date or time (UTC where it names no zone), or how long ago: ``30m``, ``2h``, ``3d``, ``1w``.
+
+    A date alone is its beginning; for ``until`` its end.
+    """
+    words = text.strip()
+    try:
+        if ago := _AGO.fullmatch(words.casefold()):
+            at = timezone.now() - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
+        elif re.fullmatch(r"\d{4}-\d\d-\d\d", words):
+            day = date.fromisoformat(words)
+            at = datetime.combine(day, time(), UTC) + timedelta(days=int(field == "until"))
+        else:
+            at = datetime.fromisoformat(words)
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise InvalidSelection(
+            field, f"{text[:60]!r} is no time: say 2h, 3d, 2026-11-24, or 2026-11-24T10:30 (UTC)"
+        ) from None
+    if not _EARLIEST <= at <= _LATEST:
+        raise InvalidSelection(field, f"{text[:60]!r} is too far away")
+    return at
+
+
+def argument(text: str, *, quoted: bool) -> Any:
+    """An argument's value: a number, true, false or null where it reads as one and is not quoted; else the text."""
+    if quoted:
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(value, float) and not math.isfinite(value):
+        return text
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_ID:
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text

@@ -1,0 +1,96 @@
+"""The switches that people set on running things: paused job types, workers that are asked to stop."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import connections, transaction
+from django.db.models import Q
+
+from handlers.audit import By, actor_name, audit
+from handlers.exceptions import InvalidJob, NoHandler
+from handlers.failures import clean
+from handlers.lifecycle import database
+from handlers.models import JobPayload, TypeSwitch, WorkerProcess
+from handlers.models.sql import database_now
+from handlers.registry import registry
+
+
+def pause_type(name: str, until: datetime | None, by: By, reason: str) -> None:
+    """Write a switch for each name that the type's jobs may be stored under."""
+    names = _names(name)
+    if until is not None and until.utcoffset() is None:
+        raise InvalidJob(f"until: must be an aware datetime, not {until!r}", field="until")
+    alias = database()
+    with transaction.atomic(using=alias):
+        now = database_now(connections[alias])
+        for each in names:
+            TypeSwitch.objects.using(alias).update_or_create(
+                name=each,
+                defaults={
+                    "paused_at": now,
+                    "until": until,
+                    "by": clean(actor_name(by), 150),
+                    "reason": clean(reason, 500),
+                },
+            )
+        audit(by, "pause_type", f"type {names[0]}", 1, reason, {"until": until.isoformat() if until else None})
+
+
+def resume_type(name: str, by: By, reason: str) -> None:
+    """Take the type's switches away. Messages that were dropped meanwhile come back with recovery."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        names = _names(name)
+        removed, _ = TypeSwitch.objects.using(alias).filter(name__in=names).delete()
+        audit(by, "resume_type", f"type {names[0]}", min(removed, 1), reason, None)
+
+
+def paused_types() -> dict[str, TypeSwitch]:
+    """The types that are paused now, by their present name."""
+    found: dict[str, TypeSwitch] = {}
+    for switch in _paused():
+        try:
+            name = registry.get(switch.name).name
+        except NoHandler:
+            name = switch.name
+        if name not in found or switch.name == name:
+            found[name] = switch
+    return found
+
+
+def paused_type_names() -> list[str]:
+    """Every stored name, former names included, whose jobs may not be claimed now."""
+    return [switch.name for switch in _paused()]
+
+
+def stop_worker(name: str, by: By, reason: str) -> bool:
+    """Ask a worker to finish and stop; False when it was asked before. Its supervisor reads that within seconds."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        rows = WorkerProcess.objects.using(alias).filter(name=name, kind="worker")
+        if not rows.exists():
+            raise InvalidJob(f"worker: there is no worker {str(name)[:100]!r}", field="worker")
+        now = database_now(connections[alias])
+        asked = rows.filter(stop_requested_at=None).update(stop_requested_at=now)
+        audit(by, "stop_worker", f"worker {name}", asked, reason, None)
+    return asked == 1
+
+
+def _paused() -> list[TypeSwitch]:
+    alias = database()
+    now = database_now(connections[alias])
+    return list(TypeSwitch.objects.using(alias).filter(Q(until=None) | Q(until__gt=now)).order_by("name"))
+
+
+def _names(name: str) -> list[str]:
+    """The type's name and its former ones. Raises InvalidJob for a name that no type, job or switch has."""
+    try:
+        job_type = registry.get(name)
+    except NoHandler as error:
+        alias = database()
+        stored = JobPayload.objects.using(alias).filter(job_type=name).exists()
+        if not stored and not TypeSwitch.objects.using(alias).filter(name=name).exists():
+            raise InvalidJob(f"type: {str(name)[:200]!r} is not known", field="type") from error
+        return [name]
+    return [job_type.name, *job_type.aliases]

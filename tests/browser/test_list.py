@@ -1,0 +1,70 @@
+"""The job list with the keyboard, and what it says of new jobs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+
+from handlers.models import JobRecord
+from handlers.states import State
+from tests.browser.conftest import sign_in
+from tests.console.factories import make_job
+
+pytestmark = [pytest.mark.browser, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def _people() -> None:
+    User.objects.create_superuser("admin", password="secret")
+
+
+def test_keys_move_tick_retry_and_open(page: Page, live_server: Any) -> None:
+    older, newer = make_job(), make_job()
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
+    rows = page.locator("#result_list tbody tr")
+    page.keyboard.press("j")
+    expect(rows.nth(0)).to_have_class(re.compile("current"))
+    page.keyboard.press("j")
+    page.keyboard.press("j")  # there is no third
+    expect(rows.nth(1)).to_have_class(re.compile("current"))
+    page.keyboard.press("x")
+    expect(rows.nth(1).locator("input.action-select")).to_be_checked()
+    expect(page.locator(".action-counter")).to_contain_text("1 of 2 selected")
+    page.keyboard.press("k")
+    page.keyboard.press("r")
+    expect(page.get_by_text(f"Retried job {newer.pk}.")).to_be_visible()
+    assert JobRecord.objects.get(pk=newer.pk).state != State.FAILED
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"#{older.pk}")).to_be_visible()
+
+
+def test_keys_are_letters_in_the_search_box(page: Page, live_server: Any) -> None:
+    job = make_job()
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    page.locator("#searchbar").press_sequentially("jxr")
+    expect(page.locator("#searchbar")).to_have_value("jxr")
+    expect(page.locator("#result_list tr.current")).to_have_count(0)
+    assert JobRecord.objects.get(pk=job.pk).state == State.FAILED
+
+
+def test_new_jobs_are_announced_and_rows_stay(page: Page, live_server: Any) -> None:
+    page.clock.install()
+    first = make_job()
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    expect(page.locator("#new-jobs")).to_be_hidden()
+    make_job()
+    make_job()
+    page.clock.run_for(11_000)
+    expect(page.locator("#new-jobs")).to_have_text("2 new")
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    page.locator("#new-jobs").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(3)
+    assert first.pk

@@ -1,0 +1,79 @@
+"""Live parts, times and keys in a real browser."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from playwright.sync_api import Page, expect
+from pytest_django.live_server_helper import LiveServer
+
+from dashboard import health
+from handlers.states import State
+from tests.browser.conftest import NewPage, sign_in
+from tests.console.factories import make_job
+
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.django_db(transaction=True)]
+
+ASKS = "/admin/"
+
+
+@pytest.fixture
+def overview(live_server: LiveServer, new_page: NewPage) -> Page:
+    """The Overview of someone five hours behind UTC, whose clock the test moves; ten jobs wait."""
+    health.forget()
+    User.objects.create_superuser("admin", password="secret")
+    for _ in range(10):
+        make_job(State.ENQUEUED)
+    make_job(age=timedelta(minutes=3, seconds=5))
+    page = new_page(viewport={"width": 1280, "height": 900}, timezone_id="America/Bogota")
+    page.clock.install()
+    sign_in(page, live_server.url, "admin", "secret")
+    return page
+
+
+def test_tiles_follow_without_a_reload(overview: Page) -> None:
+    tile = overview.locator(".tile-enqueued .tile-count")
+    expect(tile).to_have_text("10")
+    make_job(State.ENQUEUED)
+    overview.clock.fast_forward(8_000)
+    expect(tile).to_have_text("11")
+
+
+def test_nothing_moves_under_the_focus(overview: Page) -> None:
+    overview.locator(".tile-enqueued").focus()
+    make_job(State.ENQUEUED)
+    with overview.expect_response(lambda response: response.url.endswith(ASKS)):
+        overview.clock.fast_forward(8_000)
+    expect(overview.locator(".tile-enqueued .tile-count")).to_have_text("10")
+
+
+def test_opened_table_stays_open(overview: Page) -> None:
+    overview.locator(".chart-table summary").evaluate_all("them => them.forEach(one => one.click())")
+    make_job(State.ENQUEUED)
+    overview.clock.fast_forward(8_000)
+    expect(overview.locator(".tile-enqueued .tile-count")).to_have_text("11")
+
+
+def test_server_that_does_not_answer_is_said_with_the_time_of_the_data(overview: Page) -> None:
+    overview.evaluate("() => { window.reach = window.fetch; window.fetch = async () => { throw TypeError('away') } }")
+    overview.clock.fast_forward(8_000)
+    expect(overview.locator("#live-status")).to_contain_text("Live data as of")
+    overview.evaluate("() => { window.fetch = window.reach }")
+    overview.clock.fast_forward(20_000)
+    expect(overview.locator("#live-status")).to_be_hidden()
+
+
+def test_times_show_the_operators_zone_and_utc(overview: Page) -> None:
+    title = overview.locator("#last-failures time").first.get_attribute("title") or ""
+    assert "America/Bogota" in title
+    assert "UTC" in title
+
+
+def test_question_mark_shows_the_keys_and_slash_finds_the_search(overview: Page) -> None:
+    overview.keyboard.press("?")
+    expect(overview.get_by_role("dialog", name="Keys")).to_be_visible()
+    overview.keyboard.press("Escape")
+    overview.keyboard.press("/")
+    expect(overview.locator("#searchbar")).to_be_focused()

@@ -1,0 +1,99 @@
+"""The audit's page: every verb, by whom, from where, why, with before and after; and nothing that text can break."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from handlers import job_scheduler
+from handlers.models import AuditEntry
+from handlers.policy_edits import assign, save_policy
+
+URL = "/admin/jobs/auditentry/"
+
+pytestmark = pytest.mark.django_db
+
+
+def entry(**fields: Any) -> AuditEntry:
+    """An entry as the engine would write it."""
+    made = {"at": timezone.now(), "username": "olga", "verb": "retry", "target": "job 1", "count": 1}
+    return AuditEntry.objects.create(**(made | fields))
+
+
+def test_entry_says_from_where_and_why(operator: Client) -> None:
+    operator.post("/admin/queues/default/pause/", {"reason": "the mail server is down"}, REMOTE_ADDR="203.0.113.9")
+    html = operator.get(URL).content.decode()
+    assert "203.0.113.9" in html
+    assert "the mail server is down" in html
+    assert 'href="/admin/queues/"' in html
+
+
+def test_policy_entry_shows_before_and_after(operator: Client) -> None:
+    policy = save_policy(None, {"name": "slow", "max_attempts": 3}, by="ann")
+    save_policy(policy.pk, {"max_attempts": 8}, by="ann")
+    assign("app.Fail", policy, by="ann")
+    html = operator.get(URL).content.decode()
+    assert "Attempts: 3 → <strong>8</strong>" in html
+    assert "Policy: the code → <strong>slow</strong>" in html
+    assert f'href="/admin/retry-policies/{policy.pk}/"' in html
+
+
+@pytest.mark.parametrize(
+    "verb", ["enqueue", "pause_type", "stop_worker", "start_bulk", "export", "save_policy", "change_user"]
+)
+def test_verb_is_offered_and_filters(operator: Client, verb: str) -> None:
+    entry(verb=verb, reason="this one")
+    entry(verb="requeue", reason="the other one")
+    html = operator.get(URL, {"verb": verb}).content.decode()
+    assert f'<option value="{verb}" selected>' in html
+    assert "this one" in html
+    assert "the other one" not in html
+
+
+def test_time_and_user_filter(operator: Client) -> None:
+    entry(reason="fresh")
+    entry(at=timezone.now() - timedelta(days=2), reason="stale")
+    entry(username="ann", reason="another hand")
+    html = operator.get(URL, {"since": "24h", "user": "olga"}).content.decode()
+    assert "fresh" in html
+    assert "stale" not in html
+    assert "another hand" not in html
+
+
+@pytest.mark.parametrize("name", ["verb", "user", "since"])
+@pytest.mark.parametrize("value", ["<script>alert(1)</script>", "x" * 3_000, "\u202e", "-1"])
+def test_filter_with_garbage_is_a_page(operator: Client, name: str, value: str) -> None:
+    response = operator.get(URL, {name: value})
+    assert response.status_code in (200, 400)
+    assert "<script>alert" not in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [],
+        "text",
+        {"before": 3},
+        {"before": ["x"], "after": {"max_attempts": {"a": 1}}},
+        {"policies": "x"},
+        {"policies": [None]},
+        {"policies": [-5]},
+        {"job_ids": [True]},
+        {"asked": "many", "other": {"deep": ["<script>alert(1)</script>"]}},
+    ],
+)
+def test_entry_with_strange_data_is_shown(operator: Client, data: Any) -> None:
+    entry(verb="save_policy", target="policy <b>x</b>", username="<i>mallory</i>", data=data)
+    response = operator.get(URL)
+    assert response.status_code == 200
+    for text in ("<script>alert", "<b>x</b>", "<i>mallory"):
+        assert text not in response.content.decode()
+
+
+def test_program_is_on_record_by_its_name(operator: Client) -> None:
+    job_scheduler.pause_queue("default", by="deploy")
+    assert "deploy" in operator.get(URL).content.decode()

@@ -1,0 +1,85 @@
+"""The bulk operations' pages."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from handlers import job_scheduler
+from handlers.models import BulkOperation
+from handlers.selection import Selection
+from handlers.states import State
+from tests.console.conftest import OPERATES, MakeUser, logged_in
+from tests.console.factories import make_job
+
+pytestmark = pytest.mark.django_db
+
+NEW = "/admin/bulk/new/?verb=retry&state=failed"
+
+
+@pytest.fixture
+def runner(make_user: MakeUser) -> Client:
+    """May start bulk operations."""
+    return logged_in(make_user("rita", *OPERATES, "run_bulkoperation"))
+
+
+def test_preview_says_what_would_happen_to_how_many(runner: Client) -> None:
+    for _ in range(3):
+        make_job(State.FAILED)
+    html = runner.get(NEW).content.decode()
+    assert "Retry 3 jobs</button>" in html
+    assert "state:failed" in html
+    assert not BulkOperation.objects.exists()
+
+
+def test_post_starts_the_run_and_leads_to_it(runner: Client) -> None:
+    make_job(State.FAILED)
+    data = {"rate_per_second": "10", "canary": "1", "max_failed_percent": "50", "reason": "fixed <b>"}
+    response = runner.post(NEW, data, follow=True)
+    made = BulkOperation.objects.get()
+    assert (made.rate_per_second, made.canary, made.max_failed_share, made.username) == (10, 1, 0.5, "rita")
+    html = response.content.decode()
+    assert "0 of 1" in html
+    assert "fixed &lt;b&gt;" in html
+    assert f"?q=bulk:{made.pk}" in html
+    assert "Retry 1 job<" in runner.get("/admin/bulk/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "data", "words"),
+    [
+        ("verb=explode", {}, "There is no verb"),
+        ("verb=retry&q=nonsense:1:%00", {}, ""),
+        ("verb=retry&state=succeeded", {}, "can be retried"),
+        ("verb=retry&state=failed", {"rate_per_second": "x"}, "Enter a number"),
+        ("verb=retry&state=failed", {"canary": "5000"}, "less than or equal to 1000"),
+        ("verb=retry", {}, "exact number"),
+    ],
+)
+def test_bad_input_is_a_page_that_says_so(runner: Client, query: str, data: dict[str, str], words: str) -> None:
+    make_job(State.FAILED)
+    response = runner.post(f"/admin/bulk/new/?{query}", data)
+    assert response.status_code == 400
+    assert words in response.content.decode()
+    assert not BulkOperation.objects.exists()
+
+
+def test_run_is_paused_resumed_and_stopped_from_its_page(runner: Client) -> None:
+    make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    for what, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
+        assert runner.post(f"/admin/bulk/{made.pk}/{what}/").status_code == 302
+        assert BulkOperation.objects.get().state == state
+
+
+def test_viewer_sees_runs_and_may_not_touch_them(viewer: Client, operator: Client) -> None:
+    make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    html = viewer.get(f"/admin/bulk/{made.pk}/").content.decode()
+    assert "Receipt" in html
+    assert "Stop for good" not in html
+    for client in (viewer, operator):
+        assert client.get(NEW).status_code == 403
+        assert client.post(f"/admin/bulk/{made.pk}/stop/").status_code == 403
+    assert viewer.get("/admin/bulk/999999999999999999999/").status_code == 404
+    assert BulkOperation.objects.get().state == "running"

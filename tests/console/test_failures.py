@@ -1,0 +1,116 @@
+"""The page of failure groups."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from handlers.models import FailureGroup, JobCount
+from handlers.states import State
+from tests.console.factories import make_job
+
+URL = "/admin/failures/"
+
+pytestmark = pytest.mark.django_db
+
+
+def group(name: str = "abc123", age: timedelta = timedelta(minutes=1), **fields: Any) -> FailureGroup:
+    """A group whose last failure was so long ago."""
+    at = timezone.now() - age
+    made = {"exception": "shop.CardDeclined", "frame": "shop/jobs.py:42 in charge", "message": "declined", "count": 3}
+    return FailureGroup.objects.create(fingerprint=name, **({"first_at": at, "last_at": at} | made | fields))
+
+
+def test_page_says_what_it_means_when_nothing_failed(viewer: Client) -> None:
+    assert "No attempt has failed" in viewer.get(URL).content.decode()
+
+
+def test_group_shows_what_broke_where_and_how_many_are_failed_now(viewer: Client) -> None:
+    group()
+    make_job(State.FAILED, fingerprint="abc123")
+    make_job(State.FAILED, fingerprint="other")
+    JobCount.objects.create(
+        period="hour",
+        at=timezone.now().replace(minute=0, second=0, microsecond=0),
+        job_type="app.Note",
+        outcome="failed",
+        fingerprint="abc123",
+        count=7,
+    )
+    html = viewer.get(URL).content.decode()
+    for words in ("shop.CardDeclined", "shop/jobs.py:42 in charge", "declined", "app.Note", "sparkline", "New"):
+        assert words in html
+    assert re.search(r"q=group:abc123&amp;state=failed\">1<", html)
+    assert 'href="/admin/jobs/jobrecord/?q=group:abc123"' in html
+
+
+def test_group_first_seen_long_ago_is_not_new(viewer: Client) -> None:
+    group(first_at=timezone.now() - timedelta(days=3))
+    assert "state-new" not in viewer.get(URL).content.decode()
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(viewer: Client) -> None:
+    for number in range(60):
+        group(f"g{number:03}", age=timedelta(minutes=number // 3))
+    seen: list[str] = []
+    url: str | None = URL
+    while url:
+        html = viewer.get(url).content.decode()
+        seen += re.findall(r'id="group-(\w+)"', html)
+        more = re.search(r'href="(\?[^"]*)">Older', html)
+        url = URL + more[1].replace("&amp;", "&") if more else None
+    assert len(seen) == 60
+    assert len(set(seen)) == 60
+    assert seen[0] == "g002"
+
+
+@pytest.mark.parametrize("query", ["after=x", "after=2026-99-99T00:00~abc", "after=~", "type=%00", "type=" + "x" * 500])
+def test_garbage_in_the_address_is_told_and_the_first_page_shown(viewer: Client, query: str) -> None:
+    group()
+    answer = viewer.get(f"{URL}?{query}")
+    assert answer.status_code == 200
+    assert "There is no such" in answer.content.decode()
+    assert "shop.CardDeclined" in answer.content.decode()
+
+
+def test_type_narrows_to_the_groups_that_it_failed_in(viewer: Client) -> None:
+    group("aaa")
+    group("bbb", exception="shop.OutOfStock")
+    JobCount.objects.create(
+        period="day", at=timezone.now(), job_type="app.Note", outcome="failed", fingerprint="bbb", count=1
+    )
+    html = viewer.get(f"{URL}?type=app.Note").content.decode()
+    assert "shop.OutOfStock" in html
+    assert "shop.CardDeclined" not in html
+
+
+def test_text_of_a_failure_cannot_break_the_page(viewer: Client) -> None:
+    group(message="<script>alert(1)</script>\u202e", exception="<b>x", frame="<i>y")
+    html = viewer.get(URL).content.decode()
+    assert "<script>alert(1)" not in html
+    assert "\u202e" not in html
+    assert "<b>x" not in html
+
+
+def test_verbs_are_not_offered_without_permission(viewer: Client) -> None:
+    group()
+    make_job(State.FAILED, fingerprint="abc123")
+    assert "Retry all" not in viewer.get(URL).content.decode()
+
+
+def test_page_is_refused_without_permission(nobody: Client) -> None:
+    assert nobody.get(URL).status_code == 403
+
+
+def test_page_needs_few_statements(viewer: Client, django_assert_max_num_queries: DjangoAssertNumQueries) -> None:
+    for number in range(30):
+        group(f"g{number}")
+    viewer.get(URL)
+    with django_assert_max_num_queries(20):
+        viewer.get(URL)

@@ -1,0 +1,59 @@
+"""The job types page and a type's own page."""
+
+from __future__ import annotations
+
+from dataclasses import make_dataclass
+
+import pytest
+from django.test import Client
+
+from handlers import Job, handles, job_scheduler
+from handlers.models import AuditEntry
+from handlers.registry import registry
+
+pytestmark = pytest.mark.django_db
+
+
+def _page(client: Client, path: str) -> str:
+    response = client.get(f"/admin/job-types/{path}")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def test_list_links_to_each_type_and_filters_by_name(viewer: Client) -> None:
+    assert 'href="/admin/job-types/app.Note/"' in _page(viewer, "")
+    narrowed = _page(viewer, "?q=NOTE")
+    assert "app.Note" in narrowed
+    assert "app.Fail" not in narrowed
+    assert "No type's name contains" in _page(viewer, "?q=%3Cscript%3E").replace("&#x27;", "'")
+
+
+def test_type_page_shows_what_is_declared(viewer: Client) -> None:
+    html = _page(viewer, "app.Pay/")
+    for words in ("tests.app.jobs.pay", "card.number", "from the code", "&quot;properties&quot;"):
+        assert words in html
+    assert "Enqueue one" not in html
+    assert viewer.get("/admin/job-types/no.Such/").status_code == 404
+
+
+def test_list_of_two_hundred_types_takes_few_queries(viewer: Client, django_assert_max_num_queries: object) -> None:
+    with registry.isolated():
+        for number in range(200):
+            made = make_dataclass(f"Made{number}", [("x", int)], bases=(Job,), frozen=True)
+            handles(made, name=f"made.T{number}")(lambda job: None)
+        with django_assert_max_num_queries(20):  # type: ignore[operator]
+            assert _page(viewer, "").count("made.T") >= 200
+
+
+def test_type_is_paused_and_resumed_with_an_audit_entry(operator: Client) -> None:
+    operator.post("/admin/job-types/app.Note/pause/", {"reason": "it misbehaves"})
+    assert "app.Note" in job_scheduler.paused_types()
+    assert "it misbehaves" in _page(operator, "app.Note/")
+    operator.post("/admin/job-types/app.Note/resume/")
+    assert job_scheduler.paused_types() == {}
+    assert AuditEntry.objects.count() == 2
+
+
+def test_pause_needs_its_permission_and_a_post(viewer: Client, operator: Client) -> None:
+    assert viewer.post("/admin/job-types/app.Note/pause/").status_code == 403
+    assert operator.get("/admin/job-types/app.Note/pause/").status_code == 405

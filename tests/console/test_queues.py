@@ -1,0 +1,34 @@
+"""The Queues page: its figures, and pausing for a while."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from handlers.models import QueueSwitch
+
+pytestmark = pytest.mark.django_db
+PAGE = "/admin/queues/"
+
+
+def test_queues_shows_rates_and_workers(viewer: Client) -> None:
+    shown = viewer.get(PAGE).content.decode()
+    assert "In/min" in shown
+    assert "Workers" in shown
+
+
+def test_pause_for_a_while_ends_by_itself(superuser: Client) -> None:
+    answer = superuser.post(f"{PAGE}default/pause/", {"span": "1h", "reason": "why"}, follow=True)
+    assert "It resumes by itself at" in answer.content.decode()
+    until = QueueSwitch.objects.get(name="default").until
+    assert until is not None
+    assert timedelta(minutes=59) < until - timezone.now() <= timedelta(hours=1)
+
+
+def test_pause_for_an_unknown_span_does_nothing(superuser: Client) -> None:
+    answer = superuser.post(f"{PAGE}default/pause/", {"span": "x"}, follow=True)
+    assert "nothing was done" in answer.content.decode()
+    assert not QueueSwitch.objects.exists()

@@ -1,0 +1,164 @@
+"""The words of the search box: read, bounded, refused with words, and written back."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from handlers.selection import InvalidSelection, Selection
+
+pytestmark = pytest.mark.once
+
+WORDS = st.text(st.characters(blacklist_categories=["Cc", "Cs"]), min_size=1, max_size=30).filter(str.strip)
+PARTS = st.one_of(
+    st.sampled_from(
+        ["state:failed", "state:retrying,deleted", "queue:mail", "type:app.Note", "type:gre", "#17", "id:1,2"]
+    ),
+    st.sampled_from(["since:2026-01-01", "until:2026-01-02", "parent:3", "bulk:4", "worker:a-1.2", "args.a.b:7"]),
+    WORDS.map(lambda word: 'error:"{}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))),
+    WORDS.map(lambda word: '"{}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))),
+    WORDS.map(lambda word: f"args.name:{word.split()[0]}"),
+)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200))
+def test_parse_raises_nothing_but_invalid_selection_for_any_text(text: str) -> None:
+    try:
+        selection = Selection.parse(text)
+    except InvalidSelection:
+        return
+    assert Selection.parse(str(selection)) == selection
+
+
+@settings(deadline=None)
+@given(st.lists(PARTS, max_size=6).map(" ".join))
+def test_parse_reads_back_what_a_selection_writes(text: str) -> None:
+    try:
+        selection = Selection.parse(text)
+    except InvalidSelection:
+        return
+    assert Selection.parse(str(selection)) == selection
+    assert Selection.from_json(selection.to_json()) == selection
+
+
+@settings(deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=20), st.lists, max_leaves=5))
+def test_from_json_raises_nothing_but_invalid_selection(value: Any) -> None:
+    for name in ("states", "types", "ids", "arguments", "since", "text", "worker", "lowest", "sensitive", "nonsense"):
+        with contextlib.suppress(InvalidSelection):
+            Selection.from_json({name: value})
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {"since": "soon"}, {"states": ["gone"]}, {"ids": [True]}, {"x": 1}])
+def test_from_json_refuses_what_to_json_never_wrote(data: Any) -> None:
+    with pytest.raises(InvalidSelection):
+        Selection.from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", Selection()),
+        ('  "" ', Selection()),
+        ("17", Selection(ids=(17,))),
+        ("#17 18", Selection(ids=(17, 18))),
+        ("id:17,18", Selection(ids=(17, 18))),
+        ("state:Failed,retrying", Selection(states=("failed", "retrying"))),
+        ("state:failed state:failed", Selection(states=("failed",))),
+        ("type:app.Greet", Selection(types=("app.Greet",))),
+        ("type:gree", Selection(types=("app.Greet",))),
+        ("type:old.Gone", Selection(types=("old.Gone",))),
+        ("queue:mail,default", Selection(queues=("mail", "default"))),
+        ('error:"connection refused"', Selection(error="connection refused")),
+        ("args.order_id:7", Selection(arguments=(("order_id", 7),))),
+        ('args.order_id:"7"', Selection(arguments=(("order_id", "7"),))),
+        ("args.a.b:true args.c:null", Selection(arguments=(("a.b", True), ("c", None)))),
+        ("args.code:NaN", Selection(arguments=(("code", "NaN"),))),
+        ("args.code:1e999", Selection(arguments=(("code", "1e999"),))),
+        ("args.url:http://x/", Selection(arguments=(("url", "http://x/"),))),
+        ("worker:host-1.2", Selection(worker="host-1.2")),
+        ("group:3f2a", Selection(fingerprint="3f2a")),
+        ("parent:5 correlation:abc bulk:9", Selection(parent=5, correlation="abc", operation=9)),
+        ("since:2026-11-24", Selection(since=datetime(2026, 11, 24, tzinfo=UTC))),
+        ("until:2026-11-24", Selection(until=datetime(2026, 11, 25, tzinfo=UTC))),  # the day is part of it
+        ("since:2026-11-24T10:30+01:00", Selection(since=datetime(2026, 11, 24, 9, 30, tzinfo=UTC))),
+        ('refused "by mail"', Selection(text=("refused", "by mail"))),
+        ('"17"', Selection(text=("17",))),
+        (r'"a \"quote\" and \\"', Selection(text=('a "quote" and \\',))),
+    ],
+)
+def test_parse_reads_each_qualifier(text: str, expected: Selection) -> None:
+    assert Selection.parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("colour:red", "colour: is not known here. Known are type:, queue:"),
+        ("state:gone", "there is no state 'gone'"),
+        ("type:", "right after the colon"),
+        ("type:,", "right after the colon"),
+        ('error:"open', "closing quotation mark"),
+        ("id:x", "expects a number"),
+        ("99999999999999999999", "no id is as large"),
+        ("parent:-1", "expects a number"),
+        ("since:soon", "is no time"),
+        ("since:0001-01-01", "too far away"),
+        ("since:9999-12-31T23:59:59-12:00", "no time"),
+        ("since:999999w", "no time"),
+        ("a\x00b", "U+0000"),
+        ("\ud800", "U+D800"),
+        ("x" * 2001, "at most 2,000 characters"),
+        ("error:" + "x" * 301, "at most 300 characters"),
+        (" ".join("abcdefghijk"), "at most 10 words"),
+        ("args.:7", "name an argument"),
+        ("args.a..b:7", "name an argument"),
+        ("args.a.-1:7", "by a number, such as -1"),
+        ("args.a.1_0:7", "by a number, such as 1_0"),
+        ("worker:a worker:b", "can be given once only"),
+    ],
+)
+def test_parse_says_what_is_wrong(text: str, words: str) -> None:
+    with pytest.raises(InvalidSelection, match=r".") as caught:
+        Selection.parse(text)
+    assert words in str(caught.value)
+
+
+def test_parse_reads_how_long_ago() -> None:
+    for text, ago in (
+        ("since:2h", timedelta(hours=2)),
+        ("since:3d", timedelta(days=3)),
+        ("since:30min", timedelta(minutes=30)),
+    ):
+        since = Selection.parse(text).since
+        assert since is not None
+        assert abs(timezone.now() - ago - since) < timedelta(minutes=1)
+
+
+def test_parse_lets_a_choice_beside_the_box_narrow_what_the_box_says() -> None:
+    assert Selection.parse("state:failed,deleted", state="failed").states == ("failed",)
+    assert Selection.parse("state:retrying", state="scheduled").states == ("retrying",)
+    assert Selection.parse("state:scheduled", state="retrying").states == ("retrying",)
+    assert Selection.parse("since:2026-01-01", since="2026-01-03").since == datetime(2026, 1, 3, tzinfo=UTC)
+    with pytest.raises(InvalidSelection, match="no job is both"):
+        Selection.parse("state:failed", state="deleted")
+    with pytest.raises(InvalidSelection, match="no job is both"):
+        Selection.parse("worker:a", worker="b")
+
+
+def test_parse_takes_a_choice_beside_the_box_whole() -> None:
+    assert Selection.parse("", type="odd name, with comma").types == ("odd name, with comma",)
+    assert Selection.parse("", state="") == Selection()
+
+
+def test_selection_knows_whether_anything_narrows_it() -> None:
+    assert Selection.parse("").is_empty
+    assert Selection(sensitive=False).is_empty
+    assert not Selection.parse("state:failed").is_empty
