@@ -51,7 +51,7 @@ def test_quantile_of_nothing_is_unknown() -> None:
         (State.AWAITING, [State.ENQUEUED], None),
     ],
 )
-def test_move_counts_as_one_outcome(source: S, targets: list[S], outcome: Outcome | None) -> None:
+def test_move_counts_as_one_outcome(source: State, targets: list[State], outcome: Outcome | None) -> None:
     assert outcome_of(source, targets) == outcome
 
 
