@@ -220,7 +220,7 @@ class Migration(migrations.Migration):
                     "backoff",
                     models.CharField(
                         choices=[
-                            ("polynomial", "Polynomial: 30 s, 49 s, 1 min 16 s, 2 min 36 s ..."),
+                            ("polynomial", "Polynomial: 30 s, 46 s, 1 min 16 s, 2 min 36 s ..."),
                             ("fixed", "Fixed: always the same"),
                             ("linear", "Linear: grows by a step"),
                             ("exponential", "Exponential: multiplies"),

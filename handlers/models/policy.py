@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.db import models
 
 BACKOFFS = [
-    ("polynomial", "Polynomial: 30 s, 49 s, 1 min 16 s, 2 min 36 s ..."),
+    ("polynomial", "Polynomial: 30 s, 46 s, 1 min 16 s, 2 min 36 s ..."),
     ("fixed", "Fixed: always the same"),
     ("linear", "Linear: grows by a step"),
     ("exponential", "Exponential: multiplies"),
