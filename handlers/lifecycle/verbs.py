@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 
@@ -14,10 +15,21 @@ from handlers.models.sql import database_now, is_postgresql
 from handlers.states import DELETABLE, RETRYABLE, State
 
 
-def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[JobRecord]:
-    rows = JobRecord.objects.using(alias).filter(pk__in=ids).order_by("pk")
+class _Row(NamedTuple):
+    """What the verbs ask of a job; read without the rest, because they act on thousands at once."""
+
+    pk: int
+    token: str
+    state: str
+    run_at: datetime | None
+    finished_at: datetime | None
+
+
+def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[_Row]:
+    found = JobRecord.objects.using(alias).filter(pk__in=ids).order_by("pk")
     if is_postgresql(connections[alias]):
-        rows = rows.select_for_update()
+        found = found.select_for_update()
+    rows = map(_Row._make, found.values_list(*_Row._fields))
     return [row for row in rows if expect is None or expect.get(row.pk, row.token) == row.token]
 
 
@@ -51,13 +63,17 @@ def retry(
         for row in _rows(ids, expect, alias):
             if row.state not in RETRYABLE:
                 continue
-            data = {"old_payload": row.payload} if payload is not None else None
+            data = {"old_payload": _payload(row.pk, alias)} if payload is not None else None
             step = Step(State.ENQUEUED, reason or ("retried" if row.state == State.FAILED else "run now"), data)
             moves.append(Move(job_id=row.pk, token=row.token, source=State(row.state), steps=(step,), new_round=True))
         applied = apply(moves, actor=actor, using=alias)
         if payload is not None and applied.moved:
             JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(data=json.loads(payload))
         return applied
+
+
+def _payload(job_id: int, alias: str) -> Any:
+    return JobPayload.objects.using(alias).values_list("data", flat=True).get(pk=job_id)
 
 
 def requeue(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
