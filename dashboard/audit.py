@@ -27,7 +27,7 @@ MAX_USERS = 100  # offered by the filter
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
 JOB_VERBS = ("enqueue", "schedule", "retry", "requeue", "delete", "restore")
 SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker")
-BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "export")
+BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export")
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
 # What a target's first word names, and the page that holds it; the rest of the target is its id or name.
 PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies"}
@@ -167,6 +167,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         ids = data.get("job_ids")
         if isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], int):
             return reverse("admin:jobs_jobrecord_change", args=[ids[0]], current_app=site)
+        run = entry.target.removeprefix("bulk operation ")
+        if run != entry.target and run.isascii() and run.isdigit() and len(run) < 19:
+            return reverse("admin:bulk_run", args=[int(run)], current_app=site)
         policies = data.get("policies")
         if entry.verb == "save_policy" and isinstance(policies, list) and policies and isinstance(policies[0], int):
             return reverse("admin:retry_policy", args=[abs(policies[0])], current_app=site)

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 from dashboard import verbs
 from dashboard.limits import TookTooLong, time_limit
 from dashboard.search import list_query, selection_of
+from dashboard.sensitive import may_see
 from dashboard.text import duration
 from handlers import bulk
 from handlers.exceptions import InvalidJob
@@ -26,7 +27,7 @@ from handlers.fleet import live_workers
 from handlers.gateway import job_scheduler
 from handlers.models import BulkOperation, JobRecord
 from handlers.models.bulk import BulkState
-from handlers.selection import InvalidSelection, Selection
+from handlers.selection import InvalidSelection, Selection, hidden
 from handlers.states import State
 
 RUN_BULK = "jobs.run_bulkoperation"
@@ -86,11 +87,11 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         del form.fields["canary"], form.fields["max_failed_percent"]
     if not selection.is_empty:
         del form.fields["confirm_count"]
-    count, rows = _preview(fitting)
     if request.method == "POST" and form.is_valid() and (made := _start(request, verb, selection, form)):
         messages.success(request, f"Started: {verb.name} {_jobs(made.count)}, in the background.")
         return HttpResponseRedirect(reverse("admin:bulk_run", args=[made.pk], current_app=site.name))
-    title = f"{verb.label} {_jobs(count) if count is not None else 'all that match'}"
+    count, rows = _preview(fitting)
+    title = f"{verb.label} {_jobs(count or 0) if count != 0 else 'no jobs'}"
     context = {
         "verb": verb,
         "form": form,
@@ -120,8 +121,10 @@ def run(site: AdminSite, request: HttpRequest, operation_id: int) -> TemplateRes
     may_act = verb is not None and _may(request, verb)
     context = {
         **_row(operation),
-        "search": _search(operation),
+        "search": _search(request, operation),
         "receipt": receipt,
+        "runs": bulk.VERBS[operation.verb].runs if operation.verb in bulk.VERBS else False,
+        "jobs_url": f"{reverse('admin:jobs_jobrecord_changelist', current_app=site.name)}?q=bulk:{operation.pk}",
         "left": _left(operation, now) if live else "",
         "stalled": live and now - operation.progressed_at >= bulk.STALLED_AFTER,
         "chunk": chunk,
@@ -175,9 +178,9 @@ def _preview(fitting: Selection) -> tuple[int | None, list[JobRecord]]:
     try:
         with time_limit(COUNT_SECONDS):
             rows = fitting.page(SAMPLE)
-            return bulk.count_of(fitting), rows
     except TookTooLong:
-        return None, []
+        rows = []
+    return bulk.count_of(fitting), rows
 
 
 def _find(operation_id: int) -> BulkOperation:
@@ -197,24 +200,34 @@ def _row(operation: BulkOperation) -> dict[str, Any]:
         "operation": operation,
         "verb": verb,
         "label": verb.label if verb else operation.verb,
+        "what": f"{verb.label if verb else operation.verb} {_jobs(operation.count)}",
+        "progress": _progress(operation),
         "done": operation.moved + operation.moved_on,
-        "of": _number(operation.count),
-        "jobs": "job" if operation.count == 1 else "jobs",
+        "bar": operation.state not in (BulkState.DONE, BulkState.STOPPED) and 0 < operation.count <= bulk.COUNTED,
         "state_words": "waiting for its canary" if operation.state == BulkState.CANARY else operation.state,
     }
 
 
-def _number(count: int) -> str:
-    return f"at least {count:,}" if count == bulk.COUNTED + 1 else f"{count:,}"
+def _progress(operation: BulkOperation) -> str:
+    """How many of how many; where that was not counted, how many so far."""
+    done = f"{operation.moved + operation.moved_on:,}"
+    if operation.state == BulkState.DONE:
+        return f"all {done}"
+    if operation.count == bulk.COUNTED + 1:
+        return f"{done} of more than {bulk.COUNTED:,}"
+    return f"{done} of {operation.count:,}" if operation.count else f"{done} so far"
 
 
 def _jobs(count: int) -> str:
+    if not count:
+        return "all jobs that match"
     return f"more than {bulk.COUNTED:,} jobs" if count > bulk.COUNTED else verbs.jobs_in_words(count)
 
 
-def _search(operation: BulkOperation) -> str:
+def _search(request: HttpRequest, operation: BulkOperation) -> str:
     try:
-        return str(Selection.from_json(operation.selection))
+        selection = Selection.from_json(operation.selection)
+        return str(selection if may_see(request) else hidden(selection))
     except InvalidSelection as error:
         return str(error)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from django.db import connections, router
-from django.db.models import QuerySet
+from django.db.models import CharField, Q, Value
+from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -15,9 +15,6 @@ from dashboard.text import inert
 from handlers import fleet
 from handlers.gateway import job_scheduler
 from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
-from handlers.models.sql import database_now
-
-S = TypeVar("S", QueueSwitch, TypeSwitch)
 
 VIEW_JOBS = "jobs.view_jobrecord"
 KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
@@ -65,10 +62,7 @@ def of(request: HttpRequest) -> Health:
     known: Health | None = getattr(request, "_console_health", None)
     if known is None:
         # The switches are read anew: a page after "Queue x runs again" must not say that it is paused.
-        now = database_now(connections[router.db_for_read(WorkerProcess)])
-        known = Health(
-            _fleet(now), _paused_by(QueueSwitch.objects.all(), now), _paused_by(TypeSwitch.objects.all(), now)
-        )
+        known = Health(_fleet(), *_switches())
         request._console_health = known  # type: ignore[attr-defined]
     return known
 
@@ -83,8 +77,7 @@ def banners(request: HttpRequest) -> list[Banner]:
     return sorted(found, key=lambda banner: ("error", "warning", "info").index(banner.level))
 
 
-def _fleet(clock: datetime) -> Fleet:
-    """Who lives at ``clock``, the database's time, which is also that of the heartbeats."""
+def _fleet() -> Fleet:
     global _kept, _answered_at  # noqa: PLW0603
     now = time.monotonic()
     if _kept is not None and now - _kept[0] < KEPT_SECONDS:
@@ -92,11 +85,12 @@ def _fleet(clock: datetime) -> Fleet:
     answers = job_scheduler.transport_answers()
     if answers:
         _answered_at = timezone.now()
-    live = list(WorkerProcess.objects.filter(heartbeat_at__gte=clock - fleet.LIVE).order_by("name"))
+    live = fleet.live_processes()
+    workers = [process for process in live if process.kind == "worker"]
     found = Fleet(
-        [process for process in live if process.kind == "worker"],
+        workers,
         [process for process in live if process.kind == "scheduler"],
-        fleet.unservable_types(),
+        fleet.unservable_types(workers),
         answers,
         _answered_at,
     )
@@ -104,8 +98,18 @@ def _fleet(clock: datetime) -> Fleet:
     return found
 
 
-def _paused_by(switches: QuerySet[S], now: datetime) -> dict[str, S]:
-    return {switch.name: switch for switch in switches if switch.until is None or switch.until > now}
+def _switches() -> tuple[dict[str, QueueSwitch], dict[str, TypeSwitch]]:
+    """What is paused now by the database's clock, in one statement: queues, types."""
+    on = Q(until=None) | Q(until__gt=Now())
+    fields = ("name", "paused_at", "until", "by", "reason")
+    kind = {name: Value(name, output_field=CharField()) for name in ("queue", "type")}
+    queues = QueueSwitch.objects.filter(on).annotate(kind=kind["queue"]).values_list("kind", *fields)
+    types = TypeSwitch.objects.filter(on).annotate(kind=kind["type"]).values_list("kind", *fields)
+    rows = list(queues.union(types, all=True))
+    return (
+        {row[1]: QueueSwitch(**dict(zip(fields, row[1:], strict=True))) for row in rows if row[0] == "queue"},
+        {row[1]: TypeSwitch(**dict(zip(fields, row[1:], strict=True))) for row in rows if row[0] == "type"},
+    )
 
 
 def _redis(now: Fleet) -> list[Banner]:

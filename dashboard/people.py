@@ -122,8 +122,8 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
         return super().has_delete_permission(request, obj) and not (obj and is_above(request.user, obj))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
-        """Only a superuser makes superusers."""
-        fields = tuple(super().get_readonly_fields(request, obj))
+        """What the system writes down; and only a superuser makes superusers."""
+        fields = (*super().get_readonly_fields(request, obj), "last_login", "date_joined")
         return fields if cast("Any", request.user).is_superuser else (*fields, "is_superuser")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:

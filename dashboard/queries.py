@@ -67,7 +67,7 @@ def in_state(value: str) -> Q:
 
 
 def state_counts() -> dict[str, Count]:
-    """Capped counts by what the console tells apart, in one statement. ``scheduled`` leaves out what is retrying.
+    """Capped counts by what the console tells apart, in one statement. ``retrying`` is a part of ``scheduled``.
 
     Each part reads one index and stops: the newest of what ages out shows the least there is of both its states.
     """
@@ -83,6 +83,8 @@ def state_counts() -> dict[str, Count]:
         number = found.get((part, state), 0)
         return Count(min(number, CAP), number > CAP or looked[part] > most)
 
+    # As in the list: a job that waits for its next attempt is a scheduled one too.
+    found["due", State.SCHEDULED.value] = looked["due"]
     due = {state: count("due", state, statements.LOOK) for state in (RETRYING, State.SCHEDULED.value)}
     rest = {state: count(state, state) for state in STATES if state not in due}
     return {**rest, **due, State.SUCCEEDED.value: count("ageing", State.SUCCEEDED.value)}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from django.db.models import OuterRef, Subquery
+
 from handlers.models import FailureGroup, JobPayload, JobRecord
 from handlers.selection import Selection
 
@@ -14,12 +16,12 @@ MAX_CHILDREN = 20  # shown; the list has the rest
 class Relations:
     """The jobs around one job."""
 
-    parent: JobRecord | None = None
+    parent: JobRecord | None = None  # its type, state and failures only
     parent_id: int | None = None  # also where the parent aged out
     children: list[JobRecord] = field(default_factory=list)
     more_children: bool = False
     correlation: str = ""
-    group: FailureGroup | None = None
+    group: FailureGroup | None = None  # its count only
 
     @property
     def correlation_query(self) -> str:
@@ -27,20 +29,38 @@ class Relations:
         return str(Selection(correlation=self.correlation))
 
 
-def relations(record: JobRecord, payload: JobPayload | None) -> Relations:
-    """What belongs to ``record``, in at most four queries, each by an index and bounded."""
-    child_ids = list(
-        JobPayload.objects.filter(parent_id=record.pk).order_by("-pk").values_list("pk", flat=True)[: MAX_CHILDREN + 1]
+def payload_of(record: JobRecord) -> JobPayload | None:
+    """The job's arguments. What ``relations`` needs comes along: its parent's row and its group's, by their keys."""
+    parent = JobRecord.objects.filter(pk=OuterRef("parent_id"))
+    group = FailureGroup.objects.filter(fingerprint=record.fingerprint or None)
+    return (
+        JobPayload.objects.filter(pk=record.pk)
+        .annotate(
+            parent_type=Subquery(parent.values("job_type")),
+            parent_state=Subquery(parent.values("state")),
+            parent_failures=Subquery(parent.values("failures")),
+            group_count=Subquery(group.values("count")),
+        )
+        .first()
     )
-    parent_id = payload.parent_id if payload else None
-    wanted = [*child_ids[:MAX_CHILDREN], *([parent_id] if parent_id else [])]
-    found = JobRecord.objects.in_bulk(wanted) if wanted else {}
-    group = FailureGroup.objects.filter(fingerprint=record.fingerprint).first() if record.fingerprint else None
+
+
+def relations(record: JobRecord, payload: JobPayload | None) -> Relations:
+    """What belongs to ``record``, in one more query, bounded. ``payload``: from ``payload_of``."""
+    rows = JobPayload.objects.filter(parent_id=record.pk).select_related("job").defer("data").order_by("-pk")
+    children = list(rows[: MAX_CHILDREN + 1])
+    found = vars(payload) if payload else {}
+    parent_id, parent, group = found.get("parent_id"), None, None
+    if found.get("parent_state"):
+        failures = found["parent_failures"]
+        parent = JobRecord(pk=parent_id, job_type=found["parent_type"], state=found["parent_state"], failures=failures)
+    if found.get("group_count") is not None:
+        group = FailureGroup(fingerprint=record.fingerprint, count=found["group_count"])
     return Relations(
-        parent=found.get(parent_id) if parent_id else None,
+        parent=parent,
         parent_id=parent_id,
-        children=[found[pk] for pk in child_ids[:MAX_CHILDREN] if pk in found],
-        more_children=len(child_ids) > MAX_CHILDREN,
+        children=[child.job for child in children[:MAX_CHILDREN]],
+        more_children=len(children) > MAX_CHILDREN,
         correlation=payload.correlation if payload else "",
         group=group,
     )

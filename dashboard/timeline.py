@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dashboard.queries import RETRYING
-from dashboard.tracebacks import Frame, app_frame
+from dashboard.tracebacks import Frame, Part, app_frame, parts
 from handlers.models import AttemptError, JobHistory, JobRecord
 from handlers.states import FINAL, State
 
@@ -45,6 +45,11 @@ class Attempt:
     def frame(self) -> Frame | None:
         """The last line of the app's own code in the traceback."""
         return app_frame(self.error.traceback) if self.error else None
+
+    @property
+    def traceback_parts(self) -> list[Part]:
+        """The traceback in pieces."""
+        return parts(self.error.traceback) if self.error else []
 
 
 def steps(record: JobRecord, moves: Sequence[JobHistory], now: datetime) -> list[Step]:
@@ -102,6 +107,12 @@ def attempts(
         took = now - started if started else None
         found.append(Attempt(record.attempt, State.PROCESSING.value, started, None, took, record.worker))
     return found[::-1][:MAX_ATTEMPTS]
+
+
+def waited(moves: Sequence[JobHistory]) -> timedelta | None:
+    """How long the newest attempt waited on its queue before it was claimed."""
+    claim = next((move for move in reversed(moves) if move.to_state == State.PROCESSING), None)
+    return _seconds(claim.data.get("latency_seconds")) if claim and isinstance(claim.data, dict) else None
 
 
 def _shown(move: JobHistory) -> str:

@@ -47,6 +47,8 @@ class Verb:
         """The button's words for ``record``."""
         if self is RETRY and record.state == State.SCHEDULED:
             return "Retry now" if record.failures else "Run now"
+        if self is DELETE and record.state == State.PROCESSING:
+            return "Stop and delete"
         return self.label
 
     def one(self, job_id: int, token: str, by: Any, reason: str) -> bool:

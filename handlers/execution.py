@@ -55,12 +55,13 @@ def run(
 
     ``around`` makes a context for the handler's own time, and nothing else. What the attempt logs goes with the move.
     """
-    logs.install()
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
     mark = current.set(job)
+    logs.attach()
     try:
         move = _attempt(claim, token, worker, around)
     finally:
+        logs.detach()
         current.reset(mark)
     if move is not None and (lines := logs.lines_of(job)):
         return dataclasses.replace(move, logs=lines)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models.functions import Now
 
 from handlers.lifecycle import database
 from handlers.models import JobRecord, KnownTypes, WorkerProcess
@@ -35,18 +35,20 @@ def digest(names: Sequence[str]) -> str:
 def beat(rows: Sequence[WorkerProcess], known: Sequence[str] = ()) -> set[str]:
     """Write ``rows``, each its process's first or next sign of life; the names of those asked to stop.
 
-    ``known``: the job types that these processes know. Times of the rows are the database's.
+    ``known``: the job types that these processes know, unless written lately. Times of the rows are the database's.
     """
     if not rows:
         return set()
     alias = database()
-    if known:  # each time: ``tidy`` may have taken it away
+    if known:
         KnownTypes.objects.using(alias).bulk_create(
             [KnownTypes(digest=digest(known), names=list(known))], ignore_conflicts=True
         )
     WorkerProcess.objects.using(alias).bulk_create(
         rows, update_conflicts=True, unique_fields=["name"], update_fields=TOLD
     )
+    if all(row.kind == "scheduler" for row in rows):  # which nobody asks
+        return set()
     asked = WorkerProcess.objects.using(alias).filter(
         name__in=[row.name for row in rows], stop_requested_at__isnull=False
     )
@@ -66,34 +68,39 @@ def tidy() -> None:
     KnownTypes.objects.using(alias).exclude(digest__in=rows.values("types")).delete()
 
 
+def live_processes() -> list[WorkerProcess]:
+    """The workers and schedulers that gave a sign of life lately, by name."""
+    live = WorkerProcess.objects.using(database()).filter(heartbeat_at__gte=Now() - LIVE)  # by the database's clock
+    return list(live.order_by("name"))
+
+
 def live_workers() -> list[WorkerProcess]:
     """The worker processes that gave a sign of life lately, by name."""
-    return list(_live("worker"))
+    return [process for process in live_processes() if process.kind == "worker"]
 
 
 def live_schedulers() -> list[WorkerProcess]:
     """The schedulers that gave a sign of life lately, by name."""
-    return list(_live("scheduler"))
+    return [process for process in live_processes() if process.kind == "scheduler"]
 
 
-def _live(kind: str) -> QuerySet[WorkerProcess]:
-    alias = database()
-    since = database_now(connections[alias]) - LIVE
-    return WorkerProcess.objects.using(alias).filter(kind=kind, heartbeat_at__gte=since).order_by("name")
+def known_types(workers: Iterable[WorkerProcess]) -> dict[str, frozenset[str]]:
+    """The names of the types that ``workers`` know, by the digest in their rows."""
+    digests = {worker.types for worker in workers}
+    rows = KnownTypes.objects.using(database()).filter(digest__in=digests)
+    return {digest: frozenset(names) for digest, names in rows.values_list("digest", "names")}
 
 
-def unservable_types() -> list[str]:
-    """The types, registered here or of the first jobs that wait, that no live worker has a handler for."""
-    alias = database()
-    digests = set(_live("worker").order_by().values_list("types", flat=True))
-    known = {
-        name
-        for names in KnownTypes.objects.using(alias).filter(digest__in=digests).values_list("names", flat=True)
-        for name in names
-    }
-    enqueued = JobRecord.objects.using(alias).filter(state=State.ENQUEUED).order_by("queue", "enqueued_at", "pk")
-    wanted = {job_type.name for job_type in registry.all()} | set(enqueued.values_list("job_type", flat=True)[:LOOK])
-    return sorted(wanted - known)
+def unservable_types(workers: Iterable[WorkerProcess] | None = None) -> list[str]:
+    """The types, registered here or of the first jobs that wait, that no live worker has a handler for.
+
+    ``workers``: those that live, where the caller has read them.
+    """
+    known = known_types(live_workers() if workers is None else workers)
+    enqueued = JobRecord.objects.using(database()).filter(state=State.ENQUEUED)
+    first = enqueued.order_by("queue", "enqueued_at", "pk").values_list("job_type", flat=True)[:LOOK]
+    wanted = {job_type.name for job_type in registry.all()} | set(first)
+    return sorted(wanted.difference(*known.values()))
 
 
 def lag_seconds() -> float:

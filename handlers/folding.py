@@ -74,17 +74,19 @@ def fold(limit: int = 10_000) -> int:
     return len(deltas)
 
 
-def fold_all(passes: int = 5) -> None:
-    """Fold until little is left, and now and then erase counts that are too old to be shown."""
+def fold_all(passes: int = 5) -> int:
+    """Fold until little is left, and now and then erase counts that are too old to be shown. How many were folded."""
     global _prune_after  # noqa: PLW0603 - one clock of this process
-    limit = 10_000
+    limit, folded = 10_000, 0
     for _ in range(passes):
-        if fold(limit) < limit:
+        folded += (found := fold(limit))
+        if found < limit:
             break
     now = time.monotonic()
     if now >= _prune_after:
         # One chunk a pass, so that a large clean-up holds up nothing else.
         _prune_after = now if prune() else now + PRUNE_SECONDS
+    return folded
 
 
 def prune(limit: int = PRUNE_ROWS) -> bool:

@@ -193,9 +193,10 @@ class JobScheduler:
             audit(by, "pause_queue", f"queue {name}", 1, reason, {"until": until.isoformat() if until else None})
 
     def resume_queue(self, name: str, *, by: By = None, reason: str = "") -> None:
-        """Let workers claim jobs of this queue again. Raises InvalidJob for an unknown queue."""
-        _known_queue(name)
+        """Let workers claim jobs of this queue again. Raises InvalidJob for an unknown queue that is not paused."""
         alias = lifecycle.database()
+        if not QueueSwitch.objects.using(alias).filter(name=str(name)).exists():
+            _known_queue(name)
         with transaction.atomic(using=alias):
             removed, _ = QueueSwitch.objects.using(alias).filter(name=name).delete()
             audit(by, "resume_queue", f"queue {name}", removed, reason, None)
@@ -255,7 +256,7 @@ class JobScheduler:
         switches.pause_type(name, until, by, reason)
 
     def resume_type(self, name: str, *, by: By = None, reason: str = "") -> None:
-        """Let workers claim jobs of this type again; a scheduler publishes them within seconds. Raises InvalidJob."""
+        """Let workers claim jobs of this type again: the first thousands at once, all in seconds. Raises InvalidJob."""
         switches.resume_type(name, by, reason)
 
     def paused_types(self) -> dict[str, TypeSwitch]:
@@ -278,7 +279,8 @@ class JobScheduler:
     def _new(self, job: Work, queue: str | None, correlation: str | None) -> NewJob:
         job_type = registry.for_object(job)
         name = job_type.queue if queue is None else queue
-        _known_queue(name)
+        if queue is not None:  # a type's own queue is known by the type
+            _known_queue(name)
         parent = current.get()
         if correlation is None:
             correlation = parent.family if parent else ""

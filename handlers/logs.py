@@ -7,6 +7,7 @@ default of Python's root logger) drops its info lines before anyone sees them.
 from __future__ import annotations
 
 import logging
+import threading
 import traceback
 from datetime import UTC, datetime
 
@@ -31,10 +32,26 @@ class JobLogHandler(logging.Handler):
             _last_resort(record, self)
 
 
-def install() -> None:
-    """Put the one handler on the root logger, if it is not there (any more: an app may set up logging again)."""
-    if _handler not in logging.root.handlers:
-        logging.root.addHandler(_handler)
+def attach() -> None:
+    """A job begins: put the one handler on the root logger. Each call needs its ``detach``.
+
+    It is there only while a job runs, so that ``logging.basicConfig()`` still works between jobs: it does nothing
+    where the root logger has a handler. (Called by a job's own handler, it needs ``force=True``.)
+    """
+    global _jobs  # noqa: PLW0603 - guarded by the lock
+    with _lock:
+        _jobs += 1
+        if _handler not in logging.root.handlers:  # an app may set up logging anew while a job runs
+            logging.root.addHandler(_handler)
+
+
+def detach() -> None:
+    """A job ended: without any other, the root logger is again as the app left it."""
+    global _jobs  # noqa: PLW0603 - guarded by the lock
+    with _lock:
+        _jobs -= 1
+        if not _jobs:
+            logging.root.removeHandler(_handler)
 
 
 def lines_of(job: CurrentJob) -> tuple[LogLine, ...] | None:
@@ -75,3 +92,5 @@ def _last_resort(record: logging.LogRecord, own: logging.Handler) -> None:
 
 
 _handler = JobLogHandler(logging.INFO)
+_lock = threading.Lock()
+_jobs = 0  # that run in this process now

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import timedelta
 
 from django.db import Error, connections
-from django.db.models import Q
 
-from handlers import folding, lifecycle
+from handlers import bulk, folding, lifecycle, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler
-from handlers.models import JobRecord
 from handlers.models.sql import database_now
 from handlers.publishing import publish
 from handlers.states import State
@@ -31,6 +29,9 @@ CHUNKS = 50  # such looks at one queue in one pass
 PATIENCE_SECONDS = 1.0  # a message must be missing twice, this far apart: between pop and claim it is nowhere
 REPUBLISHED_SECONDS = 10.0  # what was published again stands at the end of a long queue: spare looking for it at once
 RETENTION_SECONDS = 60.0
+BULK_SECONDS = 10.0  # between two looks for bulk operations that stand still
+IDLE_FOLD_SECONDS = 2.0  # how often new counts are looked for after there were none
+FRONT_SECONDS = 60.0  # how long it is remembered where the jobs of paused types in front of a queue end
 
 
 class Recovery:
@@ -39,9 +40,13 @@ class Recovery:
     def __init__(self) -> None:
         self._suspects: dict[Message, float] = {}  # since when
         self._republished: dict[Message, float] = {}
+        self._paused: set[str] = set()  # names of types
+        self._fronts: dict[str, waiting.Place] = {}  # of a queue: before it only jobs of paused types wait
+        self._fronts_until = 0.0
         self._ticked_at = 0.0  # when the last pass without an error ended
         self._expire_after = 0.0
-        self._age_out_after = 0.0
+        self._age_out_after = self._fold_after = 0.0
+        self._watch_bulk_after = 0.0
 
     def tick(self) -> int:
         """One pass of everything; how many jobs it brought back. Raises database errors and TransportUnavailable.
@@ -56,7 +61,7 @@ class Recovery:
             self._expire_after = now + lease
         brought_back = 0
         failure: Error | TransportUnavailable | None = None
-        for duty in (self.expire_leases, self.find_lost_messages, self._age_out, self._fold):
+        for duty in (self.expire_leases, self.find_lost_messages, self._age_out, self._fold, self._watch_bulk):
             try:
                 brought_back += duty()
             except Error as error:
@@ -84,9 +89,18 @@ class Recovery:
         now = time.monotonic()
         self._republished = {m: at for m, at in self._republished.items() if now - at < REPUBLISHED_SECONDS}
         missing: dict[Message, float] = {}
-        for queue in self._queues():
-            for message in self._missing(queue):
-                missing[message] = self._suspects.get(message, now)
+        # Workers drop the messages of paused types: they are published again once the type runs again.
+        queues = list(waiting.queues())
+        if not queues:  # the usual case costs one look
+            self._suspects = {}
+            return 0
+        paused_queues, paused_types = job_scheduler.paused_queues(), set(paused_type_names())
+        if paused_types != self._paused or now >= self._fronts_until:
+            self._paused, self._fronts, self._fronts_until = paused_types, {}, now + FRONT_SECONDS
+        for queue in queues:
+            if queue not in paused_queues:
+                for message in self._missing(queue, paused_types):
+                    missing[message] = self._suspects.get(message, now)
         lost = [message for message, since in missing.items() if now - since >= PATIENCE_SECONDS]
         self._suspects = {message: since for message, since in missing.items() if now - since < PATIENCE_SECONDS}
         if not lost:
@@ -97,37 +111,22 @@ class Recovery:
         logger.warning("published %d jobs again whose messages were lost or never sent", len(lost))
         return len(lost)
 
-    def _queues(self) -> Iterator[str]:
-        """The queues that have enqueued jobs and are not paused, found by hops through the index."""
-        alias = lifecycle.database()
-        enqueued = JobRecord.objects.using(alias).filter(state=State.ENQUEUED)
-        paused = job_scheduler.paused_queues()
-        name = ""
-        while found := enqueued.filter(queue__gt=name).order_by("queue").values_list("queue", flat=True).first():
-            name = found
-            if name not in paused:
-                yield name
-
-    def _missing(self, queue: str) -> Iterator[Message]:
+    def _missing(self, queue: str, paused: Collection[str]) -> Iterator[Message]:
         """What of the queue's oldest jobs the transport does not hold; further on only while something is missing."""
-        alias = lifecycle.database()
-        enqueued = JobRecord.objects.using(alias).filter(state=State.ENQUEUED, queue=queue)
-        # Workers drop the messages of paused types: they are published again once the type runs again.
-        if paused := paused_type_names():
-            enqueued = enqueued.exclude(job_type__in=paused)
-        after = Q()
-        for _ in range(CHUNKS):
-            rows = list(
-                enqueued.filter(after).order_by("enqueued_at", "pk").values_list("pk", "token", "enqueued_at")[:LOOK]
-            )
-            messages = [Message(pk, token, queue) for pk, token, _ in rows]
-            suspects = [message for message in messages if message not in self._republished]
+        # However many jobs of paused types stand in front, they are read once in a while and not in every pass.
+        since = self._fronts.get(queue)
+        end = waiting.last(queue) if paused else None  # read first: what comes meanwhile lies behind it
+        after = None
+        for turn in range(CHUNKS):
+            found = waiting.oldest(queue, LOOK, after=after, since=since, without=paused)
+            if paused and not turn and (front := found[0].place if found else end):
+                self._fronts[queue] = front
+            suspects = [job.message for job in found if job.message not in self._republished]
             missing = get_transport().missing(queue, suspects)
             yield from missing
-            if len(rows) < LOOK or (not missing and len(suspects) == len(rows)):
+            if len(found) < LOOK or (not missing and len(suspects) == len(found)):
                 return
-            pk, _, at = rows[-1]
-            after = Q(enqueued_at__gt=at) | Q(enqueued_at=at, pk__gt=pk)
+            after, since = found[-1].place, None
 
     def _age_out(self) -> int:
         now = time.monotonic()
@@ -144,7 +143,17 @@ class Recovery:
 
     def _fold(self) -> int:
         """Sum the counts. Nothing is brought back by that."""
-        folding.fold_all()
+        now = time.monotonic()
+        if now >= self._fold_after and not folding.fold_all():
+            self._fold_after = now + IDLE_FOLD_SECONDS
+        return 0
+
+    def _watch_bulk(self) -> int:
+        """Pause the bulk operations that stand still. Nothing is brought back by that."""
+        now = time.monotonic()
+        if now >= self._watch_bulk_after:
+            self._watch_bulk_after = now + BULK_SECONDS
+            bulk.pause_stalled()
         return 0
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import connections, transaction
 from django.db.models import Q
 
+from handlers import waiting
 from handlers.audit import By, actor_name, audit
 from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import JobPayload, TypeSwitch, WorkerProcess
 from handlers.models.sql import database_now
+from handlers.publishing import publish
 from handlers.registry import registry
+
+CHUNK = 1_000  # jobs looked at, and published, at once
+CHUNKS = 5  # such looks when a type runs again; recovery goes further
 
 
 def pause_type(name: str, until: datetime | None, by: By, reason: str) -> None:
@@ -38,12 +44,14 @@ def pause_type(name: str, until: datetime | None, by: By, reason: str) -> None:
 
 
 def resume_type(name: str, by: By, reason: str) -> None:
-    """Take the type's switches away. Messages that were dropped meanwhile come back with recovery."""
+    """Take the type's switches away, and publish the first of what waits; the rest comes with recovery."""
     alias = database()
     with transaction.atomic(using=alias):
         names = _names(name)
         removed, _ = TypeSwitch.objects.using(alias).filter(name__in=names).delete()
         audit(by, "resume_type", f"type {names[0]}", min(removed, 1), reason, None)
+        if removed:
+            transaction.on_commit(lambda: _publish_waiting(names), using=alias, robust=True)
 
 
 def paused_types() -> dict[str, TypeSwitch]:
@@ -75,6 +83,26 @@ def stop_worker(name: str, by: By, reason: str) -> bool:
         asked = rows.filter(stop_requested_at=None).update(stop_requested_at=now)
         audit(by, "stop_worker", f"worker {name}", asked, reason, None)
     return asked == 1
+
+
+def _publish_waiting(names: Sequence[str]) -> None:
+    """Publish jobs whose messages the workers may have dropped, so that they run without waiting for a scheduler.
+
+    While the type was paused its jobs gathered at the head of their queues, so only that is looked at. A message that
+    was not dropped is there twice then, which changes nothing.
+    """
+    left = CHUNKS
+    for queue in waiting.queues():
+        after = None
+        while left:
+            left -= 1
+            found = waiting.oldest(queue, CHUNK, after=after)
+            ours = [job.message for job in found if job.job_type in names]
+            if ours and not publish(ours):
+                return  # recovery finds them
+            if len(found) < CHUNK or not ours:
+                break
+            after = found[-1].place
 
 
 def _paused() -> list[TypeSwitch]:

@@ -88,6 +88,12 @@ def inert(value: object) -> str:
 
 
 @register.filter
+def message(value: object) -> str:
+    """An error's whole message, as far as a page can carry it. The traceback's text has the rest."""
+    return text.inert(str(value), 10_000)
+
+
+@register.filter
 def actor(value: object) -> str:
     """Who did it: a person's name, a worker, or a part of the system."""
     return text.inert(str(value).removeprefix("user:"), 150)

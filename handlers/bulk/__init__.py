@@ -6,13 +6,16 @@ enqueues the next, in one transaction: a chunk is done wholly or not at all, and
 
 from handlers.bulk.chunks import CHUNK, run_chunk
 from handlers.bulk.control import COUNTED, count_of, narrowed, pause, resume, start, stop
-from handlers.bulk.outcomes import Outcomes, Receipt, receipt
+from handlers.bulk.outcomes import Outcomes
+from handlers.bulk.receipts import LOOK, Receipt, receipt
 from handlers.bulk.runs import LIVE, STALLED_AFTER, VERBS, RunBulk, chunk_job
+from handlers.bulk.watch import pause_stalled
 
 __all__ = [
     "CHUNK",
     "COUNTED",
     "LIVE",
+    "LOOK",
     "STALLED_AFTER",
     "VERBS",
     "Outcomes",
@@ -22,6 +25,7 @@ __all__ = [
     "count_of",
     "narrowed",
     "pause",
+    "pause_stalled",
     "receipt",
     "resume",
     "run_chunk",

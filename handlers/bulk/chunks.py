@@ -19,7 +19,8 @@ from handlers.models.sql import database_now, insert
 from handlers.publishing import publish_on_commit
 from handlers.selection import Selection
 
-CHUNK = 1_000  # jobs of one transaction
+CHUNK = 2_000  # jobs of one transaction: what a pause waits for, and how long their rows are held
+READ = ("token", "job_type", "attempt")  # of each job, of which there may be a hundred thousand
 CANARY_LOOK = timedelta(seconds=2)  # between two looks at the jobs that went first
 ITEM_COLUMNS = {"operation_id": "id", "job_id": "id", "moved": "bool", "attempt": "int"}
 
@@ -87,7 +88,8 @@ class _Chunk:
     def _move(self, size: int) -> tuple[Applied, bool]:
         """Do the verb to the next ``size`` jobs. True: there may be more after them."""
         operation = self.operation
-        rows = Selection.from_json(operation.selection).page(size, after=operation.after_id, alias=self.alias)
+        selection = Selection.from_json(operation.selection)
+        rows = selection.page(size, after=operation.after_id, only=READ, alias=self.alias)
         if not rows:
             return Applied(), False
         operation.after_id = rows[-1].pk

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import connections, transaction
+from django.db import connections, router, transaction
 from django.db.models import F
 
 from handlers.audit import By, audit
@@ -16,14 +16,17 @@ from handlers.bulk.runs import LIVE, VERBS, named, next_chunk
 from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import database
+from handlers.limits import TookTooLong, time_limit
 from handlers.models import BulkOperation, JobRecord
 from handlers.models.bulk import BulkState
 from handlers.models.sql import database_now
 from handlers.publishing import publish_on_commit
-from handlers.selection import Selection
+from handlers.selection import Selection, hidden
 from handlers.states import State
 
 COUNTED = 100_000  # more matching jobs than that are "at least" COUNTED + 1
+COUNT_SECONDS = 1.0  # for counting them
+COUNT_ALL_SECONDS = 30.0  # for counting every job, where the exact number is a confirmation
 MIN_ENDED = 20  # first attempts that must have ended before their share of failures says something
 
 
@@ -42,9 +45,13 @@ def narrowed(verb: str, selection: Selection) -> Selection:
     return replace(selection, states=states)
 
 
-def count_of(selection: Selection, alias: str | None = None) -> int:
-    """How many jobs match; COUNTED + 1 stands for that many or more."""
-    return selection.rows(alias).order_by().values("pk")[: COUNTED + 1].count()
+def count_of(selection: Selection, alias: str | None = None) -> int | None:
+    """How many jobs match; COUNTED + 1 stands for that many or more. None: counting takes too long."""
+    try:
+        with time_limit(COUNT_SECONDS, alias or router.db_for_read(JobRecord)):
+            return selection.rows(alias).order_by().values("pk")[: COUNTED + 1].count()
+    except TookTooLong:
+        return None
 
 
 def start(
@@ -68,7 +75,7 @@ def start(
         fixed = fitting.pinned(alias)
         fixed = replace(fixed, highest=upper if fixed.highest is None else min(upper, fixed.highest))
         if selection.is_empty:
-            count = fixed.rows(alias).count()
+            count = _count_all(fixed, alias)
             if confirm_count != count:
                 raise InvalidJob(
                     "selection: nothing narrows it, so it means every job: narrow it, or confirm the exact number,"
@@ -77,14 +84,14 @@ def start(
                 )
         elif count is None:
             count = count_of(fixed, alias)
-        if not count:
+        if count == 0:
             raise InvalidJob("selection: no job matches", field="selection")
         now = database_now(connections[alias])
         operation = BulkOperation.objects.using(alias).create(
             verb=verb,
             selection=fixed.to_json(),
             upper_id=upper,
-            count=count,
+            count=count or 0,
             state=BulkState.CANARY if canary else BulkState.RUNNING,
             created_at=now,
             progressed_at=now,
@@ -96,10 +103,10 @@ def start(
             max_failed_share=max_failed_share,
         )
         facts = {
-            "verb": verb, "search": str(selection), "rate_per_second": rate_per_second, "canary": canary,
+            "verb": verb, "search": str(hidden(selection)), "rate_per_second": rate_per_second, "canary": canary,
             "max_failed_share": max_failed_share, "upper_id": upper,
         }  # fmt: skip
-        audit(by, "start_bulk", named(operation.pk), count, reason, facts)
+        audit(by, "start_bulk", named(operation.pk), count or 0, reason, facts)
         publish_on_commit(next_chunk(operation, alias), using=alias)
     return operation
 
@@ -120,8 +127,8 @@ def stop(operation_id: int, *, by: By = None, reason: str = "") -> bool:
 def resume(operation_id: int, *, by: By = None, reason: str = "") -> bool:
     """Go on, also with a run whose chunk job was lost. False: it had ended, or is gone.
 
-    Canary jobs that failed or were deleted no longer hold it, and neither does a limit on failures that it is over:
-    whoever resumes has seen them.
+    Canary jobs that failed or were deleted no longer hold it. Where it is over its limit on failures, their share
+    counts from here on: whoever resumes has seen those before.
     """
     alias = database()
     with transaction.atomic(using=alias):
@@ -136,9 +143,9 @@ def resume(operation_id: int, *, by: By = None, reason: str = "") -> bool:
         operation.state = BulkState.CANARY if holds else BulkState.RUNNING
         operation.note = ""
         if over_limit(operation, alias):
-            operation.max_failed_share = None
-            operation.note = "Resumed without a limit on failed first attempts: it was over it."
-        operation.save(using=alias, update_fields=["state", "note", "max_failed_share"])
+            operation.watched_after = operation.after_id
+            operation.note = "Resumed over its limit: the share of failed first attempts counts from here on."
+        operation.save(using=alias, update_fields=["state", "note", "watched_after"])
         audit(by, "resume_bulk", named(operation_id), operation.moved, reason, None)
         publish_on_commit(next_chunk(operation, alias), using=alias)
     return True
@@ -155,6 +162,15 @@ def over_limit(operation: BulkOperation, alias: str) -> str:
         f"{found.failed:,} of the last {found.ended:,} first attempts failed again,"
         f" more than {operation.max_failed_share * 100:g} %."
     )
+
+
+def _count_all(selection: Selection, alias: str) -> int:
+    try:
+        with time_limit(COUNT_ALL_SECONDS, alias):
+            return selection.rows(alias).count()
+    except TookTooLong:
+        words = "selection: nothing narrows it, and counting every job takes too long: narrow it"
+        raise InvalidJob(words, field="confirm_count") from None
 
 
 def _switch(operation_id: int, verb: str, sources: tuple[str, ...], by: By, reason: str, **changes: Any) -> bool:

@@ -1,10 +1,8 @@
-"""What became of the jobs that a run moved."""
+"""How the first attempts ended of the jobs that a run moved: what its canary and its limit on failures go by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from django.db import connections, router
 
 from handlers.models import AttemptError, BulkItem, BulkOperation, JobRecord
 from handlers.states import State
@@ -34,16 +32,18 @@ class Outcomes:
 
 def canary_outcomes(operation: BulkOperation, alias: str) -> Outcomes:
     """Of the jobs that went first."""
-    return _outcomes(operation, alias, "pk", operation.canary)
+    return _outcomes(operation, alias, "job_id", operation.canary)
 
 
 def recent_outcomes(operation: BulkOperation, alias: str) -> Outcomes:
-    """Of the newest jobs that the run moved."""
-    return _outcomes(operation, alias, "-pk", NEWEST)
+    """Of the newest jobs that the run moved since it was last resumed over its limit."""
+    return _outcomes(operation, alias, "-job_id", NEWEST, after=operation.watched_after)
 
 
-def _outcomes(operation: BulkOperation, alias: str, order: str, most: int) -> Outcomes:
-    items = BulkItem.objects.using(alias).filter(operation_id=operation.pk, moved=True).order_by(order)
+def _outcomes(operation: BulkOperation, alias: str, order: str, most: int, after: int = 0) -> Outcomes:
+    # By job, which is the order of the moves too, because there is an index for it.
+    items = BulkItem.objects.using(alias).filter(operation_id=operation.pk, moved=True, job_id__gt=after)
+    items = items.order_by(order)
     before = dict(items.values_list("job_id", "attempt")[:most])
     jobs = JobRecord.objects.using(alias).filter(pk__in=list(before))
     now = {pk: (state, attempt) for pk, state, attempt in jobs.values_list("pk", "state", "attempt")}
@@ -63,36 +63,3 @@ def _outcomes(operation: BulkOperation, alias: str, order: str, most: int) -> Ou
         else:
             found.pending += 1
     return found
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """Where the jobs that the run moved are now."""
-
-    succeeded: int = 0
-    failed: int = 0
-    waiting: int = 0
-    running: int = 0
-    deleted: int = 0
-    gone: int = 0  # aged out since
-
-
-def receipt(operation: BulkOperation) -> Receipt:
-    """The moved jobs by where they are now."""
-    alias = router.db_for_read(BulkItem)
-    jobs, items = JobRecord._meta.db_table, BulkItem._meta.db_table
-    with connections[alias].cursor() as cursor:
-        cursor.execute(
-            f"SELECT j.state, COUNT(*) FROM {items} i LEFT JOIN {jobs} j ON j.id = i.job_id"  # noqa: S608 - our tables
-            " WHERE i.operation_id = %s AND i.moved GROUP BY j.state",
-            [operation.pk],
-        )
-        by_state = dict(cursor.fetchall())
-    return Receipt(
-        succeeded=by_state.pop(State.SUCCEEDED.value, 0),
-        failed=by_state.pop(State.FAILED.value, 0),
-        running=by_state.pop(State.PROCESSING.value, 0),
-        deleted=by_state.pop(State.DELETED.value, 0),
-        gone=by_state.pop(None, 0),
-        waiting=sum(by_state.values()),
-    )

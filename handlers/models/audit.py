@@ -29,6 +29,10 @@ class AuditEntry(models.Model):
         verbose_name_plural = "audit"
         default_permissions = ("view",)
         ordering: ClassVar = ["-id"]
+        indexes: ClassVar = [
+            models.Index(fields=["verb", "id"], name="jobs_audit_verb"),
+            models.Index(fields=["username", "id"], name="jobs_audit_user"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.username}: {self.verb} {self.target}"

@@ -25,7 +25,7 @@ class BulkOperation(models.Model):
     verb = models.CharField(max_length=10)  # retry, requeue, delete
     selection = models.JSONField()  # as handlers.selection reads it
     upper_id = models.BigIntegerField()  # jobs that are created later are not part of it
-    count = models.PositiveBigIntegerField()  # how many matched when it was made
+    count = models.PositiveBigIntegerField()  # how many matched when it was made; 0: counting them took too long
     state = models.CharField(max_length=7, choices=BulkState)
     note = models.CharField(max_length=500, blank=True, default="")
     created_at = models.DateTimeField()
@@ -38,6 +38,8 @@ class BulkOperation(models.Model):
     canary = models.PositiveIntegerField(default=0)  # jobs that go first; 0: none
     max_failed_share = models.FloatField(null=True)  # 0 to 1: of failed first attempts, above which it pauses
     after_id = models.BigIntegerField(default=0)  # worked through up to this job
+    # The share of failures counts from here: whoever resumed the run over its limit has seen those before.
+    watched_after = models.BigIntegerField(default=0)
     step = models.PositiveIntegerField(default=0)  # chunks done: a repeated chunk job changes nothing
     moved = models.PositiveBigIntegerField(default=0)
     moved_on = models.PositiveBigIntegerField(default=0)  # matched, and were elsewhere when their turn came

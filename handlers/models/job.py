@@ -60,6 +60,7 @@ class JobRecord(models.Model):
             models.Index(fields=["job_type", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed_type"),
             # The console's list of any state but the one that nearly all jobs end in.
             models.Index(fields=["state", "id"], condition=~Q(state=State.SUCCEEDED.value), name="jobs_not_succeeded"),
+            models.Index(fields=["id"], condition=Q(state=State.SCHEDULED.value, failures__gt=0), name="jobs_retrying"),
             models.Index(
                 fields=["finished_at", "id"],
                 condition=Q(state__in=[State.SUCCEEDED.value, State.DELETED.value]),

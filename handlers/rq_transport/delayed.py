@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
@@ -75,6 +76,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._stopping = False
         self._pubsub: PubSub | None = None
         self._unpushed: list[Message] = []  # promoted in the database, but Redis went away before the push
+        self._due_at = 0.0  # when there is something to promote, as far as is known, in monotonic time
         self._fruitless = 0  # looks in a row that found something due and moved nothing
         self._sweep_offset = 0
         self._next: dict[str, float] = {}  # when each periodic duty has its next turn, in monotonic time
@@ -113,7 +115,9 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         """Do everything that is due. How many jobs moved, and seconds until there may be more to do."""
         self._listen()  # first: while Redis is away nothing is promoted, and such rows stay what they are, scheduled
         moved: list[Message] = []
-        pause = self._guarded("promotion", lambda: moved.extend(self.enqueue_jobs()))
+        pause = 0.0
+        if self._unpushed or time.monotonic() >= self._due_at:
+            pause = self._guarded("promotion", lambda: moved.extend(self.enqueue_jobs()))
         self._every(REGISTER_SECONDS, "heartbeat", self.heartbeat)
         self._every(jobs_settings().recovery_seconds, "recovery", recovery.tick)
         self._every(SWEEP_SECONDS, "sweep", self.sweep)
@@ -123,6 +127,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def _seconds_to_wait(self, moved: int) -> float:
         due_in = lifecycle.seconds_until_due()
+        self._due_at = time.monotonic() + (math.inf if due_in is None else due_in)
         idle = max(0.0, min(IDLE_SECONDS, min(self._next.values()) - time.monotonic()))
         if due_in is None or due_in > 0 or moved:
             self._fruitless = 0
@@ -220,6 +225,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
                     if self._pubsub.get_message(timeout=min(left, SLICE_SECONDS)) is not None:
                         while self._pubsub.get_message() is not None:
                             pass  # many announcements are one reason to look
+                        self._due_at = 0.0
                         return
         except TransportUnavailable as error:
             self._pause(self._lost(error))

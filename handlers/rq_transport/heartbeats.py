@@ -20,6 +20,7 @@ from handlers.rq_transport.marks import Marks
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
+KNOWN_SECONDS = 60.0  # how often the list of known types is written again, should ``fleet.tidy`` have taken it away
 
 
 class Heartbeats:
@@ -27,12 +28,12 @@ class Heartbeats:
 
     def __init__(self, queues: Sequence[str]) -> None:
         self._queues, self._names = list(queues), fleet.known_names()
-        self._beat_at = 0.0
+        self._beat_at = self._known_at = 0.0
         self._written: set[str] = set()
 
     def soon(self) -> None:
         """Tell of a new child with the next look instead of seconds later."""
-        self._beat_at = 0.0
+        self._beat_at = self._known_at = 0.0
 
     def beat(self, children: Mapping[str, tuple[int, float, Marks]]) -> set[str]:
         """Write the rows of ``children`` (name: pid, monotonic birth, marks) when it is time; who is asked to stop."""
@@ -67,7 +68,10 @@ class Heartbeats:
                     )
                 )
             self._written |= set(children)
-            return fleet.beat(rows, self._names)
+            asked = fleet.beat(rows, self._names if clock >= self._known_at else ())
+            if clock >= self._known_at:
+                self._known_at = clock + KNOWN_SECONDS
+            return asked
         except Error as error:
             execution.close_broken_connections()
             logger.debug("cannot write heartbeats: %s", str(error).strip())

@@ -4,7 +4,8 @@
 same jobs later.
 """
 
-from handlers.selection.secrets import forbidden_paths
+from handlers.selection.secrets import forbidden_paths, hidden
 from handlers.selection.selection import STATES, WINDOW, InvalidSelection, Selection
+from handlers.selection.values import stored_names
 
-__all__ = ["STATES", "WINDOW", "InvalidSelection", "Selection", "forbidden_paths"]
+__all__ = ["STATES", "WINDOW", "InvalidSelection", "Selection", "forbidden_paths", "hidden", "stored_names"]

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import BooleanField, Q, TextField
+from django.db.models import BooleanField, F, Q, TextField
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTransform
-from django.db.models.functions import Cast
+from django.db.models.functions import Cast, Collate
 from django.db.models.lookups import IContains
 
 from handlers.models import BulkItem
 from handlers.models.sql import is_postgresql
-from handlers.registry import registry
 from handlers.selection.created import first_id_created_since, last_id_created_before
+from handlers.selection.secrets import types_without_secrets
 from handlers.selection.selection import Selection
 from handlers.selection.values import RETRYING
 from handlers.states import State
@@ -24,6 +24,9 @@ from handlers.states import State
 # The condition of the index jobs_not_succeeded, word for word: SQLite sees that they are the same only in literals.
 NOT_SUCCEEDED = RawSQL(  # noqa: S611 - no value in it
     f"NOT (state = '{State.SUCCEEDED.value}')", (), output_field=BooleanField()
+)
+IS_RETRYING = RawSQL(  # noqa: S611 - the condition of jobs_retrying
+    f"state = '{State.SCHEDULED.value}' AND failures > 0", (), output_field=BooleanField()
 )
 HAS_CORRELATION = RawSQL("NOT (correlation = '')", (), output_field=BooleanField())  # of jobs_by_correlation
 IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that of its arguments' row
@@ -53,7 +56,7 @@ def indexed(selection: Selection, names: Sequence[str], using: str) -> list[Q]:
     if selection.worker and _only(selection, State.PROCESSING):
         found.append(Q(worker=selection.worker))
     if is_postgresql(connections[using]):
-        found += [_contains(path, value) for path, value in selection.arguments]
+        found += by_arguments(selection)
     return [*found, *_related(selection, using), *_created(selection, using)]
 
 
@@ -65,7 +68,7 @@ def unindexed(selection: Selection, using: str) -> list[Q]:
     if selection.worker and not _only(selection, State.PROCESSING):
         found.append(Q(worker=selection.worker))
     if selection.error:
-        found.append(Q(error__icontains=selection.error))
+        found.append(Q(_has(F("error"), selection.error, using)))
     if not is_postgresql(connections[using]):
         found += [_equals(place, value) for place, (_, value) in enumerate(selection.arguments)]
     return found + [_mentions(word, selection, using) for word in selection.text]
@@ -76,6 +79,8 @@ def _only(selection: Selection, state: State) -> bool:
 
 
 def _in_states(selection: Selection) -> Q:
+    if selection.states == (RETRYING,):
+        return Q(IS_RETRYING)
     plain = [state for state in selection.states if state != RETRYING]
     found = Q(state__in=plain) if len(plain) > 1 else Q(state=plain[0]) if plain else Q()
     if RETRYING in selection.states:
@@ -91,7 +96,7 @@ def _in_states(selection: Selection) -> Q:
 def _related(selection: Selection, using: str) -> list[Q]:
     found = []
     if selection.ids:
-        found.append(Q(pk__in=selection.ids))
+        found.append(Q(**{f"{key_of(selection)}__in": selection.ids}))
     if selection.operation is not None:
         moved = BulkItem.objects.using(using).filter(operation_id=selection.operation, moved=True)
         found.append(Q(pk__in=moved.values("job_id")))
@@ -134,13 +139,18 @@ def _variants(value: Any) -> list[Any]:
     return [value] if isinstance(value, str) else [value, json.dumps(value)]
 
 
-def _contains(path: str, value: Any) -> Q:
+def by_arguments(selection: Selection, column: str = "arguments__data") -> list[Q]:
+    """What PostgreSQL's index finds by the arguments; ``column``: where they are, seen from the rows."""
+    return [_contains(column, path, value) for path, value in selection.arguments]
+
+
+def _contains(column: str, path: str, value: Any) -> Q:
     either = Q()
     for variant in _variants(value):
         nested = variant
         for part in reversed(path.split(".")):
             nested = {part: nested}
-        either |= Q(arguments__data__contains=nested)
+        either |= Q(**{f"{column}__contains": nested})
     return either
 
 
@@ -165,17 +175,14 @@ def _equals(place: int, value: Any) -> Q:
 def _mentions(word: str, selection: Selection, using: str) -> Q:
     # SQLite keeps what is not ASCII as escapes.
     needle = json.dumps(word, ensure_ascii=not is_postgresql(connections[using]))[1:-1]
-    inside = Q(IContains(Cast("arguments__data", TextField()), needle))
+    inside = Q(_has(Cast("arguments__data", TextField()), needle, using))
     if not selection.sensitive:
-        inside &= Q(job_type__in=_types_without_secrets())
-    return Q(error__icontains=word) | Q(job_type__icontains=word) | inside
+        inside &= Q(job_type__in=types_without_secrets())
+    return Q(_has(F("error"), word, using)) | Q(_has(F("job_type"), word, using)) | inside
 
 
-def _types_without_secrets() -> list[str]:
-    """Names of the types that say that none of their arguments is sensitive; of an unknown type nobody can tell."""
-    return [
-        name
-        for job_type in registry.all()
-        if not getattr(job_type, "sensitive_fields", frozenset())
-        for name in (job_type.name, *job_type.aliases)
-    ]
+def _has(text: Any, word: str, using: str) -> IContains:
+    """Whether ``word`` is in ``text``, small or capital. What is ASCII is compared as such: that is much quicker."""
+    if word.isascii() and is_postgresql(connections[using]):
+        text = Collate(text, "C")
+    return IContains(text, word)

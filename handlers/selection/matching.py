@@ -7,14 +7,26 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import QuerySet
 
 from handlers.models import JobPayload, JobRecord
-from handlers.selection.conditions import IN_PAYLOADS, argument_names, bound, id_bounds, indexed, key_of, unindexed
+from handlers.models.sql import is_postgresql
+from handlers.selection.conditions import (
+    IN_PAYLOADS,
+    argument_names,
+    bound,
+    by_arguments,
+    id_bounds,
+    indexed,
+    key_of,
+    unindexed,
+)
 from handlers.selection.selection import WINDOW, Selection
 from handlers.selection.values import MAX_ID, stored_names
 
+MOST_BY_ARGUMENT = 5_000  # jobs with one value; of more, the newest are soon met without the index
+NO_JOB = 0  # the id of none
 MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
 
@@ -25,18 +37,21 @@ def is_windowed(selection: Selection, alias: str | None = None) -> bool:
 
 def rows(selection: Selection, alias: str | None = None) -> QuerySet[JobRecord]:
     """The jobs of ``selection``, in no order."""
-    return _rows(selection, _names(selection), alias or router.db_for_read(JobRecord))
+    using = alias or router.db_for_read(JobRecord)
+    selection = _by_ids(selection, using)
+    return _rows(selection, _names(selection), using)
 
 
 def page(
-    selection: Selection, size: int, *, before: int | None, after: int | None, alias: str | None
+    selection: Selection, size: int, *, before: int | None, after: int | None, only: Sequence[str], alias: str | None
 ) -> list[JobRecord]:
     """At most ``size`` jobs by id, each branch read through its own index and the branches merged."""
     using = alias or router.db_for_read(JobRecord)
     found: dict[int, JobRecord] = {}
-    for branch, names in _branches(selection, using):
+    for branch, names in _branches(_by_ids(selection, using), using):
         key = key_of(branch)
         part = _rows(branch, names, using)
+        part = part.only(*only) if only else part
         if before is not None:
             part = part.filter(bound(key, "lt", before))
         if after is not None:
@@ -55,9 +70,24 @@ def pinned(selection: Selection, alias: str | None = None) -> Selection:
         highest = MAX_ID
     made = replace(selection, lowest=lowest, highest=highest)
     if selection.lowest is None and unindexed(selection, using):
-        floor = _floor(made, _indexed(made, _names(made), using))
+        floor = _floor(made, _indexed(_by_ids(made, using), _names(made), using))
         made = replace(made, lowest=max(floor or 0, lowest or 0))
     return made
+
+
+def _by_ids(selection: Selection, using: str) -> Selection:
+    """``selection`` with the ids of its jobs instead of its arguments, if those are on few jobs.
+
+    PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
+    after the other, newest first, than read the index of arguments: for a value on one job of millions, at them all.
+    """
+    if not selection.arguments or selection.ids or not is_postgresql(connections[using]):
+        return selection
+    found = JobPayload.objects.using(using).filter(*by_arguments(selection, "data"))
+    ids = found.order_by().values_list("pk", flat=True)[: MOST_BY_ARGUMENT + 1]
+    if len(ids) > MOST_BY_ARGUMENT:
+        return selection
+    return replace(selection, arguments=(), ids=tuple(ids) or (NO_JOB,))
 
 
 def _branches(selection: Selection, using: str) -> list[tuple[Selection, list[str]]]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from handlers.masking import MASK
 from handlers.registry import registry
 from handlers.selection.selection import Selection
 
@@ -9,7 +13,52 @@ from handlers.selection.selection import Selection
 def forbidden_paths(selection: Selection) -> list[str]:
     """The paths of ``selection`` that are, or lie in, a sensitive argument of any registered type."""
     secret = _sensitive_paths()
-    return [path for path, _ in selection.arguments if any(_lies_in(_plain(path), other) for other in secret)]
+    return [
+        path
+        for path, _ in selection.arguments
+        if any(_lies_in(inner, other) for inner in _inner_paths(_plain(path)) for other in secret)
+    ]
+
+
+def hidden(selection: Selection) -> Selection:
+    """``selection`` for those who may not see sensitive arguments: without the values that it looks for there."""
+    secret = forbidden_paths(selection)
+    return replace(
+        selection,
+        arguments=tuple((path, MASK if path in secret else value) for path, value in selection.arguments),
+        text=tuple(MASK for _ in selection.text) if selection.sensitive else selection.text,
+    )
+
+
+def types_without_secrets() -> list[str]:
+    """Names of the types of which no argument is sensitive; of an unknown type nobody can tell.
+
+    An argument that is a job may hold any type's secrets, so a type that has one counts as having secrets.
+    """
+    some = bool(_sensitive_paths())
+    return [
+        name
+        for job_type in registry.all()
+        if not job_type.sensitive_fields and not (some and _holds_jobs(job_type.schema()))
+        for name in (job_type.name, *job_type.aliases)
+    ]
+
+
+def _holds_jobs(schema: Any) -> bool:
+    """Whether some argument is a job or command, as ``Polymorphic`` stores it."""
+    if isinstance(schema, list):
+        return any(map(_holds_jobs, schema))
+    if not isinstance(schema, dict):
+        return False
+    properties = schema.get("properties")
+    if isinstance(properties, dict) and properties.keys() == {"type", "payload"}:
+        return True
+    return any(map(_holds_jobs, schema.values()))
+
+
+def _inner_paths(path: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """``path``, and what it is inside of each job that may be an argument on its way."""
+    return [path, *(path[place + 1 :] for place, name in enumerate(path) if name == "payload")]
 
 
 def _sensitive_paths() -> set[tuple[str, ...]]:

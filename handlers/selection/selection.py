@@ -78,15 +78,22 @@ class Selection:
         return rows(self, alias)
 
     def page(
-        self, size: int, *, before: int | None = None, after: int | None = None, alias: str | None = None
+        self,
+        size: int,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        only: Sequence[str] = (),
+        alias: str | None = None,
     ) -> list[JobRecord]:
         """At most ``size`` jobs by id: newest first; with ``after`` oldest first, and newer than that one.
 
-        ``before``: only older ones. Its cost is that of the page, wherever it is, however many jobs there are.
+        ``before``: only older ones. ``only``: the fields to read. Its cost is that of the page, wherever it is, however
+        many jobs there are.
         """
         from handlers.selection.matching import page
 
-        return page(self, size, before=before, after=after, alias=alias)
+        return page(self, size, before=before, after=after, only=only, alias=alias)
 
     def pinned(self, alias: str | None = None) -> Selection:
         """The same, with the ids written down between which its times and the newest WINDOW jobs lie.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -12,7 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from django.db import connection, transaction
+from asgiref.sync import sync_to_async
+from django.db import connection, connections, transaction
 
 from handlers import (
     CancellationToken,
@@ -24,6 +26,7 @@ from handlers import (
     RetryAfter,
     RetryPolicy,
     Sensitive,
+    command_bus,
     handles,
     handles_command,
 )
@@ -156,6 +159,24 @@ def fail(job: Fail, token: CancellationToken) -> None:
 
 
 @dataclass(frozen=True)
+class Ship(Job):
+    """Ship an order."""
+
+    order_id: int
+    address: str = "Main Street 1"
+
+
+@handles(Ship, retry=NO_RETRY)
+def ship(job: Ship) -> None:
+    """Fail for an address that is none, and while the carrier is down: a file beside the notes says so."""
+    if job.address == "nowhere":
+        raise ValueError(f"order {job.order_id}: no such address: {job.address}")
+    if Path(os.environ["TEST_NOTES"] + ".down").exists():
+        raise ConnectionError(f"carrier is down, order {job.order_id}")
+    note(f"shipped {job.order_id} to {job.address}")
+
+
+@dataclass(frozen=True)
 class Crash(Job):
     """Kill its own process."""
 
@@ -269,6 +290,29 @@ class Greet(Command):
 def greet(command: Greet) -> None:
     """Write a greeting."""
     note(f"hello {command.name}")
+
+
+@dataclass(frozen=True)
+class Announce(Job):
+    """Log a line, and send a command."""
+
+    name: str
+
+
+@handles(Announce, retry=NO_RETRY)
+async def announce(job: Announce) -> None:
+    """Do both after a turn of the event loop."""
+    await asyncio.sleep(0)
+    logging.getLogger("shop").warning("announcing %s", job.name)
+    await sync_to_async(_send)(Greet(job.name))
+
+
+def _send(command: Command) -> None:
+    """In a thread that this job began, so its database connection ends with it."""
+    try:
+        command_bus.send(command)
+    finally:
+        connections.close_all()
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,12 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests import chromium
+from tests.faults.conftest import notes, private_valkey, start, start_scheduler, start_worker
+
+__all__ = ["notes", "private_valkey", "start", "start_scheduler", "start_worker"]  # fixtures: real processes
 
 NewPage = Callable[..., Page]
+REFUSED = "Failed to load resource: the server responded with a status of 4"
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,10 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def new_page(browser: Browser) -> Iterator[NewPage]:
-    """Opens a page in a fresh context; takes Playwright's context options, such as ``viewport``."""
+    """Opens a page in a fresh context; takes Playwright's context options, such as ``viewport``.
+
+    ``refusals``: the test means to be refused, so answers of the kind 4xx are no problem.
+    """
     problems: list[str] = []
     contexts = []
 
@@ -46,10 +53,14 @@ def new_page(browser: Browser) -> Iterator[NewPage]:
         if message.type == "error" or "Content Security Policy" in message.text:
             problems.append(f"{message.text} ({message.location.get('url', '')})")
 
-    def make(**options: Any) -> Page:
+    def note_but_refusals(message: ConsoleMessage) -> None:
+        if not message.text.startswith(REFUSED):
+            note(message)
+
+    def make(*, refusals: bool = False, **options: Any) -> Page:
         context = browser.new_context(**options)
         contexts.append(context)
-        context.on("console", note)
+        context.on("console", note_but_refusals if refusals else note)
         context.on("weberror", lambda error: problems.append(str(error.error)))
         page = context.new_page()
         page.set_default_timeout(10_000)

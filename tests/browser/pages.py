@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.utils import timezone
 
+from dashboard.roles import create_roles
 from handlers import job_scheduler
-from handlers.models import AuditEntry, FailureGroup, JobRecord, WorkerProcess
+from handlers.models import AttemptLog, AuditEntry, BulkOperation, FailureGroup, JobRecord, StoredPolicy, WorkerProcess
+from handlers.policy_edits import assign, save_policy
+from handlers.selection import Selection
 from handlers.states import State
 from tests.console.factories import make_job, one_of_each
 
@@ -16,8 +19,18 @@ JOBS = "/admin/jobs/jobrecord/"
 
 
 def furnish() -> list[JobRecord]:
-    """Jobs in every state, a failure group, workers, an audit; the jobs."""
+    """Jobs in every state, a failure group, workers, a policy, a bulk operation, an audit; the jobs."""
+    create_roles(Group, Permission)  # which a transactional test before this one took away
     jobs = one_of_each()
+    parent = jobs[0]
+    make_job(parent_id=parent.pk, correlation="order-7")
+    line = [
+        "2026-05-04T07:01:02.345+00:00",
+        "WARNING",
+        "shop.gateway",
+        "slow answer, trying again " + "and again " * 20,
+    ]
+    AttemptLog.objects.create(job=parent, attempt=1, lines=[line] * 30)
     now = timezone.now()
     job = make_job(State.FAILED)
     JobRecord.objects.filter(pk=job.pk).update(fingerprint="00000000000000aa")
@@ -51,39 +64,71 @@ def furnish() -> list[JobRecord]:
         )
     user = User.objects.filter(is_superuser=True).first()
     job_scheduler.pause_queue("default", by=user, reason="gateway is down")
+    job_scheduler.pause_type("app.Greet", by=user, reason="says the wrong thing")
+    policy = save_policy(None, {"name": "mail-slow", "backoff": "linear", "max_attempts": 5}, by=user, reason="new")
+    save_policy(policy.pk, {"max_attempts": 8}, by=user, reason="the gateway is down for hours")
+    assign("app.Note", policy, by=user)
+    job_scheduler.start_bulk(
+        "retry", Selection.parse("type:app.Note state:failed"), by=user, reason="gateway is back", canary=1
+    )
     assert AuditEntry.objects.exists()
     return [*jobs, job]
 
 
 def every_page() -> list[str]:
-    """The addresses of all pages, with those of the jobs that there are."""
-    jobs = JobRecord.objects.order_by("pk")
+    """The addresses of all pages, after ``furnish``."""
+    jobs = JobRecord.objects.exclude(queue="system").order_by("pk")
     failed = jobs.filter(state=State.FAILED).last()
     assert failed
+    policy = f"/admin/retry-policies/{StoredPolicy.objects.get().pk}/"
+    user = f"/admin/auth/user/{User.objects.values_list('pk', flat=True)[0]}/"
+    group = f"/admin/auth/group/{Group.objects.values_list('pk', flat=True)[0]}/"
     return [
         "/admin/",
         "/admin/?span=7d",
         JOBS,
         f"{JOBS}?state=failed",
         f"{JOBS}?q=nothing-like-this",
-        f"{JOBS}?q=nonsense%3A7",
         *(f"{JOBS}{job.pk}/change/" for job in jobs),
         f"{JOBS}{failed.pk}/edit/",
+        f"{JOBS}{failed.pk}/edit/?raw=1",
         "/admin/failures/",
+        "/admin/failures/?type=app.Note",
         "/admin/bulk/",
         "/admin/bulk/new/?verb=retry&state=failed",
+        "/admin/bulk/new/?verb=delete",
+        f"/admin/bulk/{BulkOperation.objects.get().pk}/",
         "/admin/queues/",
         "/admin/workers/",
         "/admin/job-types/",
         "/admin/job-types/app.Note/",
-        "/admin/job-types/app.Note/enqueue/",
+        "/admin/job-types/app.Pay/",
+        "/admin/job-types/app.Pay/enqueue/",
         "/admin/retry-policies/",
         "/admin/retry-policies/new/",
+        policy,
+        f"{policy}delete/",
         "/admin/jobs/auditentry/",
         "/admin/jobs/",
         "/admin/auth/user/",
         "/admin/auth/user/add/",
+        f"{user}change/",
+        f"{user}password/",
+        f"{user}history/",
+        f"{user}delete/",
         "/admin/auth/group/",
         "/admin/auth/group/add/",
+        f"{group}change/",
+        f"{group}delete/",
+        "/admin/auth/",
         "/admin/password_change/",
+    ]
+
+
+def refused_pages() -> list[str]:
+    """Addresses that say what is wrong: a filter that cannot be read, a run over nothing, a format that is none."""
+    return [
+        f"{JOBS}?q=nonsense%3A7",
+        "/admin/bulk/new/?verb=explode",
+        "/admin/jobs/export/?format=exe",
     ]

@@ -12,26 +12,10 @@ from playwright.sync_api import Page, expect
 from handlers.models import AuditEntry, JobRecord
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
-from tests.console.factories import make_job, one_of_each
+from tests.browser.pages import every_page, furnish
+from tests.console.factories import make_job
 
 pytestmark = [pytest.mark.browser, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
-
-EVERY_PAGE = (
-    "/admin/",
-    "/admin/jobs/jobrecord/",
-    "/admin/jobs/jobrecord/?state=failed",
-    "/admin/jobs/jobrecord/?q=nothing-like-this",
-    "/admin/jobs/",
-    "/admin/jobs/auditentry/",
-    "/admin/queues/",
-    "/admin/job-types/",
-    "/admin/retry-policies/",
-    "/admin/auth/user/",
-    "/admin/auth/user/add/",
-    "/admin/auth/group/",
-    "/admin/auth/group/add/",
-    "/admin/password_change/",
-)
 
 # The contrast of the text of each element against the first opaque background behind it, by WCAG 2's formula.
 CONTRAST = """(selector) => {
@@ -165,10 +149,10 @@ def test_console_works_without_javascript(new_page: NewPage, live_server: Any) -
 def test_every_page_fits_the_screen_and_can_be_read(
     new_page: NewPage, live_server: Any, scheme: str, width: int
 ) -> None:
-    jobs = one_of_each()
+    furnish()
     page = new_page(color_scheme=scheme, viewport={"width": width, "height": 844})
     sign_in(page, live_server.url, "admin", "secret")
-    for url in (*EVERY_PAGE, *(f"/admin/jobs/jobrecord/{job.pk}/change/" for job in jobs)):
+    for url in every_page():
         response = page.goto(live_server.url + url)
         assert response
         assert response.status == 200, url

@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 
 from handlers import job_scheduler
-from handlers.models import BulkOperation
+from handlers.models import BulkItem, BulkOperation
 from handlers.selection import Selection
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
@@ -41,7 +41,6 @@ def test_post_starts_the_run_and_leads_to_it(runner: Client) -> None:
     html = response.content.decode()
     assert "0 of 1" in html
     assert "fixed &lt;b&gt;" in html
-    assert f"?q=bulk:{made.pk}" in html
     assert "Retry 1 job<" in runner.get("/admin/bulk/").content.decode()
 
 
@@ -83,3 +82,35 @@ def test_viewer_sees_runs_and_may_not_touch_them(viewer: Client, operator: Clien
         assert client.post(f"/admin/bulk/{made.pk}/stop/").status_code == 403
     assert viewer.get("/admin/bulk/999999999999999999999/").status_code == 404
     assert BulkOperation.objects.get().state == "running"
+
+
+def test_search_for_sensitive_arguments_is_shown_to_those_who_may_see_them(viewer: Client, superuser: Client) -> None:
+    make_job(State.FAILED, payload={"text": "4111-1111"})
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",), text=("4111-1111",)))
+    page = f"/admin/bulk/{made.pk}/"
+    assert "4111-1111" in superuser.get(page).content.decode()
+    html = viewer.get(page).content.decode()
+    assert "4111-1111" not in html
+    assert "••••••" in html
+
+
+def test_receipt_leads_to_the_jobs_and_to_those_that_failed_again(viewer: Client) -> None:
+    job = make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    BulkItem.objects.create(operation=made, job_id=job.pk, moved=True, attempt=0)
+    BulkOperation.objects.update(moved=1, state="done")
+    html = viewer.get(f"/admin/bulk/{made.pk}/").content.decode()
+    assert f"?q=bulk:{made.pk}&amp;state=failed" in html
+    assert "Failed again" in html
+    assert (
+        f"/admin/jobs/jobrecord/{job.pk}/"
+        in viewer.get(f"/admin/jobs/jobrecord/?q=bulk:{made.pk}&state=failed").content.decode()
+    )
+
+
+def test_run_that_was_not_counted_says_how_many_so_far(viewer: Client) -> None:
+    make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    BulkOperation.objects.update(count=0, moved=2_000)
+    assert "2,000 so far" in viewer.get(f"/admin/bulk/{made.pk}/").content.decode()
+    assert "Retry all jobs that match" in viewer.get("/admin/bulk/").content.decode()

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -110,3 +110,25 @@ def test_banners_of_a_second_page_read_only_the_switches(superuser: Client) -> N
 
 def test_log_in_page_has_no_banner(client: Client, db: None) -> None:
     assert "banner" not in page(client, "/admin/login/")
+
+
+def test_banners_cost_four_queries_at_most_and_then_one(viewer: Client, rf: RequestFactory) -> None:
+    process("worker")
+    process("scheduler")
+    with CaptureQueriesContext(connection) as cold:
+        health.of(rf.get("/"))
+    assert len(cold) <= 4, [query["sql"][:80] for query in cold]
+    with CaptureQueriesContext(connection) as warm:
+        health.of(rf.get("/"))
+    assert len(warm) == 1
+
+
+def test_pause_that_is_over_is_not_said(viewer: Client) -> None:
+    process("worker")
+    process("scheduler")
+    now = timezone.now()
+    QueueSwitch.objects.create(name="mail", paused_at=now, until=now - timedelta(seconds=5))
+    TypeSwitch.objects.create(name="app.A", paused_at=now, until=now + timedelta(hours=1), by="ann", reason="why")
+    said = page(viewer)
+    assert "Queue mail" not in said
+    assert "Job type app.A is paused" in said

@@ -1,88 +1,350 @@
 """Every address of the console, by every method, for every role: who gets what, and who is refused.
 
-The addresses come from the site itself: one that is added without a line here fails the test.
+The addresses come from the site itself: one that is added without a line here fails the test. "Nothing changed" is
+what the database was told: a refused request writes to no table but that of the sessions.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
 
-from django.urls import URLPattern, URLResolver, get_resolver
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
-NOBODY, STAFF, VIEWER, OPERATOR, ADMINISTRATOR, SUPERUSER = (
-    "nobody",
-    "staff",
-    "viewer",
-    "operator",
-    "administrator",
-    "su",
-)
-ROLES = (STAFF, VIEWER, OPERATOR, ADMINISTRATOR, SUPERUSER)  # each may do what those before may
-RANK = {role: place for place, role in enumerate(ROLES)} | {NOBODY: len(ROLES)}
+from handlers.models import AuditEntry, BulkOperation, StoredPolicy, WorkerProcess
+from handlers.states import State
+from tests.console.conftest import logged_in
+from tests.console.factories import make_job
 
-# url name -> the least role that may look, and the least that may send a form (NOBODY: that method is not for people).
-PAGES: dict[str, tuple[str, str]] = {
+pytestmark = pytest.mark.django_db
+
+ANONYMOUS, STAFF, VIEWER, OPERATOR, ADMINISTRATOR, SUPERUSER, NOBODY = range(7)
+ROLES = ("anonymous", "staff", "Viewer", "Operator", "Administrator", "superuser")  # each may do what those before may
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+RARE = ("put", "patch", "delete", "options")  # which some of the stock views refuse to everybody
+REFUSED = (403, 404, 405)  # 404: the stock admin's word for an app of which a person may see nothing
+
+# url name -> the least role that may look, and the least that may send a form (NOBODY: that is not for people).
+PAGES: dict[str, tuple[int, int]] = {
     "index": (STAFF, STAFF),
     "app_list": (VIEWER, VIEWER),
     "password_change": (STAFF, STAFF),
-    "password_change_done": (STAFF, STAFF),
-    "jsi18n": (STAFF, STAFF),
-    "autocomplete": (STAFF, STAFF),
-    "view_on_site": (STAFF, STAFF),
+    "password_change_done": (STAFF, NOBODY),
+    "jsi18n": (STAFF, NOBODY),
+    "autocomplete": (NOBODY, NOBODY),  # no form asks it
+    "view_on_site": (NOBODY, NOBODY),  # nothing has an address outside the console
     # jobs
-    "jobs_jobrecord_changelist": (VIEWER, VIEWER),  # a form without an action is a look
+    "jobs_jobrecord_changelist": (VIEWER, OPERATOR),  # the form carries an action
     "jobs_jobrecord_add": (NOBODY, NOBODY),
-    "jobs_jobrecord_change": (VIEWER, VIEWER),
-    "jobs_jobrecord_delete": (NOBODY, NOBODY),
-    "jobs_jobrecord_history": (VIEWER, VIEWER),
+    "jobs_jobrecord_change": (VIEWER, VIEWER),  # a form is taken for a look
+    "jobs_jobrecord_delete": (NOBODY, OPERATOR),  # the verb; it takes the place of the stock page
+    "jobs_jobrecord_history": (STAFF, STAFF),  # leads on to the job page, and says nothing
     "jobs_jobrecord_retry": (NOBODY, OPERATOR),
     "jobs_jobrecord_edit": (OPERATOR, OPERATOR),
     "jobs_jobrecord_requeue": (NOBODY, OPERATOR),
     "jobs_jobrecord_restore": (NOBODY, OPERATOR),
-    "jobs_jobrecord_deletion": (NOBODY, OPERATOR),
+    "jobs_export": (VIEWER, VIEWER),
+    "jobs_new": (VIEWER, VIEWER),
     # audit
     "jobs_auditentry_changelist": (VIEWER, VIEWER),
     "jobs_auditentry_add": (NOBODY, NOBODY),
-    "jobs_auditentry_change": (VIEWER, VIEWER),
+    "jobs_auditentry_change": (VIEWER, NOBODY),
     "jobs_auditentry_delete": (NOBODY, NOBODY),
     "jobs_auditentry_history": (VIEWER, VIEWER),
-    # queues
+    # what has no table of its own
+    "failures": (VIEWER, VIEWER),
     "queues": (VIEWER, VIEWER),
     "pause_queue": (NOBODY, OPERATOR),
     "resume_queue": (NOBODY, OPERATOR),
+    "workers": (VIEWER, VIEWER),
+    "stop_worker": (NOBODY, OPERATOR),
     "job_types": (VIEWER, VIEWER),
     "job_type": (VIEWER, VIEWER),
     "enqueue_one": (OPERATOR, OPERATOR),
     "pause_type": (NOBODY, OPERATOR),
     "resume_type": (NOBODY, OPERATOR),
+    "bulk": (VIEWER, VIEWER),
+    "bulk_new": (OPERATOR, OPERATOR),
+    "bulk_run": (VIEWER, VIEWER),
+    "bulk_pause": (NOBODY, OPERATOR),
+    "bulk_resume": (NOBODY, OPERATOR),
+    "bulk_stop": (NOBODY, OPERATOR),
     "retry_policies": (VIEWER, VIEWER),
+    "retry_policy_new": (ADMINISTRATOR, ADMINISTRATOR),
+    "retry_policy": (VIEWER, ADMINISTRATOR),
+    "retry_policy_types": (NOBODY, ADMINISTRATOR),
+    "retry_policy_delete": (ADMINISTRATOR, ADMINISTRATOR),
     # users and groups
-    "auth_user_changelist": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_user_add": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_user_change": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_user_delete": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_user_history": (ADMINISTRATOR, ADMINISTRATOR),
+    **{
+        f"auth_{model}_{page}": (ADMINISTRATOR, ADMINISTRATOR)
+        for model in ("user", "group")
+        for page in ("changelist", "add", "change", "delete", "history")
+    },
     "auth_user_password_change": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_group_changelist": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_group_add": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_group_change": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_group_delete": (ADMINISTRATOR, ADMINISTRATOR),
-    "auth_group_history": (ADMINISTRATOR, ADMINISTRATOR),
 }
 OPEN = {"login", "logout"}  # for whoever comes
+UNNAMED = {"<path:object_id>/", "(?P<url>.*)$"}  # old addresses that lead on, and every other one: 404
+
+# What a form sends where an empty one would say little; these must change something for those who may.
+FORMS: dict[str, dict[str, Any]] = {
+    "jobs_jobrecord_changelist": {"action": "retry", "_selected_action": "{failed}", "expect": "{failed}:{token}"},
+    "jobs_jobrecord_retry": {"expect": "{failed}:{token}", "reason": "fixed"},
+    "jobs_jobrecord_delete": {"expect": "{failed}:{token}"},
+    "jobs_jobrecord_edit": {"arg-text": "other", "expect": "{token}"},
+    "jobs_jobrecord_requeue": {"expect": "{succeeded}:{succeeded_token}"},
+    "jobs_jobrecord_restore": {"expect": "{deleted}:{deleted_token}"},
+    "jobs_export": {},
+    "pause_queue": {"span": "1h", "reason": "calm"},
+    "resume_queue": {},
+    "stop_worker": {"name": "host-1.1.0"},
+    "enqueue_one": {"arg-text": "hello", "when": "now", "queue": "default"},
+    "pause_type": {"reason": "calm"},
+    "resume_type": {},
+    "bulk_new": {"reason": "fixed"},
+    "bulk_pause": {},
+    "bulk_resume": {},
+    "bulk_stop": {},
+    "retry_policy_new": {"name": "new", "do": "save", "version": "0"},
+    "retry_policy": {"name": "slow", "do": "save", "version": "{version}"},
+    "retry_policy_types": {"shown": "app.Note", "types": "app.Note"},
+    "retry_policy_delete": {"version": "{version}"},
+    "auth_user_add": {"username": "new", "password1": "Xk3-uu98!", "password2": "Xk3-uu98!", "usable_password": "true"},
+    "auth_user_change": {"username": "renamed", "is_active": "on"},
+    "auth_user_delete": {"post": "yes"},
+    "auth_user_password_change": {"password1": "Xk3-uu98!", "password2": "Xk3-uu98!", "usable_password": "true"},
+    "auth_group_add": {"name": "new"},
+    "auth_group_change": {"name": "renamed"},
+    "auth_group_delete": {"post": "yes"},
+}
+POLICY = {"max_attempts": 5, "backoff": "fixed", "delay_seconds": 5, "factor": 2, "jitter": 0, "on_exhausted": "fail"}
+FORMS["retry_policy_new"] |= POLICY
+FORMS["retry_policy"] |= POLICY
+QUERIES = {"bulk_new": "verb=retry&state=failed"}
 
 
-def addresses() -> Iterator[tuple[str, str]]:
-    """(name, route) of every pattern below /admin/."""
+def patterns() -> Iterator[tuple[str, URLPattern]]:
+    """Every pattern below /admin/: its name, empty where it has none, and the pattern."""
     for pattern in get_resolver().url_patterns:
-        if isinstance(pattern, URLResolver) and pattern.namespace == "admin":
-            yield from _walk(pattern, "/admin/")
+        if isinstance(pattern, URLResolver) and pattern.app_name == "admin":
+            yield from _walk(pattern)
 
 
-def _walk(resolver: URLResolver, prefix: str) -> Iterator[tuple[str, str]]:
+def _walk(resolver: URLResolver) -> Iterator[tuple[str, URLPattern]]:
     for pattern in resolver.url_patterns:
-        route = prefix + str(pattern.pattern)
         if isinstance(pattern, URLResolver):
-            yield from _walk(pattern, route)
-        elif isinstance(pattern, URLPattern) and pattern.name:
-            yield pattern.name, route
+            yield from _walk(pattern)
+        elif isinstance(pattern, URLPattern):
+            yield pattern.name or "", pattern
+
+
+@dataclass
+class World:
+    """Something of each kind, and who asks."""
+
+    facts: dict[str, Any]
+
+    def url(self, name: str, pattern: URLPattern) -> str:
+        """An address that leads to something."""
+        given = {
+            argument: self._argument(name, argument)
+            for argument in pattern.pattern.regex.groupindex
+            if not (pattern.default_args and argument in pattern.default_args)
+        }
+        query = QUERIES.get(name, "")
+        return f"{reverse(f'admin:{name}', kwargs=given)}{'?' if query else ''}{query}"
+
+    def _argument(self, name: str, argument: str) -> Any:
+        if argument == "name":
+            return "app.Note" if "type" in name or name == "enqueue_one" else "default"
+        if argument in ("object_id", "id"):
+            return self.facts["failed" if name == "view_on_site" else name.split("_")[1]]
+        if argument == "job_id":
+            return self.facts[{"requeue": "succeeded", "restore": "deleted"}.get(name.rpartition("_")[2], "failed")]
+        return {"app_label": "jobs", "content_type_id": 1, "policy_id": self.facts["policy"],
+                "operation_id": self.facts["operation"]}[argument]  # fmt: skip
+
+    def form(self, name: str) -> dict[str, Any]:
+        """What the page's form sends."""
+        return {
+            key: value.format(**self.facts) if isinstance(value, str) else value
+            for key, value in FORMS.get(name, {}).items()
+        }
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Django logs each refusal; there are thousands."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    failed, succeeded, deleted = (make_job(state) for state in (State.FAILED, State.SUCCEEDED, State.DELETED))
+    now = timezone.now()
+    WorkerProcess.objects.create(
+        name="host-1.1.0", host="host-1", pid=1, kind="worker", started_at=now, heartbeat_at=now, queues=["default"]
+    )
+    policy = StoredPolicy.objects.create(name="slow", updated_at=now)
+    operation = BulkOperation.objects.create(
+        verb="retry", selection={"states": ["failed"]}, upper_id=failed.pk, count=1, created_at=now, progressed_at=now
+    )
+    entry = AuditEntry.objects.create(at=now, username="x", verb="retry", target="job 1", count=1)
+    target = User.objects.create_user("target", password="secret")
+    return World(
+        {
+            "failed": failed.pk, "token": failed.token, "jobrecord": failed.pk, "succeeded": succeeded.pk,
+            "succeeded_token": succeeded.token, "deleted": deleted.pk, "deleted_token": deleted.token,
+            "policy": policy.pk, "version": policy.version, "operation": operation.pk, "auditentry": entry.pk,
+            "user": target.pk, "group": Group.objects.create(name="empty").pk,
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture
+def client_of(db: None) -> dict[int, Client]:
+    """A client for each role; the groups are those that the migrations made."""
+    found = {ANONYMOUS: Client(raise_request_exception=False)}
+    for place, role in list(enumerate(ROLES))[1:]:
+        user = User.objects.create_user(f"the-{role}", password="secret", is_staff=True)
+        if VIEWER <= place <= ADMINISTRATOR:
+            user.groups.add(Group.objects.get(name=role))
+        elif place == SUPERUSER:
+            User.objects.filter(pk=user.pk).update(is_superuser=True)
+        found[place] = logged_in(User.objects.get(pk=user.pk))
+        found[place].raise_request_exception = False
+    return found
+
+
+@contextmanager
+def undone() -> Iterator[list[str]]:
+    """What the database is told to write meanwhile; afterwards it is as it was."""
+    written: list[str] = []
+
+    def watch(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if any(word in sql for word in ("INSERT ", "UPDATE ", "DELETE ")) and "django_session" not in sql:
+            written.extend([] if sql.rstrip().endswith("FOR UPDATE") else [sql])
+        return execute(sql, params, many, context)
+
+    with transaction.atomic():
+        with connection.execute_wrapper(watch):
+            yield written
+        transaction.set_rollback(True)
+
+
+def _asked(client: Client, method: str, url: str, form: dict[str, Any]) -> tuple[Any, list[str]]:
+    cookies: Any = client.cookies.copy()
+    with undone() as written:
+        response = getattr(client, method)(url, form) if method == "post" else getattr(client, method)(url)
+        if response.streaming:
+            list(response.streaming_content)
+    client.cookies = cookies  # a session that was made anew is undone too
+    return response, written
+
+
+def _wrong(role: int, least: int, method: str, status: int, location: str, written: list[str]) -> str:
+    """What is wrong with an answer; empty: nothing."""
+    if status >= 500:
+        return "an error"
+    if role == ANONYMOUS:
+        return "" if status == 302 and "/login/" in location and not written else "not led to the login"
+    if role < least:
+        return "" if status in REFUSED and not written else "not refused"
+    if least == NOBODY:
+        return "" if status in REFUSED and not written else "not refused to all"
+    return "refused" if status in REFUSED and not (status == 405 and method in RARE) else ""
+
+
+def test_every_address_has_a_line() -> None:
+    found = list(patterns())
+    assert {name for name, _ in found if name} == set(PAGES) | OPEN
+    assert {str(pattern.pattern) for name, pattern in found if not name} == UNNAMED
+
+
+@pytest.mark.parametrize("role", range(len(ROLES)), ids=ROLES)
+def test_matrix(world: World, client_of: dict[int, Client], role: int) -> None:
+    wrong = []
+    for name, pattern in patterns():
+        if name not in PAGES:
+            continue
+        url, (look, send) = world.url(name, pattern), PAGES[name]
+        for method in METHODS:
+            if method in ("head", *RARE) and look < role < SUPERUSER:
+                continue  # a look, as for the role before: to draw each page so often would take a minute
+            response, written = _asked(client_of[role], method, url, world.form(name))
+            least = send if method == "post" else look
+            location = response.headers.get("Location", "")
+            if name == "autocomplete" and method == "options" and role != ANONYMOUS:
+                continue  # the stock view says which methods it has
+            problem = _wrong(role, least, method, response.status_code, location, written)
+            if not problem and method != "post" and written and name != "jobs_export":
+                problem = "looking wrote something"
+            if not problem and method == "post" and name in FORMS and role >= send and not written:
+                problem = "the form did nothing, so this test says nothing"
+            if problem:
+                wrong.append(f"{method} {url} ({name}): {response.status_code}: {problem} {location} {written[:1]}")
+    assert not wrong, "\n".join(wrong)
+
+
+# --- garbage
+
+GARBAGE = (
+    "\x00", "9" * 30, "-1", "0", "1e999", "NaN", "\u202e\u2066evil", "x" * 10_000, "'\"`;--", "<script>", "\U0001f600",
+    "%", "a:b", "type:", "since:99999999d", "[]", "{}", "..", "//evil.example", "\ud800", "1.5", " ",
+)  # fmt: skip
+PARAMETERS = (
+    "q", "state", "type", "queue", "worker", "since", "until", "before", "after", "span", "verb", "user", "page", "e",
+    "o", "p", "all", "_changelist_filters", "back", "raw", "attempt", "format", "nonsense", "_popup", "_to_field",
+)  # fmt: skip
+LISTS = ("jobs_jobrecord_changelist",)  # reads the most of them
+MORE_FIELDS = (
+    "reason", "rate_per_second", "canary", "max_failed_percent", "confirm_count", "delay", "at", "payload", "index",
+    "select_across", "max_delay_seconds",
+)  # fmt: skip
+TURNS = range(0, 22, 3)
+READ = tuple(name for name, (look, _) in PAGES.items() if look != NOBODY)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_garbage_in_the_address_is_no_error(world: World, client_of: dict[int, Client], name: str) -> None:
+    client = client_of[SUPERUSER]
+    url = next(world.url(found, pattern) for found, pattern in patterns() if found == name).partition("?")[0]
+    wrong = []
+    # Alone where most of them are read; and all at once, in turn.
+    asked = [
+        {other: GARBAGE[(place + shift) % len(GARBAGE)] for shift, other in enumerate(PARAMETERS)} for place in TURNS
+    ]
+    if name in LISTS:
+        asked += [{other: value} for other in ("q", "state", "before", "since") for value in GARBAGE]
+    for parameters in asked:
+        query = urlencode(parameters, errors="surrogatepass")
+        with undone():
+            response = client.get(f"{url}?{query}&{query}")
+        if response.status_code >= 500:
+            wrong.append(f"{response.status_code}: {ascii(parameters)[:150]}")
+    assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_garbage_in_a_form_is_no_error(world: World, client_of: dict[int, Client], name: str) -> None:
+    url = next(world.url(found, pattern) for found, pattern in patterns() if found == name)
+    wrong = []
+    good = {**dict.fromkeys(MORE_FIELDS, ""), **world.form(name)}
+    for place, field in enumerate(good):
+        for turn in (0, 7, 15):
+            value = GARBAGE[(place + turn) % len(GARBAGE)]
+            with undone():
+                response = client_of[SUPERUSER].post(url, {**good, field: value.replace("\ud800", "\ufffd")})
+            if response.status_code >= 500:
+                wrong.append(f"{response.status_code}: {field}={ascii(value)[:60]}")
+    assert not wrong, "\n".join(wrong[:20])

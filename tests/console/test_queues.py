@@ -9,6 +9,8 @@ from django.test import Client
 from django.utils import timezone
 
 from handlers.models import QueueSwitch
+from handlers.states import State
+from tests.console.factories import make_job
 
 pytestmark = pytest.mark.django_db
 PAGE = "/admin/queues/"
@@ -31,4 +33,14 @@ def test_pause_for_a_while_ends_by_itself(superuser: Client) -> None:
 def test_pause_for_an_unknown_span_does_nothing(superuser: Client) -> None:
     answer = superuser.post(f"{PAGE}default/pause/", {"span": "x"}, follow=True)
     assert "nothing was done" in answer.content.decode()
+    assert not QueueSwitch.objects.exists()
+
+
+def test_queue_that_nobody_names_has_no_button_unless_it_is_paused(superuser: Client) -> None:
+    make_job(State.ENQUEUED, queue="gone")
+    assert "/admin/queues/gone/" not in superuser.get(PAGE).content.decode()
+    QueueSwitch.objects.create(name="gone", paused_at=timezone.now())
+    assert "/admin/queues/gone/resume/" in superuser.get(PAGE).content.decode()
+    answer = superuser.post(f"{PAGE}gone/resume/", follow=True).content.decode()
+    assert "Queue gone runs again" in answer
     assert not QueueSwitch.objects.exists()

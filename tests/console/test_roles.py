@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from types import SimpleNamespace
+
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
 from django.test import Client
 
 from dashboard.roles import ROLES, create_roles
@@ -56,3 +61,20 @@ def test_role_that_people_changed_stays_as_it_is() -> None:
     Group.objects.get(name="Operator").permissions.clear()
     create_roles(Group, Permission)
     assert not Group.objects.get(name="Operator").permissions.exists()
+
+
+def test_migration_adds_what_is_new_to_roles_that_exist_and_takes_nothing() -> None:
+    migration = import_module("dashboard.migrations.0002_console_roles")
+    Group.objects.filter(name="Administrator").delete()
+    viewer, operator = Group.objects.get(name="Viewer"), Group.objects.get(name="Operator")
+    viewer.permissions.clear()
+    viewer.permissions.add(Permission.objects.get(codename="delete_jobrecord"))  # as somebody made it
+    operator.permissions.clear()
+    for _ in range(2):
+        migration.add(apps, SimpleNamespace(connection=connection))
+    assert {f"jobs.{name}" for name in viewer.permissions.values_list("codename", flat=True)} == {
+        "jobs.delete_jobrecord",
+        *migration.VIEWER,
+    }
+    assert operator.permissions.count() == len(migration.OPERATOR)
+    assert not Group.objects.filter(name="Administrator").exists()

@@ -9,11 +9,11 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from handlers import InvalidJob, job_scheduler, lifecycle
+from handlers import EnqueueJobCommand, InvalidJob, job_scheduler, lifecycle
 from handlers.job_types import JobType
 from handlers.models import AttemptLog, JobPayload
 from handlers.states import State
-from tests.app.jobs import Note
+from tests.app.jobs import Announce, Note
 from tests.running import claim, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
@@ -58,6 +58,26 @@ def test_child_has_its_parent_and_a_correlation_that_its_own_child_inherits(hand
     assert child.correlation == str(first)
     run(child.pk)
     assert JobPayload.objects.get(parent_id=child.pk).correlation == str(first)
+
+
+def test_async_handler_and_command_bus_inherit_the_correlation_and_log() -> None:
+    first = job_scheduler.enqueue(Announce("ann"), correlation="order-7")
+    run(first)
+    child = JobPayload.objects.get(parent_id=first)
+    assert (child.job_type, child.correlation) == ("app.Greet", "order-7")
+    assert AttemptLog.objects.get(job_id=first).lines[0][1:] == ["WARNING", "shop", "announcing ann"]
+
+
+def test_enqueue_command_that_is_a_job_itself_is_the_parent_of_what_it_enqueues() -> None:
+    first = job_scheduler.enqueue(EnqueueJobCommand(Note("x")))
+    run(first)
+    child = JobPayload.objects.get(parent_id=first)
+    assert (child.job_type, child.correlation) == ("app.Note", str(first))
+
+
+def test_job_enqueued_after_a_job_ran_has_no_parent() -> None:
+    run(job_scheduler.enqueue(Note("x")))
+    assert JobPayload.objects.get(pk=job_scheduler.enqueue(Note("y"))).parent_id is None
 
 
 def test_correlation_given_is_kept_and_inherited(handle) -> None:  # type: ignore[no-untyped-def]

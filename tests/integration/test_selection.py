@@ -195,7 +195,7 @@ def test_text_keeps_out_of_sensitive_arguments(monkeypatch: pytest.MonkeyPatch) 
     secret = make_job(job_type="app.Secret", payload={"card": "4111"})
     gone = make_job(job_type="gone.Type", payload={"card": "4111"})
     plain = make_job(job_type="app.Greet", payload={"order": "4111"})
-    monkeypatch.setattr(conditions, "_types_without_secrets", lambda: ["app.Greet"])
+    monkeypatch.setattr(conditions, "types_without_secrets", lambda: ["app.Greet"])
     assert set(Selection.parse("4111 x").text) == {"x"}  # a bare number is an id
     selection = Selection.parse('"4111"')
     assert set(selection.rows().values_list("pk", flat=True)) == {secret.pk, gone.pk, plain.pk}
@@ -299,7 +299,7 @@ def test_whatever_can_be_read_can_be_looked_for(text: str) -> None:
     ("text", "index"),
     [
         ("state:failed", "jobs_not_succeeded"),
-        ("state:retrying", "jobs_not_succeeded"),
+        ("state:retrying", "jobs_retrying"),
         ("state:deleted", "jobs_not_succeeded"),
         ("type:app.Note", "jobs_by_type"),
         ("queue:mail", "jobs_by_queue"),

@@ -16,12 +16,13 @@ logger = logging.getLogger("tests.shop")
 @pytest.fixture
 def job() -> Iterator[CurrentJob]:
     """A job that runs here, with a logger that lets INFO through."""
-    logs.install()
+    logs.attach()
     logger.setLevel(logging.INFO)
     running = CurrentJob(7, 1, "", lambda text: text.replace("4111-1111", "••••••"))
     mark = current.set(running)
     yield running
     current.reset(mark)
+    logs.detach()
     logger.setLevel(logging.NOTSET)
 
 
@@ -85,7 +86,35 @@ def test_nothing_is_kept_while_no_job_runs(job: CurrentJob) -> None:
     assert logs.lines_of(job) is None
 
 
-def test_installing_again_adds_no_second_handler() -> None:
-    logs.install()
-    logs.install()
-    assert sum(isinstance(handler, logs.JobLogHandler) for handler in logging.getLogger().handlers) == 1
+def attached() -> int:
+    return sum(isinstance(handler, logs.JobLogHandler) for handler in logging.getLogger().handlers)
+
+
+def test_two_jobs_at_once_share_one_handler_until_the_last_ends() -> None:
+    logs.attach()
+    logs.attach()
+    assert attached() == 1
+    logs.detach()
+    assert attached() == 1
+    logs.detach()
+    assert attached() == 0
+
+
+def test_basic_config_after_a_job_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    logs.attach()
+    logs.detach()
+    logging.basicConfig()
+    assert len(logging.root.handlers) == 1
+    assert attached() == 0
+
+
+def test_logging_set_up_anew_while_a_job_runs_is_joined_by_the_next_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root, "handlers", [])
+    logs.attach()
+    logging.basicConfig(force=True)
+    logs.attach()
+    assert attached() == 1
+    logs.detach()
+    logs.detach()
+    assert attached() == 0

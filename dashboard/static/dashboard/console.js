@@ -1,25 +1,6 @@
 // Small comforts. Every page works without this file.
 "use strict";
 
-// A button that copies the traceback above which it stands.
-for (const block of document.querySelectorAll("pre[data-copy]")) {
-  if (!navigator.clipboard) break;
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "small copy";
-  button.textContent = "Copy";
-  button.addEventListener("click", async () => {
-    try {
-      await navigator.clipboard.writeText(block.textContent);
-      button.textContent = "Copied";
-    } catch {
-      button.textContent = "Could not copy";
-    }
-    setTimeout(() => { button.textContent = "Copy"; }, 2000);
-  });
-  block.before(button);
-}
-
 // A choice takes effect at once.
 for (const select of document.querySelectorAll(".filter-bar select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
@@ -34,3 +15,20 @@ for (const form of document.querySelectorAll("form.verbs, form.confirm, form.inl
   });
   window.addEventListener("pageshow", () => { sent = false; });
 }
+
+// What scrolls can be reached by keyboard, also where the browser does not see to it.
+const reachable = () => {
+  for (const block of document.querySelectorAll("pre")) {
+    const scrolls = block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight;
+    if (scrolls) block.tabIndex = 0;
+  }
+};
+reachable();
+document.addEventListener("toggle", reachable, true);
+document.addEventListener("live:swapped", reachable);
+window.addEventListener("resize", reachable);
+
+// The stock boxes for choosing from a long list name their help icon, but not as what.
+window.addEventListener("load", () => {
+  for (const icon of document.querySelectorAll("span.help-tooltip[aria-label]")) icon.setAttribute("role", "img");
+});

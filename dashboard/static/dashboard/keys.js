@@ -1,4 +1,4 @@
-// Keyboard: "/" goes to the search box, "?" shows the keys. list.js binds those of the job list.
+// Keyboard: "/" goes to the search box, "?" shows the keys, "r" retries on the job page. list.js binds those of the job list.
 "use strict";
 
 (() => {
@@ -17,6 +17,12 @@
     if (event.key === "?" && dialog) {
       event.preventDefault();
       dialog.showModal();
+    } else if (event.key === "r" && !event.repeat) {
+      const retry = document.querySelector(".job form.verbs .verb-retry"); // the job page's; the list has its own
+      if (retry) {
+        event.preventDefault();
+        retry.click();
+      }
     } else if (event.key === "/") {
       const box = document.querySelector("#content input[type=search], #searchbar, #content input[name=q]");
       event.preventDefault();

@@ -8,18 +8,19 @@
   const parts = () => [...document.querySelectorAll("[id][data-live]")];
   // What is marked "too" comes along, and is no reason to ask.
   if (!parts().some((part) => part.dataset.live !== "too")) return;
-  // What a part says, but for words such as "3 min ago", which times.js keeps fresh: nothing is announced twice.
-  const gist = (part) => part.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1");
+  // What a part says, but for words such as "3 min ago", which times.js keeps fresh, and each form's token: nothing is announced twice.
+  const gist = (part) => part.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1").replace(/<input[^>]*csrfmiddlewaretoken[^>]*>/g, "");
   const seen = new WeakMap(parts().map((part) => [part, gist(part)]));
   let asOf = new Date();
   let wait = EVERY;
   let timer = 0;
   let under = false;
 
-  // Nothing moves under the cursor: what is focused, ticked, opened or marked stays.
+  // Nothing moves under the cursor: what is focused, ticked, typed, opened or marked stays.
   const inUse = (part) => {
     if (part.contains(document.activeElement)) return true;
     if (part.querySelector("input[type=checkbox]:checked, details[open], dialog[open]")) return true;
+    if ([...part.querySelectorAll("input[type=text]")].some((field) => field.value !== field.defaultValue)) return true;
     const marked = document.getSelection();
     return Boolean(marked && !marked.isCollapsed && marked.containsNode(part, true));
   };

@@ -1,0 +1,74 @@
+"""What waits on the queues, oldest first, as the database has it; read through its index, a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import Q, QuerySet
+
+from handlers.lifecycle import database
+from handlers.models import JobRecord
+from handlers.states import State
+from handlers.transport import Message
+
+
+class Place(NamedTuple):
+    """A job's place on its queue."""
+
+    enqueued_at: datetime
+    job_id: int
+
+
+class Waiting(NamedTuple):
+    """A job that waits."""
+
+    message: Message
+    job_type: str
+    place: Place
+
+
+def queues() -> Iterator[str]:
+    """The queues on which jobs wait, found by hops through the index."""
+    enqueued = _enqueued()
+    name = ""
+    while found := enqueued.filter(queue__gt=name).order_by("queue").values_list("queue", flat=True).first():
+        name = found
+        yield name
+
+
+def oldest(
+    queue: str, limit: int, *, after: Place | None = None, since: Place | None = None, without: Collection[str] = ()
+) -> list[Waiting]:
+    """Up to ``limit`` jobs: behind ``after``, or from ``since`` on; none of a type that ``without`` names."""
+    rows = _enqueued().filter(queue=queue)
+    if since is not None:
+        rows = _from(rows, since, Q(pk__gte=since.job_id))
+    if after is not None:
+        rows = _from(rows, after, Q(pk__gt=after.job_id))
+    if without:
+        rows = rows.exclude(job_type__in=without)
+    rows = rows.order_by("enqueued_at", "pk")
+    return [
+        Waiting(Message(pk, token, queue), job_type, Place(at, pk))
+        for pk, token, job_type, at in rows.values_list("pk", "token", "job_type", "enqueued_at")[:limit]
+        if at is not None
+    ]
+
+
+def last(queue: str) -> Place | None:
+    """The place of the job that was enqueued last."""
+    rows = _enqueued().filter(queue=queue).order_by("-enqueued_at", "-pk").values_list("enqueued_at", "pk")
+    for at, pk in rows[:1]:
+        return None if at is None else Place(at, pk)
+    return None
+
+
+def _enqueued() -> QuerySet[JobRecord]:
+    return JobRecord.objects.using(database()).filter(state=State.ENQUEUED)
+
+
+def _from(rows: QuerySet[JobRecord], place: Place, beside: Q) -> QuerySet[JobRecord]:
+    # The first condition is the index's; the second alone would let it begin at the queue's head.
+    return rows.filter(Q(enqueued_at__gt=place.enqueued_at) | beside, enqueued_at__gte=place.enqueued_at)

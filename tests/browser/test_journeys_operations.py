@@ -1,0 +1,163 @@
+"""Journeys around jobs, each from signing in on: a policy, a pause, a new operator, and Redis away."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from dashboard import health
+from handlers import job_scheduler
+from handlers.models import AuditEntry, JobRecord, StoredPolicy
+from handlers.states import State
+from tests import servers
+from tests.app.jobs import Note, Ship
+from tests.browser.conftest import NewPage, sign_in
+from tests.browser.people import PASSWORD, someone
+from tests.console.factories import make_job
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, record, wait_state
+
+pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+
+LIVE_MS = 30_000  # within which a page follows by itself, on a busy machine too
+
+
+@pytest.fixture(autouse=True)
+def _look_anew() -> None:
+    health.forget()
+
+
+def test_administrator_changes_a_retry_policy_and_the_next_failure_follows_it(
+    new_page: NewPage, live_server: Any, start_worker: Start, notes: Notes
+) -> None:
+    page = new_page(refusals=True)  # a form that does not fit is answered so
+    someone("ada", "Administrator")
+    start_worker("--processes", "1")
+    before = int(job_scheduler.enqueue(Ship(1, "nowhere")))
+    wait_state("failed", before)  # the code says one attempt
+
+    sign_in(page, live_server.url, "ada", PASSWORD)
+    page.get_by_role("link", name="Retry policies", exact=True).click()
+    page.get_by_role("link", name="New policy").click()
+    page.get_by_label("Name").fill("shipping")
+    page.get_by_label("Attempts").fill("0")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("alert").filter(has_text="Nothing was saved.")).to_be_visible()
+    page.get_by_label("Attempts").fill("4")
+    page.get_by_label("Backoff").select_option("fixed")
+    page.get_by_label("Delay, in seconds").fill("3600")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.locator("#preview")).to_contain_text("Preview, not saved")
+    expect(page.locator("#preview tbody tr").filter(has_text=re.compile("1 h")).first).to_be_visible()
+    assert not StoredPolicy.objects.exists()
+    page.get_by_label("Reason").first.fill("the carrier is down at night")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".messagelist")).to_contain_text("Saved shipping.")
+    page.get_by_role("checkbox", name="app.Ship").check()
+    page.get_by_role("button", name="Assign").click()
+    expect(page.locator(".messagelist")).to_contain_text("1 job type changed. It holds from the next failure on.")
+
+    after = int(job_scheduler.enqueue(Ship(2, "nowhere")))  # the worker is still the one from before
+    wait_state("scheduled", after)
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/{after}/change/")
+    expect(page.locator("h1 .state")).to_have_text("Retrying")
+    expect(page.get_by_text("Attempt 2 runs")).to_contain_text("in ")
+    expect(page.locator("#content-main")).to_contain_text("From the stored policy shipping.")
+    assert record(before).state == State.FAILED
+    assert list(AuditEntry.objects.order_by("pk").values_list("username", "verb")) == [
+        ("ada", "save_policy"),
+        ("ada", "assign_policy"),
+    ]
+
+
+def test_paused_queue_is_said_on_every_page_and_runs_again_when_resumed(
+    page: Page, live_server: Any, start_worker: Start, notes: Notes
+) -> None:
+    someone("olga", "Operator")
+    start_worker("--processes", "1")
+    done = int(job_scheduler.enqueue(Note("before")))
+    wait_state("succeeded", done)
+
+    sign_in(page, live_server.url, "olga", PASSWORD)
+    page.get_by_role("link", name="Queues", exact=True).click()
+    page.get_by_label("Reason to pause default").fill("the gateway is being moved")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="default", exact=True))
+    row.get_by_role("button", name="Pause").click()
+    expect(page.locator(".messagelist")).to_contain_text("Paused queue default")
+    expect(row).to_contain_text("by olga: the gateway is being moved")
+    waiting = int(job_scheduler.enqueue(Note("after")))
+    for url in ("/admin/", "/admin/jobs/jobrecord/", f"/admin/jobs/jobrecord/{waiting}/change/", "/admin/queues/"):
+        page.goto(live_server.url + url)
+        expect(page.locator(".banner").filter(has_text="Queue default is paused")).to_be_visible()
+    assert record(waiting).state == State.ENQUEUED
+
+    row.get_by_role("button", name="Resume").click()
+    expect(page.locator(".messagelist")).to_contain_text("Queue default runs again.")
+    expect(page.locator(".banner").filter(has_text="paused")).to_have_count(0)
+    wait_state("succeeded", waiting)
+    assert notes.lines() == ["before", "after"]
+
+
+def test_administrator_makes_a_viewer_an_operator_who_then_retries(new_page: NewPage, live_server: Any) -> None:
+    someone("ada", "Administrator")
+    someone("vera", "Viewer")
+    job = make_job()
+    hers = new_page()
+    sign_in(hers, live_server.url, "vera", PASSWORD)
+    hers.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
+    expect(hers.get_by_role("heading", name="Why it failed")).to_be_visible()
+    expect(hers.get_by_role("button", name="Retry")).to_have_count(0)
+
+    page = new_page()
+    sign_in(page, live_server.url, "ada", PASSWORD)
+    page.get_by_role("link", name="Users", exact=True).click()
+    page.get_by_role("row").filter(has_text="vera").get_by_role("checkbox").check()
+    page.locator("select[name=action]").select_option("make_operator")
+    page.get_by_role("button", name=re.compile("Go|Run")).click()
+    expect(page.locator(".messagelist")).to_contain_text("1 user now in Operator.")
+    expect(page.get_by_role("row").filter(has_text="vera")).to_contain_text("Operator")
+
+    hers.reload()
+    hers.get_by_role("button", name="Retry").click()
+    expect(hers.locator(".messagelist")).to_have_text(f"Retried job {job.pk}.")
+    assert record(job.pk).state == State.ENQUEUED
+    assert list(AuditEntry.objects.order_by("pk").values_list("username", flat=True)) == ["ada", "vera"]
+
+
+def test_history_is_readable_while_redis_is_away_and_all_goes_on_when_it_is_back(
+    page: Page, live_server: Any, start_worker: Start, start_scheduler: Start, private_valkey: Path, notes: Notes
+) -> None:
+    someone("olga", "Operator")
+    job = make_job(payload={"text": "at last"}, message="gateway is down")
+    away = page.locator(".banner").filter(has_text="Redis does not answer")
+    with servers.valkey(private_valkey):
+        start_worker("--processes", "1")
+        start_scheduler()
+        first = int(job_scheduler.enqueue(Note("first")))
+        wait_state("succeeded", first)
+        sign_in(page, live_server.url, "olga", PASSWORD)
+        expect(away).to_have_count(0)
+    expect(away).to_be_visible(timeout=LIVE_MS)  # the page says so by itself
+    expect(away).to_contain_text("Live data as of")
+
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    expect(page.locator("#result_list tbody tr")).to_have_count(JobRecord.objects.count())
+    page.get_by_role("link", name=f"#{job.pk}").click()
+    expect(page.locator(".failure .message")).to_have_text("gateway is down")
+    expect(away).to_be_visible()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.locator(".messagelist")).to_contain_text(f"Retried job {job.pk}.")
+    expect(page.locator("h1 .state")).to_have_text("Enqueued")
+
+    page.goto(f"{live_server.url}/admin/")
+    expect(away).to_be_visible()
+    with servers.valkey(private_valkey):
+        expect(away).to_have_count(0, timeout=LIVE_MS)
+        wait_state("succeeded", job.pk)
+        page.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
+        expect(page.locator("h1 .state")).to_have_text("Succeeded")
+    assert notes.lines() == ["first", "at last"]
