@@ -69,7 +69,8 @@ def test_failed_job_is_found_and_retried_by_keyboard_alone(page: Page, live_serv
     page.keyboard.press("j")
     expect(page.locator("#result_list tbody tr").first).to_have_class(re.compile("current"))
     page.keyboard.press("Enter")
-    page.get_by_role("heading", name="Why it failed").wait_for()
+    page.wait_for_url("**/change/**")  # loaded, the scripts that bind the keys too
+    expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
     page.keyboard.press("r")
     page.locator("h1 .state-enqueued").wait_for()
     job.refresh_from_db()

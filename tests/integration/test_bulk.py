@@ -239,16 +239,8 @@ def one_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK", 1)
 
 
-@pytest.fixture
-def _two_connections() -> None:
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite has one writer at a time")
-
-
-two_connections = pytest.mark.usefixtures("one_a_chunk", "_two_connections")
-
-
-@two_connections
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("one_a_chunk")
 def test_pause_waits_for_the_chunk_that_runs_and_holds_the_next() -> None:
     ids = failed_jobs(2)
     operation = job_scheduler.start_bulk("retry", FAILED)
@@ -258,7 +250,8 @@ def test_pause_waits_for_the_chunk_that_runs_and_holds_the_next() -> None:
     assert states(ids) == ["enqueued", "failed"]
 
 
-@two_connections
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("one_a_chunk")
 def test_stop_waits_for_the_chunk_that_runs_and_keeps_what_it_moved() -> None:
     ids = failed_jobs(2)
     operation = job_scheduler.start_bulk("retry", FAILED)
@@ -268,7 +261,8 @@ def test_stop_waits_for_the_chunk_that_runs_and_keeps_what_it_moved() -> None:
     assert states(ids) == ["enqueued", "failed"]
 
 
-@two_connections
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("one_a_chunk")
 def test_resume_beside_a_running_chunk_makes_its_successor_do_nothing() -> None:
     ids = failed_jobs(3)
     operation = job_scheduler.start_bulk("retry", FAILED)
@@ -281,7 +275,8 @@ def test_resume_beside_a_running_chunk_makes_its_successor_do_nothing() -> None:
     assert BulkItem.objects.filter(operation_id=operation.pk).count() == 3
 
 
-@two_connections
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("one_a_chunk")
 def test_chunk_that_runs_twice_at_once_is_done_once() -> None:
     failed_jobs(2)
     operation = job_scheduler.start_bulk("retry", FAILED)
