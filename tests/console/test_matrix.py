@@ -271,6 +271,7 @@ def test_every_address_has_a_line() -> None:
     assert {str(pattern.pattern) for name, pattern in found if not name} == UNNAMED
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("role", range(len(ROLES)), ids=ROLES)
 def test_matrix(world: World, client_of: dict[int, Client], role: int) -> None:
     wrong = []
