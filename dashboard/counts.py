@@ -16,7 +16,7 @@ from handlers.models import JobRecord
 from handlers.selection import Selection, stored_names
 from handlers.states import State
 
-TABS_SECONDS = 0.08  # a count that takes longer is not worth the wait
+TABS_SECONDS = 0.03  # a count that takes longer is not worth the wait
 LOOK = 2_000  # jobs of one state among which those of a type or queue are counted
 
 
