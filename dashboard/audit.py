@@ -33,38 +33,39 @@ HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
 PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies"}
 
 
-class VerbFilter(DeclaredFilter):
+class EntryFilter(DeclaredFilter):
+    """By the exact value of one of an entry's columns."""
+
+    column: ClassVar[str]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        """The entries with that value."""
+        value = self.value()
+        return queryset.filter(**{self.column: value}) if value else queryset
+
+
+class VerbFilter(EntryFilter):
     """By what was done."""
 
     title = "verb"
-    parameter_name = "verb"
+    parameter_name = column = "verb"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every verb that is on the audit."""
         verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *POLICY_VERBS, *PEOPLE_VERBS)
         return [(verb, in_words(verb)) for verb in verbs]
 
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """The entries of that verb."""
-        value = self.value()
-        return queryset.filter(verb=value) if value else queryset
 
-
-class UserFilter(DeclaredFilter):
+class UserFilter(EntryFilter):
     """By who did it, by name: an entry outlives its user."""
 
     title = "user"
-    parameter_name = "user"
+    parameter_name, column = "user", "username"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Those who can open the console."""
         users = get_user_model()._default_manager.filter(is_staff=True).order_by("pk")[:MAX_USERS]
         return [(user.get_username(), user.get_username()) for user in users]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """The entries of that user."""
-        value = self.value()
-        return queryset.filter(username=value) if value else queryset
 
 
 class TimeFilter(DeclaredFilter):

@@ -18,7 +18,7 @@ from dashboard.search import list_query, selection_of
 from dashboard.sensitive import shown
 from handlers.audit import acting_from, audit
 from handlers.models import JobPayload, JobRecord
-from handlers.selection import InvalidSelection, Selection
+from handlers.selection import InvalidSelection, Selection, hidden
 
 CHUNK = 500  # jobs read at once
 ARGUMENTS = 50  # arguments read at once: each may be a megabyte
@@ -47,7 +47,7 @@ def export(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     except (InvalidSelection, TookTooLong) as error:
         return _refused(site, request, error)
     write, content_type, ending = FORMATS[name]
-    told = {"format": name, "search": str(selection)[:2000]}
+    told = {"format": name, "search": str(hidden(selection))[:2000]}
     audit(request.user, "export", "jobs", 0, data=told)  # type: ignore[arg-type]  # nobody anonymous comes here
     lines = write(_counted(request, acting_from.get(), told, rows(request, selection, first)))
     response = StreamingHttpResponse(lines, content_type=content_type)

@@ -20,7 +20,6 @@ from dashboard.enqueue import ENQUEUE, is_engines_own
 from handlers import fleet
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
-from handlers.models import KnownTypes
 from handlers.policies import Effective, effective_many
 
 PAUSE = "jobs.pause_queueswitch"
@@ -106,6 +105,5 @@ def _facts(rows: list[TypeRow]) -> list[dict[str, Any]]:
 def _known_by_workers() -> list[frozenset[str]]:
     """For each live worker the names of the types that it knows."""
     workers = fleet.live_workers()
-    told = KnownTypes.objects.filter(digest__in={worker.types for worker in workers})
-    names = {row.digest: frozenset(row.names) for row in told}
+    names = fleet.known_types(workers)
     return [names.get(worker.types, frozenset()) for worker in workers]

@@ -159,9 +159,14 @@ def timed_out(claim: Claim) -> JobTimeout:
 def _hider(claim: Claim) -> Callable[[str], str]:
     """What takes the claim's sensitive arguments out of a text. It never raises."""
 
+    known: Callable[[str], str] | None = None
+
     def hide(text: str) -> str:
+        nonlocal known
         try:
-            return masking.scrub(text, registry.get(claim.job_type), claim.payload)
+            if known is None:  # with the first text: most attempts have none, and the values are collected once
+                known = masking.scrubber(registry.get(claim.job_type), claim.payload)
+            return known(text)
         except NoHandler:
             return text  # nothing ran that could have told
         except Exception as error:  # noqa: BLE001 - an outcome must not be lost over this; nor a secret shown

@@ -127,3 +127,11 @@ def test_export_reads_in_chunks_of_constant_size(viewer: Client, monkeypatch: py
     reads = [q["sql"] for q in queries if q["sql"].startswith("SELECT") and '"jobs_jobrecord"."token"' in q["sql"]]
     assert len(reads) == 3
     assert all("LIMIT 4" in sql and "OFFSET" not in sql for sql in reads)
+
+
+def test_audit_of_an_export_hides_sensitive_words(superuser: Client) -> None:
+    make_job(job_type="app.Pay", payload={"token": "tok-4711"})
+    answer = superuser.get(URL, {"format": "json", "q": "args.token:tok-4711"})
+    assert b"app.Pay" in b"".join(answer)
+    assert AuditEntry.objects.count() == 2
+    assert not [entry for entry in AuditEntry.objects.all() if "tok-4711" in str(entry.data)]
