@@ -13,7 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from dashboard.verbs import MAX_REASON, MAX_TICKED, VERBS, Verb, jobs_in_words
+from dashboard.verbs import MAX_REASON, MAX_TICKED, VERBS, Verb, jobs_in_words, refusal
 from handlers.models import JobRecord
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ def action(verb: Verb) -> Callable[[JobRecordAdmin, HttpRequest, QuerySet[Model]
         expect = ticked(request)
         if len(expect) > MAX_TICKED:
             messages.error(request, f"At most {jobs_in_words(MAX_TICKED)} at once; nothing was done.")
+        elif why := refusal(expect):
+            messages.error(request, why)
         elif verb.confirm and "confirmed" not in request.POST:
             return confirmation(admin, request, verb, expect)
         else:

@@ -20,7 +20,7 @@ from dashboard import catalogue, verbs
 from dashboard.forms import PayloadForm, payload_form
 from dashboard.sensitive import may_see, shown
 from dashboard.text import call, inert
-from handlers.conf import SYSTEM_QUEUE
+from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler, known_queues
 from handlers.job_types import JobType
@@ -33,7 +33,7 @@ OWN = "is the engine's own type: written by hand, it would do what other permiss
 
 def is_engines_own(job_type: JobType) -> bool:
     """Whether the engine declares the type. Such jobs act on other jobs, so their arguments are not for a form."""
-    return job_type.payload_class.__module__.partition(".")[0] == "handlers"
+    return job_type.name.startswith(ENGINE_TYPES)
 
 
 class WhenForm(forms.Form):

@@ -10,7 +10,8 @@ from django.contrib.admin.views.main import ChangeList
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from dashboard.queries import STATES, queue_names
+from dashboard.queries import STATES
+from handlers.gateway import known_queues
 from handlers.models import WorkerProcess
 from handlers.registry import registry
 
@@ -73,7 +74,7 @@ class QueueFilter(JobFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The declared queues."""
-        return [(name, name) for name in queue_names()]
+        return [(name, name) for name in sorted(known_queues())]
 
 
 class WorkerFilter(JobFilter):

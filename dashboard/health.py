@@ -6,8 +6,7 @@ import time
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import CharField, Q, Value
-from django.db.models.functions import Now
+from django.db.models import CharField, Value
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -100,15 +99,15 @@ def _fleet() -> Fleet:
 
 def _switches() -> tuple[dict[str, QueueSwitch], dict[str, TypeSwitch]]:
     """What is paused now by the database's clock, in one statement: queues, types."""
-    on = Q(until=None) | Q(until__gt=Now())
     fields = ("name", "paused_at", "until", "by", "reason")
-    kind = {name: Value(name, output_field=CharField()) for name in ("queue", "type")}
-    queues = QueueSwitch.objects.filter(on).annotate(kind=kind["queue"]).values_list("kind", *fields)
-    types = TypeSwitch.objects.filter(on).annotate(kind=kind["type"]).values_list("kind", *fields)
-    rows = list(queues.union(types, all=True))
+    queues, types = (
+        switch.on().annotate(of=Value(switch.kind, output_field=CharField())).values_list("of", *fields)
+        for switch in (QueueSwitch, TypeSwitch)
+    )
+    rows = [(kind, dict(zip(fields, facts, strict=True))) for kind, *facts in queues.union(types, all=True)]
     return (
-        {row[1]: QueueSwitch(**dict(zip(fields, row[1:], strict=True))) for row in rows if row[0] == "queue"},
-        {row[1]: TypeSwitch(**dict(zip(fields, row[1:], strict=True))) for row in rows if row[0] == "type"},
+        {facts["name"]: QueueSwitch(**facts) for kind, facts in rows if kind == QueueSwitch.kind},
+        {facts["name"]: TypeSwitch(**facts) for kind, facts in rows if kind == TypeSwitch.kind},
     )
 
 

@@ -12,11 +12,22 @@ from django.utils import timezone
 from dashboard import charts, health, metrics, queries
 from dashboard.text import duration, inert, rough
 from handlers.conf import SYSTEM_QUEUE
-from handlers.models import FailureGroup
+from handlers.models import FailureGroup, JobRecord
+from handlers.models.count import Outcome
+from handlers.states import State
 
 SPAN_WORDS = {"1h": "hour", "24h": "24 hours", "7d": "7 days"}
 DEFAULT_SPAN = "1h"
 NEW_SINCE = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """How many jobs are in a state now; or, with ``period``, how many came to it in that time."""
+
+    state: str
+    count: queries.Count
+    period: str = ""
 
 
 class QueueLine(NamedTuple):
@@ -50,19 +61,19 @@ def overview(request: HttpRequest) -> dict[str, Any]:
     """What the start page shows to those who may see jobs."""
     span, problem = _span(request)
     known = health.of(request)
-    counts = queries.state_counts()
+    counts, times = queries.state_counts(), _times(span)
     rows = queries.queue_rows(known.queues)
     workers = known.fleet.workers
     return {
         "shows_jobs": True,
-        "tiles": [{"state": state, "count": counts[state]} for state in queries.STATES],
-        "is_empty": not any(count.value or count.more for count in counts.values()),
+        "tiles": _tiles(counts, times, span),
+        "is_empty": not any(count.value for count in counts.values()) and not JobRecord.objects.exists(),
         "spans": [Span(name, words, name == span) for name, words in SPAN_WORDS.items()],
         "span": span,
         "span_words": SPAN_WORDS[span],
         "span_problem": problem,
         "chart": charts.throughput_chart(metrics.throughput(span)),
-        "times": _times(span),
+        "times": times.values(),
         "groups": new_groups(),
         "failures": queries.last_failures(),
         "queues": queue_lines(rows, [worker.queues for worker in workers]),
@@ -125,11 +136,17 @@ def _span(request: HttpRequest) -> tuple[str, str]:
     return DEFAULT_SPAN, f"There is no span “{inert(asked, 30)}”; there are {choices}. This is the last hour."
 
 
-def _times(span: str) -> list[Times]:
-    found = []
-    for label, outcome in (("Wait", "started"), ("Run", "succeeded")):
+def _tiles(counts: dict[str, queries.Count], times: dict[str, Times], span: str) -> list[Tile]:
+    succeeded = Tile(State.SUCCEEDED, queries.Count(times[Outcome.SUCCEEDED].count), f"last {SPAN_WORDS[span]}")
+    return [Tile(state, counts[state]) if state in counts else succeeded for state in queries.STATES]
+
+
+def _times(span: str) -> dict[str, Times]:
+    """The waits and the run times, by the outcome that they are counted with."""
+    found = {}
+    for label, outcome in (("Wait", Outcome.STARTED), ("Run", Outcome.SUCCEEDED)):
         shares = metrics.percentiles(span, outcome=outcome)
-        found.append(
-            Times(label, duration(shares.p50), duration(shares.p95), duration(shares.p99), shares.count),
+        found[outcome.value] = Times(
+            label, duration(shares.p50), duration(shares.p95), duration(shares.p99), shares.count
         )
     return found

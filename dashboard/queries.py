@@ -8,15 +8,12 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connections, router
-from django.db.models import BooleanField, Model, Q, QuerySet
-from django.db.models.expressions import RawSQL
+from django.db.models import Model, QuerySet
 
 from dashboard import statements
-from handlers.conf import SYSTEM_QUEUE, jobs_settings
-from handlers.gateway import job_scheduler
+from handlers.gateway import job_scheduler, known_queues
 from handlers.models import JobRecord, QueueSwitch
-from handlers.models.sql import from_time, rows_cte
-from handlers.registry import registry
+from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
 from handlers.states import FINAL, State
 
 CAP = statements.CAP  # a count above this reads "1,000+"
@@ -32,14 +29,6 @@ STATES = (
     State.PROCESSING.value,
     State.SUCCEEDED.value,
     State.DELETED.value,
-)
-
-
-# The condition of the index of what ages out, word for word: SQLite sees that they are the same only in literals.
-AGEING = RawSQL(  # noqa: S611 - no value in it
-    f"state IN ('{State.SUCCEEDED.value}', '{State.DELETED.value}')",
-    (),
-    output_field=BooleanField(),
 )
 
 
@@ -59,17 +48,10 @@ def capped(rows: QuerySet[Model], cap: int = CAP) -> Count:
     return Count(min(found, cap), found > cap)
 
 
-def in_state(value: str) -> Q:
-    """The jobs that the console lists under ``value``: a state, or ``retrying``, which is a part of ``scheduled``."""
-    if value == RETRYING:
-        return Q(state=State.SCHEDULED.value, failures__gt=0)
-    return Q(state=value)
-
-
 def state_counts() -> dict[str, Count]:
     """Capped counts by what the console tells apart, in one statement. ``retrying`` is a part of ``scheduled``.
 
-    Each part reads one index and stops: the newest of what ages out shows the least there is of both its states.
+    Without ``succeeded``: no index tells them from the deleted ones, and nearly all jobs are. Counters tell of them.
     """
     with connections[router.db_for_read(JobRecord)].cursor() as cursor:
         cursor.execute(statements.STATE_COUNTS)
@@ -86,8 +68,7 @@ def state_counts() -> dict[str, Count]:
     # As in the list: a job that waits for its next attempt is a scheduled one too.
     found["due", State.SCHEDULED.value] = looked["due"]
     due = {state: count("due", state, statements.LOOK) for state in (RETRYING, State.SCHEDULED.value)}
-    rest = {state: count(state, state) for state in STATES if state not in due}
-    return {**rest, **due, State.SUCCEEDED.value: count("ageing", State.SUCCEEDED.value)}
+    return {state: count(state, state) for state in STATES if state not in due and state != State.SUCCEEDED} | due
 
 
 def last_failures(limit: int = 8) -> list[JobRecord]:
@@ -107,11 +88,6 @@ class QueueRow(NamedTuple):
     known: bool = True  # False: only jobs name it, no setting and no job type
 
 
-def queue_names() -> list[str]:
-    """Every queue that exists: of the settings, of the job types, and the reserved one."""
-    return sorted({*jobs_settings().queues, *registry.queues(), SYSTEM_QUEUE})
-
-
 def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow]:
     """Every queue with capped counts, in two statements, however many queues there are.
 
@@ -120,11 +96,13 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
     """
     if paused is None:
         paused = job_scheduler.paused_queues()
-    declared = {*queue_names(), *paused}
+    declared = {*known_queues(), *paused}
     connection = connections[router.db_for_read(JobRecord)]
-    rows_sql, params = rows_cte(connection, "named", {"name": "text"}, [(name,) for name in declared])
+    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH RECURSIVE {rows_sql}, {statements.WAITING}", params)
+        cursor.execute(
+            f"WITH RECURSIVE {named}, {statements.WAITING}", [as_rows(connection, [(name,) for name in declared])]
+        )
         waiting = cursor.fetchall()
         cursor.execute(statements.IN_HAND)
         in_hand = {(state, name): found for state, name, found in cursor.fetchall()}

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 from dashboard import metrics, queries, verbs
 from handlers import fleet
 from handlers.exceptions import InvalidJob
-from handlers.gateway import job_scheduler
+from handlers.gateway import job_scheduler, known_queues
 
 PAUSE = "jobs.pause_queueswitch"
 
@@ -91,7 +91,7 @@ def _asked(request: HttpRequest, name: str) -> tuple[AbstractBaseUser, str]:
     """Who asks, and why. Raises PermissionDenied, and Http404 for a queue that is none."""
     if not request.user.has_perm(PAUSE):
         raise PermissionDenied("You may not pause or resume queues.")
-    if name not in queries.queue_names() and name not in job_scheduler.paused_queues():
+    if name not in known_queues() and name not in job_scheduler.paused_queues():
         raise Http404(f"There is no queue {name}.")
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     return by, request.POST.get("reason", "")[: verbs.MAX_REASON]

@@ -29,15 +29,6 @@ def _due() -> str:
     return f"SELECT 'due', state, COUNT(*) FROM ({some}) AS due GROUP BY state"
 
 
-def _ageing() -> str:
-    # The condition is that of the index of what ages out, word for word.
-    some = (
-        f"SELECT state FROM {_JOBS} WHERE state IN ('{State.SUCCEEDED}', '{State.DELETED}') "
-        f"ORDER BY finished_at DESC, id DESC LIMIT {CAP + 1}"
-    )
-    return f"SELECT 'ageing', state, COUNT(*) FROM ({some}) AS ageing GROUP BY state"
-
-
 def _by_queue(state: State, order: str) -> str:
     some = f"SELECT queue FROM {_JOBS} WHERE state = '{state}' ORDER BY {order} LIMIT {LOOK + 1}"
     return f"SELECT '{state}' AS state, queue, COUNT(*) FROM ({some}) AS some_{state} GROUP BY queue"
@@ -51,7 +42,6 @@ STATE_COUNTS = " UNION ALL ".join(
         _capped(State.PROCESSING, "worker, id"),
         _capped(State.DELETED, "state, id", f" AND NOT (state = '{State.SUCCEEDED}')"),  # as its index says
         _due(),
-        _ageing(),
     )
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,10 +11,10 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
-from handlers.conf import jobs_settings
+from handlers.conf import ENGINE_TYPES, jobs_settings
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord
-from handlers.states import DELETABLE, RETRYABLE, State
+from handlers.states import DELETABLE, FINAL, RETRYABLE, State
 
 MAX_TICKED = 500  # jobs that one request may name
 MAX_REASON = 500  # characters
@@ -37,7 +37,8 @@ class Verb:
 
     def possible(self, record: JobRecord) -> bool:
         """Whether ``record``, as read, is where this verb applies. Only the engine's answer to the verb counts."""
-        if State(record.state) not in self.sources:
+        state = State(record.state)
+        if state not in self.sources or (record.job_type.startswith(ENGINE_TYPES) and state not in FINAL):
             return False
         if self is RESTORE and record.finished_at is not None:
             return timezone.now() - record.finished_at < timedelta(minutes=jobs_settings().restore_minutes)
@@ -75,6 +76,13 @@ DELETE = Verb("delete", "Delete", "Deleted", "jobs.delete_jobrecord", DELETABLE,
 RESTORE = Verb("restore", "Restore", "Restored", "jobs.delete_jobrecord", frozenset({State.DELETED}))
 
 VERBS = {verb.name: verb for verb in (RETRY, REQUEUE, RESTORE, DELETE)}
+
+
+def refusal(ids: Iterable[int]) -> str:
+    """Why no verb is for all of these jobs: one is the engine's own, and at work. Empty: verbs may be tried."""
+    own = JobRecord.objects.filter(pk__in=list(ids), job_type__startswith=ENGINE_TYPES).exclude(state__in=FINAL)
+    first = own.order_by("pk").values_list("pk", flat=True).first()
+    return f"Job {first} does a part of a bulk operation: pause or stop that. Nothing was done." if first else ""
 
 
 def jobs_in_words(count: int) -> str:

@@ -22,18 +22,24 @@ def verb_view(verb: verbs.Verb) -> Callable[..., HttpResponse]:
     def act(request: HttpRequest, job_id: int) -> HttpResponse:
         if not request.user.has_perm("jobs.view_jobrecord") or not verb.allowed(request.user):
             raise PermissionDenied(f"You may not {verb.name} jobs.")
-        site_name = request.current_app  # set by the site
+        back = _back(request, job_id)  # before anything is done: an address that cannot be read is refused
         token = expected(request).get(job_id, "")
-        if verb.one(job_id, token, request.user, request.POST.get("reason", "")):
+        if why := verbs.refusal([job_id]):
+            messages.error(request, why)
+        elif verb.one(job_id, token, request.user, request.POST.get("reason", "")):
             messages.success(request, f"{verb.past} job {job_id}.")
         else:
             messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
-        if "back" in request.GET:  # asked from the list
-            url = reverse("admin:jobs_jobrecord_changelist", current_app=site_name)
-            return HttpResponseRedirect(f"{url}?{QueryDict(request.GET['back']).urlencode()}")
-        url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=site_name)
-        if filters := request.GET.get("_changelist_filters", ""):  # the job page's way back to the list
-            url += f"?{urlencode({'_changelist_filters': filters})}"
-        return HttpResponseRedirect(url)
+        return HttpResponseRedirect(back)
 
     return act
+
+
+def _back(request: HttpRequest, job_id: int) -> str:
+    """The list that the person asked from, as they had it, or else the job's page."""
+    if "back" in request.GET:
+        url = reverse("admin:jobs_jobrecord_changelist", current_app=request.current_app)
+        return f"{url}?{QueryDict(request.GET['back']).urlencode()}"
+    url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
+    filters = request.GET.get("_changelist_filters", "")  # the job page's own way back to the list
+    return f"{url}?{urlencode({'_changelist_filters': filters})}" if filters else url

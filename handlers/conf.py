@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 SYSTEM_QUEUE = "system"
+ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",

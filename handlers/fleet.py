@@ -79,11 +79,6 @@ def live_workers() -> list[WorkerProcess]:
     return [process for process in live_processes() if process.kind == "worker"]
 
 
-def live_schedulers() -> list[WorkerProcess]:
-    """The schedulers that gave a sign of life lately, by name."""
-    return [process for process in live_processes() if process.kind == "scheduler"]
-
-
 def known_types(workers: Iterable[WorkerProcess]) -> dict[str, frozenset[str]]:
     """The names of the types that ``workers`` know, by the digest in their rows."""
     digests = {worker.types for worker in workers}

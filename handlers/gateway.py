@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
-from django.db import connections, transaction
-from django.db.models import Q
+from django.db import transaction
 
 from handlers import bulk, lifecycle, switches
 from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
 from handlers.exceptions import InvalidJob, TransportUnavailable
-from handlers.failures import clean
 from handlers.lifecycle import Applied, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
-from handlers.models.sql import database_now
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import check_queue, registry
@@ -61,8 +59,7 @@ class JobScheduler:
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_DELAY):
             raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
-        new = replace(self._new(job, queue, correlation), delay=delay)
-        return self._create([new], "enqueue", by, reason)[0]
+        return self._create([self._new(job, queue, correlation, delay)], "enqueue", by, reason)[0]
 
     def schedule(
         self,
@@ -177,36 +174,17 @@ class JobScheduler:
         _known_queue(name)
         if name == SYSTEM_QUEUE:
             raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} serves the engine itself and cannot be paused", field="queue")
-        if until is not None and until.utcoffset() is None:
-            raise InvalidJob(f"until: must be an aware datetime, not {until!r}", field="until")
-        alias = lifecycle.database()
-        with transaction.atomic(using=alias):
-            QueueSwitch.objects.using(alias).update_or_create(
-                name=name,
-                defaults={
-                    "paused_at": database_now(connections[alias]),
-                    "until": until,
-                    "by": clean(actor_name(by), 150),
-                    "reason": clean(reason, 500),
-                },
-            )
-            audit(by, "pause_queue", f"queue {name}", 1, reason, {"until": until.isoformat() if until else None})
+        switches.pause(QueueSwitch, [name], until, by, reason)
 
     def resume_queue(self, name: str, *, by: By = None, reason: str = "") -> None:
         """Let workers claim jobs of this queue again. Raises InvalidJob for an unknown queue that is not paused."""
-        alias = lifecycle.database()
-        if not QueueSwitch.objects.using(alias).filter(name=str(name)).exists():
+        if not QueueSwitch.objects.using(lifecycle.database()).filter(name=str(name)).exists():
             _known_queue(name)
-        with transaction.atomic(using=alias):
-            removed, _ = QueueSwitch.objects.using(alias).filter(name=name).delete()
-            audit(by, "resume_queue", f"queue {name}", removed, reason, None)
+        switches.resume(QueueSwitch, [name], by, reason)
 
     def paused_queues(self) -> dict[str, QueueSwitch]:
         """The queues that are paused now, by name."""
-        alias = lifecycle.database()
-        now = database_now(connections[alias])
-        switches = QueueSwitch.objects.using(alias).filter(Q(until=None) | Q(until__gt=now))
-        return {switch.name: switch for switch in switches}
+        return switches.paused_queues()
 
     # --- all that match
 
@@ -253,7 +231,7 @@ class JobScheduler:
 
         Running jobs finish. Raises InvalidJob for an unknown type or a naive time.
         """
-        switches.pause_type(name, until, by, reason)
+        switches.pause(TypeSwitch, switches.type_names(name), until, by, reason)
 
     def resume_type(self, name: str, *, by: By = None, reason: str = "") -> None:
         """Let workers claim jobs of this type again: the first thousands at once, all in seconds. Raises InvalidJob."""
@@ -276,7 +254,7 @@ class JobScheduler:
 
     # --- inside
 
-    def _new(self, job: Work, queue: str | None, correlation: str | None) -> NewJob:
+    def _new(self, job: Work, queue: str | None, correlation: str | None, delay: timedelta | None = None) -> NewJob:
         job_type = registry.for_object(job)
         name = job_type.queue if queue is None else queue
         if queue is not None:  # a type's own queue is known by the type
@@ -290,13 +268,15 @@ class JobScheduler:
             job_type.name,
             job_type.encode(job),
             name,
+            delay=delay,
             parent_id=parent.job_id if parent else None,
             correlation=correlation,
         )
 
     def _create(self, new: Sequence[NewJob], verb: str, by: By, reason: str) -> list[JobId]:
         alias = lifecycle.database()
-        with transaction.atomic(using=alias, savepoint=False):
+        # What is not audited is one statement, which needs no transaction.
+        with nullcontext() if by is None else transaction.atomic(using=alias, savepoint=False):
             messages = lifecycle.create(new, actor=actor_name(by), using=alias)
             ids = [message.job_id for message in messages]
             audit(by, verb, _target(ids), len(ids), reason, {"asked": len(ids), "job_ids": ids[:1_000]})

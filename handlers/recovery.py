@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 
 from django.db import Error, connections
@@ -16,6 +16,7 @@ from handlers import bulk, folding, lifecycle, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler
+from handlers.lifecycle import Agenda
 from handlers.models.sql import database_now
 from handlers.publishing import publish
 from handlers.states import State
@@ -48,10 +49,10 @@ class Recovery:
         self._age_out_after = self._fold_after = 0.0
         self._watch_bulk_after = 0.0
 
-    def tick(self) -> int:
+    def tick(self, agenda: Agenda | None = None) -> int:
         """One pass of everything; how many jobs it brought back. Raises database errors and TransportUnavailable.
 
-        Each duty is tried, whatever became of the one before.
+        Each duty is tried, whatever became of the one before. ``agenda``: where the caller has just read it.
         """
         lease = jobs_settings().lease_seconds
         now = time.monotonic()
@@ -59,9 +60,19 @@ class Recovery:
             # Nobody got through to the database for a while, so perhaps no lease could be renewed either: whoever
             # lives must have the time to do it.
             self._expire_after = now + lease
+        agenda = agenda or lifecycle.agenda()
+        duties: list[Callable[[], int]] = [self._age_out, self._watch_bulk]
+        if agenda.uncounted:
+            duties.insert(0, self._fold)
+        if agenda.waiting or agenda.lapsed:  # what comes back waits too
+            duties.insert(0, self.find_lost_messages)
+        else:
+            self._suspects = {}
+        if agenda.lapsed:
+            duties.insert(0, self.expire_leases)
         brought_back = 0
         failure: Error | TransportUnavailable | None = None
-        for duty in (self.expire_leases, self.find_lost_messages, self._age_out, self._fold, self._watch_bulk):
+        for duty in duties:
             try:
                 brought_back += duty()
             except Error as error:
@@ -91,9 +102,6 @@ class Recovery:
         missing: dict[Message, float] = {}
         # Workers drop the messages of paused types: they are published again once the type runs again.
         queues = list(waiting.queues())
-        if not queues:  # the usual case costs one look
-            self._suspects = {}
-            return 0
         paused_queues, paused_types = job_scheduler.paused_queues(), set(paused_type_names())
         if paused_types != self._paused or now >= self._fronts_until:
             self._paused, self._fronts, self._fronts_until = paused_types, {}, now + FRONT_SECONDS
@@ -160,6 +168,6 @@ class Recovery:
 _recovery = Recovery()
 
 
-def tick() -> int:
+def tick(agenda: Agenda | None = None) -> int:
     """One pass of this process's recovery; how many jobs it brought back."""
-    return _recovery.tick()
+    return _recovery.tick(agenda)

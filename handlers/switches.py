@@ -1,4 +1,4 @@
-"""The switches that people set on running things: paused job types, workers that are asked to stop."""
+"""The switches that people set on running things: paused queues and job types, workers that are asked to stop."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import connections, transaction
-from django.db.models import Q
+from django.db.models import QuerySet
 
 from handlers import waiting
 from handlers.audit import By, actor_name, audit
 from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean
 from handlers.lifecycle import database
-from handlers.models import JobPayload, TypeSwitch, WorkerProcess
+from handlers.models import JobPayload, QueueSwitch, Switch, TypeSwitch, WorkerProcess
 from handlers.models.sql import database_now
 from handlers.publishing import publish
 from handlers.registry import registry
@@ -22,42 +22,63 @@ CHUNK = 1_000  # jobs looked at, and published, at once
 CHUNKS = 5  # such looks when a type runs again; recovery goes further
 
 
-def pause_type(name: str, until: datetime | None, by: By, reason: str) -> None:
-    """Write a switch for each name that the type's jobs may be stored under."""
-    names = _names(name)
+def pause(switch: type[Switch], names: Sequence[str], until: datetime | None, by: By, reason: str) -> None:
+    """Pause one queue or type, which has all of ``names``, the present one first. InvalidJob for a naive time."""
     if until is not None and until.utcoffset() is None:
         raise InvalidJob(f"until: must be an aware datetime, not {until!r}", field="until")
     alias = database()
     with transaction.atomic(using=alias):
-        now = database_now(connections[alias])
-        for each in names:
-            TypeSwitch.objects.using(alias).update_or_create(
-                name=each,
-                defaults={
-                    "paused_at": now,
-                    "until": until,
-                    "by": clean(actor_name(by), 150),
-                    "reason": clean(reason, 500),
-                },
-            )
-        audit(by, "pause_type", f"type {names[0]}", 1, reason, {"until": until.isoformat() if until else None})
+        facts = {
+            "paused_at": database_now(connections[alias]),
+            "until": until,
+            "by": clean(actor_name(by), 150),
+            "reason": clean(reason, 500),
+        }
+        for name in names:
+            switch._default_manager.using(alias).update_or_create(name=name, defaults=facts)
+        told = {"until": until.isoformat() if until else None}
+        audit(by, f"pause_{switch.kind}", f"{switch.kind} {names[0]}", 1, reason, told)
+
+
+def resume(switch: type[Switch], names: Sequence[str], by: By, reason: str) -> bool:
+    """Take its switches away; whether there was one."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        removed, _ = switch._default_manager.using(alias).filter(name__in=names).delete()
+        audit(by, f"resume_{switch.kind}", f"{switch.kind} {names[0]}", min(removed, 1), reason, None)
+    return removed > 0
 
 
 def resume_type(name: str, by: By, reason: str) -> None:
-    """Take the type's switches away, and publish the first of what waits; the rest comes with recovery."""
-    alias = database()
+    """Resume a type, and publish the first of its jobs that wait; the rest comes with recovery."""
+    alias, names = database(), type_names(name)
     with transaction.atomic(using=alias):
-        names = _names(name)
-        removed, _ = TypeSwitch.objects.using(alias).filter(name__in=names).delete()
-        audit(by, "resume_type", f"type {names[0]}", min(removed, 1), reason, None)
-        if removed:
+        if resume(TypeSwitch, names, by, reason):
             transaction.on_commit(lambda: _publish_waiting(names), using=alias, robust=True)
+
+
+def type_names(name: str) -> list[str]:
+    """The type's name and its former ones. Raises InvalidJob for a name that no type, job or switch has."""
+    try:
+        job_type = registry.get(name)
+    except NoHandler as error:
+        alias = database()
+        stored = JobPayload.objects.using(alias).filter(job_type=name).exists()
+        if not stored and not TypeSwitch.objects.using(alias).filter(name=name).exists():
+            raise InvalidJob(f"type: {str(name)[:200]!r} is not known", field="type") from error
+        return [name]
+    return [job_type.name, *job_type.aliases]
+
+
+def paused_queues() -> dict[str, QueueSwitch]:
+    """The queues that are paused now, by name."""
+    return {switch.name: switch for switch in QueueSwitch.on().using(database())}
 
 
 def paused_types() -> dict[str, TypeSwitch]:
     """The types that are paused now, by their present name."""
     found: dict[str, TypeSwitch] = {}
-    for switch in _paused():
+    for switch in _paused_types():
         try:
             name = registry.get(switch.name).name
         except NoHandler:
@@ -69,7 +90,7 @@ def paused_types() -> dict[str, TypeSwitch]:
 
 def paused_type_names() -> list[str]:
     """Every stored name, former names included, whose jobs may not be claimed now."""
-    return [switch.name for switch in _paused()]
+    return [switch.name for switch in _paused_types()]
 
 
 def stop_worker(name: str, by: By, reason: str) -> bool:
@@ -105,20 +126,5 @@ def _publish_waiting(names: Sequence[str]) -> None:
             after = found[-1].place
 
 
-def _paused() -> list[TypeSwitch]:
-    alias = database()
-    now = database_now(connections[alias])
-    return list(TypeSwitch.objects.using(alias).filter(Q(until=None) | Q(until__gt=now)).order_by("name"))
-
-
-def _names(name: str) -> list[str]:
-    """The type's name and its former ones. Raises InvalidJob for a name that no type, job or switch has."""
-    try:
-        job_type = registry.get(name)
-    except NoHandler as error:
-        alias = database()
-        stored = JobPayload.objects.using(alias).filter(job_type=name).exists()
-        if not stored and not TypeSwitch.objects.using(alias).filter(name=name).exists():
-            raise InvalidJob(f"type: {str(name)[:200]!r} is not known", field="type") from error
-        return [name]
-    return [job_type.name, *job_type.aliases]
+def _paused_types() -> QuerySet[TypeSwitch]:
+    return TypeSwitch.on().using(database()).order_by("name")

@@ -151,7 +151,10 @@ def database(data: Path) -> dict[str, Any]:
         raise ImproperlyConfigured(
             "DATABASE_URL must start with sqlite:// or postgres://; other databases are not supported."
         )
-    return config
+    # Planned once per connection, not once per call. A pooler that hands out connections by the transaction may not
+    # carry such statements.
+    threshold = None if flag("DATABASE_POOLER") else 1
+    return config | {"OPTIONS": {"prepare_threshold": threshold} | config.get("OPTIONS", {})}
 
 
 def sqlite_options(path: Path, data: Path) -> dict[str, Any]:

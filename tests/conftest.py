@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+from django.apps import apps
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
+from django.test import TransactionTestCase
 
 from tests import chromium, servers
 
@@ -43,6 +45,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         apart = [item for item in items if item.get_closest_marker("postgresql")]
         config.hook.pytest_deselected(items=apart)
         items[:] = [item for item in items if item not in apart]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_cleaning() -> Iterator[None]:
+    """Let tests that commit clean up in milliseconds.
+
+    Django would truncate every table, which is slow on PostgreSQL, and then make the content types and permissions
+    anew, which is slow everywhere. Here they stay, and rows are deleted.
+    """
+    kept = {"django_content_type", "auth_permission"}
+    tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed}
+    deletes = [f'DELETE FROM "{table}"' for table in sorted(tables - kept)]  # noqa: S608 - our own tables
+
+    def clean(_: TransactionTestCase) -> None:
+        with transaction.atomic(), connection.cursor() as cursor:  # foreign keys are checked at the commit
+            for delete in deletes:
+                cursor.execute(delete)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", clean)
+        yield
 
 
 @pytest.fixture(scope="session")

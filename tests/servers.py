@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from handlers.rq_transport import embedded
+from tests.processes import wait_for
 
 
 @contextlib.contextmanager
@@ -19,7 +20,8 @@ def valkey(folder: Path) -> Iterator[str]:
     url = embedded.find_url(folder)
     process = subprocess.Popen(embedded.server_command(folder), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        if not embedded.wait_until_it_answers(url, still_wanted=lambda: process.poll() is None):
+        wait_for("the Valkey server answers", lambda: process.poll() is not None or embedded.answers(url), seconds=30)
+        if process.poll() is not None:
             raise RuntimeError(f"the Valkey server in {folder} did not start")
         yield url
     finally:

@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from handlers.audit import actor_name, audit
 from handlers.bulk.control import over_limit
 from handlers.bulk.outcomes import canary_outcomes
-from handlers.bulk.runs import LIVE, STALLED_AFTER, TYPE_NAME, VERBS, named, next_chunk, starter
+from handlers.bulk.runs import LIVE, STALLED_AFTER, VERBS, named, next_chunk, starter
 from handlers.failures import clean
 from handlers.lifecycle import Applied, database
 from handlers.models import BulkItem, BulkOperation
@@ -20,7 +20,7 @@ from handlers.publishing import publish_on_commit
 from handlers.selection import Selection
 
 CHUNK = 2_000  # jobs of one transaction: what a pause waits for, and how long their rows are held
-READ = ("token", "job_type", "attempt")  # of each job, of which there may be a hundred thousand
+READ = ("token", "attempt")  # of each job, of which there may be a hundred thousand
 CANARY_LOOK = timedelta(seconds=2)  # between two looks at the jobs that went first
 ITEM_COLUMNS = {"operation_id": "id", "job_id": "id", "moved": "bool", "attempt": "int"}
 
@@ -94,7 +94,6 @@ class _Chunk:
             return Applied(), False
         operation.after_id = rows[-1].pk
         more = len(rows) == size
-        rows = [row for row in rows if row.job_type != TYPE_NAME]  # no run works on runs
         reason = f"{named(operation.pk)}: {operation.reason}" if operation.reason else named(operation.pk)
         applied = VERBS[operation.verb].act(
             [row.pk for row in rows],
@@ -103,8 +102,7 @@ class _Chunk:
             expect={row.pk: row.token for row in rows},  # moved as they were read: the attempt noted is right
         )
         items = [(operation.pk, row.pk, row.pk in applied.moved, row.attempt) for row in rows]
-        if items:
-            insert(connections[self.alias], BulkItem, ITEM_COLUMNS, items)
+        insert(connections[self.alias], BulkItem, ITEM_COLUMNS, items)
         operation.moved += len(applied.moved)
         operation.moved_on += len(rows) - len(applied.moved)
         operation.progressed_at = self.now

@@ -31,9 +31,13 @@ MIN_ENDED = 20  # first attempts that must have ended before their share of fail
 
 
 def narrowed(verb: str, selection: Selection) -> Selection:
-    """``selection`` without the states that ``verb`` does nothing to. Raises InvalidJob when nothing is left."""
+    """``selection`` without the states that ``verb`` does nothing to, and without the engine's own jobs.
+
+    Raises InvalidJob when no state is left.
+    """
     if verb not in VERBS:
         raise InvalidJob(f"verb: must be one of {', '.join(VERBS)}, not {str(verb)[:40]!r}", field="verb")
+    selection = replace(selection, engine=False)  # no run works on runs
     sources = {str(state) for state in VERBS[verb].sources}
     if State.SCHEDULED in sources:
         sources.add("retrying")

@@ -9,18 +9,20 @@ returns the messages that the transport must be told of *after* the commit.
 
 from handlers.lifecycle.claims import Claim, claim, claims_of, crash, expire_leases, held_by, must_run_alone, renew
 from handlers.lifecycle.creation import NewJob, create
-from handlers.lifecycle.due import promote_due, seconds_until_due
+from handlers.lifecycle.due import Agenda, agenda, promote_due
 from handlers.lifecycle.moves import Applied, Move, Step, apply, database
 from handlers.lifecycle.retention import age_out
 from handlers.lifecycle.verbs import delete, requeue, restore, retry
 
 __all__ = [
+    "Agenda",
     "Applied",
     "Claim",
     "Move",
     "NewJob",
     "Step",
     "age_out",
+    "agenda",
     "apply",
     "claim",
     "claims_of",
@@ -36,5 +38,4 @@ __all__ = [
     "requeue",
     "restore",
     "retry",
-    "seconds_until_due",
 ]

@@ -13,11 +13,9 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.failures import Failure
-from handlers.lifecycle.counting import Tally
-from handlers.lifecycle.moves import HISTORY_COLUMNS, JOBS, PAYLOADS, Applied, Move, Step, apply, database
-from handlers.models import JobHistory, JobRecord
-from handlers.models.count import Outcome
-from handlers.models.sql import database_now, from_time, insert, is_postgresql, rows_cte, to_time
+from handlers.lifecycle.moves import Applied, Move, Step, apply, database, dialect
+from handlers.models import JobRecord
+from handlers.models.sql import database_now, is_postgresql
 from handlers.states import State
 from handlers.transport import Message
 
@@ -45,64 +43,16 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list
     """
     if not messages:
         return []
-    alias = database()
-    connection = connections[alias]
-    postgresql = is_postgresql(connection)
-    cte, params = rows_cte(
-        connection, "v", {"id": "id", "token": "text"}, [(m.job_id, m.token) for m in dict.fromkeys(messages)]
-    )
-    company = "" if len(messages) == 1 else "AND NOT j.alone"
-    with transaction.atomic(using=alias):
-        now = database_now(connection)
-        # `state || ''` keeps the planner on the primary key: with stale statistics it would walk the whole partial
-        # index of enqueued jobs instead. SKIP LOCKED, because a second message for the same job must not wait.
-        lock, state = ("FOR UPDATE OF j SKIP LOCKED", "j.state || ''") if postgresql else ("", "j.state")
-        cast = "::timestamptz" if postgresql else ""
-        sql = f"""
-            WITH {cte}, picked AS (
-                SELECT j.id FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
-                WHERE {state} = 'enqueued' {company} AND NOT EXISTS (
-                    SELECT 1 FROM jobs_queueswitch s WHERE s.name = j.queue AND (s.until IS NULL OR s.until > %s{cast})
-                ) AND NOT EXISTS (
-                    SELECT 1 FROM jobs_typeswitch t
-                    WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > %s{cast})
-                )
-                ORDER BY j.id {lock}
-            )
-            UPDATE {JOBS} SET state = 'processing', attempt = attempt + 1, started_at = %s{cast},
-                finished_at = NULL, lease_expires_at = %s{cast}, worker = %s
-            WHERE id IN (SELECT id FROM picked)
-            RETURNING id, token, job_type, queue, attempt, failures, crashes, enqueued_at
-        """
-        stamp = to_time(connection, now)
-        with connection.cursor() as cursor:
-            cursor.execute(sql, [*params, stamp, stamp, stamp, to_time(connection, now + lease), worker])
-            rows = cursor.fetchall()
-            if not rows:
-                return []
-            marks = ", ".join(["%s"] * len(rows))
-            cursor.execute(
-                f"SELECT job_id, data, correlation FROM {PAYLOADS} WHERE job_id IN ({marks})",
-                [row[0] for row in rows],
-            )
-            beside = {
-                job_id: (json.loads(data) if isinstance(data, str) else data, correlation)
-                for job_id, data, correlation in cursor
-            }
-        history, tally = [], Tally(now)
-        for job_id, _, job_type, queue, attempt, _, _, enqueued_at in rows:
-            since = from_time(enqueued_at)
-            latency = max((now - since).total_seconds(), 0.0) if since else 0.0
-            data = json.dumps({"worker": worker, "latency_seconds": round(latency, 6)})
-            history.append((job_id, State.ENQUEUED, State.PROCESSING, now, attempt, "claimed", worker[:150], data))
-            tally.add(queue, job_type, Outcome.STARTED, seconds=latency)
-        insert(connection, JobHistory, HISTORY_COLUMNS, history)
-        tally.save(connection)
+    connection = connections[database()]
+    wanted = [(message.job_id, message.token) for message in dict.fromkeys(messages)]
+    rows = dialect(connection).claim(connection, wanted, worker=worker, lease=lease, single=len(messages) == 1)
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
     return [
-        Claim(job_id, token, job_type, queue, attempt, failures, crashes, *beside.get(job_id, (None, "")))
-        for job_id, token, job_type, queue, attempt, failures, crashes, _ in rows
+        Claim(
+            job_id, token, job_type, queue, attempt, failures, crashes, json.loads(data) if data else None, family or ""
+        )
+        for job_id, token, job_type, queue, attempt, failures, crashes, data, family in rows
     ]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,10 +11,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.failures import clean
-from handlers.lifecycle.counting import DELTA_COLUMNS, DELTAS, Tally
-from handlers.lifecycle.moves import JOBS, PAYLOADS, database, new_token
-from handlers.models.count import Outcome
-from handlers.models.sql import chunks, database_now, is_postgresql, rows_cte, to_time
+from handlers.lifecycle.moves import database, dialect, new_token
 from handlers.states import State
 from handlers.transport import Message
 
@@ -31,70 +29,45 @@ class NewJob:
     correlation: str = ""  # shared by what belongs together
 
 
-CREATE_COLUMNS = {
-    "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "created_by": "text",
-    "data": "json", "parent_id": "id", "correlation": "text",
-}  # fmt: skip
-BESIDE = "data, job_type, queue, parent_id, correlation"
+CHUNK = 1_000
+CHUNK_BYTES = 8 * 1024 * 1024  # of arguments in one statement: the database holds some times that
 
 
 def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None) -> list[Message]:
-    """Insert ``jobs`` in the caller's transaction and return their messages, in the same order."""
+    """Insert ``jobs``, all or none, in the caller's transaction if there is one; their messages in the same order."""
     alias = using or database()
     connection = connections[alias]
-    messages: list[Message] = []
-    with transaction.atomic(using=alias, savepoint=False):
-        now = database_now(connection)
-        for chunk in chunks(jobs, 1_000):
-            messages += _create_chunk(connection, chunk, now, actor)
-    return messages
+    parts = list(_chunks(jobs))
+    with transaction.atomic(using=alias, savepoint=False) if len(parts) > 1 else nullcontext():
+        return [message for part in parts for message in _create_chunk(connection, part, clean(actor, 150))]
 
 
-def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], now: datetime, actor: str) -> list[Message]:
-    due = [now + job.delay if job.delay else job.run_at for job in jobs]
+def _chunks(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
+    part: list[NewJob] = []
+    size = 0
+    for job in jobs:
+        if part and (len(part) == CHUNK or size + len(job.payload) > CHUNK_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(job)
+        size += len(job.payload)
+    if part:
+        yield part
+
+
+def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor: str) -> list[Message]:
     tokens = [new_token() for _ in jobs]
     rows = [
         (
-            State.SCHEDULED if run_at else State.ENQUEUED, token, job.job_type, job.queue, run_at, clean(actor, 150),
-            job.payload.decode(), job.parent_id, job.correlation,
+            State.SCHEDULED if job.run_at or job.delay else State.ENQUEUED, token, job.job_type, job.queue, job.run_at,
+            job.delay.total_seconds() if job.delay else None, actor, job.payload.decode(), job.parent_id,
+            job.correlation,
         )
-        for job, token, run_at in zip(jobs, tokens, due, strict=True)
+        for job, token in zip(jobs, tokens, strict=True)
     ]  # fmt: skip
-    cte, params = rows_cte(connection, "v", CREATE_COLUMNS, rows)
-    cast = "::timestamptz" if is_postgresql(connection) else ""
-    stamp = to_time(connection, now)
-    tally = Tally(now)
-    for job in jobs:
-        tally.add(job.queue, job.job_type, Outcome.CREATED)
-    # The ORM's field defaults are Python's, so each column without a value of its own is named here.
-    into = f"""
-        INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
-                            attempt, failures, crashes, alone, worker, error, fingerprint)
-        SELECT state, token, job_type, queue, run_at, created_by, %s{cast},
-               CASE WHEN state = 'enqueued' THEN %s{cast} END, 0, 0, 0, FALSE, '', '', ''
-        FROM v
-    """
-    with connection.cursor() as cursor:
-        if is_postgresql(connection):
-            # One statement for all, because a single enqueue is one round trip.
-            counted, sums = rows_cte(connection, "c", DELTA_COLUMNS, tally.rows())
-            names = ", ".join(DELTA_COLUMNS)
-            cursor.execute(
-                f"""WITH {cte}, {counted},
-                    d AS (INSERT INTO {DELTAS} ({names}) SELECT {names} FROM c),
-                    j AS ({into} RETURNING id, token),
-                    p AS (INSERT INTO {PAYLOADS} (job_id, {BESIDE})
-                          SELECT j.id, {BESIDE} FROM j JOIN v USING (token))
-                    SELECT id, token FROM j""",
-                [*params, *sums, stamp, stamp],
-            )
-            ids = {token: job_id for job_id, token in cursor.fetchall()}
-        else:
-            cursor.execute(f"WITH {cte} {into} RETURNING id, token", [*params, stamp, stamp])
-            ids = {token: job_id for job_id, token in cursor.fetchall()}
-            cursor.executemany(
-                f"INSERT INTO {PAYLOADS} (job_id, {BESIDE}) VALUES (%s, %s, %s, %s, %s, %s)",
-                [(ids[row[1]], row[6], row[2], row[3], row[7], row[8]) for row in rows],
-            )
-            tally.save(connection)
-    return [Message(ids[token], token, job.queue, run_at) for token, job, run_at in zip(tokens, jobs, due, strict=True)]
+    made = {token: (job_id, run_at) for job_id, token, run_at in dialect(connection).create(connection, rows)}
+    messages = []
+    for job, token in zip(jobs, tokens, strict=True):
+        job_id, run_at = made[token]
+        messages.append(Message(job_id, token, job.queue, run_at))
+    return messages

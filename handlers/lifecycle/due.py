@@ -1,14 +1,18 @@
-"""Scheduled jobs whose time has come."""
+"""Scheduled jobs whose time has come, and what else there is to do."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from django.db import connections, transaction
 
 from handlers.lifecycle.moves import Move, Step, apply, database
-from handlers.models import JobRecord
-from handlers.models.sql import database_now, is_postgresql
+from handlers.models import JobCountDelta, JobRecord
+from handlers.models.sql import database_now, from_time, is_postgresql, prepared, to_time
 from handlers.states import State
 from handlers.transport import Message
+
+JOBS, DELTAS = JobRecord._meta.db_table, JobCountDelta._meta.db_table
 
 
 def promote_due(limit: int = 500) -> list[Message]:
@@ -29,16 +33,34 @@ def promote_due(limit: int = 500) -> list[Message]:
     return [Message(pk, token, queue) for pk, token, queue in rows if pk in applied.moved]
 
 
-def seconds_until_due() -> float | None:
-    """Seconds until the next scheduled job is due by the database's clock (not below 0); None when there is none."""
-    alias = database()
-    run_at = (
-        JobRecord.objects.using(alias)
-        .filter(state=State.SCHEDULED)
-        .order_by("run_at", "pk")
-        .values_list("run_at", flat=True)
-        .first()
-    )
-    if run_at is None:
-        return None
-    return max((run_at - database_now(connections[alias])).total_seconds(), 0.0)
+@dataclass(frozen=True, slots=True)
+class Agenda:
+    """What a scheduler has to look after."""
+
+    due_in: float | None  # seconds until the next scheduled job is due, not below 0; None when there is none
+    lapsed: bool  # whether a lease is over
+    waiting: bool  # whether any job is on a queue
+    uncounted: bool  # whether there are counts to be summed
+
+
+def agenda() -> Agenda:
+    """What there is to do by the database's clock: one statement, since every idle scheduler asks once a second."""
+    connection = connections[database()]
+    clock, params = "clock_timestamp()", []
+    if not is_postgresql(connection):
+        clock, params = "%s", [to_time(connection, database_now(connection))] * 2
+    with prepared(connection) as cursor:
+        cursor.execute(
+            f"""
+            SELECT (SELECT run_at FROM {JOBS} WHERE state = 'scheduled' ORDER BY run_at, id LIMIT 1),
+                EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'processing' AND lease_expires_at < {clock}),
+                EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'enqueued'),
+                EXISTS (SELECT 1 FROM {DELTAS}),
+                {clock}
+            """,
+            params,
+        )
+        run_at, lapsed, waiting, uncounted, now = cursor.fetchone()
+    due, now = from_time(run_at), from_time(now)
+    due_in = None if due is None or now is None else max((due - now).total_seconds(), 0.0)
+    return Agenda(due_in, bool(lapsed), bool(waiting), bool(uncounted))

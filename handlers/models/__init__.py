@@ -7,7 +7,7 @@ from handlers.models.failure_group import FailureGroup
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
 from handlers.models.policy import PolicyAssignment, StoredPolicy
-from handlers.models.queue import QueueSwitch, TypeSwitch
+from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
 from handlers.models.worker import KnownTypes, WorkerProcess
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "PolicyAssignment",
     "QueueSwitch",
     "StoredPolicy",
+    "Switch",
     "TypeSwitch",
     "WorkerProcess",
 ]

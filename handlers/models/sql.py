@@ -6,26 +6,29 @@ updates, each with values of its own, in one statement that answers which rows i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 T = TypeVar("T")
 
-# kind of a column -> PostgreSQL's array type to send it in, and the cast that it needs afterwards
+# kind of a column -> its type in PostgreSQL
 KINDS = {
-    "id": ("bigint", ""),
-    "int": ("integer", ""),
-    "bool": ("boolean", ""),
-    "float": ("double precision", ""),
-    "text": ("text", ""),
-    "time": ("timestamptz", ""),
-    "json": ("text", "::jsonb"),
+    "id": "bigint",
+    "int": "integer",
+    "bool": "boolean",
+    "float": "double precision",
+    "text": "text",
+    "time": "timestamptz",
+    "json": "jsonb",
 }
 
 
@@ -58,39 +61,80 @@ def from_time(value: Any) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)  # type: ignore[no-any-return]
 
 
-def rows_cte(
-    connection: BaseDatabaseWrapper, name: str, columns: dict[str, str], rows: Sequence[Sequence[Any]]
-) -> tuple[str, list[Any]]:
-    """``rows`` as a common table expression ``name(columns)``, with its parameters.
+def prepared(connection: BaseDatabaseWrapper) -> CursorWrapper:
+    """A cursor for a statement whose text is always the same, so that the database plans it only once.
 
-    ``columns`` maps each name to a key of KINDS. Rows must not be empty.
+    PostgreSQL plans anew each time unless the connection's OPTIONS name a ``prepare_threshold``: a pooler between may
+    not carry prepared statements. (SQLite's driver keeps the statements of each connection by itself.)
     """
-    names = ", ".join(columns)
-    if is_postgresql(connection):
-        arrays = ", ".join(f"%s::{KINDS[kind][0]}[]" for kind in columns.values())
-        casts = ", ".join(f"{column}{KINDS[kind][1]}" for column, kind in columns.items())
-        sql = f"{name}({names}) AS (SELECT {casts} FROM unnest({arrays}) AS raw({names}))"
-        return sql, [list(values) for values in zip(*rows, strict=True)]
-    line = f"({', '.join(['%s'] * len(columns))})"
-    times = [index for index, kind in enumerate(columns.values()) if kind == "time"]
-    params: list[Any] = []
-    for row in rows:
-        values = list(row)
-        for index in times:
-            values[index] = to_time(connection, values[index])
-        params += values
-    return f"{name}({names}) AS (VALUES {', '.join([line] * len(rows))})", params
+    if not is_postgresql(connection):
+        return connection.cursor()
+    from django.db.backends.postgresql.base import ServerBindingCursor
+
+    # What connection.cursor() does, but for the kind of cursor.
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    with connection.wrap_database_errors:
+        cursor = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]
+        return connection._prepare_cursor(cursor)  # type: ignore[attr-defined, no-any-return]
+
+
+def rows_cte(name: str, columns: dict[str, str], *, postgresql: bool = True, place: str = "") -> str:
+    """A common table expression ``name(columns)`` of the rows in one parameter, which ``as_rows`` makes.
+
+    ``columns`` maps each name to a key of KINDS; ``place`` names a further one, for the row's number (PostgreSQL only).
+    The text depends on nothing else, however many the rows are.
+    """
+    if not postgresql:
+        values = ", ".join(f"json_extract(value, '$[{at}]') AS {column}" for at, column in enumerate(columns))
+        return f"{name} AS (SELECT {values} FROM json_each(%s))"
+    values = ", ".join(f"(x->>{at})::{KINDS[kind]} AS {column}" for at, (column, kind) in enumerate(columns.items()))
+    rows = "jsonb_array_elements(%s::jsonb)"
+    if place:
+        return f"{name} AS (SELECT {values}, {place} FROM {rows} WITH ORDINALITY AS raw(x, {place}))"
+    return f"{name} AS (SELECT {values} FROM {rows} AS raw(x))"
+
+
+def as_rows(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> str:
+    """``rows`` as the parameter of ``rows_cte``. A value of kind json is JSON text already."""
+    return json.dumps(rows, default=partial(_as_json, connection))
+
+
+def _as_json(connection: BaseDatabaseWrapper, value: Any) -> Any:
+    if isinstance(value, datetime):
+        return str(to_time(connection, value))
+    raise TypeError(f"no column holds a {type(value).__name__}")
 
 
 def insert(
     connection: BaseDatabaseWrapper, model: type[Model], columns: dict[str, str], rows: Sequence[Sequence[Any]]
 ) -> None:
     """Insert ``rows`` into the table of ``model`` in as few statements as the driver allows."""
-    names = ", ".join(columns)
-    for chunk in chunks(rows, 1_000):
-        cte, params = rows_cte(connection, "v", columns, chunk)
+    names, table = ", ".join(columns), model._meta.db_table
+    if not is_postgresql(connection):
+        times = [at for at, kind in enumerate(columns.values()) if kind == "time"]
         with connection.cursor() as cursor:
-            cursor.execute(f"WITH {cte} INSERT INTO {model._meta.db_table} ({names}) SELECT {names} FROM v", params)
+            cursor.executemany(
+                f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(columns))})",
+                [_adapted(connection, row, times) for row in rows],
+            )
+        return
+    cte = rows_cte("v", columns, postgresql=True)
+    for chunk in chunks(rows, 1_000):
+        with prepared(connection) as cursor:
+            cursor.execute(
+                f"WITH {cte} INSERT INTO {table} ({names}) SELECT {names} FROM v", [as_rows(connection, chunk)]
+            )
+
+
+def _adapted(connection: BaseDatabaseWrapper, row: Sequence[Any], times: Sequence[int]) -> Sequence[Any]:
+    if not times:
+        return row
+    values = list(row)
+    for at in times:
+        if isinstance(values[at], datetime):
+            values[at] = to_time(connection, values[at])
+    return values
 
 
 def add_up(
@@ -104,13 +148,13 @@ def add_up(
     """Insert ``rows``, or add what is not in ``key`` (a unique constraint) to the row that is there."""
     names, table = ", ".join(columns), model._meta.db_table
     sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in columns if name not in key)
+    cte = rows_cte("v", columns, postgresql=is_postgresql(connection))
     for chunk in chunks(rows, 1_000):
-        cte, params = rows_cte(connection, "v", columns, chunk)
-        with connection.cursor() as cursor:
+        with prepared(connection) as cursor:
             cursor.execute(
                 f"WITH {cte} INSERT INTO {table} ({names}) SELECT {names} FROM v WHERE TRUE "
                 f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {sums}",
-                params,
+                [as_rows(connection, chunk)],
             )
 
 

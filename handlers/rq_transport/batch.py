@@ -27,14 +27,21 @@ class Batch:
     the running job turns out slow: so a long job never holds others, neither their outcomes nor their turn.
     """
 
-    def __init__(self, claims: Sequence[Claim], *, worker: str, keep_trying: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        claims: Sequence[Claim],
+        *,
+        worker: str,
+        keep_trying: Callable[[], bool],
+        on_slow: Callable[[], None] = lambda: None,
+    ) -> None:
         self._waiting = deque(claims)
         self._done: list[Move] = []
         self._oldest_done = 0.0
         self._running_since: float | None = None
         self._lock = threading.Lock()  # the fields above
         self._recording = threading.Lock()  # one settlement at a time, and none after close() returned
-        self._worker, self._keep_trying = worker, keep_trying
+        self._worker, self._keep_trying, self._on_slow = worker, keep_trying, on_slow
         self.is_doubtful = False  # whether some outcome may not have been recorded
 
     def take(self) -> Claim | None:
@@ -82,6 +89,8 @@ class Batch:
             needed = slow and bool(self._waiting or self._done)
         if needed:
             self.give_back("the job before it took long")
+        if slow:
+            self._on_slow()
 
     def _record(self, moves: list[Move]) -> None:
         if not moves:

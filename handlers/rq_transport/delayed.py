@@ -119,19 +119,20 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         if self._unpushed or time.monotonic() >= self._due_at:
             pause = self._guarded("promotion", lambda: moved.extend(self.enqueue_jobs()))
         self._every(REGISTER_SECONDS, "heartbeat", self.heartbeat)
-        self._every(jobs_settings().recovery_seconds, "recovery", recovery.tick)
+        agenda = lifecycle.agenda()
+        self._due_at = time.monotonic() + (math.inf if agenda.due_in is None else agenda.due_in)
+        self._every(jobs_settings().recovery_seconds, "recovery", lambda: recovery.tick(agenda))
         self._every(SWEEP_SECONDS, "sweep", self.sweep)
         self._every(REGISTER_SECONDS, "row", self._show)
         self._every(TIDY_SECONDS, "tidying", fleet.tidy)
         return len(moved), pause or self._seconds_to_wait(len(moved))
 
     def _seconds_to_wait(self, moved: int) -> float:
-        due_in = lifecycle.seconds_until_due()
-        self._due_at = time.monotonic() + (math.inf if due_in is None else due_in)
-        idle = max(0.0, min(IDLE_SECONDS, min(self._next.values()) - time.monotonic()))
-        if due_in is None or due_in > 0 or moved:
+        now = time.monotonic()
+        idle = max(0.0, min(IDLE_SECONDS, min(self._next.values()) - now))
+        if self._due_at > now or moved:
             self._fruitless = 0
-            return idle if due_in is None else min(idle, due_in)
+            return max(0.0, min(idle, self._due_at - now))
         # Due, yet not moved: in another scheduler's hands. Asked again soon, but never in a spin.
         self._fruitless = min(self._fruitless + 1, 10)
         return min(idle, 0.002 * 2.0**self._fruitless)

@@ -12,8 +12,6 @@ import re
 import shutil
 import stat
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -124,16 +122,6 @@ def answers(url: str) -> bool:
             return bool(client.ping())
         except (RedisError, OSError):
             return False
-
-
-def wait_until_it_answers(url: str, *, still_wanted: Callable[[], bool], timeout_seconds: float = 30.0) -> bool:
-    """Wait for the server at ``url``; False when time is up or ``still_wanted()`` says no."""
-    deadline = time.monotonic() + timeout_seconds
-    while still_wanted() and time.monotonic() < deadline:
-        if answers(url):
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def stop_orphan(folder: Path) -> bool:

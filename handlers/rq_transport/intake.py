@@ -6,20 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
-from rq.job import Job
+from rq.utils import now, utcformat
 
-from handlers.rq_transport.lua import LuaScript
+from handlers.rq_transport.lua import SAVE, script
 from handlers.rq_transport.messages import parse_rq_job_id, queue_key, rq_job_id
 from handlers.transport import Message
 
 AHEAD = 1_000  # how far past foreign jobs to look for ours
-POPPED_TTL_SECONDS = 86_400  # the message of a worker that dies is of no more use; let it not stay for ever
 
-# KEYS: queues in the order of preference. ARGV: how many at most. Takes from the first queue that has any of ours;
-# answers its number and the ids, then whether some queue has foreign jobs at its head.
-_POP = LuaScript(
+# KEYS: queues in the order of preference. ARGV: how many at most, then ids that were taken in another way. Takes from
+# the first queue that has any of ours; answers its number and the ids, then whether some queue has foreign jobs at its
+# head. The RQ jobs of what was taken go: only RQ's own workers read them.
+_POP = script(
     """
 local most, foreign = tonumber(ARGV[1]), 0
+for at = 2, #ARGV do redis.call('UNLINK', '@JOB@' .. ARGV[at]) end
 local pattern = '^[1-9]%d*%-' .. string.rep('[0-9a-f]', 16) .. '$'
 for k = 1, #KEYS do
   local head = redis.call('LRANGE', KEYS[k], 0, most - 1)
@@ -39,14 +40,21 @@ for k = 1, #KEYS do
     redis.call('LTRIM', KEYS[k], #ours, -1)
   end
   if #ours > 0 then
-    for _, id in ipairs(ours) do redis.call('EXPIRE', '@JOB@' .. id, @TTL@) end
+    for _, id in ipairs(ours) do redis.call('UNLINK', '@JOB@' .. id) end
     return {k, ours, foreign}
   end
 end
 return {0, {}, foreign}
-""".replace("@JOB@", Job.key_for(""))
-    .replace("@TTL@", str(POPPED_TTL_SECONDS))
-    .replace("@AHEAD@", str(AHEAD))
+""".replace("@AHEAD@", str(AHEAD))
+)
+
+# KEYS: a queue's list. ARGV: its name, now as RQ writes it, then ids, the last one first. Puts them at its head.
+_PUT_BACK = script(
+    SAVE,
+    """
+for at = 3, #ARGV do save(ARGV[at], ARGV[1], 'queued', ARGV[2]) end
+redis.call('LPUSH', KEYS[1], unpack(ARGV, 3))
+""",
 )
 
 
@@ -57,12 +65,15 @@ class Intake:
         self._connection = connection
         self._queues = list(queues)
         self._foreign = False
+        self._waited_for: list[str] = []  # taken by waiting, which leaves their RQ jobs behind
 
     def pop(self, queues: Sequence[str], most: int) -> list[Message]:
         """Up to ``most`` messages from the first of ``queues`` that has any; none when all are empty. Never waits."""
         if not queues:
             return []
-        number, ids, foreign = _POP(self._connection, [queue_key(name) for name in queues], [most])
+        keys = [queue_key(name) for name in queues]
+        number, ids, foreign = _POP(self._connection, keys, [most, *self._waited_for])
+        self._waited_for = []
         self._foreign = bool(foreign)
         return _messages(queues[number - 1], ids) if number else []
 
@@ -80,18 +91,16 @@ class Intake:
         if foreign:
             self._foreign = True
             self._connection.lpush(key, *reversed(foreign))
-        return _messages(name, [entry for entry in ids if entry not in foreign])
+        messages = _messages(name, [entry for entry in ids if entry not in foreign])
+        self._waited_for += map(rq_job_id, messages)
+        return messages
 
     def put_back(self, messages: Sequence[Message]) -> None:
         """Return messages to the heads of their queues, as if they had not been taken."""
         for name in {message.queue for message in messages}:
             ids = [rq_job_id(message) for message in messages if message.queue == name]
-            self._connection.lpush(queue_key(name), *reversed(ids))
-
-    def forget(self, messages: Sequence[Message]) -> None:
-        """Drop the RQ jobs of messages that were dealt with."""
-        if messages:
-            self._connection.unlink(*(Job.key_for(rq_job_id(message)) for message in messages))
+            self._waited_for = [waited for waited in self._waited_for if waited not in ids]
+            _PUT_BACK(self._connection, [queue_key(name)], [name, utcformat(now()), *reversed(ids)])
 
 
 def _messages(queue: str, ids: Sequence[bytes]) -> list[Message]:

@@ -32,7 +32,7 @@ class LuaScript:
 
 # A message as RQ stores a job. Fields that RQ would leave empty are left out, and the call is not compressed: RQ reads
 # both, and the hash stays small. No timeout (-1), because an attempt's limit is the engine's, and no result is kept.
-_SAVE = """
+SAVE = """
 local function save(id, queue, status, now)
   local key = '@JOB@' .. id
   local at = status == 'queued' and 'enqueued_at' or 'created_at'
@@ -49,7 +49,8 @@ end
 _NOW = "local clock = redis.call('TIME')\nlocal now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000\n"
 
 
-def _script(*parts: str) -> LuaScript:
+def script(*parts: str) -> LuaScript:
+    """The script that ``parts`` make, with RQ's names in place of their marks."""
     source = "".join(parts)
     for mark, value in (
         ("@JOB@", Job.key_for("")),
@@ -62,8 +63,8 @@ def _script(*parts: str) -> LuaScript:
 
 # KEYS: RQ's set of queues, the delayed set, then one list per queue. ARGV: now as RQ writes it, then for each list its
 # queue's name, how many ids follow, and the ids. Being delayed ends here: one step, so no message is in both places.
-PUBLISH = _script(
-    _SAVE,
+PUBLISH = script(
+    SAVE,
     """
 local at = 2
 for k = 3, #KEYS do
@@ -83,8 +84,8 @@ end
 
 # KEYS: the delayed set, the channel that wakes schedulers. ARGV: now as RQ writes it, then id, queue, due time of each.
 # What comes before everything still ahead wakes them. What is overdue, such as another program's jobs, is not ahead.
-PUBLISH_DELAYED = _script(
-    _SAVE,
+PUBLISH_DELAYED = script(
+    SAVE,
     _NOW,
     """
 local ahead = redis.call('ZRANGEBYSCORE', KEYS[1], string.format('(%.6f', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
@@ -99,7 +100,7 @@ if earliest and (not ahead or tonumber(earliest) < tonumber(ahead)) then redis.c
 )
 
 # KEYS: the delayed set. ARGV: ids. A hash goes only with a member that is still here: a pushed message keeps its own.
-FORGET_DELAYED = _script(
+FORGET_DELAYED = script(
     """
 local gone = 0
 for _, id in ipairs(ARGV) do
@@ -113,7 +114,7 @@ return gone
 )
 
 # KEYS: the delayed set. ARGV: overdue by how many seconds, offset, count. The ids that are, the most overdue first.
-OVERDUE = _script(
+OVERDUE = script(
     _NOW,
     """
 local before = string.format('%.6f', now - tonumber(ARGV[1]))
@@ -122,7 +123,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', ARGV[2], AR
 )
 
 # KEYS: a queue's list. ARGV: first and last index, then ids. How many entries stand there, and which of the ids do.
-SEARCH = _script(
+SEARCH = script(
     """
 local wanted = {}
 for i = 3, #ARGV do wanted[ARGV[i]] = true end

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 CLAIM_TRIES = 3  # while the database answers; while it is away, a worker waits as long as it takes
 WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
 HEARTBEAT_SECONDS = 5.0
+CONNECTIONS_SECONDS = 5.0  # how often connections are looked at
 BATCH_SECONDS = 0.025  # how much work a batch should be
 SINGLE_SECONDS = 0.010  # jobs that take longer on average are claimed one by one
 
@@ -53,7 +54,7 @@ class BatchWorker(SimpleWorker):
         self._keeper = Keeper()
         self._paused: set[str] = set()
         self._paused_checked_at = 0.0
-        self._heartbeat_at = self._suspension_at = 0.0
+        self._heartbeat_at = self._suspension_at = self._connections_at = 0.0
         self._parent = os.getppid()
         self._size = 1
         self._alone: list[Message] = []
@@ -178,7 +179,8 @@ class BatchWorker(SimpleWorker):
     def execute_job(self, job: Any, queue: Any) -> None:
         """Claim the batch, run it, record it."""
         messages: list[Message] = job
-        self.set_state("busy")
+        if len(messages) > 1:  # a single one starts sooner; it is told once it takes long
+            self.set_state("busy")
         self._marks.hold(holding=True)
         try:
             self._release_orphans()  # again, if the database was away when the last batch ended
@@ -188,16 +190,13 @@ class BatchWorker(SimpleWorker):
             self._release_orphans()
         finally:
             self._marks.hold(holding=False)
-        with contextlib.suppress(RedisError):
-            done = {claim.job_id for claim in claims}
-            self._intake.forget([message for message in messages if message.job_id in done])
 
     def _claim(self, messages: list[Message]) -> list[Claim]:
         lease = timedelta(seconds=jobs_settings().lease_seconds)
         pause, tries = 0.05, 0
         while True:
             try:
-                close_old_connections()
+                self._renew_connections()
                 claims = lifecycle.claim(messages, worker=self.name, lease=lease)
             except Error as error:
                 execution.close_broken_connections()
@@ -216,6 +215,12 @@ class BatchWorker(SimpleWorker):
                     with contextlib.suppress(Error):  # else recovery finds that they are on no queue
                         self._refused(messages, {claim.job_id for claim in claims})
                 return claims
+
+    def _renew_connections(self) -> None:
+        """Let Django close what is too old; seldom, because it then asks the database whether the rest still works."""
+        if time.monotonic() >= self._connections_at + CONNECTIONS_SECONDS:
+            self._connections_at = time.monotonic()
+            close_old_connections()
 
     def _claim_singly(self, messages: list[Message], error: Error) -> list[Claim]:
         """The database is there and will not: something about one of the messages, and no other may suffer for it."""
@@ -249,7 +254,12 @@ class BatchWorker(SimpleWorker):
             self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
 
     def _run(self, claims: list[Claim]) -> None:
-        batch = Batch(claims, worker=self.name, keep_trying=lambda: not self.is_stopping)
+        batch = Batch(
+            claims,
+            worker=self.name,
+            keep_trying=lambda: not self.is_stopping,
+            on_slow=lambda: self.set_state("busy"),
+        )
         self._keeper.watch(batch)
         began, count = time.monotonic(), 0
         try:

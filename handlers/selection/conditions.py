@@ -13,6 +13,7 @@ from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast, Collate
 from django.db.models.lookups import IContains
 
+from handlers.conf import ENGINE_TYPES
 from handlers.models import BulkItem
 from handlers.models.sql import is_postgresql
 from handlers.selection.created import first_id_created_since, last_id_created_before
@@ -51,6 +52,8 @@ def indexed(selection: Selection, names: Sequence[str], using: str) -> list[Q]:
         if choices:
             name = f"{beside}{field}"
             found.append(Q(**{f"{name}__in": choices}) if len(choices) > 1 else Q(**{name: choices[0]}))
+    if not selection.engine:
+        found.append(~Q(job_type__startswith=ENGINE_TYPES))
     if selection.fingerprint and _only(selection, State.FAILED):
         found.append(Q(fingerprint=selection.fingerprint))
     if selection.worker and _only(selection, State.PROCESSING):

@@ -177,9 +177,9 @@ def _restored(name: str, value: Any) -> Any:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at
     if name in ("parent", "operation", "lowest", "highest"):
         return None if value is None else _number(value)
-    if name == "sensitive":
+    if name in ("sensitive", "engine"):
         if not isinstance(value, bool):
-            raise TypeError("sensitive is neither true nor false")
+            raise TypeError(f"{name} is neither true nor false")
         return value
     return _text(name, value)
 

@@ -46,6 +46,7 @@ class Selection:
     text: tuple[str, ...] = ()  # each somewhere in type, last error or arguments
     operation: int | None = None  # what this bulk operation moved
     sensitive: bool = True  # whether ``text`` may look into the arguments of types with sensitive ones
+    engine: bool = True  # whether the engine's own jobs are among them
     lowest: int | None = None  # no job before this id: see ``pinned``
     highest: int | None = None  # no job after this id
 
@@ -62,7 +63,7 @@ class Selection:
     @property
     def is_empty(self) -> bool:
         """Whether nothing narrows it: every job fits."""
-        return replace(self, sensitive=True) == Selection()
+        return replace(self, sensitive=True, engine=True) == Selection()
 
     @property
     def looks_at_newest(self) -> bool:

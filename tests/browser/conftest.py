@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from dashboard import health
 from tests import chromium
 from tests.faults.conftest import notes, private_valkey, start, start_scheduler, start_worker
 
@@ -16,6 +17,12 @@ __all__ = ["notes", "private_valkey", "start", "start_scheduler", "start_worker"
 
 NewPage = Callable[..., Page]
 REFUSED = "Failed to load resource: the server responded with a status of 4"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> None:
+    """What a page of the test before found out about workers, this test must not see."""
+    health.forget()
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +92,4 @@ def sign_in(page: Page, base_url: str, username: str, password: str) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Overview").wait_for()
+    page.wait_for_load_state()  # until then the scripts may not listen to keys

@@ -99,6 +99,7 @@ def test_500_failures_are_retried_with_a_canary_paused_resumed_and_accounted_for
 
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".messagelist")).to_contain_text(f"Resumed bulk operation {run.pk}.")
+    BulkOperation.objects.update(rate_per_second=None)  # it was only to leave the time to pause
     wait_state("succeeded", *ids, seconds=60)
     expect(page.locator("#bulk-progress .lead")).to_contain_text(f"all {MANY}", timeout=LIVE_MS)
     expect(page.locator("#bulk-progress .lead")).to_contain_text("Done", timeout=LIVE_MS)

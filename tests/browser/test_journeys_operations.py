@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from dashboard import health
 from handlers import job_scheduler
 from handlers.models import AuditEntry, JobRecord, StoredPolicy
 from handlers.states import State
@@ -24,11 +23,6 @@ from tests.faults.records import Notes, record, wait_state
 pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
 LIVE_MS = 30_000  # within which a page follows by itself, on a busy machine too
-
-
-@pytest.fixture(autouse=True)
-def _look_anew() -> None:
-    health.forget()
 
 
 def test_administrator_changes_a_retry_policy_and_the_next_failure_follows_it(

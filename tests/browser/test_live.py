@@ -6,10 +6,11 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from dashboard import health
+from handlers.models import JobRecord
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
 from tests.console.factories import make_job
@@ -22,7 +23,6 @@ ASKS = "/admin/"
 @pytest.fixture
 def overview(live_server: LiveServer, new_page: NewPage) -> Page:
     """The Overview of someone five hours behind UTC, whose clock the test moves; ten jobs wait."""
-    health.forget()
     User.objects.create_superuser("admin", password="secret")
     for _ in range(10):
         make_job(State.ENQUEUED)
@@ -63,6 +63,20 @@ def test_server_that_does_not_answer_is_said_with_the_time_of_the_data(overview:
     overview.evaluate("() => { window.fetch = window.reach }")
     overview.clock.fast_forward(20_000)
     expect(overview.locator("#live-status")).to_be_hidden()
+
+
+def test_page_of_a_job_that_has_ended_stops_asking(overview: Page, live_server: LiveServer) -> None:
+    job = make_job(State.PROCESSING)
+    overview.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
+    JobRecord.objects.filter(pk=job.pk).update(state=State.SUCCEEDED, finished_at=timezone.now())
+    overview.clock.fast_forward(8_000)
+    overview.locator("h1 .state-succeeded").wait_for()
+    asked: list[str] = []
+    overview.on("request", lambda request: asked.append(request.url))
+    overview.clock.fast_forward(60_000)
+    with overview.expect_response("**/admin/jsi18n/"):  # one that is sure to come after any other
+        overview.evaluate("() => fetch('/admin/jsi18n/')")
+    assert asked == [f"{live_server.url}/admin/jsi18n/"]
 
 
 def test_times_show_the_operators_zone_and_utc(overview: Page) -> None:

@@ -32,6 +32,14 @@ def test_preview_says_what_would_happen_to_how_many(runner: Client) -> None:
     assert not BulkOperation.objects.exists()
 
 
+def test_preview_leaves_the_engines_own_jobs_out(runner: Client) -> None:
+    make_job(State.FAILED)
+    own = make_job(State.FAILED, job_type="jobs.RunBulk", queue="system")
+    html = runner.get(NEW).content.decode()
+    assert "Retry 1 job</button>" in html
+    assert f"#{own.pk}" not in html
+
+
 def test_post_starts_the_run_and_leads_to_it(runner: Client) -> None:
     make_job(State.FAILED)
     data = {"rate_per_second": "10", "canary": "1", "max_failed_percent": "50", "reason": "fixed <b>"}

@@ -20,8 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing kept from the page before; Redis answers."""
-    health.forget()
+    """Redis answers."""
     monkeypatch.setattr(job_scheduler, "transport_answers", lambda: True)
 
 

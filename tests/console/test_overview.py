@@ -12,17 +12,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from dashboard import health, overview, queries
-from handlers.models import FailureGroup, JobRecord, QueueSwitch
+from dashboard import overview, queries
+from handlers.models import FailureGroup, JobCount, JobRecord, QueueSwitch
+from handlers.models.count import Outcome, Period
 from handlers.states import State
 from tests.console.factories import make_job, one_of_each
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> None:
-    health.forget()
 
 
 def page(client: Client, query: str = "") -> str:
@@ -48,7 +44,7 @@ def line(name: str, served: list[list[str]] | None = None) -> overview.QueueLine
 def test_tiles_count_what_the_list_behind_them_shows(viewer: Client) -> None:
     one_of_each()
     html = page(viewer)
-    for state in queries.STATES:
+    for state in queries.state_counts():
         listed = viewer.get("/admin/jobs/jobrecord/", {"state": state}).content.decode()
         assert tile(html, state) == str(listed.count('class="field-job"'))
     assert tile(html, "scheduled") == "2"  # the retrying one is one of them
@@ -60,7 +56,25 @@ def test_state_counts_stop_at_the_cap(viewer: Client, monkeypatch: pytest.Monkey
         for _ in range(1_001)
     )
     assert str(queries.state_counts()["failed"]) == "1,000+"
-    assert str(queries.state_counts()["succeeded"]) == "0"
+    assert str(queries.state_counts()["deleted"]) == "0"
+
+
+def test_tile_of_what_succeeded_counts_the_span_of_the_chart(viewer: Client) -> None:
+    JobCount.objects.create(
+        period=Period.MINUTE, at=timezone.now().replace(second=0, microsecond=0), outcome=Outcome.SUCCEEDED,
+        count=1_234, b03=1_234,
+    )  # fmt: skip
+    make_job(State.SUCCEEDED, age=timedelta(hours=2))
+    html = page(viewer)
+    assert tile(html, "succeeded") == "1,234"
+    assert '<span class="tile-period">last hour</span>' in html
+    assert tile(page(viewer, "?span=7d"), "succeeded") == "0"  # not rolled up yet
+
+
+def test_page_tells_how_to_begin_only_while_there_is_no_job_at_all(viewer: Client) -> None:
+    assert 'id="no-jobs"' in page(viewer)
+    make_job(State.SUCCEEDED)
+    assert 'id="no-jobs"' not in page(viewer)
 
 
 def test_span_switch_shows_the_span_asked_for(viewer: Client) -> None:

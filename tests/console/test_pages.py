@@ -10,7 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dashboard.queries import AGEING, in_state
+from dashboard import health
+from dashboard.statements import STATE_COUNTS
 from handlers.models import AuditEntry, JobRecord
 from handlers.states import State
 from tests.console.factories import make_job, one_of_each
@@ -115,12 +116,11 @@ def test_page_needs_no_more_queries_for_more_rows(superuser: Client, url: str) -
     superuser.get(url)
     counts = []
     for _ in range(2):
+        health.forget()  # else it may grow old between the two
         for _ in range(8):
             make_job()
             AuditEntry.objects.create(at=JobRecord.objects.latest("pk").created_at, username="x", verb="retry", count=1)
-        with CaptureQueriesContext(
-            connection,
-        ) as queries:
+        with CaptureQueriesContext(connection) as queries:
             superuser.get(url)
         counts.append(len(queries))
         assert not [q["sql"] for q in queries if "DISTINCT" in q["sql"]]
@@ -129,12 +129,12 @@ def test_page_needs_no_more_queries_for_more_rows(superuser: Client, url: str) -
 
 @pytest.mark.once  # PostgreSQL's plan depends on the table's size
 @pytest.mark.django_db
-def test_state_counts_read_indexes_only() -> None:
-    for state in ("failed", "retrying", "scheduled", "enqueued", "processing"):
-        assert "USING INDEX jobs_" in JobRecord.objects.filter(in_state(state)).order_by().values("pk")[:9].explain()
-    ageing = JobRecord.objects.filter(AGEING).order_by("-finished_at", "-id").values_list("state")[:9].explain()
-    assert "USING INDEX jobs_ageing" in ageing
-    assert "TEMP B-TREE" not in ageing
+def test_state_counts_read_indexes_in_their_order() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {STATE_COUNTS}")
+        steps = [step for *_, step in cursor.fetchall() if "jobs_jobrecord" in step or "ORDER BY" in step]
+    assert len(steps) == 5
+    assert all("INDEX jobs_" in step for step in steps), steps
 
 
 @pytest.mark.parametrize("url", PAGES)
@@ -151,7 +151,8 @@ def test_overview_links_each_state_with_its_count(viewer: Client) -> None:
     for state in STATES:
         tile = re.search(rf'href="/admin/jobs/jobrecord/\?state={state}" class="tile[^>]*><span[^>]*>(\d+)', html)
         assert tile
-        assert int(tile[1]) == (2 if state == "scheduled" else 1)  # the retrying one is scheduled too, as in the list
+        # The retrying one is scheduled too, as in the list; and no counter knows of the one that succeeded.
+        assert int(tile[1]) == {"scheduled": 2, "succeeded": 0}.get(state, 1)
 
 
 def test_overview_says_what_to_do_when_there_is_no_job(viewer: Client) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from django.conf import settings
 from django.contrib.messages import get_messages
 from django.test import Client
 
+from handlers import job_scheduler
 from handlers.models import AuditEntry, JobRecord, QueueSwitch
+from handlers.selection import Selection
 from handlers.states import State
 from tests.console.factories import make_job
 
@@ -75,6 +79,34 @@ def test_verb_from_the_list_leads_back_to_the_same_list(operator: Client) -> Non
     assert response.headers["Location"] == f"{LIST}?state=failed&queue=default"
     hostile = operator.post(f"{LIST}{job.pk}/retry/?back=//evil.example/", {})
     assert hostile.headers["Location"].startswith(f"{LIST}?")
+
+
+def test_verb_whose_way_back_cannot_be_read_is_refused_before_it_acts(operator: Client) -> None:
+    job = make_job()
+    back = quote("&".join(["state=failed"] * (settings.DATA_UPLOAD_MAX_NUMBER_FIELDS + 1)))
+    response = operator.post(f"{LIST}{job.pk}/retry/?back={back}", {"expect": f"{job.pk}:{job.token}"})
+    assert response.status_code == 400
+    assert states(job) == [State.FAILED]
+
+
+def test_part_of_a_bulk_operation_that_is_at_work_takes_no_verb(operator: Client) -> None:
+    make_job()
+    job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    chunk = JobRecord.objects.get(job_type="jobs.RunBulk")
+    page = operator.get(f"{LIST}{chunk.pk}/change/").content.decode()
+    assert "/delete/" not in page
+    one = operator.post(f"{LIST}{chunk.pk}/delete/", {"expect": f"{chunk.pk}:{chunk.token}"})
+    ticked = act(operator, "delete", [chunk, make_job()], confirmed="yes")
+    words = f"Job {chunk.pk} does a part of a bulk operation: pause or stop that. Nothing was done."
+    assert told(one)[-1] == told(ticked)[-1] == words
+    assert states(chunk) == [State.ENQUEUED]
+    assert not AuditEntry.objects.filter(verb="delete").exists()
+
+
+def test_part_of_a_bulk_operation_that_has_failed_is_like_any_job(operator: Client) -> None:
+    chunk = make_job(job_type="jobs.RunBulk", queue="system")
+    operator.post(f"{LIST}{chunk.pk}/delete/", {"expect": f"{chunk.pk}:{chunk.token}"})
+    assert states(chunk) == [State.DELETED]
 
 
 def test_row_buttons_send_the_row_they_stand_in(operator: Client) -> None:

@@ -29,6 +29,7 @@ def test_a_handler_that_answers_its_timeout_fails_and_keeps_its_process(start_wo
     assert before.split()[-1] == after.split()[-1]
 
 
+@pytest.mark.once  # it waits until the process is killed
 def test_a_handler_that_ignores_its_timeout_costs_one_process(start_worker: Start, notes: Notes) -> None:
     first, job, last = map(int, job_scheduler.enqueue_many([Sleep(0, "a"), Stubborn(), Sleep(0, "z")]))
     start_worker("--processes", "1")
@@ -42,6 +43,7 @@ def test_a_handler_that_ignores_its_timeout_costs_one_process(start_worker: Star
     assert before.split()[-1] != after.split()[-1]
 
 
+@pytest.mark.once  # it waits for heartbeats
 def test_a_busy_interpreter_does_not_lose_its_lease(start_worker: Start) -> None:
     job = int(job_scheduler.enqueue(Busy(60)))  # for ever, without letting another thread run
     start_worker("--processes", "1")

@@ -63,6 +63,7 @@ def test_the_job_of_a_child_that_died_runs_again_at_once_without_a_scheduler(sta
     assert (row.state, row.attempt, row.crashes, row.failures) == ("processing", 2, 1, 0)
 
 
+@pytest.mark.once  # it waits for a lease to run out; what recovery then says to the database is tested on both
 def test_the_job_of_a_killed_worker_runs_again_within_20_seconds(
     start_worker: Start, start_scheduler: Start, notes: Notes
 ) -> None:

@@ -37,7 +37,7 @@ def test_paused_type_waits_and_runs_once_it_is_resumed(
     start_worker()
     start_scheduler()
     wait_state("succeeded", other)
-    wait_for("the scheduler's row is there", lambda: len(fleet.live_schedulers()) == 1)
+    wait_for("the scheduler's row is there", lambda: [row for row in fleet.live_processes() if row.kind == "scheduler"])
     assert states(paused) == {"enqueued"}
     job_scheduler.resume_type("app.Note", by="ann")
     wait_state("succeeded", *paused)

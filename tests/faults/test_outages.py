@@ -71,6 +71,7 @@ def test_everything_runs_although_the_queue_server_was_flushed(
     assert broken_trails(ids[:30]) == []
 
 
+@pytest.mark.once  # it is Redis that is away
 def test_redis_away_at_the_start_and_restarted_empty(
     start_worker: Start, start_scheduler: Start, notes: Notes, private_valkey: Path
 ) -> None:

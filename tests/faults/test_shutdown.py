@@ -81,6 +81,7 @@ def test_a_quick_job_is_finished_and_those_behind_it_stay(start_worker: Start, n
     assert redis.llen(queue_key("default")) == 1
 
 
+@pytest.mark.once  # it waits for the grace; a job is handed back on both above
 def test_an_uncooperative_job_is_handed_back_after_the_grace(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job = int(job_scheduler.enqueue(Sleep(30, "it")))
     worker = start_worker()

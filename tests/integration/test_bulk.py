@@ -90,6 +90,22 @@ def test_chunk_job_runs_as_a_job_of_the_engine() -> None:
     assert fresh(operation).state == "done"
 
 
+@pytest.mark.parametrize("selection", [FAILED, Selection(types=("jobs.RunBulk",)), Selection(queues=("system",))])
+def test_run_neither_counts_nor_moves_the_engines_own_jobs(selection: Selection) -> None:
+    ids, chunk = failed_jobs(1), make_job(State.FAILED, job_type="jobs.RunBulk", queue="system")
+    fitting = control.narrowed("retry", selection)
+    assert [job.pk for job in fitting.page(10)] == (ids if selection == FAILED else [])
+    if selection == FAILED:
+        operation = job_scheduler.start_bulk("retry", selection)
+        assert operation.count == 1
+        assert step(operation)
+        assert fresh(operation).moved == 1
+    else:
+        with pytest.raises(InvalidJob, match="no job matches"):
+            job_scheduler.start_bulk("retry", selection)
+    assert states([chunk.pk]) == ["failed"]
+
+
 def test_job_that_moved_on_is_left_alone() -> None:
     ids = failed_jobs(2)
     operation = job_scheduler.start_bulk("retry", Selection(ids=tuple(ids)))

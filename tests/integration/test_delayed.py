@@ -50,7 +50,7 @@ def redis(redis_server: str) -> Iterator[Redis]:
 
 @pytest.fixture(autouse=True)
 def _no_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handlers.recovery.tick", lambda: 0)
+    monkeypatch.setattr("handlers.recovery.tick", lambda agenda: 0)
 
 
 def client(url: str) -> Redis:
@@ -152,15 +152,15 @@ def test_scheduler_wakes_for_a_sooner_job(redis: Redis, monkeypatch: pytest.Monk
     for name, seconds in FOREVER.items():
         monkeypatch.setattr(delayed, name, seconds)
     waiting = threading.Event()
-    seconds_until_due = lifecycle.seconds_until_due
+    agenda = lifecycle.agenda
 
-    def spy() -> float | None:
-        seconds = seconds_until_due()
-        if seconds is not None and seconds > 60:
+    def spy() -> lifecycle.Agenda:
+        found = agenda()
+        if found.due_in is not None and found.due_in > 60:
             waiting.set()
-        return seconds
+        return found
 
-    monkeypatch.setattr(lifecycle, "seconds_until_due", spy)
+    monkeypatch.setattr(lifecycle, "agenda", spy)
     with override_settings(JOBS=settings.JOBS | {"RECOVERY_SECONDS": 600.0}), running(DelayedScheduler()):
         schedule(soon(3600))
         assert waiting.wait(PATIENCE_SECONDS)
@@ -172,7 +172,7 @@ def test_two_schedulers_move_many_jobs_once_each(redis: Redis) -> None:
     messages = schedule(*[soon(-1)] * 3_000)
     with running(DelayedScheduler(), DelayedScheduler()):
         arrived = arrivals(redis, len(messages))
-        until(lambda: lifecycle.seconds_until_due() is None)
+        until(lambda: lifecycle.agenda().due_in is None)
     assert sorted(arrived) == sorted(ids(messages))
     assert redis.llen(queue_key("default")) == redis.zcard(DELAYED_KEY) == 0
 
@@ -228,7 +228,7 @@ def test_scheduler_goes_on_past_a_job_that_cannot_be_pushed(redis: Redis, caplog
 def test_scheduler_goes_on_when_recovery_breaks(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken() -> int:
+    def broken(agenda: lifecycle.Agenda) -> int:
         raise ZeroDivisionError("a mistake")
 
     monkeypatch.setattr("handlers.recovery.tick", broken)

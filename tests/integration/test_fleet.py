@@ -67,7 +67,7 @@ def test_beat_of_many_children_costs_no_more_statements_than_that_of_one() -> No
 def test_process_that_went_silent_is_not_live() -> None:
     fleet.beat([row("silent", fleet.LIVE + timedelta(seconds=2)), row("live"), row("s", kind="scheduler")])
     assert [process.name for process in fleet.live_workers()] == ["live"]
-    assert [process.name for process in fleet.live_schedulers()] == ["s"]
+    assert [process.name for process in fleet.live_processes()] == ["live", "s"]
 
 
 def test_tidy_removes_the_long_dead_and_types_that_no_row_names() -> None:

@@ -509,7 +509,7 @@ def test_promotion_takes_due_jobs_earliest_first_and_keeps_their_tokens() -> Non
     assert [record(job_id).state for job_id in ids] == ["scheduled", "enqueued", "scheduled", "enqueued"]
     assert [message(ids[3]), message(ids[1])] == due
     assert lifecycle.promote_due() == []
-    seconds = lifecycle.seconds_until_due()
+    seconds = lifecycle.agenda().due_in
     assert seconds is not None
     assert 3_590 < seconds <= 3_600
 
@@ -521,9 +521,14 @@ def test_promotion_by_many_schedulers_moves_each_job_once() -> None:
     assert JobHistory.objects.count() == 20
 
 
-def test_seconds_until_due_is_none_without_scheduled_jobs() -> None:
-    note()
-    assert lifecycle.seconds_until_due() is None
+def test_agenda_says_what_there_is_to_look_after() -> None:
+    assert lifecycle.agenda() == lifecycle.Agenda(None, lapsed=False, waiting=False, uncounted=False)
+    job_scheduler.schedule(Note("a"), timezone.now() - HOUR)
+    assert lifecycle.agenda() == lifecycle.Agenda(0.0, lapsed=False, waiting=False, uncounted=True)
+    assert [lifecycle.agenda().waiting for _ in lifecycle.promote_due()] == [True]
+    job_id = note()
+    lifecycle.claim([message(job_id)], worker="w", lease=-HOUR)
+    assert lifecycle.agenda().lapsed
 
 
 # --- leases ---

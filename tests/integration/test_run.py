@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -80,18 +81,32 @@ def command() -> list[str]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
+    """A run of the test's own, to be ended."""
+    with started(tmp_path) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def lasting_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A run that several tests look at, because its start takes seconds. It must go on."""
+    with started(tmp_path_factory.mktemp("run")) as run:
+        yield run
+
+
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Run]:
     """A run that has said that it is ready."""
     port = free_port()
     process = subprocess.Popen(
         command(),
-        env=environment(tmp_path / "data", port),
-        cwd=tmp_path,
+        env=environment(folder / "data", port),
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,  # so that a test can signal its group, as a terminal does
     )
-    run = Run(process, port, tmp_path / "data")
+    run = Run(process, port, folder / "data")
     reader = threading.Thread(target=run.read)
     reader.start()
     family: list[psutil.Process] = []
@@ -116,7 +131,8 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
-def test_run_serves_the_console_to_the_printed_login(run: Run) -> None:
+def test_run_serves_the_console_to_the_printed_login(lasting_run: Run) -> None:
+    run = lasting_run
     password = run.wait_for(r"Log in as admin, password (\S+)")[1]
     run.wait_for(re.escape(run.url("/admin/")))
     jar = CookieJar()
@@ -135,14 +151,10 @@ def test_run_serves_the_console_to_the_printed_login(run: Run) -> None:
     assert (run.data / "admin-password").stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("how", ["SIGTERM to it alone", "SIGINT to its whole group"])
-def test_run_stops_everything_when_asked(run: Run, how: str) -> None:
+def test_run_stops_everything_at_ctrl_c(run: Run) -> None:  # the journey ends with a SIGTERM to it alone
     family = run.family()
     assert len(family) >= 4
-    if how.startswith("SIGTERM"):
-        run.process.terminate()
-    else:
-        os.killpg(run.process.pid, signal.SIGINT)
+    os.killpg(run.process.pid, signal.SIGINT)  # as a terminal sends it: to its whole group
     assert run.process.wait(SECONDS) == 0
     assert gone(family)
     run.wait_for(r"Stopped\.")
@@ -157,7 +169,8 @@ def test_run_takes_its_children_along_when_it_is_killed(run: Run) -> None:
     wait_for(lambda: gone(family), lambda: family)
 
 
-def test_run_starts_a_dead_child_again_and_refuses_a_second_run(run: Run, tmp_path: Path) -> None:
+def test_run_starts_a_dead_child_again_and_refuses_a_second_run(lasting_run: Run) -> None:
+    run = lasting_run
     worker = next(p for p in run.family() if p.cmdline()[-1] == "worker" and p.ppid() == run.process.pid)
     worker.kill()
     second = refused(environment(run.data, free_port()))

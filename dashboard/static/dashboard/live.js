@@ -7,7 +7,8 @@
   const LONGEST = 60000; // ms between tries while the server does not answer
   const parts = () => [...document.querySelectorAll("[id][data-live]")];
   // What is marked "too" comes along, and is no reason to ask.
-  if (!parts().some((part) => part.dataset.live !== "too")) return;
+  const worthIt = (some) => some.some((part) => part.dataset.live !== "too");
+  if (!worthIt(parts())) return;
   // What a part says, but for words such as "3 min ago", which times.js keeps fresh, and each form's token: nothing is announced twice.
   const gist = (part) => part.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1").replace(/<input[^>]*csrfmiddlewaretoken[^>]*>/g, "");
   const seen = new WeakMap(parts().map((part) => [part, gist(part)]));
@@ -47,7 +48,7 @@
 
   const refresh = async () => {
     const wanted = parts().filter((part) => !inUse(part));
-    if (!wanted.length) return;
+    if (!worthIt(wanted)) return;
     const answer = await fetch(location.href, {
       headers: { "X-Live": wanted.map((part) => part.id).join(",") },
       credentials: "same-origin",
@@ -87,19 +88,22 @@
     timer = setTimeout(turn, wait * (0.85 + 0.3 * Math.random()));
   };
 
+  // What has come to its end, such as a job, is sent without a mark, and is not asked for again.
+  const goesOn = () => !document.hidden && !under && worthIt(parts());
+
   const turn = async () => {
-    if (document.hidden || under) return;
+    if (!goesOn()) return;
     try {
       await refresh();
     } catch {
       failed();
     }
-    if (!document.hidden && !under) later();
+    if (goesOn()) later();
   };
 
   document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
-    if (!document.hidden && !under) turn();
+    turn();
   });
   later();
 })();

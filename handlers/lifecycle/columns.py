@@ -1,0 +1,23 @@
+"""The rows that the life cycle hands to its SQL: each column's name and kind (see ``handlers.models.sql.KINDS``)."""
+
+from __future__ import annotations
+
+# A job to be. ``run_at``, or ``delay`` in seconds from the database's now; neither: enqueued at once.
+CREATE = {
+    "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "delay": "float",
+    "created_by": "text", "data": "json", "parent_id": "id", "correlation": "text",
+}  # fmt: skip
+# What a worker wants to claim.
+CLAIM = {"id": "id", "token": "text"}
+# A guarded move, and what it counts as: ``outcome`` with ``fingerprint`` and ``seconds``, or nothing.
+MOVE = {
+    "id": "id", "token": "text", "source": "text", "state": "text", "new_token": "text", "attempt_by": "int",
+    "failures_by": "int", "crashes_by": "int", "new_round": "bool", "alone": "bool", "run_at": "time",
+    "delay": "float", "error": "text", "fingerprint": "text", "outcome": "text", "seconds": "float",
+}  # fmt: skip
+# What is written beside a move, once it has happened; ``job_id`` comes first.
+STEP = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "json"}
+ERROR = {
+    "job_id": "id", "exception": "text", "message": "text", "traceback": "text", "fingerprint": "text", "frame": "text",
+}  # fmt: skip
+LOG = {"job_id": "id", "lines": "json"}

@@ -1,0 +1,195 @@
+"""The life cycle's SQL for PostgreSQL: each transition of a batch, with all that it writes, is one statement.
+
+So it needs no transaction of its own, one round trip, and, where the connection may prepare, no planning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from handlers.lifecycle import columns
+from handlers.models import AttemptError, AttemptLog, JobCountDelta, JobHistory, JobPayload, JobRecord
+from handlers.models.count import BUCKETS, Outcome
+from handlers.models.sql import as_rows, prepared, rows_cte
+
+JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
+ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
+CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
+
+
+def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Insert jobs (columns.CREATE); their id, token and run_at."""
+    return _run(connection, _create_sql(), [as_rows(connection, rows)])
+
+
+@cache
+def _create_sql() -> str:
+    beside = "data, job_type, queue, parent_id, correlation"
+    # The ORM's field defaults are Python's, so each column without a value of its own is named here.
+    return f"""
+        WITH {CLOCK}, {rows_cte("v", columns.CREATE)},
+        made AS (
+            INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
+                                attempt, failures, crashes, alone, worker, error, fingerprint)
+            SELECT state, token, job_type, queue, COALESCE(run_at, now + make_interval(secs => delay)), created_by, now,
+                   CASE WHEN state = 'enqueued' THEN now END, 0, 0, 0, FALSE, '', '', ''
+            FROM v, clock
+            RETURNING id, token, run_at
+        ),
+        beside AS (
+            INSERT INTO {PAYLOADS} (job_id, {beside}) SELECT made.id, {beside} FROM made JOIN v USING (token)
+        ),
+        counts AS (
+            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds)
+            SELECT date_trunc('minute', now), queue, job_type, '{Outcome.CREATED}', '', COUNT(*), 0
+            FROM v, clock GROUP BY now, queue, job_type
+        )
+        SELECT id, token, run_at FROM made
+    """
+
+
+def claim(
+    connection: BaseDatabaseWrapper, wanted: Sequence[tuple[int, str]], *, worker: str, lease: timedelta, single: bool
+) -> list[tuple[Any, ...]]:
+    """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
+    params = [as_rows(connection, wanted), lease, worker, worker[:150], worker]
+    return _run(connection, _claim_sql(single=single), params)
+
+
+@cache
+def _claim_sql(*, single: bool) -> str:
+    company = "" if single else "AND NOT j.alone"
+    # `state || ''` keeps the planner on the primary key: with stale statistics it would walk the whole partial
+    # index of enqueued jobs instead. SKIP LOCKED, because a second message for the same job must not wait.
+    return f"""
+        WITH {CLOCK}, {rows_cte("v", columns.CLAIM)},
+        picked AS (
+            SELECT j.id FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
+            WHERE j.state || '' = 'enqueued' {company} AND NOT EXISTS (
+                SELECT 1 FROM jobs_queueswitch s
+                WHERE s.name = j.queue AND (s.until IS NULL OR s.until > (SELECT now FROM clock))
+            ) AND NOT EXISTS (
+                SELECT 1 FROM jobs_typeswitch t
+                WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > (SELECT now FROM clock))
+            )
+            ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
+        ),
+        taken AS (
+            UPDATE {JOBS} j SET state = 'processing', attempt = attempt + 1, started_at = now, finished_at = NULL,
+                lease_expires_at = now + %s::interval, worker = %s
+            FROM picked, clock WHERE j.id = picked.id
+            RETURNING j.id, token, job_type, queue, attempt, failures, crashes, now, '{Outcome.STARTED}' AS outcome,
+                '' AS fingerprint, GREATEST(EXTRACT(EPOCH FROM now - enqueued_at), 0)::float8 AS seconds
+        ),
+        history AS (
+            INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
+            SELECT id, 'enqueued', 'processing', now, attempt, 'claimed', %s,
+                jsonb_build_object('worker', %s::text, 'latency_seconds', round(COALESCE(seconds, 0)::numeric, 6))
+            FROM taken
+        ),
+        {_counts("taken")}
+        SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation
+        FROM taken t LEFT JOIN {PAYLOADS} p ON p.job_id = t.id
+    """
+
+
+def move(
+    connection: BaseDatabaseWrapper,
+    rows: Sequence[Sequence[Any]],
+    *,
+    actor: str,
+    steps: Sequence[Sequence[Any]],
+    errors: Sequence[Sequence[Any]],
+    logs: Sequence[Sequence[Any]],
+) -> list[tuple[Any, ...]]:
+    """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at.
+
+    ``steps``, ``errors`` and ``logs`` (as columns has them) are written for what moved.
+    """
+    params = [as_rows(connection, rows), as_rows(connection, steps), actor]
+    params += [as_rows(connection, beside) for beside in (errors, logs) if beside]
+    return _run(connection, _move_sql(errors=bool(errors), logs=bool(logs)), params)
+
+
+@cache
+def _move_sql(*, errors: bool, logs: bool) -> str:
+    beside = ""
+    if errors:
+        names = ", ".join(list(columns.ERROR)[1:])
+        beside += f"""{rows_cte("e", columns.ERROR)},
+        errors AS (
+            INSERT INTO {ERRORS} (job_id, attempt, at, {names})
+            SELECT job_id, attempt, now, {", ".join(f"e.{name}" for name in list(columns.ERROR)[1:])}
+            FROM e JOIN moved ON moved.id = e.job_id
+        ), """
+    if logs:
+        beside += f"""{rows_cte("l", columns.LOG)},
+        logs AS (
+            INSERT INTO {LOGS} (job_id, attempt, lines)
+            SELECT job_id, attempt, lines FROM l JOIN moved ON moved.id = job_id
+        ), """
+    # `held` is the order of the locks, and not only of the rows: an UPDATE alone locks in the order of its plan.
+    return f"""
+        WITH {CLOCK}, {rows_cte("v", columns.MOVE)},
+        held AS (SELECT v.* FROM v JOIN {JOBS} j ON j.id = v.id ORDER BY j.id FOR UPDATE OF j),
+        moved AS (
+            UPDATE {JOBS} j SET
+                state = v.state,
+                token = v.new_token,
+                attempt = attempt + v.attempt_by,
+                failures = CASE WHEN v.new_round THEN 0 ELSE failures + v.failures_by END,
+                crashes = CASE WHEN v.new_round THEN 0 ELSE crashes + v.crashes_by END,
+                alone = CASE WHEN v.new_round THEN v.alone ELSE j.alone OR v.alone END,
+                run_at = CASE WHEN v.state = 'scheduled' THEN COALESCE(v.run_at, now + make_interval(secs => v.delay))
+                              WHEN v.state = 'deleted' THEN j.run_at END,
+                enqueued_at = CASE WHEN v.state = 'enqueued' THEN now ELSE enqueued_at END,
+                started_at = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
+                finished_at = CASE WHEN v.state IN ('succeeded', 'failed', 'deleted') THEN now END,
+                lease_expires_at = NULL,
+                worker = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
+                error = COALESCE(v.error, j.error),
+                fingerprint = COALESCE(v.fingerprint, j.fingerprint)
+            FROM clock, held v
+            WHERE j.id = v.id AND j.token = v.token AND j.state = v.source
+            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, now, v.outcome,
+                COALESCE(v.fingerprint, '') AS fingerprint, v.seconds
+        ),
+        {rows_cte("s", columns.STEP, place="place")},
+        history AS (
+            INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
+            SELECT job_id, from_state, to_state, now, attempt, reason, %s, data
+            FROM s JOIN moved ON moved.id = job_id ORDER BY place
+        ),
+        {beside}{_counts("moved")}
+        SELECT id, queue, run_at FROM moved
+    """
+
+
+def _counts(source: str) -> str:
+    """What ``source`` (now, queue, job_type, outcome, fingerprint, seconds) adds to the counts: a row for each key."""
+    key = "now, queue, job_type, outcome, fingerprint"
+    # width_bucket() counts the bounds that are not above its value. Asked with both negated it counts those that are
+    # not below, and the rest are below: the number of the bucket, as ``counting.bucket`` has it.
+    bounds = ", ".join(str(-bound) for bound in reversed(BUCKETS))
+    bucket = f"{len(BUCKETS)} - width_bucket(-seconds, ARRAY[{bounds}]::float8[])"
+    return f"""counts AS (
+            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds, buckets)
+            SELECT date_trunc('minute', now), queue, job_type, outcome, fingerprint, SUM(number),
+                COALESCE(SUM(total), 0), jsonb_object_agg(bucket, number) FILTER (WHERE bucket IS NOT NULL)
+            FROM (
+                SELECT {key}, {bucket} AS bucket, COUNT(*) AS number, SUM(seconds) AS total
+                FROM {source} WHERE outcome IS NOT NULL GROUP BY {key}, bucket
+            ) AS apart
+            GROUP BY {key}
+        )"""
+
+
+def _run(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    with prepared(connection) as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())

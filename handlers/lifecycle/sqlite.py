@@ -1,0 +1,174 @@
+"""The life cycle's SQL for SQLite, which writes one table in a statement: each transition is one short transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from handlers.lifecycle import columns
+from handlers.lifecycle.counting import Tally
+from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord
+from handlers.models.count import Outcome
+from handlers.models.sql import as_rows, database_now, from_time, insert, rows_cte, to_time
+from handlers.states import State
+
+JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
+# As columns has them, with what is known once the job has moved.
+BESIDE = {"job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text"}
+STEP = columns.STEP | {"at": "time", "attempt": "int", "actor": "text"}
+ERROR = columns.ERROR | {"at": "time", "attempt": "int"}
+LOG = columns.LOG | {"attempt": "int"}
+
+
+def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """Insert jobs (columns.CREATE); their id, token and run_at."""
+    with transaction.atomic(using=connection.alias, savepoint=False):
+        now = database_now(connection)
+        tally, stamp = Tally(now), to_time(connection, now)
+        rows = [(*row[:4], _due(row[4], row[5], now), *row[5:]) for row in rows]
+        with connection.cursor() as cursor:
+            cursor.execute(_create_sql(), [as_rows(connection, rows), stamp, stamp])
+            ids = {token: job_id for job_id, token in cursor.fetchall()}
+        beside = []
+        for _, token, job_type, queue, _, _, _, data, parent_id, correlation in rows:
+            beside.append((ids[token], data, job_type, queue, parent_id, correlation))
+            tally.add(queue, job_type, Outcome.CREATED)
+        insert(connection, JobPayload, BESIDE, beside)
+        tally.save(connection)
+    return [(ids[row[1]], row[1], row[4]) for row in rows]
+
+
+@cache
+def _create_sql() -> str:
+    # The ORM's field defaults are Python's, so each column without a value of its own is named here.
+    return f"""
+        WITH {rows_cte("v", columns.CREATE, postgresql=False)}
+        INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
+                            attempt, failures, crashes, alone, worker, error, fingerprint)
+        SELECT state, token, job_type, queue, run_at, created_by, %s,
+               CASE WHEN state = 'enqueued' THEN %s END, 0, 0, 0, FALSE, '', '', ''
+        FROM v WHERE TRUE
+        RETURNING id, token
+    """
+
+
+def claim(
+    connection: BaseDatabaseWrapper, wanted: Sequence[tuple[int, str]], *, worker: str, lease: timedelta, single: bool
+) -> list[tuple[Any, ...]]:
+    """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        now = database_now(connection)
+        stamp, expires = to_time(connection, now), to_time(connection, now + lease)
+        params = [as_rows(connection, wanted), stamp, stamp, stamp, expires, worker]
+        cursor.execute(_claim_sql(single=single), params)
+        rows = cursor.fetchall()
+        if not rows:
+            return []
+        cursor.execute(_payload_sql(), [as_rows(connection, [row[:1] for row in rows])])
+        beside = {job_id: (data, correlation) for job_id, data, correlation in cursor}
+        history, tally = [], Tally(now)
+        for job_id, _, job_type, queue, attempt, _, _, enqueued_at in rows:
+            since = from_time(enqueued_at)
+            latency = max((now - since).total_seconds(), 0.0) if since else 0.0
+            data = json.dumps({"worker": worker, "latency_seconds": round(latency, 6)})
+            history.append((job_id, State.ENQUEUED, State.PROCESSING, "claimed", data, stamp, attempt, worker[:150]))
+            tally.add(queue, job_type, Outcome.STARTED, seconds=latency)
+        insert(connection, JobHistory, STEP, history)
+        tally.save(connection)
+    return [(*row[:7], *beside.get(row[0], (None, ""))) for row in rows]
+
+
+@cache
+def _claim_sql(*, single: bool) -> str:
+    company = "" if single else "AND NOT j.alone"
+    return f"""
+        WITH {rows_cte("v", columns.CLAIM, postgresql=False)}, picked AS (
+            SELECT j.id FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
+            WHERE j.state = 'enqueued' {company} AND NOT EXISTS (
+                SELECT 1 FROM jobs_queueswitch s WHERE s.name = j.queue AND (s.until IS NULL OR s.until > %s)
+            ) AND NOT EXISTS (
+                SELECT 1 FROM jobs_typeswitch t WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > %s)
+            )
+        )
+        UPDATE {JOBS} SET state = 'processing', attempt = attempt + 1, started_at = %s, finished_at = NULL,
+            lease_expires_at = %s, worker = %s
+        WHERE id IN (SELECT id FROM picked)
+        RETURNING id, token, job_type, queue, attempt, failures, crashes, enqueued_at
+    """
+
+
+@cache
+def _payload_sql() -> str:
+    ids = rows_cte("v", {"id": "id"}, postgresql=False)
+    return f"WITH {ids} SELECT job_id, data, correlation FROM v JOIN {PAYLOADS} ON job_id = v.id"
+
+
+def move(
+    connection: BaseDatabaseWrapper,
+    rows: Sequence[Sequence[Any]],
+    *,
+    actor: str,
+    steps: Sequence[Sequence[Any]],
+    errors: Sequence[Sequence[Any]],
+    logs: Sequence[Sequence[Any]],
+) -> list[tuple[Any, ...]]:
+    """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at.
+
+    ``steps``, ``errors`` and ``logs`` (as columns has them) are written for what moved.
+    """
+    with transaction.atomic(using=connection.alias):
+        now = database_now(connection)
+        stamp = to_time(connection, now)
+        rows = [(*row[:10], _due(row[10], row[11], now), *row[11:]) for row in rows]
+        with connection.cursor() as cursor:
+            cursor.execute(_move_sql(), [as_rows(connection, rows), stamp, stamp])
+            moved = {job_id: (attempt, queue, job_type) for job_id, attempt, queue, job_type in cursor.fetchall()}
+        for model, kinds, beside, more in (
+            (JobHistory, STEP, steps, lambda attempt: (stamp, attempt, actor)),
+            (AttemptError, ERROR, errors, lambda attempt: (stamp, attempt)),
+            (AttemptLog, LOG, logs, lambda attempt: (attempt,)),
+        ):
+            if written := [(*row, *more(moved[row[0]][0])) for row in beside if row[0] in moved]:
+                insert(connection, model, kinds, written)
+        tally = Tally(now)
+        for row in rows:
+            if row[0] in moved and (outcome := row[14]) is not None:
+                _, queue, job_type = moved[row[0]]
+                tally.add(queue, job_type, outcome, fingerprint=row[13] or "", seconds=row[15])
+        tally.save(connection)
+    return [(row[0], moved[row[0]][1], row[10]) for row in rows if row[0] in moved]
+
+
+@cache
+def _move_sql() -> str:
+    return f"""
+        WITH {rows_cte("v", columns.MOVE, postgresql=False)}
+        UPDATE {JOBS} SET
+            state = v.state,
+            token = v.new_token,
+            attempt = attempt + v.attempt_by,
+            failures = CASE WHEN v.new_round THEN 0 ELSE failures + v.failures_by END,
+            crashes = CASE WHEN v.new_round THEN 0 ELSE crashes + v.crashes_by END,
+            alone = CASE WHEN v.new_round THEN v.alone ELSE {JOBS}.alone OR v.alone END,
+            run_at = CASE WHEN v.state = 'scheduled' THEN v.run_at WHEN v.state = 'deleted' THEN {JOBS}.run_at END,
+            enqueued_at = CASE WHEN v.state = 'enqueued' THEN %s ELSE enqueued_at END,
+            started_at = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
+            finished_at = CASE WHEN v.state IN ('succeeded', 'failed', 'deleted') THEN %s END,
+            lease_expires_at = NULL,
+            worker = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
+            error = COALESCE(v.error, {JOBS}.error),
+            fingerprint = COALESCE(v.fingerprint, {JOBS}.fingerprint)
+        FROM v
+        WHERE {JOBS}.id = v.id AND {JOBS}.token = v.token AND {JOBS}.state = v.source
+        RETURNING {JOBS}.id, {JOBS}.attempt, {JOBS}.queue, {JOBS}.job_type
+    """
+
+
+def _due(run_at: datetime | None, delay: float | None, now: datetime) -> datetime | None:
+    return run_at if delay is None else now + timedelta(seconds=delay)

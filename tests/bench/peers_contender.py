@@ -1,0 +1,68 @@
+"""This project as contenders of the peer benchmark, whose harness loads the file through PEERS_EXTRA.
+
+The names that nothing here defines are the harness's. Client and workers run in the interpreter that JOBSITE_PYTHON
+names, else in the project's ``.venv``; settings are the project's defaults.
+"""
+# ruff: noqa: F821
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = os.environ.get("JOBSITE_PYTHON") or str(ROOT / ".venv" / "bin" / "python")
+WHERE = Path(os.environ.get("PEERS_DATA") or HERE.parent / "peers-data")  # the harness's
+
+
+def manage(*args: str) -> list[str]:
+    """A command line of the project's."""
+    return [PYTHON, str(ROOT / "manage.py"), *args]
+
+
+def surroundings(database_url: str) -> dict[str, str]:
+    """What the processes find in their environment."""
+    return {
+        "PYTHONPATH": f"{HERE}:{HERE / 'apps'}:{ROOT}",
+        "DJANGO_SETTINGS_MODULE": "jobsite.settings",
+        "JOBSITE_APPS": "tests.bench.peers_app",
+        "JOBSITE_DATA": str(WHERE / "jobsite"),
+        "DATABASE_URL": database_url,
+    }
+
+
+class Jobsite(Contender):
+    """Workers under their supervisor, and the scheduler, whose business recovery is."""
+
+    group, settings, python = "durable", "worker --processes 2, scheduler; defaults", PYTHON
+    setup = [manage("migrate", "-v0")]
+    finished = "select count(*) from jobs_jobrecord where state='succeeded'"
+    known = "select count(*) from jobs_jobrecord"
+
+    def worker(self):
+        return [manage("worker", "--processes", "2"), manage("scheduler")]
+
+    def connect(self):
+        import django
+
+        django.setup()
+        from handlers import job_scheduler
+        from tests.bench.peers_app.jobs import Record
+
+        self.jobs, self.Record = job_scheduler, Record
+
+    def send(self, i, t0, hold=0.0):
+        self.jobs.enqueue(self.Record(i, t0, hold))
+
+    def send_at(self, i, due):
+        self.jobs.schedule(self.Record(i, due), when(due))
+
+    def send_many(self, jobs):
+        self.jobs.enqueue_many([self.Record(i, t0) for i, t0 in jobs])
+
+
+PG_URL = f"postgres://peers@127.0.0.1:{os.environ.get('PEERS_PG_PORT', '5450')}/peers_jobsite_pg"
+contender("jobsite-pg", Jobsite, db="pg", n=60_000, env=surroundings(PG_URL))
+SQLITE_URL = f"sqlite:///{WHERE / 'run' / 'jobsite-sqlite' / 'db.sqlite3'}"
+contender("jobsite-sqlite", Jobsite, db="sqlite", n=60_000, env=surroundings(SQLITE_URL))
