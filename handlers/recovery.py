@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from django.db import Error, connections
@@ -29,7 +29,6 @@ LOOK = 1_000  # jobs of one queue compared at once
 CHUNKS = 50  # such looks at one queue in one pass
 PATIENCE_SECONDS = 1.0  # a message must be missing twice, this far apart: between pop and claim it is nowhere
 REPUBLISHED_SECONDS = 10.0  # what was published again stands at the end of a long queue: spare looking for it at once
-RETENTION_SECONDS = 60.0
 BULK_SECONDS = 10.0  # between two looks for bulk operations that stand still
 IDLE_FOLD_SECONDS = 2.0  # how often new counts are looked for after there were none
 FRONT_SECONDS = 60.0  # how long it is remembered where the jobs of paused types in front of a queue end
@@ -44,9 +43,10 @@ class Recovery:
         self._paused: set[str] = set()  # names of types
         self._fronts: dict[str, waiting.Place] = {}  # of a queue: before it only jobs of paused types wait
         self._fronts_until = 0.0
+        self._reached: dict[str, waiting.Place] = {}  # of a queue: up to here what was lost is published again
         self._ticked_at = 0.0  # when the last pass without an error ended
         self._expire_after = 0.0
-        self._age_out_after = self._fold_after = 0.0
+        self._fold_after = 0.0
         self._watch_bulk_after = 0.0
 
     def tick(self, agenda: Agenda | None = None) -> int:
@@ -61,13 +61,13 @@ class Recovery:
             # lives must have the time to do it.
             self._expire_after = now + lease
         agenda = agenda or lifecycle.agenda()
-        duties: list[Callable[[], int]] = [self._age_out, self._watch_bulk]
+        duties: list[Callable[[], int]] = [self._watch_bulk]
         if agenda.uncounted:
             duties.insert(0, self._fold)
         if agenda.waiting or agenda.lapsed:  # what comes back waits too
             duties.insert(0, self.find_lost_messages)
         else:
-            self._suspects = {}
+            self._suspects, self._reached = {}, {}
         if agenda.lapsed:
             duties.insert(0, self.expire_leases)
         brought_back = 0
@@ -105,10 +105,13 @@ class Recovery:
         paused_queues, paused_types = job_scheduler.paused_queues(), set(paused_type_names())
         if paused_types != self._paused or now >= self._fronts_until:
             self._paused, self._fronts, self._fronts_until = paused_types, {}, now + FRONT_SECONDS
+        ends: dict[str, waiting.Place | None] = {}
         for queue in queues:
             if queue not in paused_queues:
-                for message in self._missing(queue, paused_types):
-                    missing[message] = self._suspects.get(message, now)
+                found, ends[queue] = self._missing(queue, paused_types)
+                missing |= {message: self._suspects.get(message, now) for message in found}
+                if not found:
+                    self._reached.pop(queue, None)
         lost = [message for message, since in missing.items() if now - since >= PATIENCE_SECONDS]
         self._suspects = {message: since for message, since in missing.items() if now - since < PATIENCE_SECONDS}
         if not lost:
@@ -116,38 +119,35 @@ class Recovery:
         if not publish(lost):
             raise TransportUnavailable(f"{len(lost)} lost messages wait to be published again")
         self._republished.update(dict.fromkeys(lost, now))
+        for queue in {message.queue for message in lost}:
+            if (end := ends[queue]) is None:
+                self._reached.pop(queue, None)
+            else:
+                self._reached[queue] = end  # the next pass goes on from there
         logger.warning("published %d jobs again whose messages were lost or never sent", len(lost))
         return len(lost)
 
-    def _missing(self, queue: str, paused: Collection[str]) -> Iterator[Message]:
-        """What of the queue's oldest jobs the transport does not hold; further on only while something is missing."""
+    def _missing(self, queue: str, paused: Collection[str]) -> tuple[list[Message], waiting.Place | None]:
+        """What of the queue's oldest jobs the transport does not hold; further on only while something is missing.
+
+        And the place that the look ended at, None when nothing lies behind it that had to be looked at.
+        """
+        lost: list[Message] = []
+        after = self._reached.get(queue)
         # However many jobs of paused types stand in front, they are read once in a while and not in every pass.
-        since = self._fronts.get(queue)
+        since = self._fronts.get(queue) if after is None else None
         end = waiting.last(queue) if paused else None  # read first: what comes meanwhile lies behind it
-        after = None
         for turn in range(CHUNKS):
             found = waiting.oldest(queue, LOOK, after=after, since=since, without=paused)
-            if paused and not turn and (front := found[0].place if found else end):
+            if paused and not turn and after is None and (front := found[0].place if found else end):
                 self._fronts[queue] = front
             suspects = [job.message for job in found if job.message not in self._republished]
             missing = get_transport().missing(queue, suspects)
-            yield from missing
+            lost += missing
             if len(found) < LOOK or (not missing and len(suspects) == len(found)):
-                return
+                return lost, None
             after, since = found[-1].place, None
-
-    def _age_out(self) -> int:
-        now = time.monotonic()
-        if now < self._age_out_after:
-            return 0
-        more = False
-        clock = database_now(connections[lifecycle.database()])
-        for state, days in jobs_settings().retention_days.items():
-            if days is not None:
-                more |= lifecycle.age_out(State(state), before=clock - timedelta(days=days)) > 0
-        # One chunk a pass, so that a large clean-up holds up nothing else.
-        self._age_out_after = now if more else now + RETENTION_SECONDS
-        return 0
+        return lost, after
 
     def _fold(self) -> int:
         """Sum the counts. Nothing is brought back by that."""
@@ -171,3 +171,11 @@ _recovery = Recovery()
 def tick(agenda: Agenda | None = None) -> int:
     """One pass of this process's recovery; how many jobs it brought back."""
     return _recovery.tick(agenda)
+
+
+def age_out() -> bool:
+    """Erase one chunk of what is past its retention; whether there may be more."""
+    clock = database_now(connections[lifecycle.database()])
+    days = {State(state): days for state, days in jobs_settings().retention_days.items() if days is not None}
+    erased = [lifecycle.age_out(state, before=clock - timedelta(days=count)) for state, count in days.items()]
+    return any(erased)

@@ -15,7 +15,7 @@ from handlers.states import FINAL, State
 AGEING = [State.SUCCEEDED, State.DELETED]  # as the index jobs_ageing has them
 
 
-def age_out(state: State, *, before: datetime, limit: int = 1_000) -> int:
+def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
     """Erase up to ``limit`` jobs that ended in ``state`` before ``before``, with all that hangs on them."""
     if state not in FINAL:
         raise InvalidJob(f"only final states age out, not {state}", field="state")

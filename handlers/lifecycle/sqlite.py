@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.lifecycle import columns
@@ -24,16 +26,18 @@ BESIDE = {"job_id": "id", "data": "json", "job_type": "text", "queue": "text", "
 STEP = columns.STEP | {"at": "time", "attempt": "int", "actor": "text"}
 ERROR = columns.ERROR | {"at": "time", "attempt": "int"}
 LOG = columns.LOG | {"attempt": "int"}
+TURN_SECONDS = 0.001
 
 
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Insert jobs (columns.CREATE); their id, token and run_at."""
-    with transaction.atomic(using=connection.alias, savepoint=False):
-        now = database_now(connection)
-        tally, stamp = Tally(now), to_time(connection, now)
-        rows = [(*row[:4], _due(row[4], row[5], now), *row[5:]) for row in rows]
+    now = database_now(connection)
+    tally, stamp = Tally(now), to_time(connection, now)
+    rows = [(*row[:4], _due(row[4], row[5], now), *row[5:]) for row in rows]
+    params = [as_rows(connection, rows), stamp, stamp]
+    with _writing(connection):
         with connection.cursor() as cursor:
-            cursor.execute(_create_sql(), [as_rows(connection, rows), stamp, stamp])
+            cursor.execute(_create_sql(), params)
             ids = {token: job_id for job_id, token in cursor.fetchall()}
         beside = []
         for _, token, job_type, queue, _, _, _, data, parent_id, correlation in rows:
@@ -62,11 +66,11 @@ def claim(
     connection: BaseDatabaseWrapper, wanted: Sequence[tuple[int, str]], *, worker: str, lease: timedelta, single: bool
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-        now = database_now(connection)
+    asked = as_rows(connection, wanted)
+    with _writing(connection), connection.cursor() as cursor:
+        now = database_now(connection)  # once it is our turn: the lease begins then
         stamp, expires = to_time(connection, now), to_time(connection, now + lease)
-        params = [as_rows(connection, wanted), stamp, stamp, stamp, expires, worker]
-        cursor.execute(_claim_sql(single=single), params)
+        cursor.execute(_claim_sql(single=single), [asked, stamp, stamp, stamp, expires, worker])
         rows = cursor.fetchall()
         if not rows:
             return []
@@ -122,12 +126,13 @@ def move(
 
     ``steps``, ``errors`` and ``logs`` (as columns has them) are written for what moved.
     """
-    with transaction.atomic(using=connection.alias):
-        now = database_now(connection)
-        stamp = to_time(connection, now)
-        rows = [(*row[:10], _due(row[10], row[11], now), *row[11:]) for row in rows]
+    now = database_now(connection)
+    stamp = to_time(connection, now)
+    rows = [(*row[:10], _due(row[10], row[11], now), *row[11:]) for row in rows]
+    params = [as_rows(connection, rows), stamp, stamp]
+    with _writing(connection):
         with connection.cursor() as cursor:
-            cursor.execute(_move_sql(), [as_rows(connection, rows), stamp, stamp])
+            cursor.execute(_move_sql(), params)
             moved = {job_id: (attempt, queue, job_type) for job_id, attempt, queue, job_type in cursor.fetchall()}
         for model, kinds, beside, more in (
             (JobHistory, STEP, steps, lambda attempt: (stamp, attempt, actor)),
@@ -168,6 +173,42 @@ def _move_sql() -> str:
         WHERE {JOBS}.id = v.id AND {JOBS}.token = v.token AND {JOBS}.state = v.source
         RETURNING {JOBS}.id, {JOBS}.attempt, {JOBS}.queue, {JOBS}.job_type
     """
+
+
+@contextmanager
+def _writing(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """A transaction that may write.
+
+    SQLite waits for another writer by sleeping, up to a tenth of a second at a time, and so loses its turn to whoever
+    comes meanwhile. Our transactions take milliseconds: asking every half of one shares the turns.
+    """
+    with ExitStack() as stack:
+        if connection.in_atomic_block:
+            stack.enter_context(transaction.atomic(using=connection.alias))
+        else:
+            _begin(connection, stack)
+        yield
+
+
+def _begin(connection: BaseDatabaseWrapper, stack: ExitStack) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        patience = cursor.fetchone()[0]  # ms
+        until = time.monotonic() + patience / 1000
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    stack.enter_context(transaction.atomic(using=connection.alias))
+                except OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() >= until:
+                        raise
+                    connection.errors_occurred = False  # nothing is wrong with it
+                    time.sleep(TURN_SECONDS)
+                else:
+                    return
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
 
 
 def _due(run_at: datetime | None, delay: float | None, now: datetime) -> datetime | None:

@@ -45,6 +45,8 @@ REGISTER_SECONDS = 5.0
 EXPIRY_SECONDS = 20  # of its key in Redis, and rq-scheduler adds ten
 SWEEP_SECONDS = 5.0  # how often the delayed set is compared with the database, and from how overdue on
 SWEEP_CHUNK = 500
+RETENTION_SECONDS = 60.0  # how often it is looked what is past its retention
+ERASE_SECONDS = 0.1  # between two chunks of it: what is due meanwhile waits for one chunk at most
 TIDY_SECONDS = 300.0  # how often the rows of long dead workers are removed
 
 
@@ -125,6 +127,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._every(SWEEP_SECONDS, "sweep", self.sweep)
         self._every(REGISTER_SECONDS, "row", self._show)
         self._every(TIDY_SECONDS, "tidying", fleet.tidy)
+        self._every(RETENTION_SECONDS, "retention", self._age_out)
         return len(moved), pause or self._seconds_to_wait(len(moved))
 
     def _seconds_to_wait(self, moved: int) -> float:
@@ -141,6 +144,10 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         if time.monotonic() >= self._next.get(name, 0.0):
             self._next[name] = time.monotonic() + seconds
             self._guarded(name, duty)
+
+    def _age_out(self) -> None:
+        if recovery.age_out():
+            self._next["retention"] = time.monotonic() + ERASE_SECONDS
 
     def _guarded(self, name: str, duty: Callable[[], object]) -> float:
         """Do ``duty``. What breaks in one, short of an outage, must not stop the others. Seconds to wait, or 0."""

@@ -187,6 +187,23 @@ def test_run_with_burst_ends_when_nothing_is_due(redis: Redis) -> None:
 # --- other programs, stale members, poison ---
 
 
+def test_scheduler_erases_chunk_after_chunk_what_is_past_its_retention(
+    redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = [True, True, False]
+    done = threading.Event()
+
+    def age_out() -> bool:
+        more = chunks.pop(0)
+        if not chunks:
+            done.set()
+        return more
+
+    monkeypatch.setattr("handlers.recovery.age_out", age_out)
+    with running(DelayedScheduler()):  # which looks once a minute when there is nothing
+        assert done.wait(PATIENCE_SECONDS)
+
+
 def test_sweep_drops_only_what_is_stale_and_ours(redis: Redis) -> None:
     scheduled, gone = schedule(soon(3600), soon(3600))
     JobRecord.objects.filter(pk=gone.job_id).delete()

@@ -1,0 +1,54 @@
+"""Along what the engine's costs may grow, and the loads that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.bench.places import Figures
+
+DRAIN, SINGLE, MANY = "recorded drain, jobs/s", "enqueue, one at a time, jobs/s", "enqueue_many, jobs/s"
+START = "enqueue to start, p50, ms"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What ``load.load`` is asked for, on a database with ``made_up`` jobs."""
+
+    made_up: int = 0
+    single: int = 400
+    many: int = 8_000
+    call: int = 1_000
+    processes: int = 2
+    size: int = 10
+    scheduled: int = 0
+    paced: int = 0
+
+    def options(self) -> Figures:
+        """Its keyword arguments."""
+        return {name: value for name, value in vars(self).items() if name != "made_up"}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The loads along it by what stands at the axis, and the figures that are drawn."""
+
+    along: str
+    points: Mapping[str, Load]
+    shown: Sequence[str]
+
+
+CURVES = (
+    Curve("worker processes", {"1": Load(processes=1), "2": Load(paced=40), "4": Load(processes=4)}, (DRAIN,)),
+    Curve(
+        "arguments",
+        {
+            "10 B": Load(paced=40),
+            "1 KiB": Load(size=1_024),
+            "64 KiB": Load(size=65_536, single=200, many=1_000, call=100),
+        },
+        (DRAIN, SINGLE, MANY),
+    ),
+    Curve("scheduled jobs", {"0": Load(paced=40), "100k": Load(paced=40, scheduled=100_000)}, (DRAIN, SINGLE, START)),
+)
+RECORDS = Curve("records", {"10k": Load(10_000), "1M": Load(1_000_000)}, (DRAIN, SINGLE, MANY))

@@ -1,0 +1,80 @@
+"""What is measured where: the engine's figures, how its costs grow, the console at size, and ten million jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+
+from tests.bench.curves import CURVES, RECORDS, Curve, Load
+from tests.bench.places import Figures, Places
+
+SMALL, MIDDLE, LARGE = 100_000, 1_000_000, 10_000_000  # made-up jobs
+
+ENGINE: tuple[tuple[str, Figures], ...] = (
+    ("load.load", {"single": 1_000, "many": 25_000, "paced": 100, "delayed": 60}),
+    ("engine.promotion", {"count": 20_000}),
+    ("engine.killed", {}),
+    ("engine.flushed", {"count": 100_000}),
+    ("engine.idle", {"seconds": 8}),
+)
+
+
+def engine(places: Places, databases: Sequence[str]) -> Figures:
+    """By database; each measurement has a database of its own."""
+    results: Figures = {}
+    for database in databases:
+        figures = results[database] = {}
+        for function, options in ENGINE:
+            with places.get(database).copy() as there:
+                figures |= there.measure(function, **options)
+    return results
+
+
+def growth(places: Places, databases: Sequence[str]) -> Figures:
+    """By database, curve and point."""
+    return {database: curves(places, database, (*CURVES, RECORDS)) for database in databases}
+
+
+def curves(places: Places, database: str, wanted: Sequence[Curve]) -> Figures:
+    """By curve and point; a load that stands on several curves is measured once."""
+    loads = dict.fromkeys(load for curve in wanted for load in curve.points.values())
+    seen: dict[Load, Figures] = {}
+    for load in loads:
+        there = places.get(database, load.made_up)
+        with nullcontext(there) if load.made_up else there.copy() as used:
+            seen[load] = used.measure("load.load", **load.options())
+    return {
+        curve.along: {point: {name: seen[load][name] for name in curve.shown} for point, load in curve.points.items()}
+        for curve in wanted
+    }
+
+
+def console(places: Places, databases: Sequence[str]) -> Figures:
+    """By database and size: the pages and the export; at the larger size a bulk operation too."""
+    results: Figures = {}
+    for database in databases:
+        figures = results[database] = {str(size): pages(places, database, size) for size in (SMALL, MIDDLE)}
+        figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("bulk.retry", count=100_000)
+    return results
+
+
+def large(places: Places, databases: Sequence[str]) -> Figures:
+    """At ten million jobs on PostgreSQL, beside 100,000: the curve along records, the pages, and retention."""
+    if "PostgreSQL" not in databases:
+        return {}
+    records = Curve("records", {"10k": RECORDS.points["10k"], "10M": Load(LARGE)}, RECORDS.shown)
+    results = {"growth": curves(places, "PostgreSQL", [records])}
+    results["console"] = {str(size): pages(places, "PostgreSQL", size) for size in (SMALL, LARGE)}
+    results["retention"] = places.get("PostgreSQL", LARGE).measure("retention.retention", old=1_000_000, seconds=60)
+    return results
+
+
+def pages(places: Places, database: str, size: int) -> Figures:
+    """The pages and the export at ``size`` jobs."""
+    there = places.get(database, size)
+    return {"pages": there.measure("pages.pages", size=size), "other": there.measure("export.export", count=50_000)}
+
+
+PARTS: dict[str, Callable[[Places, Sequence[str]], Figures]] = {
+    "engine": engine, "growth": growth, "console": console, "large": large,
+}  # fmt: skip
