@@ -19,6 +19,11 @@ from handlers.models.sql import as_rows, prepared, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
+# Beside a join that says the same: an array makes the planner go by the primary key, where the join alone would read
+# the whole table as long as that is small, or was when the plan was made.
+# And `state || ''` keeps it off the partial indexes, which it would walk as a whole when statistics are stale; it makes
+# it expect one row, too, for which the update then goes by the key.
+BY_KEY = "j.id = ANY (ARRAY(SELECT id FROM v))"
 CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 
 
@@ -64,13 +69,12 @@ def claim(
 @cache
 def _claim_sql(*, single: bool) -> str:
     company = "" if single else "AND NOT j.alone"
-    # `state || ''` keeps the planner on the primary key: with stale statistics it would walk the whole partial
-    # index of enqueued jobs instead. SKIP LOCKED, because a second message for the same job must not wait.
+    # SKIP LOCKED, because a second message for the same job must not wait.
     return f"""
         WITH {CLOCK}, {rows_cte("v", columns.CLAIM)},
         picked AS (
             SELECT j.id FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
-            WHERE j.state || '' = 'enqueued' {company} AND NOT EXISTS (
+            WHERE {BY_KEY} AND j.state || '' = 'enqueued' {company} AND NOT EXISTS (
                 SELECT 1 FROM jobs_queueswitch s
                 WHERE s.name = j.queue AND (s.until IS NULL OR s.until > (SELECT now FROM clock))
             ) AND NOT EXISTS (
@@ -133,10 +137,14 @@ def _move_sql(*, errors: bool, logs: bool) -> str:
             INSERT INTO {LOGS} (job_id, attempt, lines)
             SELECT job_id, attempt, lines FROM l JOIN moved ON moved.id = job_id
         ), """
-    # `held` is the order of the locks, and not only of the rows: an UPDATE alone locks in the order of its plan.
+    # `held` is the guard, and the order of the locks: an UPDATE alone locks in the order of its plan.
     return f"""
         WITH {CLOCK}, {rows_cte("v", columns.MOVE)},
-        held AS (SELECT v.* FROM v JOIN {JOBS} j ON j.id = v.id ORDER BY j.id FOR UPDATE OF j),
+        held AS (
+            SELECT v.* FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
+            WHERE {BY_KEY} AND j.state || '' = v.source
+            ORDER BY j.id FOR UPDATE OF j
+        ),
         moved AS (
             UPDATE {JOBS} j SET
                 state = v.state,
@@ -155,7 +163,7 @@ def _move_sql(*, errors: bool, logs: bool) -> str:
                 error = COALESCE(v.error, j.error),
                 fingerprint = COALESCE(v.fingerprint, j.fingerprint)
             FROM clock, held v
-            WHERE j.id = v.id AND j.token = v.token AND j.state = v.source
+            WHERE j.id = v.id
             RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, now, v.outcome,
                 COALESCE(v.fingerprint, '') AS fingerprint, v.seconds
         ),
