@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import display
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
@@ -15,7 +16,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 
 from dashboard import job_page, joblist, queries, verbs, views
 from dashboard.actions import ACTIONS
@@ -78,6 +79,13 @@ class JobRecordAdmin(ReadOnlyAdmin):
 
     def _url(self, name: str, job_id: int) -> str:
         return reverse(f"admin:jobs_jobrecord_{name}", args=[job_id], current_app=self.admin_site.name)
+
+    @display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
+    def action_checkbox(self, record: JobRecord) -> SafeString:
+        """The row's tick box. The stock one renders two templates a row, which is a quarter of the page's time."""
+        label = f"Select this object for an action - {record}"
+        box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
+        return format_html(box, ACTION_CHECKBOX_NAME, record.pk, label)
 
     list_display_links = ("job",)
 

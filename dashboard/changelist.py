@@ -113,6 +113,12 @@ class JobChangeList(KeysetChangeList):
         return list(self.selection.page(size, before=self.before, after=self.after))
 
     @property
+    def whole(self) -> list[Any] | None:
+        """The jobs of all states that fit, if this one page holds them all; None: not known here."""
+        narrowed = self.selection is None or self.selection.states or self.too_slow
+        return None if narrowed or self.older_url or self.newer_url or self.first_url else list(self.result_list)
+
+    @property
     def newest_id(self) -> int | None:
         """The newest job of the list's first page, from which on there may be new ones; None on another page."""
         if self.selection is None or self.too_slow or self.before is not None or self.after is not None:

@@ -1,53 +1,41 @@
-"""Several capped counts in one statement."""
+"""The counts on the job list's tabs: each bounded, all in one statement, or none."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from django.db import connections, router
-from django.db.models import QuerySet
 
+from dashboard import statements
 from dashboard.limits import TookTooLong, time_limit
 from dashboard.queries import CAP, RETRYING, STATES, Count
 from handlers.models import JobRecord
+from handlers.models.sql import to_time
 from handlers.selection import Selection, stored_names
 from handlers.states import State
 
 TABS_SECONDS = 0.03  # a count that takes longer is not worth the wait
-LOOK = 2_000  # jobs of one state among which those of a type or queue are counted
+INDEXED = {State.FAILED.value: "job_type", State.ENQUEUED.value: "queue"}  # by which an index tells the state's apart
 
 
-def capped_many(rows: Mapping[str, QuerySet[JobRecord]], cap: int = CAP) -> dict[str, Count]:
-    """How many there are of each of ``rows``, looking at no more than ``cap`` + 1 of each."""
-    using = router.db_for_read(JobRecord)
-    parts, params = [], []
-    for place, query in enumerate(rows.values()):
-        sql, values = query.using(using).values("pk")[: cap + 1].query.get_compiler(using).as_sql()
-        parts.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted_{place})")  # noqa: S608 - the ORM's own
-        params += values
-    if not parts:
-        return {}
-    with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(parts)}", params)
-        found = cursor.fetchone()
-    return {name: Count(min(value, cap), value > cap) for name, value in zip(rows, found, strict=True)}
+def tab_counts(selection: Selection, listed: Sequence[JobRecord] | None = None) -> dict[str, Count]:
+    """Capped counts by state of what ``selection`` leaves; none where they cannot be had at once.
 
-
-def tab_counts(selection: Selection) -> dict[str, Count]:
-    """Capped counts by state of what ``selection`` leaves; none where they cannot be had at once."""
+    ``listed``: all of its jobs, where they are known already.
+    """
+    if listed is not None:
+        return _told_apart((job.state, job.failures) for job in listed)
     if selection.states or selection.looks_at_newest:
         return {}
     try:
         with time_limit(TABS_SECONDS):
             if _finds_few(selection):
-                return _told_apart(selection)
-            selection = selection.pinned()  # its times are looked up once
-            direct = [state for state in STATES if _has_index(selection, state)]
-            counts = capped_many({state: _of_state(selection, state) for state in direct})
-            return counts | _among_newest(selection, [state for state in STATES if state not in counts])
+                rows = list(selection.rows().values_list("state", "failures")[: CAP + 1])
+                return _told_apart(rows, more=len(rows) > CAP)
+            return _of_names(selection) if selection.types or selection.queues else _of_times(selection)
     except TookTooLong:
         return {}
 
@@ -58,54 +46,66 @@ def _finds_few(selection: Selection) -> bool:
     return any(few) or selection.parent is not None or selection.operation is not None
 
 
-def _told_apart(selection: Selection) -> dict[str, Count]:
-    """Counts from one read of the jobs; of more than are read, the least there are."""
-    rows = list(selection.rows().values_list("state", "failures")[: CAP + 1])
-    counts = Counter(state for state, _ in rows)
-    counts[RETRYING] = sum(1 for state, failures in rows if state == State.SCHEDULED and failures)
-    more = len(rows) > CAP
-    return {state: Count(min(counts[state], CAP), more) for state in STATES if counts[state] or not more}
+def _told_apart(rows: Iterable[tuple[str, int]], *, more: bool = False) -> dict[str, Count]:
+    """Counts of ``rows``, which are state and failures; with ``more`` the least there are."""
+    counts: Counter[str] = Counter()
+    for state, failures in rows:
+        counts[state] += 1
+        counts[RETRYING] += bool(state == State.SCHEDULED and failures)
+    return {state: Count.of(counts[state], more=more) for state in STATES if counts[state] or not more}
 
 
-def _has_index(selection: Selection, state: str) -> bool:
-    if not selection.types and not selection.queues:
-        return True
-    return state == State.SUCCEEDED or (state == State.FAILED and not selection.queues)
-
-
-def _of_state(selection: Selection, state: str) -> QuerySet[JobRecord]:
-    rows = replace(selection, states=(state,)).rows()
-    # The newest of a type or queue lie close together.
-    by_name = state == State.SUCCEEDED and (selection.types or selection.queues)
-    return rows.order_by("-arguments__pk") if by_name else rows
-
-
-def _among_newest(selection: Selection, states: list[str]) -> dict[str, Count]:
-    """Counts of a type or queue among the newest jobs of each state: no index tells them apart."""
-    if not states:
-        return {}
+def _of_times(selection: Selection) -> dict[str, Count]:
+    """Counts of what nothing but times narrows, looking at no more than CAP + 1 jobs of each state."""
     using = router.db_for_read(JobRecord)
-    names = sorted({stored for name in selection.types for stored in stored_names(name)})
-    fits: list[str] = []
-    chosen: list[Any] = []
-    for column, values in (("job_type", names), ("queue", selection.queues)):
-        if values:
-            fits.append(f"{column} IN ({', '.join(['%s'] * len(values))})")
-            chosen += values
+    selection = selection.pinned()  # its times are looked up once
     parts: list[str] = []
     params: list[Any] = []
-    for place, state in enumerate(states):
-        newest = replace(selection, types=(), queues=(), states=(state,)).rows(using).order_by("-pk")
-        sql, values = newest.values("job_type", "queue")[: LOOK + 1].query.get_compiler(using).as_sql()
-        counted = f"SELECT {place} AS place, COUNT(*), SUM(CASE WHEN {' AND '.join(fits)} THEN 1 ELSE 0 END)"
-        parts.append(f"{counted} FROM ({sql}) AS newest_{place}")
-        params += [*chosen, *values]
+    for place, state in enumerate(STATES):
+        rows = replace(selection, states=(state,)).rows(using)
+        sql, values = rows.values("pk")[: CAP + 1].query.get_compiler(using).as_sql()
+        parts.append(f"(SELECT COUNT(*) FROM ({sql}) AS counted_{place})")  # noqa: S608 - the ORM's own
+        params += values
     with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(parts)}", params)
+        found = cursor.fetchone()
+    return {state: Count.of(number) for state, number in zip(STATES, found, strict=True)}
+
+
+def _of_names(selection: Selection) -> dict[str, Count]:
+    """Counts of types or queues among the first jobs of each state, where no index tells them apart.
+
+    Without ``succeeded``: nearly all jobs are, so that the first of them say nothing.
+    """
+    connection = connections[router.db_for_read(JobRecord)]
+    names = sorted({stored for name in selection.types for stored in stored_names(name)})
+    conditions: dict[str, tuple[str, Sequence[Any]]] = {
+        "job_type": (f"job_type IN ({_places(names)})", names),
+        "queue": (f"queue IN ({_places(selection.queues)})", selection.queues),
+        "since": ("created_at >= %s", [to_time(connection, selection.since)] if selection.since else ()),
+        "until": ("created_at < %s", [to_time(connection, selection.until)] if selection.until else ()),
+    }
+    given = {name: (sql, values) for name, (sql, values) in conditions.items() if values}
+    fits = " AND ".join(sql for sql, _ in given.values())
+    chosen = [value for _, values in given.values() for value in values]
+    parts: list[str] = []
+    params: list[Any] = []
+    for state in statements.READS:
+        named, values = given.get(INDEXED.get(state, ""), ("", ()))
+        some = statements.first(state, "job_type, queue, created_at", statements.LOOK, named)
+        counted = f"SELECT '{state}', COUNT(*), SUM(CASE WHEN {fits} THEN 1 ELSE 0 END)"
+        parts.append(f"{counted} FROM ({some}) AS some_{state}")
+        params += [*chosen, *values]
+    with connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(parts), params)
         rows = cursor.fetchall()
     counts = {}
-    for place, looked, found in rows:
-        number, more = int(found or 0), looked > LOOK or (found or 0) > CAP
+    for state, looked, found in rows:
+        number, more = int(found or 0), looked > statements.LOOK
         if number or not more:
-            counts[states[place]] = Count(min(number, CAP), more)
+            counts[state] = Count.of(number, more=more)
     return counts
+
+
+def _places(values: Sequence[Any]) -> str:
+    return ", ".join(["%s"] * len(values))

@@ -16,14 +16,11 @@ from django.utils.dateparse import parse_datetime
 from django.utils.safestring import SafeString
 
 from dashboard import charts, metrics
-from dashboard.counts import capped_many
-from dashboard.queries import Count
+from dashboard.queries import Count, failed_of_groups
 from dashboard.text import inert
-from handlers.models import FailureGroup, JobCount, JobRecord
-from handlers.states import State
+from handlers.models import FailureGroup, JobCount
 
 PAGE = 25
-CAP = 1_000  # jobs of one group that are counted as failed now
 TYPES = 5  # named for each group
 NEW_SINCE = timedelta(days=1)
 
@@ -73,8 +70,7 @@ def failures(site: AdminSite, request: HttpRequest) -> TemplateResponse:
 def _rows(request: HttpRequest, groups: list[FailureGroup], now: datetime) -> list[GroupRow]:
     names = [group.pk for group in groups]
     counts = metrics.group_counts(names)
-    failed = JobRecord.objects.filter(state=State.FAILED.value)
-    failed_now = capped_many({name: failed.filter(fingerprint=name) for name in names}, cap=CAP)
+    failed_now = failed_of_groups(names)
     may = {verb: request.user.has_perm(f"jobs.{verb}_jobrecord") for verb in ("retry", "delete")}
     rows = []
     for group in groups:

@@ -24,11 +24,15 @@ Choices = list[tuple[str, str]]
 class DeclaredFilter(SimpleListFilter):
     """A filter that keeps an unknown value as a choice: an old permalink still says what it shows."""
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+    def offered(self) -> Choices:
         """The declared choices, and the present value where it is none of them."""
+        declared = [(str(choice), str(label)) for choice, label in self.lookup_choices]
         value = self.value()
-        if value is not None and value not in {str(choice) for choice, _ in self.lookup_choices}:
-            self.lookup_choices = [*self.lookup_choices, (value, value)]
+        return declared if value is None or value in dict(declared) else [*declared, (value, value)]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """A link for each that is offered."""
+        self.lookup_choices = [*self.offered()]
         return super().choices(changelist)
 
     def has_output(self) -> bool:

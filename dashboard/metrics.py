@@ -6,13 +6,13 @@ they are taken as evenly spread.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Sum
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from handlers.models import FailureGroup, JobCount
@@ -178,27 +178,32 @@ def type_stats() -> dict[str, TypeStats]:
 
 
 def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:
-    """The failures of each group of ``fingerprints``; zeros for one that did not fail lately."""
+    """The failures of each group of ``fingerprints``; zeros for one that did not fail lately.
+
+    The day is this hour and the 23 before; the week is today (UTC) and the six days before.
+    """
     now = timezone.now()
-    this_hour = _floor(now, HOUR)
-    day_starts, week_starts = this_hour - 23 * HOUR, this_hour - 7 * DAY + HOUR
+    this_hour, today = _floor(now, HOUR), _floor(now, DAY)
     rows = JobCount.objects.filter(fingerprint__in=list(fingerprints)).exclude(fingerprint="")
     sparks = {fingerprint: [0] * 24 for fingerprint in fingerprints}
-    weeks: defaultdict[str, int] = defaultdict(int)
-    types: defaultdict[str, dict[str, int]] = defaultdict(dict)
-    hourly = rows.filter(period=Period.HOUR, at__gte=week_starts)
-    for fingerprint, at, job_type, count in hourly.values_list("fingerprint", "at", "job_type", "count"):
-        weeks[fingerprint] += count
-        types[fingerprint][job_type] = types[fingerprint].get(job_type, 0) + count
-        if day_starts <= at <= this_hour:
-            sparks[fingerprint][int((at - day_starts) / HOUR)] += count
-    latest = rows.filter(period=Period.MINUTE, at__gte=_floor(now - HOUR, timedelta(minutes=1)))
-    hours = dict(latest.values_list("fingerprint").annotate(total=Sum("count")))
+    hourly = rows.filter(period=Period.HOUR, at__gt=this_hour - DAY, at__lte=this_hour)
+    for fingerprint, at, count in hourly.values_list("fingerprint", "at").annotate(total=Sum("count")):
+        sparks[fingerprint][int((at - this_hour) / HOUR) - 1] = count
+    hours: Counter[str] = Counter()
+    types: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    latest = Q(period=Period.MINUTE, at__gte=_floor(now - HOUR, timedelta(minutes=1)))
+    weekly = Q(period=Period.DAY, at__gte=today - 6 * DAY)
+    sums = rows.filter(latest | weekly).values_list("fingerprint", "period", "job_type").annotate(total=Sum("count"))
+    for fingerprint, period, job_type, count in sums:
+        if period == Period.MINUTE:
+            hours[fingerprint] += count
+        else:
+            types[fingerprint][job_type] += count
     return {
         fingerprint: GroupCounts(
-            hours.get(fingerprint, 0),
+            hours[fingerprint],
             sum(spark),
-            weeks[fingerprint],
+            types[fingerprint].total(),
             spark,
             sorted(types[fingerprint], key=lambda name: (-types[fingerprint][name], name)),
         )

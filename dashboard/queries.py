@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections, router
 from django.db.models import Model, QuerySet
@@ -18,7 +18,7 @@ from handlers.states import FINAL, State
 
 CAP = statements.CAP  # a count above this reads "1,000+"
 
-RETRYING = "retrying"  # not a state: scheduled, after a failure
+RETRYING = statements.RETRYING
 
 # What the console tells apart, in the order in which it wants a person's attention.
 STATES = (
@@ -41,11 +41,15 @@ class Count(NamedTuple):
     def __str__(self) -> str:
         return f"{self.value:,}{'+' if self.more else ''}"
 
+    @classmethod
+    def of(cls, found: int, *, more: bool = False, cap: int = CAP) -> Count:
+        """``found``, at most ``cap``; with ``more`` there may be others that nobody looked at."""
+        return cls(min(found, cap), more or found > cap)
+
 
 def capped(rows: QuerySet[Model], cap: int = CAP) -> Count:
     """How many ``rows`` there are, looking at no more than ``cap`` + 1 of them."""
-    found = rows.order_by().values("pk")[: cap + 1].count()
-    return Count(min(found, cap), found > cap)
+    return Count.of(rows.order_by().values("pk")[: cap + 1].count(), cap=cap)
 
 
 def state_counts() -> dict[str, Count]:
@@ -56,19 +60,12 @@ def state_counts() -> dict[str, Count]:
     with connections[router.db_for_read(JobRecord)].cursor() as cursor:
         cursor.execute(statements.STATE_COUNTS)
         rows = cursor.fetchall()
-    found = {(part, state): number for part, state, number in rows}
-    looked: Counter[str] = Counter()
-    for part, _, number in rows:
-        looked[part] += number
+    return {state: Count.of(found) for state, found in rows}
 
-    def count(part: str, state: str, most: int = CAP) -> Count:
-        number = found.get((part, state), 0)
-        return Count(min(number, CAP), number > CAP or looked[part] > most)
 
-    # As in the list: a job that waits for its next attempt is a scheduled one too.
-    found["due", State.SCHEDULED.value] = looked["due"]
-    due = {state: count("due", state, statements.LOOK) for state in (RETRYING, State.SCHEDULED.value)}
-    return {state: count(state, state) for state in STATES if state not in due and state != State.SUCCEEDED} | due
+def failed_of_groups(fingerprints: Collection[str]) -> dict[str, Count]:
+    """How many jobs of each failure group are failed now, in one statement."""
+    return {name: Count.of(found) for name, found in _of_named(statements.FAILED_OF_GROUPS, fingerprints)}
 
 
 def last_failures(limit: int = 8) -> list[JobRecord]:
@@ -91,19 +88,14 @@ class QueueRow(NamedTuple):
 def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow]:
     """Every queue with capped counts, in two statements, however many queues there are.
 
-    What runs and what is scheduled is told apart among the first 10,000; beyond them a count is the least there is.
+    What runs and what is scheduled is told apart among the first 2,000; beyond them a count is the least there is.
     ``paused``: the switches, where the caller has read them.
     """
     if paused is None:
         paused = job_scheduler.paused_queues()
     declared = {*known_queues(), *paused}
-    connection = connections[router.db_for_read(JobRecord)]
-    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE {named}, {statements.WAITING}", [as_rows(connection, [(name,) for name in declared])]
-        )
-        waiting = cursor.fetchall()
+    waiting = _of_named(statements.WAITING, declared)
+    with connections[router.db_for_read(JobRecord)].cursor() as cursor:
         cursor.execute(statements.IN_HAND)
         in_hand = {(state, name): found for state, name, found in cursor.fetchall()}
     waits = Counter({name: found for name, found, _ in waiting})
@@ -113,13 +105,12 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
         looked[state] += found
 
     def count(state: State, name: str) -> Count:
-        found = in_hand.get((state.value, name), 0)
-        return Count(min(found, CAP), found > CAP or looked[state.value] > statements.LOOK)
+        return Count.of(in_hand.get((state.value, name), 0), more=looked[state.value] > statements.LOOK)
 
     return [
         QueueRow(
             name,
-            Count(min(waits[name], CAP), waits[name] > CAP),
+            Count.of(waits[name]),
             oldest.get(name),
             count(State.PROCESSING, name),
             count(State.SCHEDULED, name),
@@ -128,6 +119,16 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
         )
         for name in sorted({*waits, *(name for _, name in in_hand)})
     ]
+
+
+def _of_named(sql: str, names: Collection[str]) -> list[tuple[Any, ...]]:
+    """The rows of ``sql``, which reads a table ``named`` of ``names``."""
+    connection = connections[router.db_for_read(JobRecord)]
+    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH RECURSIVE {named} {sql}", [as_rows(connection, [(name,) for name in names])])
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def moment(record: JobRecord) -> datetime | None:

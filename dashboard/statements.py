@@ -10,45 +10,48 @@ from handlers.states import State
 
 CAP = 1000  # a count above this reads "1,000+"
 QUEUES = 500  # queues looked for
-LOOK = 10_000  # jobs among which one read tells queues, or retrying from scheduled, apart
+LOOK = 2_000  # jobs of one state among which one read tells queues or types apart
+
+RETRYING = "retrying"  # not a state: scheduled, after a failure
 
 _JOBS = JobRecord._meta.db_table
 
-
-# Each read names the order of its index, or PostgreSQL might rather scan a big table for "any 1,000 of them".
-def _capped(state: State, order: str, condition: str = "") -> str:
-    some = f"SELECT 1 FROM {_JOBS} WHERE state = '{state}'{condition} ORDER BY {order} LIMIT {CAP + 1}"
-    return f"SELECT '{state}' AS part, '{state}' AS state, COUNT(*) FROM ({some}) AS some_{state}"
-
-
-def _due() -> str:
-    state = f"CASE WHEN failures > 0 THEN 'retrying' ELSE '{State.SCHEDULED}' END"
-    some = (
-        f"SELECT {state} AS state FROM {_JOBS} WHERE state = '{State.SCHEDULED}' ORDER BY run_at, id LIMIT {LOOK + 1}"
-    )
-    return f"SELECT 'due', state, COUNT(*) FROM ({some}) AS due GROUP BY state"
+# How an index leads to the jobs of each state: its condition, word for word, and its order. Each read names the order,
+# or PostgreSQL might rather scan a big table for "any 1,000 of them".
+READS = {
+    State.FAILED.value: (f"state = '{State.FAILED}'", "finished_at DESC, id DESC"),
+    RETRYING: (f"state = '{State.SCHEDULED}' AND failures > 0", "id DESC"),
+    State.SCHEDULED.value: (f"state = '{State.SCHEDULED}'", "run_at, id"),
+    State.ENQUEUED.value: (f"state = '{State.ENQUEUED}'", "queue, enqueued_at, id"),
+    State.PROCESSING.value: (f"state = '{State.PROCESSING}'", "worker, id"),
+    State.DELETED.value: (f"state = '{State.DELETED}' AND NOT (state = '{State.SUCCEEDED}')", "state DESC, id DESC"),
+}
 
 
-def _by_queue(state: State, order: str) -> str:
-    some = f"SELECT queue FROM {_JOBS} WHERE state = '{state}' ORDER BY {order} LIMIT {LOOK + 1}"
+def first(state: str, columns: str, most: int, named: str = "") -> str:
+    """The SQL that reads ``columns`` of the first jobs of ``state``, one more than ``most``: that one says "or more".
+
+    ``named``: a condition on what another index of that state begins with, which then needs no order.
+    """
+    condition, order = READS[state]
+    which = f"{condition} AND {named}" if named else f"{condition} ORDER BY {order}"
+    return f"SELECT {columns} FROM {_JOBS} WHERE {which} LIMIT {most + 1}"
+
+
+def _by_queue(state: str) -> str:
+    some = first(state, "queue", LOOK)
     return f"SELECT '{state}' AS state, queue, COUNT(*) FROM ({some}) AS some_{state} GROUP BY queue"
 
 
-# Rows: the part that was read, a state, how many.
+# Rows: what the console tells apart, how many.
 STATE_COUNTS = " UNION ALL ".join(
-    (
-        _capped(State.FAILED, "finished_at, id"),
-        _capped(State.ENQUEUED, "queue, enqueued_at, id"),
-        _capped(State.PROCESSING, "worker, id"),
-        _capped(State.DELETED, "state, id", f" AND NOT (state = '{State.SUCCEEDED}')"),  # as its index says
-        _due(),
-    )
+    f"SELECT '{state}' AS state, COUNT(*) FROM ({first(state, '1', CAP)}) AS some_{state}" for state in READS
 )
 
-# After ``WITH RECURSIVE named(name) AS (…),``. Jobs may wait on a queue that nobody names any more: the index leads
+# After ``WITH RECURSIVE named(name) AS (…)``. Jobs may wait on a queue that nobody names any more: the index leads
 # from each queue to the next. Rows: a queue, how many wait there, since when the first.
 WAITING = f"""
-    step(name) AS (
+    , step(name) AS (
         SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}'
         UNION ALL
         SELECT (SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue > step.name)
@@ -70,4 +73,12 @@ WAITING = f"""
 """
 
 # Rows: a state, a queue, how many.
-IN_HAND = " UNION ALL ".join((_by_queue(State.PROCESSING, "worker, id"), _by_queue(State.SCHEDULED, "run_at, id")))
+IN_HAND = " UNION ALL ".join(map(_by_queue, (State.PROCESSING, State.SCHEDULED)))
+
+# After ``WITH RECURSIVE named(name) AS (…)``. Rows: a failure group, how many of its jobs are failed now.
+FAILED_OF_GROUPS = f"""
+    SELECT name, (SELECT COUNT(*) FROM (
+        SELECT 1 FROM {_JOBS} WHERE state = '{State.FAILED}' AND fingerprint = named.name LIMIT {CAP + 1}
+    ) AS some_failed)
+    FROM named
+"""

@@ -74,7 +74,7 @@ def _attempt(
     started = time.monotonic()
     try:
         job_type = registry.get(claim.job_type)
-        payload = job_type.decode(claim.payload)
+        payload = job_type.decode(claim.encoded)
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
     try:

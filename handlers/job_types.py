@@ -103,7 +103,7 @@ class JobType:
         return payloads.encode(inner, type_name=self.name)
 
     def decode(self, data: Any) -> Job | Command:
-        """The payload from ``data``, a JSON value as Python has it. Raises InvalidJob, naming the field."""
+        """The payload from ``data``, a JSON value as Python has it or JSON as bytes. InvalidJob names the field."""
         payload: Job | Command = payloads.decode(self.payload_class, data, type_name=self.name)
         return payload
 

@@ -113,19 +113,29 @@ def encode(payload: Payload, *, type_name: str) -> bytes:
 
 
 def decode(cls: type[P], data: Any, *, type_name: str) -> P:
-    """A ``cls`` from ``data``, a JSON value as Python has it. Raises InvalidJob when it does not fit the hints."""
+    """A ``cls`` from ``data``, a JSON value as Python has it, or bytes as ``encode`` makes them.
+
+    Raises InvalidJob when it does not fit the hints.
+    """
     adapter: TypeAdapter[P] = _adapter(cls)
-    try:
-        text = json.dumps(data, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        _refuse_unstorable(type_name, data)
-        raise InvalidJob(f"{type_name}: the arguments are not JSON") from None
-    if "\\u" in text:
-        _refuse_unstorable(type_name, data)
+    if isinstance(data, bytes):
+        text = data
+    else:
+        try:
+            text = json.dumps(data, allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError):
+            _refuse_unstorable(type_name, data)
+            raise InvalidJob(f"{type_name}: the arguments are not JSON") from None
+    if b"\\u" in text:
+        _refuse_unstorable(type_name, _value(data))
     try:
         return adapter.validate_json(text)
     except Exception as error:  # noqa: BLE001 - the class's own validators may raise anything
-        _refuse(error, type_name, data)
+        _refuse(error, type_name, _value(data))
+
+
+def _value(data: Any) -> Any:
+    return json.loads(data) if isinstance(data, bytes) else data
 
 
 def schema(cls: type[Payload]) -> dict[str, Any]:

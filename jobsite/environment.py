@@ -166,7 +166,7 @@ def sqlite_options(path: Path, data: Path) -> dict[str, Any]:
             # IMMEDIATE: a transaction that read first would otherwise fail, not wait, when another one wrote meanwhile.
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,  # seconds that a writer waits for another
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-16000;",
         },
         # A file, because tests start real worker processes, which an in-memory database would hide from.
         "TEST": {"NAME": str(path.with_name(f"test_{path.name}"))},

@@ -123,9 +123,7 @@ def filter_bar(changelist: ChangeList) -> dict[str, Any]:
         if isinstance(spec, StateFilter):
             kept += [(spec.parameter_name, value)] if value else []
             continue
-        list(spec.choices(changelist))  # adds the present value to the choices where it is none of them
-        options = [(str(choice), str(label)) for choice, label in spec.lookup_choices]
-        selects.append({"name": spec.parameter_name, "title": spec.title, "value": value, "options": options})
+        selects.append({"name": spec.parameter_name, "title": spec.title, "value": value, "options": spec.offered()})
     if isinstance(changelist, JobChangeList) and changelist.until:
         kept.append(("until", changelist.until))
     is_active = bool(changelist.query) or any(select["value"] for select in selects) or "until" in dict(kept)
@@ -156,8 +154,9 @@ def state_tabs(changelist: ChangeList) -> list[dict[str, Any]]:
     spec = next((spec for spec in changelist.filter_specs if isinstance(spec, StateFilter)), None)
     if spec is None:
         return []
-    selection = changelist.selection_without_state if isinstance(changelist, JobChangeList) else None
-    counts = tab_counts(selection) if selection else {}
+    counts = {}
+    if isinstance(changelist, JobChangeList) and changelist.selection_without_state is not None:
+        counts = tab_counts(changelist.selection_without_state, changelist.whole)
     tabs = []
     for choice in spec.choices(changelist):
         value = next((value for value, label in spec.lookup_choices if label == choice["display"]), "")

@@ -31,8 +31,13 @@ class Claim:
     attempt: int
     failures: int
     crashes: int
-    payload: Any
+    encoded: bytes  # the payload as JSON text
     correlation: str = ""
+
+    @property
+    def payload(self) -> Any:
+        """The payload as a JSON value."""
+        return json.loads(self.encoded)
 
 
 def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list[Claim]:
@@ -49,9 +54,7 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
     return [
-        Claim(
-            job_id, token, job_type, queue, attempt, failures, crashes, json.loads(data) if data else None, family or ""
-        )
+        Claim(job_id, token, job_type, queue, attempt, failures, crashes, (data or "null").encode(), family or "")
         for job_id, token, job_type, queue, attempt, failures, crashes, data, family in rows
     ]
 
@@ -91,7 +94,8 @@ def claims_of(worker: str) -> list[Claim]:
     """What the database says that ``worker`` processes; without the payloads, since it is not to be run."""
     rows = JobRecord.objects.using(database()).filter(worker=worker, state=State.PROCESSING).order_by("pk")
     return [
-        Claim(row.pk, row.token, row.job_type, row.queue, row.attempt, row.failures, row.crashes, None) for row in rows
+        Claim(row.pk, row.token, row.job_type, row.queue, row.attempt, row.failures, row.crashes, b"null")
+        for row in rows
     ]
 
 

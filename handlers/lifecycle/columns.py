@@ -15,8 +15,8 @@ MOVE = {
     "failures_by": "int", "crashes_by": "int", "new_round": "bool", "alone": "bool", "run_at": "time",
     "delay": "float", "error": "text", "fingerprint": "text", "outcome": "text", "seconds": "float",
 }  # fmt: skip
-# What is written beside a move, once it has happened; ``job_id`` comes first.
-STEP = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "json"}
+# What is written beside a move (``data`` is not encoded), once it has happened; ``job_id`` comes first.
+STEP = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
 ERROR = {
     "job_id": "id", "exception": "text", "message": "text", "traceback": "text", "fingerprint": "text", "frame": "text",
 }  # fmt: skip

@@ -144,8 +144,7 @@ def _row(move: Move, token: str) -> tuple[Any, ...]:
 def _steps(move: Move) -> Iterator[tuple[Any, ...]]:
     source = move.source
     for step in move.steps:
-        data = json.dumps(step.data) if step.data else None
-        yield move.job_id, source, step.target, clean(step.reason, 500), data
+        yield move.job_id, source, step.target, clean(step.reason, 500), step.data or None
         source = step.target
 
 

@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers.lifecycle import columns
 from handlers.models import AttemptError, AttemptLog, JobCountDelta, JobHistory, JobPayload, JobRecord
 from handlers.models.count import BUCKETS, Outcome
-from handlers.models.sql import as_rows, prepared, rows_cte
+from handlers.models.sql import as_rows, prepared, row_cte, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
@@ -29,15 +29,17 @@ CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Insert jobs (columns.CREATE); their id, token and run_at."""
-    return _run(connection, _create_sql(), [as_rows(connection, rows)])
+    if len(rows) == 1:
+        return _run(connection, _create_sql(row_cte("v", columns.CREATE)), rows[0])
+    return _run(connection, _create_sql(rows_cte("v", columns.CREATE)), [as_rows(connection, rows)])
 
 
 @cache
-def _create_sql() -> str:
+def _create_sql(v: str) -> str:
     beside = "data, job_type, queue, parent_id, correlation"
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
     return f"""
-        WITH {CLOCK}, {rows_cte("v", columns.CREATE)},
+        WITH {CLOCK}, {v},
         made AS (
             INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
                                 attempt, failures, crashes, alone, worker, error, fingerprint)

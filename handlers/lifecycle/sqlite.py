@@ -135,7 +135,7 @@ def move(
             cursor.execute(_move_sql(), params)
             moved = {job_id: (attempt, queue, job_type) for job_id, attempt, queue, job_type in cursor.fetchall()}
         for model, kinds, beside, more in (
-            (JobHistory, STEP, steps, lambda attempt: (stamp, attempt, actor)),
+            (JobHistory, STEP, map(_encoded, steps), lambda attempt: (stamp, attempt, actor)),
             (AttemptError, ERROR, errors, lambda attempt: (stamp, attempt)),
             (AttemptLog, LOG, logs, lambda attempt: (attempt,)),
         ):
@@ -209,6 +209,11 @@ def _begin(connection: BaseDatabaseWrapper, stack: ExitStack) -> None:
                     return
         finally:
             cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
+
+
+def _encoded(step: Sequence[Any]) -> tuple[Any, ...]:
+    *facts, data = step
+    return *facts, json.dumps(data) if data else None
 
 
 def _due(run_at: datetime | None, delay: float | None, now: datetime) -> datetime | None:

@@ -28,7 +28,8 @@ KINDS = {
     "float": "double precision",
     "text": "text",
     "time": "timestamptz",
-    "json": "jsonb",
+    "json": "jsonb",  # JSON text
+    "value": "jsonb",  # what JSON is made of
 }
 
 
@@ -88,11 +89,20 @@ def rows_cte(name: str, columns: dict[str, str], *, postgresql: bool = True, pla
     if not postgresql:
         values = ", ".join(f"json_extract(value, '$[{at}]') AS {column}" for at, column in enumerate(columns))
         return f"{name} AS (SELECT {values} FROM json_each(%s))"
-    values = ", ".join(f"(x->>{at})::{KINDS[kind]} AS {column}" for at, (column, kind) in enumerate(columns.items()))
+    values = ", ".join(f"{_read(at, kind)} AS {column}" for at, (column, kind) in enumerate(columns.items()))
     rows = "jsonb_array_elements(%s::jsonb)"
     if place:
         return f"{name} AS (SELECT {values}, {place} FROM {rows} WITH ORDINALITY AS raw(x, {place}))"
     return f"{name} AS (SELECT {values} FROM {rows} AS raw(x))"
+
+
+def row_cte(name: str, columns: dict[str, str]) -> str:
+    """The same of a single row, each of its values a parameter: on PostgreSQL that is planned and run sooner."""
+    return f"{name} AS (SELECT {', '.join(f'%s::{KINDS[kind]} AS {column}' for column, kind in columns.items())})"
+
+
+def _read(at: int, kind: str) -> str:
+    return f"NULLIF(x->{at}, 'null')" if kind == "value" else f"(x->>{at})::{KINDS[kind]}"
 
 
 def as_rows(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> str:

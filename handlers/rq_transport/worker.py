@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 CLAIM_TRIES = 3  # while the database answers; while it is away, a worker waits as long as it takes
 WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
 HEARTBEAT_SECONDS = 5.0
+PARENT_SECONDS = 0.1  # how often a worker looks whether its supervisor lives
 CONNECTIONS_SECONDS = 5.0  # how often connections are looked at
 BATCH_SECONDS = 0.025  # how much work a batch should be
 SINGLE_SECONDS = 0.010  # jobs that take longer on average are claimed one by one
@@ -54,7 +55,7 @@ class BatchWorker(SimpleWorker):
         self._keeper = Keeper()
         self._paused: set[str] = set()
         self._paused_checked_at = 0.0
-        self._heartbeat_at = self._suspension_at = self._connections_at = 0.0
+        self._heartbeat_at = self._suspension_at = self._connections_at = self._parent_at = 0.0
         self._parent = os.getppid()
         self._size = 1
         self._alone: list[Message] = []
@@ -118,9 +119,16 @@ class BatchWorker(SimpleWorker):
     @property
     def is_stopping(self) -> bool:
         """Whether this worker was asked to stop, or lost its supervisor."""
-        if not self._stop_requested and (self._marks.is_stopping or os.getppid() != self._parent):
+        if not self._stop_requested and (self._marks.is_stopping or self._is_orphan()):
             self._stop_requested = True
         return self._stop_requested
+
+    def _is_orphan(self) -> bool:
+        """Whether the supervisor is gone; asked now and then."""
+        if (now := time.monotonic()) < self._parent_at:
+            return False
+        self._parent_at = now + PARENT_SECONDS
+        return os.getppid() != self._parent
 
     # --- take
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.db import connections
-from django.db.models import BooleanField, F, Q, TextField
+from django.db.models import BooleanField, F, Q, TextField, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTransform
-from django.db.models.functions import Cast, Collate
-from django.db.models.lookups import IContains
+from django.db.models.functions import Cast, Collate, StrIndex
+from django.db.models.lookups import GreaterThan, IContains
 
 from handlers.conf import ENGINE_TYPES
 from handlers.models import BulkItem
@@ -30,6 +30,7 @@ IS_RETRYING = RawSQL(  # noqa: S611 - the condition of jobs_retrying
     f"state = '{State.SCHEDULED.value}' AND failures > 0", (), output_field=BooleanField()
 )
 HAS_CORRELATION = RawSQL("NOT (correlation = '')", (), output_field=BooleanField())  # of jobs_by_correlation
+ALWAYS_DIGITS = 10**15  # a smaller whole number is written with all of its digits, also as a float
 IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that of its arguments' row
 
 
@@ -172,7 +173,11 @@ def _equals(place: int, value: Any) -> Q:
     either = Q()
     for variant in _variants(value):
         either |= Q(**{f"argument_{place}": variant})
-    return either
+    # What JSON does not even mention need not be parsed. A whole number may be written in another way, as 7.0 or 1e20.
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= ALWAYS_DIGITS):
+        return either
+    text = json.dumps(value)[1:-1] if isinstance(value, str) else json.dumps(value)
+    return Q(GreaterThan(StrIndex(Cast("arguments__data", TextField()), Value(text)), 0)) & either
 
 
 def _mentions(word: str, selection: Selection, using: str) -> Q:

@@ -134,7 +134,8 @@ def _is_by_name_only(selection: Selection) -> bool:
 def _floor(selection: Selection, found: QuerySet[JobRecord]) -> int | None:
     """The id of the oldest of the newest WINDOW jobs of ``found``; None: there are fewer."""
     key = key_of(selection)
-    if key == IN_PAYLOADS and _is_by_name_only(selection):  # then an index has it all, and nothing need be joined
+    # An index of what no worker updates has it all: nothing need be joined, and no row be looked at.
+    if (key == IN_PAYLOADS or not selection.states) and _is_by_name_only(selection):
         beside = JobPayload.objects.using(found.db)
         names = _names(selection)
         beside = beside.filter(job_type__in=names) if names else beside

@@ -63,6 +63,6 @@ class Jobsite(Contender):
 
 
 PG_URL = f"postgres://peers@127.0.0.1:{os.environ.get('PEERS_PG_PORT', '5450')}/peers_jobsite_pg"
-contender("jobsite-pg", Jobsite, db="pg", n=60_000, env=surroundings(PG_URL))
+contender("jobsite-pg", Jobsite, db="pg", n=150_000, env=surroundings(PG_URL))
 SQLITE_URL = f"sqlite:///{WHERE / 'run' / 'jobsite-sqlite' / 'db.sqlite3'}"
-contender("jobsite-sqlite", Jobsite, db="sqlite", n=60_000, env=surroundings(SQLITE_URL))
+contender("jobsite-sqlite", Jobsite, db="sqlite", n=150_000, env=surroundings(SQLITE_URL))

@@ -11,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
+from handlers.folding import periods
 from handlers.models import FailureGroup, JobCount
 from handlers.states import State
 from tests.console.factories import make_job
@@ -35,14 +36,10 @@ def test_group_shows_what_broke_where_and_how_many_are_failed_now(viewer: Client
     group()
     make_job(State.FAILED, fingerprint="abc123")
     make_job(State.FAILED, fingerprint="other")
-    JobCount.objects.create(
-        period="hour",
-        at=timezone.now().replace(minute=0, second=0, microsecond=0),
-        job_type="app.Note",
-        outcome="failed",
-        fingerprint="abc123",
-        count=7,
-    )
+    for period, at in periods(timezone.now().replace(second=0, microsecond=0)):
+        JobCount.objects.create(
+            period=period, at=at, job_type="app.Note", outcome="failed", fingerprint="abc123", count=7
+        )
     html = viewer.get(URL).content.decode()
     for words in ("shop.CardDeclined", "shop/jobs.py:42 in charge", "declined", "app.Note", "sparkline", "New"):
         assert words in html

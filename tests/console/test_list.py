@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from dashboard import joblist
+from dashboard import joblist, statements
 from dashboard.search import neighbours
 from handlers.models import JobRecord
 from handlers.selection import secrets
@@ -28,6 +28,12 @@ def shown(client: Client, query: str | dict[str, str], status: int = 200) -> lis
     response = client.get(LIST, query) if isinstance(query, dict) else client.get(f"{LIST}?{query}")
     assert response.status_code == status, response.content.decode()
     return [int(pk) for pk in re.findall(r"/admin/jobs/jobrecord/(\d+)/change/", response.content.decode())]
+
+
+def tab_counts_of(client: Client, query: dict[str, str]) -> dict[str, str]:
+    """What the list's tabs count, by state."""
+    html = client.get(LIST, query).content.decode()
+    return dict(re.findall(r'class="tab tab-([a-z]+)"[^>]*>[^<]*<span class="count">([\d,+]+)', html))
 
 
 @pytest.mark.parametrize(
@@ -112,13 +118,55 @@ def test_tabs_count_what_the_other_filters_leave(viewer: Client) -> None:
     for state in (State.FAILED, State.FAILED, State.ENQUEUED):
         make_job(state, queue="mail")
     one_of_each()
-    html = viewer.get(LIST, {"queue": "mail", "state": "failed"}).content.decode()
-    counts = dict(re.findall(r'class="tab tab-([a-z]+)"[^>]*>[^<]*<span class="count">([\d,+]+)', html))
+    counts = tab_counts_of(viewer, {"queue": "mail", "state": "failed"})
     assert counts["failed"] == "2"
     assert counts["enqueued"] == "1"
     assert counts["deleted"] == "0"
-    searched = viewer.get(LIST, {"q": "refused"}).content.decode()
-    assert 'class="count"' not in searched  # not to be had at once
+
+
+def test_tabs_count_what_the_page_shows_where_it_shows_all(viewer: Client) -> None:
+    one_of_each()
+    make_job(State.FAILED)
+    assert tab_counts_of(viewer, {"q": "refused"}) == {
+        "failed": "2", "retrying": "1", "scheduled": "1", "enqueued": "0", "processing": "0", "succeeded": "0",
+        "deleted": "0",
+    }  # fmt: skip
+    assert not tab_counts_of(viewer, {"q": "refused", "state": "failed"})  # not to be had at once
+    for _ in range(50):
+        make_job(State.FAILED)
+    assert not tab_counts_of(viewer, {"q": "refused"})
+
+
+def test_tabs_count_the_first_of_a_state_where_no_index_tells_queues_apart(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statements, "LOOK", 3)
+    for _ in range(51):  # more than the page holds
+        make_job(State.ENQUEUED, queue="mail")
+    for state, queue in ((State.FAILED, "mail"), (State.DELETED, "mail")):
+        make_job(state, queue=queue)
+    for _ in range(4):
+        make_job(State.DELETED)
+        make_job(State.SCHEDULED)
+    assert tab_counts_of(viewer, {"queue": "mail"}) == {
+        "failed": "1", "retrying": "0", "enqueued": "4+", "processing": "0",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("query", "failed"),
+    [
+        ({"type": "app.Note"}, "2"),
+        ({"type": "app.Note", "queue": "mail"}, "1"),
+        ({"type": "app.Note", "since": "1h"}, "1"),
+        ({"type": "app.Note", "q": "until:1h"}, "1"),
+    ],
+)
+def test_tabs_count_types_with_what_else_narrows_them(viewer: Client, query: dict[str, str], failed: str) -> None:
+    make_job(State.FAILED, queue="mail")
+    make_job(State.FAILED, age=timedelta(hours=2))
+    make_job(State.FAILED, job_type="app.Patient")
+    assert tab_counts_of(viewer, query | {"state": "failed"})["failed"] == failed
 
 
 @pytest.mark.parametrize(

@@ -91,12 +91,13 @@ def test_type_stats_count_every_failed_attempt() -> None:
 
 
 def test_group_counts_by_hour_day_and_week() -> None:
-    for age, number in ((10 * MINUTE, 1), (timedelta(hours=3), 2), (timedelta(days=3), 4)):
-        count(age, Outcome.FAILED, number, queue="", fingerprint="abc")
+    for age, number in ((10 * MINUTE, 1), (timedelta(hours=3), 2), (timedelta(days=3), 4), (timedelta(days=6), 8)):
+        count(age, Outcome.FAILED, number, queue="", fingerprint="abc", job_type=f"app.Note{number}")
+    count(timedelta(days=7), Outcome.FAILED, 16, queue="", fingerprint="abc")
     found = metrics.group_counts(["abc", "none"])
-    assert found["abc"][:3] == (1, 3, 7)
-    assert len(found["abc"].sparkline) == 24
-    assert found["abc"].types == ["app.Note"]
+    assert found["abc"][:3] == (1, 3, 15)
+    assert found["abc"].sparkline == [0] * 20 + [2, 0, 1, 0]
+    assert found["abc"].types == ["app.Note8", "app.Note4", "app.Note2", "app.Note1"]
     assert found["none"] == (0, 0, 0, [0] * 24, [])
 
 

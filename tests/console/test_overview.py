@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from dashboard import overview, queries
+from dashboard import overview, queries, statements
 from handlers.models import FailureGroup, JobCount, JobRecord, QueueSwitch
 from handlers.models.count import Outcome, Period
 from handlers.states import State
@@ -140,13 +140,18 @@ def test_overview_needs_at_most_twenty_queries_with_fifty_queues(operator: Clien
 
 
 @pytest.mark.once  # PostgreSQL's plan depends on the table's size
-@pytest.mark.parametrize("name", ["STATE_COUNTS", "IN_HAND", "WAITING"])
-def test_counts_never_scan_the_table(name: str) -> None:
-    from dashboard import statements
-
-    sql = getattr(statements, name)
-    if name == "WAITING":
-        sql = f"WITH RECURSIVE named(name) AS (VALUES ('a')), {sql}"
+@pytest.mark.parametrize(
+    "sql",
+    [
+        statements.STATE_COUNTS,
+        statements.IN_HAND,
+        f"WITH RECURSIVE named(name) AS (VALUES ('a')) {statements.WAITING}",
+        f"WITH RECURSIVE named(name) AS (VALUES ('a')) {statements.FAILED_OF_GROUPS}",
+        statements.first("failed", "job_type, queue", 10, "job_type IN ('a', 'b')"),
+        statements.first("enqueued", "job_type, queue", 10, "queue IN ('a', 'b')"),
+    ],
+)
+def test_counts_never_scan_the_table(sql: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
         plan = [row[-1] for row in cursor.fetchall()]

@@ -133,7 +133,7 @@ def test_state_counts_read_indexes_in_their_order() -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN QUERY PLAN {STATE_COUNTS}")
         steps = [step for *_, step in cursor.fetchall() if "jobs_jobrecord" in step or "ORDER BY" in step]
-    assert len(steps) == 5
+    assert len(steps) == 6
     assert all("INDEX jobs_" in step for step in steps), steps
 
 

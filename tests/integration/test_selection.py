@@ -96,6 +96,12 @@ def test_error_finds_a_part_of_the_last_error() -> None:
         ({"ok": False}, "args.ok:true", False),
         ({"ok": None}, "args.ok:null", True),
         ({"ok": 1.5}, "args.ok:1.5", True),
+        ({"n": 7.0}, "args.n:7", True),
+        ({"n": 7}, "args.n:7.0", True),
+        ({"n": 1e20}, "args.n:100000000000000000000", False),  # read as text: no id is as large
+        ({"n": 1e18}, "args.n:1000000000000000000", True),
+        ({"n": 10**18}, "args.n:1e18", True),
+        ({"n": 8, "other": 7}, "args.n:7", False),
         ({"contains": "x"}, "args.contains:x", True),  # the name of a lookup
         ({"isnull": "x", "pk": 1}, "args.isnull:x args.pk:1", True),
         ({"name": "Zoë"}, "args.name:Zoë", True),
