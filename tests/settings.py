@@ -22,10 +22,13 @@ os.environ.setdefault("JOBSITE_DEMO", "1")
 os.environ.setdefault("JOBSITE_APPS", "tests.app")
 
 from jobsite.settings import *  # noqa: F403
-from jobsite.settings import STATIC_ROOT, STORAGES
+from jobsite.settings import JOBS, STATIC_ROOT, STORAGES
 
 # The manifest exists only after collectstatic; test_run.py covers the real one.
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; no real password is in a test
+
+if "TEST_BATCH" in os.environ:
+    JOBS = JOBS | {"BATCH": int(os.environ["TEST_BATCH"])}
 
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing, and warnings are errors

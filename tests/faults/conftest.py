@@ -31,6 +31,14 @@ def notes(tmp_path: Path) -> Notes:
     return Notes(tmp_path / "notes")
 
 
+@pytest.fixture(params=["batched", "one by one"])
+def batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """The test's workers claim several jobs at once, or (False) one by one: what is promised holds for both."""
+    if request.param == "one by one":
+        monkeypatch.setenv("TEST_BATCH", "1")
+    return bool(request.param == "batched")
+
+
 @pytest.fixture
 def start(child_env: dict[str, str], notes: Notes, tmp_path: Path) -> Iterator[Start]:
     """Start a ``manage.py`` command; what they all said is shown when the test fails."""

@@ -16,6 +16,7 @@ from tests.faults.records import Notes, broken_trails, moves, record, trail, wai
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 
+@pytest.mark.usefixtures("batch")
 def test_a_job_that_kills_its_worker_fails_after_three_times_and_costs_no_other(
     start_worker: Start, notes: Notes
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_job_that_exits_with_success_is_a_crash_and_does_not_stop_the_worker(
     assert len(worker.children()) == 2
 
 
+@pytest.mark.usefixtures("batch")
 def test_the_job_of_a_child_that_died_runs_again_at_once_without_a_scheduler(start_worker: Start, notes: Notes) -> None:
     job = int(job_scheduler.enqueue(Sleep(25, "it")))
     start_worker("--processes", "1")

@@ -59,6 +59,7 @@ def test_an_idle_worker_stops_without_waiting_for_the_grace(start_worker: Start,
     assert stop(worker, worker.process.terminate) < PROMPT
 
 
+@pytest.mark.usefixtures("batch")
 def test_a_cooperative_job_is_handed_back_and_runs_elsewhere(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job = int(job_scheduler.enqueue(Patient("it", 10)))
     worker = start_worker()
@@ -70,6 +71,7 @@ def test_a_cooperative_job_is_handed_back_and_runs_elsewhere(start_worker: Start
     notes.wait("start it", times=2)
 
 
+@pytest.mark.usefixtures("batch")
 def test_a_quick_job_is_finished_and_those_behind_it_stay(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job, behind = map(int, job_scheduler.enqueue_many([Sleep(1.5, "it"), Note("behind")]))
     worker = start_worker("--processes", "1")
