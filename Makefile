@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench bench-large format
+.PHONY: run test check bench bench-large bench-peers format
 
 run: ## set everything up and start the console, a worker, the scheduler and the demo shop
 	@exec $(PYTHON) jobsite/bootstrap.py run
@@ -30,6 +30,10 @@ bench: ## the benchmarks, in under ten minutes, with tables at the end; ARGS="--
 bench-large: ## the same at ten million jobs on PostgreSQL, which are made once and kept in var/bench (some 10 GB)
 	@$(PYTHON) jobsite/bootstrap.py bench
 	@exec $(BIN)/python -m tests.bench --only large $(ARGS)
+
+bench-peers: ## this project beside other job systems, in their common harness (PEERS names its folder); ARGS for it
+	@$(PYTHON) jobsite/bootstrap.py bench
+	$(BIN)/python -m tests.bench.peers $(ARGS)
 
 format: ## mend what check would complain about, where a tool can
 	@$(PYTHON) jobsite/bootstrap.py format

@@ -15,6 +15,7 @@ from django.dispatch import receiver
 SYSTEM_QUEUE = "system"
 ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+MOST_AT_ONCE = 1_000  # jobs in one batch
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
@@ -66,6 +67,8 @@ def parse(raw: dict[str, Any]) -> JobsSettings:
         value = getattr(parsed, name)
         if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a number above 0, not {value!r}.")
+    if not isinstance(parsed.batch, int) or parsed.batch > MOST_AT_ONCE:
+        raise ImproperlyConfigured(f"JOBS: BATCH must be a whole number up to {MOST_AT_ONCE:,}, not {parsed.batch!r}.")
     if wrong := set(parsed.retention_days) - set(JobsSettings().retention_days):
         raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS: {', '.join(sorted(wrong))} is no state that ages out.")
     return parsed

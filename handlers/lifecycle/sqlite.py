@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -23,6 +24,10 @@ from handlers.states import State
 JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
 BESIDE = {"job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text"}
+CHANGES = (
+    "source", "state", "attempt_by", "failures_by", "crashes_by", "new_round", "alone", "run_at", "error",
+    "fingerprint",
+)  # fmt: skip
 STEP = columns.STEP | {"at": "time", "attempt": "int", "actor": "text"}
 ERROR = columns.ERROR | {"at": "time", "attempt": "int"}
 LOG = columns.LOG | {"attempt": "int"}
@@ -129,11 +134,18 @@ def move(
     now = database_now(connection)
     stamp = to_time(connection, now)
     rows = [(*row[:10], _due(row[10], row[11], now), *row[11:]) for row in rows]
-    params = [as_rows(connection, rows), stamp, stamp]
+    # Jobs that change alike, as most of a batch do, are one statement, whose rows are their ids and tokens only.
+    alike: defaultdict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
+    for job_id, token, source, state, new_token, *changes in rows:
+        alike[source, state, *changes[:6], *changes[7:9]].append((job_id, token, new_token))
+    shared = [(dict(zip(CHANGES, change, strict=True)), as_rows(connection, which)) for change, which in alike.items()]
+    moved: dict[int, Sequence[Any]] = {}
     with _writing(connection):
         with connection.cursor() as cursor:
-            cursor.execute(_move_sql(), params)
-            moved = {job_id: (attempt, queue, job_type) for job_id, attempt, queue, job_type in cursor.fetchall()}
+            for change, which in shared:
+                change["run_at"] = to_time(connection, change["run_at"])
+                cursor.execute(_move_sql(), change | {"rows": which, "now": stamp})
+                moved |= {job_id: facts for job_id, *facts in cursor.fetchall()}
         for model, kinds, beside, more in (
             (JobHistory, STEP, map(_encoded, steps), lambda attempt: (stamp, attempt, actor)),
             (AttemptError, ERROR, errors, lambda attempt: (stamp, attempt)),
@@ -152,25 +164,26 @@ def move(
 
 @cache
 def _move_sql() -> str:
+    v = rows_cte("v", {"id": "id", "token": "text", "new_token": "text"}, postgresql=False).replace("%s", "%(rows)s")
     return f"""
-        WITH {rows_cte("v", columns.MOVE, postgresql=False)}
+        WITH {v}
         UPDATE {JOBS} SET
-            state = v.state,
+            state = %(state)s,
             token = v.new_token,
-            attempt = attempt + v.attempt_by,
-            failures = CASE WHEN v.new_round THEN 0 ELSE failures + v.failures_by END,
-            crashes = CASE WHEN v.new_round THEN 0 ELSE crashes + v.crashes_by END,
-            alone = CASE WHEN v.new_round THEN v.alone ELSE {JOBS}.alone OR v.alone END,
-            run_at = CASE WHEN v.state = 'scheduled' THEN v.run_at WHEN v.state = 'deleted' THEN {JOBS}.run_at END,
-            enqueued_at = CASE WHEN v.state = 'enqueued' THEN %s ELSE enqueued_at END,
-            started_at = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
-            finished_at = CASE WHEN v.state IN ('succeeded', 'failed', 'deleted') THEN %s END,
+            attempt = attempt + %(attempt_by)s,
+            failures = CASE WHEN %(new_round)s THEN 0 ELSE failures + %(failures_by)s END,
+            crashes = CASE WHEN %(new_round)s THEN 0 ELSE crashes + %(crashes_by)s END,
+            alone = CASE WHEN %(new_round)s THEN %(alone)s ELSE {JOBS}.alone OR %(alone)s END,
+            run_at = CASE %(state)s WHEN 'scheduled' THEN %(run_at)s WHEN 'deleted' THEN {JOBS}.run_at END,
+            enqueued_at = CASE WHEN %(state)s = 'enqueued' THEN %(now)s ELSE enqueued_at END,
+            started_at = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
+            finished_at = CASE WHEN %(state)s IN ('succeeded', 'failed', 'deleted') THEN %(now)s END,
             lease_expires_at = NULL,
-            worker = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
-            error = COALESCE(v.error, {JOBS}.error),
-            fingerprint = COALESCE(v.fingerprint, {JOBS}.fingerprint)
+            worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
+            error = COALESCE(%(error)s, {JOBS}.error),
+            fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
         FROM v
-        WHERE {JOBS}.id = v.id AND {JOBS}.token = v.token AND {JOBS}.state = v.source
+        WHERE {JOBS}.id = v.id AND {JOBS}.token = v.token AND {JOBS}.state = %(source)s
         RETURNING {JOBS}.id, {JOBS}.attempt, {JOBS}.queue, {JOBS}.job_type
     """
 

@@ -40,7 +40,9 @@ for k = 1, #KEYS do
     redis.call('LTRIM', KEYS[k], #ours, -1)
   end
   if #ours > 0 then
-    for _, id in ipairs(ours) do redis.call('UNLINK', '@JOB@' .. id) end
+    local jobs = {}
+    for at, id in ipairs(ours) do jobs[at] = '@JOB@' .. id end
+    redis.call('UNLINK', unpack(jobs))
     return {k, ours, foreign}
   end
 end

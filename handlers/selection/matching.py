@@ -50,14 +50,23 @@ def page(
     found: dict[int, JobRecord] = {}
     for branch, names in _branches(_by_ids(selection, using), using):
         key = key_of(branch)
-        part = _rows(branch, names, using)
-        part = part.only(*only) if only else part
-        if before is not None:
-            part = part.filter(bound(key, "lt", before))
-        if after is not None:
-            part = part.filter(bound(key, "gt", after))
-        found |= {row.pk: row for row in part.order_by(key if after is not None else f"-{key}")[:size]}
+        if key == IN_PAYLOADS and branch.engine and replace(branch, types=(), queues=()).is_empty:
+            # Which jobs, says an index alone. Joined, PostgreSQL might read all that are newer than the newest of them.
+            ids = _cut(_beside(branch, names, using), "pk", size, before, after).values_list("pk", flat=True)
+            part = JobRecord.objects.using(using).filter(pk__in=ids)
+        else:
+            part = _cut(_rows(branch, names, using), key, size, before, after)
+        found |= {row.pk: row for row in (part.only(*only) if only else part)}
     return sorted(found.values(), key=lambda row: row.pk, reverse=after is None)[:size]
+
+
+def _cut(rows: QuerySet[Any], key: str, size: int, before: int | None, after: int | None) -> QuerySet[Any]:
+    """The ``size`` of ``rows`` that come next in the order of ``key``."""
+    if before is not None:
+        rows = rows.filter(bound(key, "lt", before))
+    if after is not None:
+        rows = rows.filter(bound(key, "gt", after))
+    return rows.order_by(key if after is not None else f"-{key}")[:size]
 
 
 def pinned(selection: Selection, alias: str | None = None) -> Selection:
@@ -125,6 +134,13 @@ def _rows(selection: Selection, names: Sequence[str], using: str) -> QuerySet[Jo
     return found.filter(*rest)
 
 
+def _beside(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobPayload]:
+    """What lies beside the jobs of the types ``names`` and the queues of ``selection``."""
+    beside = JobPayload.objects.using(using)
+    beside = beside.filter(job_type__in=names) if names else beside
+    return beside.filter(queue__in=selection.queues) if selection.queues else beside
+
+
 def _is_by_name_only(selection: Selection) -> bool:
     """Whether nothing that an index finds narrows it but types, queues and that they succeeded."""
     looked_at: dict[str, Any] = {"worker": "", "error": "", "fingerprint": "", "arguments": (), "text": ()}
@@ -136,10 +152,7 @@ def _floor(selection: Selection, found: QuerySet[JobRecord]) -> int | None:
     key = key_of(selection)
     # An index of what no worker updates has it all: nothing need be joined, and no row be looked at.
     if (key == IN_PAYLOADS or not selection.states) and _is_by_name_only(selection):
-        beside = JobPayload.objects.using(found.db)
-        names = _names(selection)
-        beside = beside.filter(job_type__in=names) if names else beside
-        beside = beside.filter(queue__in=selection.queues) if selection.queues else beside
+        beside = _beside(selection, _names(selection), found.db)
         return next(iter(beside.order_by("-pk").values_list("pk", flat=True)[WINDOW - 1 : WINDOW]), None)
     last = found.order_by(f"-{key}").values_list(key, flat=True)[WINDOW - 1 : WINDOW]
     return next(iter(last), None)

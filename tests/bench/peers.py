@@ -25,7 +25,7 @@ from tests.processes import ROOT
 WHERE = ROOT / "var" / "bench"
 CHOSEN = (
     "raw-redis+pg", "rq-simple", "django-rq-simple", "celery", "dramatiq-t1-tuned", "procrastinate", "jobsite-pg",
-    "jobsite-sqlite",
+    "jobsite-pg-workers", "jobsite-sqlite",
 )  # fmt: skip
 Row = dict[str, Any]
 
@@ -49,7 +49,7 @@ RATIOS = (
     Ratio("enqueue_many", "jobsite-pg", "rq-simple", "enqueue", "bulk", ">= 2.5"),
     Ratio("enqueue to start, p50", "jobsite-pg", "raw-redis+pg", "latency", "p50_ms", "<= 1.5"),
     Ratio("enqueue to start, p99", "jobsite-pg", "raw-redis+pg", "latency", "p99_ms", "<= 2"),
-    Ratio("idle memory, PSS", "jobsite-pg", "django-rq-simple", "rss", "pss_mb", "<= 1.15"),
+    Ratio("idle memory, PSS", "jobsite-pg-workers", "django-rq-simple", "rss", "pss_mb", "<= 1.15"),
 )
 
 

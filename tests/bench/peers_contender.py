@@ -39,6 +39,7 @@ class Jobsite(Contender):
     setup = [manage("migrate", "-v0")]
     finished = "select count(*) from jobs_jobrecord where state='succeeded'"
     known = "select count(*) from jobs_jobrecord"
+    n = 100_000
 
     def worker(self):
         return [manage("worker", "--processes", "2"), manage("scheduler")]
@@ -62,7 +63,21 @@ class Jobsite(Contender):
         self.jobs.enqueue_many([self.Record(i, t0) for i, t0 in jobs])
 
 
-PG_URL = f"postgres://peers@127.0.0.1:{os.environ.get('PEERS_PG_PORT', '5450')}/peers_jobsite_pg"
-contender("jobsite-pg", Jobsite, db="pg", n=150_000, env=surroundings(PG_URL))
-SQLITE_URL = f"sqlite:///{WHERE / 'run' / 'jobsite-sqlite' / 'db.sqlite3'}"
-contender("jobsite-sqlite", Jobsite, db="sqlite", n=150_000, env=surroundings(SQLITE_URL))
+class Workers(Jobsite):
+    """Workers and supervisor alone, for their memory."""
+
+    settings, metrics = "worker --processes 2; defaults", ("rss",)
+
+    def worker(self):
+        return [manage("worker", "--processes", "2")]
+
+
+def on_postgresql(name: str) -> dict[str, str]:
+    port = os.environ.get("PEERS_PG_PORT", "5450")
+    return surroundings(f"postgres://peers@127.0.0.1:{port}/peers_{name.replace('-', '_')}")
+
+
+SQLITE = surroundings(f"sqlite:///{WHERE / 'run' / 'jobsite-sqlite' / 'db.sqlite3'}")
+contender("jobsite-pg", Jobsite, db="pg", env=on_postgresql("jobsite-pg"))
+contender("jobsite-pg-workers", Workers, db="pg", env=on_postgresql("jobsite-pg-workers"))
+contender("jobsite-sqlite", Jobsite, db="sqlite", env=SQLITE)

@@ -47,6 +47,8 @@ def test_check_finds_a_declared_queue_on_another_server(settings: Any) -> None:
         ({"LEASE_SECOND": 3}, "LEASE_SECOND"),
         ({"LEASE_SECONDS": 0}, "LEASE_SECONDS"),
         ({"BATCH": "many"}, "BATCH"),
+        ({"BATCH": 1_001}, "BATCH"),
+        ({"BATCH": 1.5}, "BATCH"),
         ({"RETENTION_DAYS": {"gone": 1}}, "RETENTION_DAYS"),
         ({"QUEUES": ["No Good"]}, "QUEUES"),
     ],
