@@ -65,7 +65,8 @@ def state_counts() -> dict[str, Count]:
 
 def failed_of_groups(fingerprints: Collection[str]) -> dict[str, Count]:
     """How many jobs of each failure group are failed now, in one statement."""
-    return {name: Count.of(found) for name, found in _of_named(statements.FAILED_OF_GROUPS, fingerprints)}
+    rows = _of_named(statements.FAILED_OF_GROUPS, fingerprints)
+    return {name: Count.of(found, cap=statements.GROUP) for name, found in rows}
 
 
 def last_failures(limit: int = 8) -> list[JobRecord]:

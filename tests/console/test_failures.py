@@ -12,7 +12,7 @@ from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from handlers.folding import periods
-from handlers.models import FailureGroup, JobCount
+from handlers.models import FailureGroup, JobCount, JobRecord
 from handlers.states import State
 from tests.console.factories import make_job
 
@@ -45,6 +45,17 @@ def test_group_shows_what_broke_where_and_how_many_are_failed_now(viewer: Client
         assert words in html
     assert re.search(r"q=group:abc123&amp;state=failed\">1<", html)
     assert 'href="/admin/jobs/jobrecord/?q=group:abc123"' in html
+
+
+def test_group_counts_what_is_failed_now_up_to_a_cap(viewer: Client) -> None:
+    group()
+    JobRecord.objects.bulk_create(
+        JobRecord(
+            state=State.FAILED, token="t", job_type="x", queue="q", fingerprint="abc123", created_at=timezone.now()
+        )
+        for _ in range(301)
+    )
+    assert 'state=failed">300+<' in viewer.get(URL).content.decode()
 
 
 def test_group_first_seen_long_ago_is_not_new(viewer: Client) -> None:
