@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STATES", "WINDOW", "InvalidSelection", "Selection"]
 
-WINDOW = 100_000  # newest jobs that are looked at for what no index finds
+WINDOW = 80_000  # newest jobs that are looked at for what no index finds
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from dashboard import joblist, statements
 from dashboard.search import neighbours
 from handlers.models import JobRecord
-from handlers.selection import secrets
+from handlers.selection import WINDOW, secrets
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job, one_of_each
@@ -110,7 +110,7 @@ def test_list_keeps_a_search_that_cannot_be_read_in_the_box(viewer: Client) -> N
 
 def test_list_says_that_it_looked_at_the_newest_jobs_only(viewer: Client) -> None:
     make_job()
-    assert "Searched the newest 100,000 jobs" in viewer.get(LIST, {"q": "refused"}).content.decode()
+    assert f"Searched the newest {WINDOW:,} jobs" in viewer.get(LIST, {"q": "refused"}).content.decode()
     assert "Searched the newest" not in viewer.get(LIST, {"state": "failed"}).content.decode()
 
 
