@@ -153,8 +153,9 @@ def database(data: Path) -> dict[str, Any]:
         )
     # Planned once per connection, not once per call. A pooler that hands out connections by the transaction may not
     # carry such statements.
-    threshold = None if flag("DATABASE_POOLER") else 1
-    return config | {"OPTIONS": {"prepare_threshold": threshold} | config.get("OPTIONS", {})}
+    pooled = flag("DATABASE_POOLER")
+    options = {"prepare_threshold": None if pooled else 1} | config.get("OPTIONS", {})
+    return config | {"OPTIONS": options, "DISABLE_SERVER_SIDE_CURSORS": pooled}
 
 
 def sqlite_options(path: Path, data: Path) -> dict[str, Any]:

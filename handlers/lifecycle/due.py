@@ -8,7 +8,7 @@ from django.db import connections, transaction
 
 from handlers.lifecycle.moves import Move, Step, apply, database
 from handlers.models import JobCountDelta, JobRecord
-from handlers.models.sql import database_now, from_time, is_postgresql, prepared, to_time
+from handlers.models.sql import database_now, fetch, from_time, is_postgresql, to_time
 from handlers.states import State
 from handlers.transport import Message
 
@@ -49,18 +49,17 @@ def agenda() -> Agenda:
     clock, params = "clock_timestamp()", []
     if not is_postgresql(connection):
         clock, params = "%s", [to_time(connection, database_now(connection))] * 2
-    with prepared(connection) as cursor:
-        cursor.execute(
-            f"""
-            SELECT (SELECT run_at FROM {JOBS} WHERE state = 'scheduled' ORDER BY run_at, id LIMIT 1),
-                EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'processing' AND lease_expires_at < {clock}),
-                EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'enqueued'),
-                EXISTS (SELECT 1 FROM {DELTAS}),
-                {clock}
-            """,
-            params,
-        )
-        run_at, lapsed, waiting, uncounted, now = cursor.fetchone()
+    ((run_at, lapsed, waiting, uncounted, now),) = fetch(
+        connection,
+        f"""
+        SELECT (SELECT run_at FROM {JOBS} WHERE state = 'scheduled' ORDER BY run_at, id LIMIT 1),
+            EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'processing' AND lease_expires_at < {clock}),
+            EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'enqueued'),
+            EXISTS (SELECT 1 FROM {DELTAS}),
+            {clock}
+        """,
+        params,
+    )
     due, now = from_time(run_at), from_time(now)
     due_in = None if due is None or now is None else max((due - now).total_seconds(), 0.0)
     return Agenda(due_in, bool(lapsed), bool(waiting), bool(uncounted))

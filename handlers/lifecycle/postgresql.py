@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers.lifecycle import columns
 from handlers.models import AttemptError, AttemptLog, JobCountDelta, JobHistory, JobPayload, JobRecord
 from handlers.models.count import BUCKETS, Outcome
-from handlers.models.sql import as_rows, prepared, row_cte, rows_cte
+from handlers.models.sql import as_rows, fetch, row_cte, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
@@ -30,8 +30,8 @@ CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Insert jobs (columns.CREATE); their id, token and run_at."""
     if len(rows) == 1:
-        return _run(connection, _create_sql(row_cte("v", columns.CREATE)), rows[0])
-    return _run(connection, _create_sql(rows_cte("v", columns.CREATE)), [as_rows(connection, rows)])
+        return fetch(connection, _create_sql(row_cte("v", columns.CREATE)), rows[0])
+    return fetch(connection, _create_sql(rows_cte("v", columns.CREATE)), [as_rows(connection, rows)])
 
 
 @cache
@@ -65,7 +65,7 @@ def claim(
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
     params = [as_rows(connection, wanted), lease, worker, worker[:150], worker]
-    return _run(connection, _claim_sql(single=single), params)
+    return fetch(connection, _claim_sql(single=single), params)
 
 
 @cache
@@ -119,7 +119,7 @@ def move(
     """
     params = [as_rows(connection, rows), as_rows(connection, steps), actor]
     params += [as_rows(connection, beside) for beside in (errors, logs) if beside]
-    return _run(connection, _move_sql(errors=bool(errors), logs=bool(logs)), params)
+    return fetch(connection, _move_sql(errors=bool(errors), logs=bool(logs)), params)
 
 
 @cache
@@ -197,9 +197,3 @@ def _counts(source: str) -> str:
             ) AS apart
             GROUP BY {key}
         )"""
-
-
-def _run(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-    with prepared(connection) as cursor:
-        cursor.execute(sql, params)
-        return list(cursor.fetchall())

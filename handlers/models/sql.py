@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from django.db import NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
@@ -78,6 +79,22 @@ def prepared(connection: BaseDatabaseWrapper) -> CursorWrapper:
     with connection.wrap_database_errors:
         cursor = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]
         return connection._prepare_cursor(cursor)  # type: ignore[attr-defined, no-any-return]
+
+
+def fetch(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The rows that a statement whose text is always the same answers."""
+    try:
+        with prepared(connection) as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+    except NotSupportedError:
+        if connection.in_atomic_block:
+            raise
+        # "cached plan must not change result type": a migration has changed a table since it was planned.
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
 
 
 def rows_cte(name: str, columns: dict[str, str], *, postgresql: bool = True, place: str = "") -> str:

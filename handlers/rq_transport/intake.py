@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from redis import Redis
+from rq.job import Job
 from rq.utils import now, utcformat
 
 from handlers.rq_transport.lua import SAVE, script
@@ -26,14 +27,14 @@ for k = 1, #KEYS do
   local head = redis.call('LRANGE', KEYS[k], 0, most - 1)
   local ours = {}
   for _, id in ipairs(head) do
-    if string.match(id, pattern) then ours[#ours + 1] = id end
+    if #id <= 36 and string.match(id, pattern) then ours[#ours + 1] = id end
   end
   if #ours < #head then
     foreign = 1
     -- Others' jobs stand among ours: look further, and take ours out one by one.
     ours = {}
     for _, id in ipairs(redis.call('LRANGE', KEYS[k], 0, most + @AHEAD@)) do
-      if #ours < most and string.match(id, pattern) then ours[#ours + 1] = id end
+      if #ours < most and #id <= 36 and string.match(id, pattern) then ours[#ours + 1] = id end
     end
     for _, id in ipairs(ours) do redis.call('LREM', KEYS[k], 1, id) end
   elseif #ours > 0 then
@@ -96,6 +97,12 @@ class Intake:
         messages = _messages(name, [entry for entry in ids if entry not in foreign])
         self._waited_for += map(rq_job_id, messages)
         return messages
+
+    def forget(self) -> None:
+        """Take away what waiting left behind, if no pop will."""
+        if self._waited_for:
+            self._connection.unlink(*map(Job.key_for, self._waited_for))
+            self._waited_for = []
 
     def put_back(self, messages: Sequence[Message]) -> None:
         """Return messages to the heads of their queues, as if they had not been taken."""

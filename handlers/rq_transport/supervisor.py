@@ -314,7 +314,13 @@ def _die_with_parent() -> None:
 
 
 def _be_brief(connection: BaseDatabaseWrapper, **_: object) -> None:
-    """Bound what the supervisor waits for in the database: its children's timeouts and leases hang on it."""
+    """Bound what the supervisor waits for in the database: its children's timeouts and leases hang on it.
+
+    Not behind a pooler that hands out connections by the transaction (for which Django has the setting): what is set
+    there would stay for whoever comes next.
+    """
+    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+        return
     with connection.cursor() as cursor:
         if is_postgresql(connection):
             cursor.execute("SET lock_timeout = '1s'")

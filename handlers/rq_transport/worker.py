@@ -166,6 +166,8 @@ class BatchWorker(SimpleWorker):
                     self._names = self._names[at:] + self._names[:at]
                 return messages, None
         self._put_back(self._alone)
+        with contextlib.suppress(RedisError):
+            self._intake.forget()
         return None
 
     def _put_back(self, messages: Sequence[Message]) -> None:

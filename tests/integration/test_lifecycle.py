@@ -811,3 +811,27 @@ def test_random_walk_keeps_the_record_true(steps: list[str]) -> None:
     for step in steps:
         getattr(walk, step)()
         walk.check()
+
+
+# --- statements that the database has planned ---
+
+
+@pytest.mark.postgresql
+def test_migration_while_jobs_run_costs_no_outcome() -> None:
+    def widen(length: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE jobs_jobrecord ALTER queue TYPE varchar({length})")
+
+    for _ in range(3):  # each statement is planned by now
+        run(note())
+    waiting, failing = note(), job_scheduler.enqueue(Fail(1, "k"))
+    claimed = claim(failing)
+    at_once(1, lambda: widen(100))
+    try:
+        assert execution.settle([m for c in claimed if (m := perform(c))], worker=WORKER) == {failing}
+        assert run(waiting) == {waiting}
+        assert note()
+        assert lifecycle.agenda().waiting
+    finally:
+        widen(64)
+    assert record(failing).errors.get().message == "attempt 1 of k fails"
