@@ -15,6 +15,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str]) -> int:
             shutil.copyfile(file, target)
     env = os.environ | {
         "PATH": f"{programs()}{os.pathsep}{os.environ['PATH']}",
-        "PEERS_DATA": str(WHERE / "peers-data"),
+        # Not under var: as root, PostgreSQL runs as another user, who may not look into it.
+        "PEERS_DATA": os.environ.get("PEERS_DATA") or f"{tempfile.gettempdir()}/jobsite-peers-{os.getuid()}",
         "PEERS_EXTRA": str(ROOT / "tests" / "bench" / "peers_contender.py"),
         "JOBSITE_PYTHON": sys.executable,
         "PYTHON": sys.executable,
