@@ -61,15 +61,16 @@ class Recovery:
             # lives must have the time to do it.
             self._expire_after = now + lease
         agenda = agenda or lifecycle.agenda()
-        duties: list[Callable[[], int]] = [self._watch_bulk]
-        if agenda.uncounted:
-            duties.insert(0, self._fold)
+        duties: list[Callable[[], int]] = []
+        if agenda.lapsed:
+            duties.append(self.expire_leases)
         if agenda.waiting or agenda.lapsed:  # what comes back waits too
-            duties.insert(0, self.find_lost_messages)
+            duties.append(self.find_lost_messages)
         else:
             self._suspects, self._reached = {}, {}
-        if agenda.lapsed:
-            duties.insert(0, self.expire_leases)
+        if agenda.uncounted:
+            duties.append(self._fold)
+        duties.append(self._watch_bulk)
         brought_back = 0
         failure: Error | TransportUnavailable | None = None
         for duty in duties:

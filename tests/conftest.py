@@ -90,6 +90,14 @@ def redis_server() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
+def _nothing_kept() -> None:
+    """What a page of the test before found out about workers, this test must not see."""
+    from dashboard import health
+
+    health.forget()
+
+
+@pytest.fixture(autouse=True)
 def _empty_redis(request: pytest.FixtureRequest) -> None:
     """Flush the server before each test that uses it."""
     if request.node.get_closest_marker("redis") is None and "redis_server" not in request.fixturenames:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 # A job to be. ``run_at``, or ``delay`` in seconds from the database's now; neither: enqueued at once.
 CREATE = {
     "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "delay": "float",
@@ -21,3 +24,12 @@ ERROR = {
     "job_id": "id", "exception": "text", "message": "text", "traceback": "text", "fingerprint": "text", "frame": "text",
 }  # fmt: skip
 LOG = {"job_id": "id", "lines": "json"}
+
+
+class Beside(NamedTuple):
+    """What is written for those of a batch that moved: rows as STEP, ERROR and LOG have them."""
+
+    actor: str
+    steps: Sequence[Sequence[Any]]
+    errors: Sequence[Sequence[Any]]
+    logs: Sequence[Sequence[Any]]

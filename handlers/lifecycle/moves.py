@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers.current import LogLine
 from handlers.failures import Failure, clean
 from handlers.lifecycle import postgresql, sqlite
+from handlers.lifecycle.columns import Beside
 from handlers.lifecycle.counting import outcome_of
 from handlers.models import JobRecord
 from handlers.models.sql import chunks, is_postgresql
@@ -116,10 +117,12 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
     moved = dialect(connection).move(
         connection,
         [_row(move, tokens[move.job_id]) for move in moves],
-        actor=clean(actor, 150),
-        steps=[row for move in moves for row in _steps(move)],
-        errors=[_error(move.job_id, move.failure) for move in moves if move.failure],
-        logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
+        Beside(
+            actor=clean(actor, 150),
+            steps=[row for move in moves for row in _steps(move)],
+            errors=[_error(move.job_id, move.failure) for move in moves if move.failure],
+            logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
+        ),
     )
     by_id = {move.job_id: move for move in moves}
     for job_id, queue, run_at in moved:

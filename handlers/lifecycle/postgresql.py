@@ -105,21 +105,12 @@ def _claim_sql(*, single: bool) -> str:
 
 
 def move(
-    connection: BaseDatabaseWrapper,
-    rows: Sequence[Sequence[Any]],
-    *,
-    actor: str,
-    steps: Sequence[Sequence[Any]],
-    errors: Sequence[Sequence[Any]],
-    logs: Sequence[Sequence[Any]],
+    connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], beside: columns.Beside
 ) -> list[tuple[Any, ...]]:
-    """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at.
-
-    ``steps``, ``errors`` and ``logs`` (as columns has them) are written for what moved.
-    """
-    params = [as_rows(connection, rows), as_rows(connection, steps), actor]
-    params += [as_rows(connection, beside) for beside in (errors, logs) if beside]
-    return fetch(connection, _move_sql(errors=bool(errors), logs=bool(logs)), params)
+    """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at."""
+    params = [as_rows(connection, rows), as_rows(connection, beside.steps), beside.actor]
+    params += [as_rows(connection, some) for some in (beside.errors, beside.logs) if some]
+    return fetch(connection, _move_sql(errors=bool(beside.errors), logs=bool(beside.logs)), params)
 
 
 @cache

@@ -119,47 +119,42 @@ def _payload_sql() -> str:
 
 
 def move(
-    connection: BaseDatabaseWrapper,
-    rows: Sequence[Sequence[Any]],
-    *,
-    actor: str,
-    steps: Sequence[Sequence[Any]],
-    errors: Sequence[Sequence[Any]],
-    logs: Sequence[Sequence[Any]],
+    connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], beside: columns.Beside
 ) -> list[tuple[Any, ...]]:
-    """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at.
-
-    ``steps``, ``errors`` and ``logs`` (as columns has them) are written for what moved.
-    """
+    """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at."""
     now = database_now(connection)
     stamp = to_time(connection, now)
-    rows = [(*row[:10], _due(row[10], row[11], now), *row[11:]) for row in rows]
+    moves = [dict(zip(columns.MOVE, row, strict=True)) for row in rows]
     # Jobs that change alike, as most of a batch do, are one statement, whose rows are their ids and tokens only.
     alike: defaultdict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
-    for job_id, token, source, state, new_token, *changes in rows:
-        alike[source, state, *changes[:6], *changes[7:9]].append((job_id, token, new_token))
-    shared = [(dict(zip(CHANGES, change, strict=True)), as_rows(connection, which)) for change, which in alike.items()]
+    for move in moves:
+        move["run_at"] = _due(move["run_at"], move["delay"], now)
+        alike[tuple(move[name] for name in CHANGES)].append((move["id"], move["token"], move["new_token"]))
+    changes = [dict(zip(CHANGES, change, strict=True)) for change in alike]
+    for change, which in zip(changes, alike.values(), strict=True):
+        change |= {"run_at": to_time(connection, change["run_at"]), "now": stamp, "rows": as_rows(connection, which)}
     moved: dict[int, Sequence[Any]] = {}
     with _writing(connection):
         with connection.cursor() as cursor:
-            for change, which in shared:
-                change["run_at"] = to_time(connection, change["run_at"])
-                cursor.execute(_move_sql(), change | {"rows": which, "now": stamp})
+            for change in changes:
+                cursor.execute(_move_sql(), change)
                 moved |= {job_id: facts for job_id, *facts in cursor.fetchall()}
-        for model, kinds, beside, more in (
-            (JobHistory, STEP, map(_encoded, steps), lambda attempt: (stamp, attempt, actor)),
-            (AttemptError, ERROR, errors, lambda attempt: (stamp, attempt)),
-            (AttemptLog, LOG, logs, lambda attempt: (attempt,)),
+        for model, kinds, some, more in (
+            (JobHistory, STEP, map(_encoded, beside.steps), lambda attempt: (stamp, attempt, beside.actor)),
+            (AttemptError, ERROR, beside.errors, lambda attempt: (stamp, attempt)),
+            (AttemptLog, LOG, beside.logs, lambda attempt: (attempt,)),
         ):
-            if written := [(*row, *more(moved[row[0]][0])) for row in beside if row[0] in moved]:
+            if written := [(*row, *more(moved[row[0]][0])) for row in some if row[0] in moved]:
                 insert(connection, model, kinds, written)
+        moves = [move for move in moves if move["id"] in moved]
         tally = Tally(now)
-        for row in rows:
-            if row[0] in moved and (outcome := row[14]) is not None:
-                _, queue, job_type = moved[row[0]]
-                tally.add(queue, job_type, outcome, fingerprint=row[13] or "", seconds=row[15])
+        for move in moves:
+            if move["outcome"] is not None:
+                _, queue, job_type = moved[move["id"]]
+                fingerprint = move["fingerprint"] or ""
+                tally.add(queue, job_type, move["outcome"], fingerprint=fingerprint, seconds=move["seconds"])
         tally.save(connection)
-    return [(row[0], moved[row[0]][1], row[10]) for row in rows if row[0] in moved]
+    return [(move["id"], moved[move["id"]][1], move["run_at"]) for move in moves]
 
 
 @cache

@@ -88,7 +88,7 @@ def fetch(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> l
             cursor.execute(sql, params)
             return list(cursor.fetchall())
     except NotSupportedError:
-        if connection.in_atomic_block:
+        if connection.in_atomic_block or not is_postgresql(connection):
             raise
         # "cached plan must not change result type": a migration has changed a table since it was planned.
         with connection.cursor() as cursor:

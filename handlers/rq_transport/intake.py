@@ -23,18 +23,19 @@ _POP = script(
 local most, foreign = tonumber(ARGV[1]), 0
 for at = 2, #ARGV do redis.call('UNLINK', '@JOB@' .. ARGV[at]) end
 local pattern = '^[1-9]%d*%-' .. string.rep('[0-9a-f]', 16) .. '$'
+local function is_ours(id) return #id <= 36 and string.match(id, pattern) end
 for k = 1, #KEYS do
   local head = redis.call('LRANGE', KEYS[k], 0, most - 1)
   local ours = {}
   for _, id in ipairs(head) do
-    if #id <= 36 and string.match(id, pattern) then ours[#ours + 1] = id end
+    if is_ours(id) then ours[#ours + 1] = id end
   end
   if #ours < #head then
     foreign = 1
     -- Others' jobs stand among ours: look further, and take ours out one by one.
     ours = {}
     for _, id in ipairs(redis.call('LRANGE', KEYS[k], 0, most + @AHEAD@)) do
-      if #ours < most and #id <= 36 and string.match(id, pattern) then ours[#ours + 1] = id end
+      if #ours < most and is_ours(id) then ours[#ours + 1] = id end
     end
     for _, id in ipairs(ours) do redis.call('LREM', KEYS[k], 1, id) end
   elseif #ours > 0 then
@@ -64,9 +65,8 @@ redis.call('LPUSH', KEYS[1], unpack(ARGV, 3))
 class Intake:
     """One worker's way to the queues."""
 
-    def __init__(self, connection: Redis, queues: Sequence[str]) -> None:
+    def __init__(self, connection: Redis) -> None:
         self._connection = connection
-        self._queues = list(queues)
         self._foreign = False
         self._waited_for: list[str] = []  # taken by waiting, which leaves their RQ jobs behind
 

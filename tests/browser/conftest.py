@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-from dashboard import health
 from tests import chromium
 from tests.faults.conftest import notes, private_valkey, start, start_scheduler, start_worker
 
@@ -17,12 +16,6 @@ __all__ = ["notes", "private_valkey", "start", "start_scheduler", "start_worker"
 
 NewPage = Callable[..., Page]
 REFUSED = "Failed to load resource: the server responded with a status of 4"
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> None:
-    """What a page of the test before found out about workers, this test must not see."""
-    health.forget()
 
 
 @pytest.fixture(scope="module")

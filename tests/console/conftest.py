@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from dashboard import counts, health
+from dashboard import counts
 
 OPERATES = (
     "enqueue_jobrecord",
@@ -22,12 +22,6 @@ OPERATES = (
 )
 
 MakeUser = Callable[..., User]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_kept() -> None:
-    """What a page of the test before found out about workers, this test must not see."""
-    health.forget()
 
 
 @pytest.fixture(autouse=True)
