@@ -39,6 +39,7 @@ def test_keys_move_tick_retry_and_open(page: Page, live_server: Any) -> None:
     page.keyboard.press("r")
     expect(page.get_by_text(f"Retried job {newer.pk}.")).to_be_visible()
     assert JobRecord.objects.get(pk=newer.pk).state != State.FAILED
+    page.wait_for_load_state()  # the message shows before the scripts that bind the keys are loaded
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=f"#{older.pk}")).to_be_visible()
