@@ -27,7 +27,7 @@ from handlers.fleet import live_workers
 from handlers.gateway import job_scheduler
 from handlers.models import BulkOperation, JobRecord
 from handlers.models.bulk import BulkState
-from handlers.selection import InvalidSelection, Selection, hidden
+from handlers.selection import WINDOW, InvalidSelection, Selection, hidden
 from handlers.states import State
 
 RUN_BULK = "jobs.run_bulkoperation"
@@ -100,6 +100,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         "rows": rows,
         "more": count is not None and count > len(rows),
         "search": str(fitting),
+        "window": WINDOW if fitting.looks_at_newest else None,
         "everything": selection.is_empty,
         "back": f"{reverse('admin:jobs_jobrecord_changelist', current_app=site.name)}?{list_query(request.GET)}",
     }

@@ -25,6 +25,7 @@ class KeysetChangeList(ChangeList):
     after: int | None = None
     wrong: InvalidSelection | None = None  # what of the address cannot be read
     too_slow = False  # reading took longer than the limit
+    reached: int | None = None  # the last row that was looked at, where there was no time for those beyond it
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
         """The filtered rows. The place in the list is no filter, and no link but ours may carry it on."""
@@ -60,13 +61,16 @@ class KeysetChangeList(ChangeList):
         except TookTooLong:
             self.too_slow = True
         has_more, rows = len(rows) > size, rows[:size]
-        has_newer, has_older = self.before is not None, has_more
+        further = rows[-1].pk if has_more else self.reached
         if self.after is not None:
-            has_newer, has_older, rows = has_more, True, rows[::-1]
-        if rows and has_older:
-            self.older_url = self.get_query_string({BEFORE: rows[-1].pk})
-        if rows and has_newer:
-            self.newer_url = self.get_query_string({AFTER: rows[0].pk})
+            rows = rows[::-1]
+            older, newer = rows[-1].pk if rows else None, further
+        else:
+            older, newer = further, rows[0].pk if rows and self.before is not None else None
+        if older is not None:
+            self.older_url = self.get_query_string({BEFORE: older})
+        if newer is not None:
+            self.newer_url = self.get_query_string({AFTER: newer})
         if self.before is not None or self.after is not None:
             self.first_url = self.get_query_string()
         self.result_list = rows
@@ -85,6 +89,7 @@ class JobChangeList(KeysetChangeList):
     selection: Selection | None = None
     selection_without_state: Selection | None = None  # what the tabs count, each with its own state
     list_query = ""  # the address's part that says which jobs
+    looked = 0  # jobs that were looked at one by one
     until = ""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
@@ -107,10 +112,19 @@ class JobChangeList(KeysetChangeList):
         return self.root_queryset
 
     def page(self, size: int) -> list[Any]:
-        """At most ``size`` jobs of the selection."""
+        """At most ``size`` jobs of the selection: fewer where no index finds them, and looking took its time."""
         if self.selection is None:
             return []
-        return list(self.selection.page(size, before=self.before, after=self.after))
+        rows, self.looked, reached = self.selection.look(size, before=self.before, after=self.after)
+        self.reached = reached if len(rows) < size else None
+        return rows
+
+    @property
+    def further_url(self) -> str | None:
+        """Where looking goes on, if it ended before the page was full."""
+        if self.reached is None:
+            return None
+        return self.older_url if self.after is None else self.newer_url
 
     @property
     def whole(self) -> list[Any] | None:

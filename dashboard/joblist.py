@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -15,7 +16,8 @@ from dashboard.changelist import JobChangeList
 from dashboard.limits import TookTooLong, time_limit
 from dashboard.queries import RETRYING, capped
 from dashboard.search import place, selection_of
-from handlers.selection import WINDOW, InvalidSelection, Selection
+from handlers.models import JobRecord
+from handlers.selection import InvalidSelection, Selection
 from handlers.states import State
 
 RUN_BULK = "jobs.run_bulkoperation"
@@ -53,7 +55,7 @@ def company(request: HttpRequest, changelist: JobChangeList) -> dict[str, Any]:
         else [],
         "new_url": _new_url(request, changelist),
         "same_url": f"?{query}",
-        "window": WINDOW if changelist.selection is not None and changelist.selection.looks_at_newest else None,
+        "reached_at": _created(changelist.reached),
         "narrower": _narrower(changelist.selection) if changelist.too_slow and changelist.selection else [],
     }
 
@@ -100,6 +102,12 @@ def _new_url(request: HttpRequest, changelist: JobChangeList) -> str:
         return ""
     query = changelist.list_query
     return f"{_url(request, 'jobs_new')}?{query}{'&' if query else ''}after={newest}"
+
+
+def _created(job_id: int | None) -> datetime | None:
+    if job_id is None:
+        return None
+    return JobRecord.objects.filter(pk=job_id).values_list("created_at", flat=True).first()
 
 
 def _narrower(selection: Selection) -> list[str]:

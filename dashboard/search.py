@@ -84,8 +84,8 @@ def neighbours(request: HttpRequest, record: JobRecord) -> tuple[str | None, str
     try:
         selection = selection_of(request, QueryDict(came_from))
         with time_limit(0.5):
-            newer = selection.page(1, after=record.pk)
-            older = selection.page(1, before=record.pk)
+            newer = selection.look(1, after=record.pk).rows
+            older = selection.look(1, before=record.pk).rows
     except (InvalidSelection, TookTooLong):
         return None, None
     return _job_url(request, newer, came_from), _job_url(request, older, came_from)

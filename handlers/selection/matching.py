@@ -17,6 +17,7 @@ from handlers.selection.conditions import (
     argument_names,
     bound,
     by_arguments,
+    by_index,
     id_bounds,
     indexed,
     key_of,
@@ -38,7 +39,7 @@ def is_windowed(selection: Selection, alias: str | None = None) -> bool:
 def rows(selection: Selection, alias: str | None = None) -> QuerySet[JobRecord]:
     """The jobs of ``selection``, in no order."""
     using = alias or router.db_for_read(JobRecord)
-    selection = _by_ids(selection, using)
+    selection = by_ids(selection, using)
     return _rows(selection, _names(selection), using)
 
 
@@ -48,24 +49,25 @@ def page(
     """At most ``size`` jobs by id, each branch read through its own index and the branches merged."""
     using = alias or router.db_for_read(JobRecord)
     found: dict[int, JobRecord] = {}
-    for branch, names in _branches(_by_ids(selection, using), using):
+    for branch, names in _branches(by_ids(selection, using), using):
         key = key_of(branch)
         if key == IN_PAYLOADS and branch.engine and replace(branch, types=(), queues=()).is_empty:
             # Which jobs, says an index alone. Joined, PostgreSQL might read all that are newer than the newest of them.
-            ids = _cut(_beside(branch, names, using), "pk", size, before, after).values_list("pk", flat=True)
+            ids = _cut(_beside(branch, names, using), Selection(), size, before, after).values_list("pk", flat=True)
             part = JobRecord.objects.using(using).filter(pk__in=ids)
         else:
-            part = _cut(_rows(branch, names, using), key, size, before, after)
+            part = _cut(_rows(branch, names, using), branch, size, before, after)
         found |= {row.pk: row for row in (part.only(*only) if only else part)}
     return sorted(found.values(), key=lambda row: row.pk, reverse=after is None)[:size]
 
 
-def _cut(rows: QuerySet[Any], key: str, size: int, before: int | None, after: int | None) -> QuerySet[Any]:
-    """The ``size`` of ``rows`` that come next in the order of ``key``."""
+def _cut(rows: QuerySet[Any], selection: Selection, size: int, before: int | None, after: int | None) -> QuerySet[Any]:
+    """The ``size`` of ``rows`` that come next in the order of the ids of ``selection``."""
     if before is not None:
-        rows = rows.filter(bound(key, "lt", before))
+        rows = rows.filter(bound(selection, "lt", before))
     if after is not None:
-        rows = rows.filter(bound(key, "gt", after))
+        rows = rows.filter(bound(selection, "gt", after))
+    key = key_of(selection)
     return rows.order_by(key if after is not None else f"-{key}")[:size]
 
 
@@ -79,12 +81,12 @@ def pinned(selection: Selection, alias: str | None = None) -> Selection:
         highest = MAX_ID
     made = replace(selection, lowest=lowest, highest=highest)
     if selection.lowest is None and unindexed(selection, using):
-        floor = _floor(made, _indexed(_by_ids(made, using), _names(made), using))
+        floor = edge(by_ids(made, using), WINDOW, using)
         made = replace(made, lowest=max(floor or 0, lowest or 0))
     return made
 
 
-def _by_ids(selection: Selection, using: str) -> Selection:
+def by_ids(selection: Selection, using: str) -> Selection:
     """``selection`` with the ids of its jobs instead of its arguments, if those are on few jobs.
 
     PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
@@ -126,9 +128,8 @@ def _indexed(selection: Selection, names: Sequence[str], using: str) -> QuerySet
 def _rows(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
     found = _indexed(selection, names, using)
     rest = unindexed(selection, using)
-    if rest and selection.lowest is None and (floor := _floor(selection, found)) is not None:
-        reads_arguments = selection.text or selection.arguments
-        found = found.filter(bound(IN_PAYLOADS if reads_arguments else key_of(selection), "gte", floor))
+    if rest and selection.lowest is None and (floor := edge(selection, WINDOW, using)) is not None:
+        found = found.filter(bound(selection, "gte", floor))
     if selection.arguments and rest:
         found = found.alias(**argument_names(selection))
     return found.filter(*rest)
@@ -147,12 +148,22 @@ def _is_by_name_only(selection: Selection) -> bool:
     return replace(selection, states=(), types=(), queues=(), **looked_at).is_empty
 
 
-def _floor(selection: Selection, found: QuerySet[JobRecord]) -> int | None:
-    """The id of the oldest of the newest WINDOW jobs of ``found``; None: there are fewer."""
-    key = key_of(selection)
+def edge(
+    selection: Selection, size: int, using: str, *, before: int | None = None, after: int | None = None
+) -> int | None:
+    """The id of the last of the next ``size`` jobs that fit what an index finds; None: there is none beyond these.
+
+    ``before`` and ``after``: as for a page.
+    """
+    selection = by_index(selection, using)
+    key, names = key_of(selection), _names(selection)
     # An index of what no worker updates has it all: nothing need be joined, and no row be looked at.
     if (key == IN_PAYLOADS or not selection.states) and _is_by_name_only(selection):
-        beside = _beside(selection, _names(selection), found.db)
-        return next(iter(beside.order_by("-pk").values_list("pk", flat=True)[WINDOW - 1 : WINDOW]), None)
-    last = found.order_by(f"-{key}").values_list(key, flat=True)[WINDOW - 1 : WINDOW]
-    return next(iter(last), None)
+        found = _cut(_beside(selection, names, using), Selection(), size + 1, before, after).values_list(
+            "pk", flat=True
+        )
+    else:
+        rows = _cut(_indexed(selection, names, using), selection, size + 1, before, after)
+        found = rows.values_list(key, flat=True)
+    last = list(found[size - 1 :])
+    return last[0] if len(last) > 1 else None

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from handlers.models import JobRecord
+    from handlers.selection.looking import Look
 
 __all__ = ["STATES", "WINDOW", "InvalidSelection", "Selection"]
 
@@ -95,6 +96,17 @@ class Selection:
         from handlers.selection.matching import page
 
         return page(self, size, before=before, after=after, only=only, alias=alias)
+
+    def look(
+        self, size: int, *, before: int | None = None, after: int | None = None, seconds: float | None = None
+    ) -> Look:
+        """The same for people: where no index finds the jobs, as many of them as are met in a short time, and how far.
+
+        ``seconds``: after which no further read begins. From where it ended, the next look goes on.
+        """
+        from handlers.selection.looking import look
+
+        return look(self, size, before=before, after=after, seconds=seconds)
 
     def pinned(self, alias: str | None = None) -> Selection:
         """The same, with the ids written down between which its times and the newest WINDOW jobs lie.

@@ -17,6 +17,9 @@ from handlers.models import FailureGroup, JobRecord, WorkerProcess
 from tests.bench.places import Figures
 
 ROUNDS = 20
+TYPE = "seed.Type124"
+ROWS = 10  # jobs of TYPE that failed, at every size: a page of them can be compared
+WARM = 2
 ENOUGH = 2.0  # seconds spent on one page, after which fewer rounds must do
 
 
@@ -35,6 +38,8 @@ def addresses(size: int) -> dict[str, str]:
     """The pages by name; those of one job, one group and the like with the newest there is."""
     made_up = JobRecord.objects.filter(job_type__startswith="seed.").order_by("-pk").values_list("pk", flat=True)
     failed, done, last = made_up.filter(state="failed")[0], made_up.filter(state="succeeded")[0], made_up[0]
+    of_type = made_up.filter(state="failed", job_type=TYPE).order_by("pk").values_list("pk", flat=True)
+    rest = of_type[ROWS] if of_type.count() > ROWS else of_type[ROWS - 1] + 1
     group = FailureGroup.objects.values_list("pk", flat=True)[0]
     jobs = "/admin/jobs/jobrecord/"
     return {
@@ -44,7 +49,8 @@ def addresses(size: int) -> dict[str, str]:
         "Jobs, near the oldest row": f"{jobs}?before={max(last - size + 200, 100)}",
         "Jobs, row 1M or the middle": f"{jobs}?before={last - min(1_000_000, size // 2)}",
         "Jobs, failed": f"{jobs}?state=failed",
-        "Jobs, failed of a type": f"{jobs}?state=failed&type=seed.Type124",
+        "Jobs, failed of a type": f"{jobs}?state=failed&type={TYPE}",
+        "Jobs, failed of a type, oldest": f"{jobs}?state=failed&type={TYPE}&before={rest}",
         "Jobs, succeeded of a type": f"{jobs}?state=succeeded&type=seed.Type007",
         "Jobs, retrying": f"{jobs}?state=retrying",
         "Jobs, enqueued": f"{jobs}?state=enqueued",
@@ -83,6 +89,8 @@ def pages(size: int) -> Figures:
             seen.append(sql)
             return execute(sql, *args)
 
+        for _ in range(WARM):  # the first reads may come from the disk
+            client.get(address)
         with connection.execute_wrapper(count):
             answer = client.get(address)
         if answer.status_code != 200:

@@ -7,7 +7,7 @@ from django.test import Client
 
 from handlers import job_scheduler
 from handlers.models import BulkItem, BulkOperation
-from handlers.selection import Selection
+from handlers.selection import WINDOW, Selection
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job
@@ -29,7 +29,15 @@ def test_preview_says_what_would_happen_to_how_many(runner: Client) -> None:
     html = runner.get(NEW).content.decode()
     assert "Retry 3 jobs</button>" in html
     assert "state:failed" in html
+    assert "No index finds" not in html
     assert not BulkOperation.objects.exists()
+
+
+def test_preview_says_that_it_is_about_the_newest_jobs_where_no_index_finds_them(runner: Client) -> None:
+    make_job(State.FAILED)
+    html = runner.get(f"{NEW}&q=error:refused").content.decode()
+    assert "Retry 1 job</button>" in html
+    assert f"looked for among the newest {WINDOW:,}" in html
 
 
 def test_preview_leaves_the_engines_own_jobs_out(runner: Client) -> None:

@@ -67,7 +67,7 @@ def test_limit_is_the_setting() -> None:
 @override_settings(CONSOLE_STATEMENT_SECONDS=0.05)
 def test_list_that_takes_too_long_says_how_to_narrow_it(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     make_job()
-    monkeypatch.setattr(Selection, "page", slow_page)
+    monkeypatch.setattr(Selection, "look", slow_page)
     response = viewer.get("/admin/jobs/jobrecord/", {"q": "refused <b>"})
     html = response.content.decode()
     assert response.status_code == 503

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from dashboard import joblist, statements
 from dashboard.search import neighbours
 from handlers.models import JobRecord
-from handlers.selection import WINDOW, secrets
+from handlers.selection import looking, secrets
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job, one_of_each
@@ -108,10 +109,20 @@ def test_list_keeps_a_search_that_cannot_be_read_in_the_box(viewer: Client) -> N
     assert 'value="colour:red &quot;&lt;b&gt;"' in html
 
 
-def test_list_says_that_it_looked_at_the_newest_jobs_only(viewer: Client) -> None:
-    make_job()
-    assert f"Searched the newest {WINDOW:,} jobs" in viewer.get(LIST, {"q": "refused"}).content.decode()
-    assert "Searched the newest" not in viewer.get(LIST, {"state": "failed"}).content.decode()
+def test_list_says_how_far_it_searched_and_searches_further(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("FIRST", 1), ("LEAST", 2), ("SECONDS", 0)):
+        monkeypatch.setattr(looking, name, value)
+    oldest = make_job(message="refused")
+    for _ in range(3):
+        make_job(message="lost")
+    html = viewer.get(LIST, {"q": "refused"}).content.decode()
+    assert "Nothing fits so far." in html
+    assert "Searched 2 jobs, one after the other, back to those of" in html
+    further = unescape(html.split('">Search further')[0].rpartition('href="')[2])
+    html = viewer.get(LIST + further).content.decode()
+    assert f"#{oldest.pk}" in html
+    assert "Search further" not in html  # there is none beyond it
+    assert "Searched" not in viewer.get(LIST, {"state": "failed"}).content.decode()
 
 
 def test_tabs_count_what_the_other_filters_leave(viewer: Client) -> None:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from handlers.models import BulkItem, BulkOperation, JobRecord
-from handlers.selection import InvalidSelection, Selection, conditions, created, matching
+from handlers.selection import InvalidSelection, Selection, conditions, created, looking, matching
 from handlers.selection.created import first_id_created_since, last_id_created_before
 from handlers.states import State
 from tests.console.factories import make_job, one_of_each
@@ -259,6 +259,51 @@ def test_pages_go_through_every_job_once_in_both_directions() -> None:
             after = back[-1]
         assert forth == jobs[::-1], text
         assert back == jobs[:-1], text
+
+
+@pytest.mark.parametrize(
+    "text", ["refused", "error:refused", "refused state:failed,deleted", "refused args.n:1", "pay"]
+)
+def test_looking_further_and_further_meets_every_job_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "FIRST", 3)
+    monkeypatch.setattr(looking, "LEAST", 3)
+    states = (State.FAILED, State.DELETED, State.SUCCEEDED)
+    for place in range(20):
+        message = "refused" if place % 4 else "lost"
+        make_job(states[place % 3], message=message, payload={"n": 1}, job_type="app.Pay" if place % 2 else "app.Busy")
+    selection = Selection.parse(text)
+    ids = sorted(found(str(selection)))
+    assert ids
+    forth, back = [], []
+    before: int | None = None
+    while True:
+        seen = selection.look(2, before=before, seconds=0)
+        forth += [row.pk for row in seen.rows]
+        if len(seen.rows) == 2:
+            before = forth[-1]
+        elif (before := seen.reached) is None:
+            break
+    after: int | None = 0
+    while True:
+        seen = selection.look(2, after=after, seconds=0)
+        back += [row.pk for row in seen.rows]
+        if len(seen.rows) == 2:
+            after = back[-1]
+        elif (after := seen.reached) is None:
+            break
+    assert forth == ids[::-1]
+    assert back == ids
+
+
+def test_looking_ends_when_its_time_is_up_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "FIRST", 1)
+    monkeypatch.setattr(looking, "LEAST", 2)
+    old, middle, _ = (make_job(message=message) for message in ("refused", "lost", "lost"))
+    selection = Selection.parse("error:refused")
+    assert selection.look(5, seconds=0) == ([], 2, middle.pk)
+    for seen in (selection.look(5, before=middle.pk, seconds=0), selection.look(5, seconds=60)):
+        assert ([row.pk for row in seen.rows], seen.reached) == ([old.pk], None)
+    assert Selection.parse("state:failed").look(1).reached is None  # an index finds them: none was looked at
 
 
 def test_everything_together_finds_what_fits_all_of_it() -> None:
