@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections, router
 from django.db.models import QuerySet
 
-from handlers.models import JobPayload, JobRecord
+from handlers.models import AttemptError, JobPayload, JobRecord
 from handlers.models.sql import is_postgresql
 from handlers.selection.conditions import (
     IN_PAYLOADS,
@@ -25,8 +25,9 @@ from handlers.selection.conditions import (
 )
 from handlers.selection.selection import WINDOW, Selection
 from handlers.selection.values import MAX_ID, stored_names
+from handlers.states import State
 
-MOST_BY_ARGUMENT = 5_000  # jobs with one value; of more, the newest are soon met without the index
+FEW = 5_000  # jobs with one value, or attempts of one failure group; of more, the newest are soon met without the index
 NO_JOB = 0  # the id of none
 MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
@@ -87,18 +88,29 @@ def pinned(selection: Selection, alias: str | None = None) -> Selection:
 
 
 def by_ids(selection: Selection, using: str) -> Selection:
-    """``selection`` with the ids of its jobs instead of its arguments, if those are on few jobs.
+    """``selection`` with the ids of the jobs that its arguments or its failure group are on, if those are few.
 
     PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
     after the other, newest first, than read the index of arguments: for a value on one job of millions, at them all.
+    Of a failure group, an index knows the failed jobs, and another the attempts.
     """
-    if not selection.arguments or selection.ids or not is_postgresql(connections[using]):
+    if selection.ids:
         return selection
-    found = JobPayload.objects.using(using).filter(*by_arguments(selection, "data"))
-    ids = found.order_by().values_list("pk", flat=True)[: MOST_BY_ARGUMENT + 1]
-    if len(ids) > MOST_BY_ARGUMENT:
-        return selection
-    return replace(selection, arguments=(), ids=tuple(ids) or (NO_JOB,))
+    if selection.arguments and is_postgresql(connections[using]):
+        found = JobPayload.objects.using(using).filter(*by_arguments(selection, "data")).order_by()
+        if ids := _few(found.values_list("pk", flat=True)):
+            return replace(selection, arguments=(), ids=ids)
+    elif selection.fingerprint and selection.states != (State.FAILED.value,):
+        attempts = AttemptError.objects.using(using).filter(fingerprint=selection.fingerprint).order_by()
+        if ids := _few(attempts.values_list("job_id", flat=True)):
+            return replace(selection, ids=ids)
+    return selection
+
+
+def _few(found: QuerySet[Any, int]) -> tuple[int, ...]:
+    """The ids ``found``, or NO_JOB; nothing if they are too many."""
+    ids = tuple(found[: FEW + 1])
+    return () if len(ids) > FEW else ids or (NO_JOB,)
 
 
 def _branches(selection: Selection, using: str) -> list[tuple[Selection, list[str]]]:

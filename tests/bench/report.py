@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from tests.bench.places import Figures
 
-
 MORE = 1.25  # times as much on a page: its time is compared with nothing
 
 

@@ -71,7 +71,13 @@ def make_job(
     if failed:
         _move(job, State.PROCESSING, State.FAILED, ended, "attempt failed", {"duration_seconds": 2.0})
         AttemptError.objects.create(
-            job=job, attempt=1, at=ended, exception=exception, message=message, traceback=traceback
+            job=job,
+            attempt=1,
+            at=ended,
+            exception=exception,
+            message=message,
+            traceback=traceback,
+            fingerprint=fingerprint,
         )
     if retrying:
         _move(job, State.FAILED, State.SCHEDULED, ended, "retry 1 of 2 in 10 min", None)

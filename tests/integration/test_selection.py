@@ -156,6 +156,16 @@ def test_group_finds_its_failures() -> None:
     assert found("group:3f2a state:failed") == {failed.pk}
 
 
+def test_group_is_found_however_many_jobs_are_newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "WINDOW", 2)
+    waits = make_job(State.SCHEDULED, retrying=True, fingerprint="3f2a")
+    for _ in range(3):
+        make_job(fingerprint="other")
+    assert found("group:3f2a") == {waits.pk}
+    monkeypatch.setattr(matching, "FEW", 0)
+    assert found("group:3f2a") == set()  # so many attempts that the newest jobs are looked through instead
+
+
 def test_bulk_finds_what_the_operation_moved() -> None:
     moved, moved_on = make_job(), make_job()
     now = timezone.now()

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
 from handlers.gateway import known_queues
 from handlers.models import JobRecord
 from handlers.registry import registry
@@ -25,7 +26,7 @@ class Command(BaseCommand):
         """How many, of how many types, over how many days."""
         parser.add_argument("count", type=int, help="how many jobs, such as 100000")
         parser.add_argument(
-            "--types", type=int, default=0, help="made-up job types; default: those that are registered"
+            "--types", type=int, default=0, help="made-up job types; default: those that apps registered"
         )
         parser.add_argument("--days", type=float, default=7.0, help="over how many days they were made (default: 7)")
         parser.add_argument("--add", action="store_true", help="write them although the database holds jobs already")
@@ -40,10 +41,11 @@ class Command(BaseCommand):
             raise CommandError(
                 "the database holds jobs already: made-up ones would stand among them (--add: I want that)"
             )
-        names = [f"seed.Type{n:03d}" for n in range(types)] or [job_type.name for job_type in registry.all()]
+        apps = (job_type.name for job_type in registry.all() if not job_type.name.startswith(ENGINE_TYPES))
+        names = [f"seed.Type{n:03d}" for n in range(types)] or list(apps)
         if not names:
-            raise CommandError("no job type is registered: name a number of made-up ones with --types")
+            raise CommandError("no app registers a job type: name a number of made-up ones with --types")
         began = time.monotonic()
-        for words in seed(count, types=names, queues=sorted(known_queues() - {"system"}), days=days):
+        for words in seed(count, types=names, queues=sorted(known_queues() - {SYSTEM_QUEUE}), days=days):
             self.stdout.write(words)
         self.stdout.write(f"{count:,} jobs in {time.monotonic() - began:.0f} s")
