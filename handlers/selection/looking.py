@@ -31,10 +31,10 @@ class Look(NamedTuple):
 def look(selection: Selection, size: int, *, before: int | None, after: int | None, seconds: float | None) -> Look:
     """The next ``size`` jobs of ``selection``, or those that were met in ``seconds``."""
     using = router.db_for_read(JobRecord)
-    if not is_windowed(selection, using):
+    selection = by_ids(selection, using)
+    if selection.ids or not is_windowed(selection, using):
         return Look(page(selection, size, before=before, after=after, only=(), alias=using))
     deadline = time.monotonic() + (SECONDS if seconds is None else seconds)
-    selection = by_ids(selection, using)
     rows: list[JobRecord] = []
     looked, step = 0, FIRST
     while True:

@@ -140,8 +140,9 @@ def _indexed(selection: Selection, names: Sequence[str], using: str) -> QuerySet
 def _rows(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
     found = _indexed(selection, names, using)
     rest = unindexed(selection, using)
-    if rest and selection.lowest is None and (floor := edge(selection, WINDOW, using)) is not None:
-        found = found.filter(bound(selection, "gte", floor))
+    if rest and selection.lowest is None and not selection.ids:
+        floor = edge(selection, WINDOW, using)
+        found = found if floor is None else found.filter(bound(selection, "gte", floor))
     if selection.arguments and rest:
         found = found.alias(**argument_names(selection))
     return found.filter(*rest)
