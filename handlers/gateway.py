@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NewType
 
@@ -59,7 +58,7 @@ class JobScheduler:
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_DELAY):
             raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
-        return self._create([self._new(job, queue, correlation, delay)], "enqueue", by, reason)[0]
+        return self._create(self._new([job], queue, correlation, delay=delay), "enqueue", by, reason)[0]
 
     def schedule(
         self,
@@ -84,8 +83,7 @@ class JobScheduler:
             at = at.astimezone(UTC)
         except OverflowError:
             raise InvalidJob(f"at: {at!r} lies outside the calendar once it is taken to UTC", field="at") from None
-        new = replace(self._new(job, queue, correlation), run_at=at)
-        return self._create([new], "schedule", by, reason)[0]
+        return self._create(self._new([job], queue, correlation, run_at=at), "schedule", by, reason)[0]
 
     def enqueue_many(
         self,
@@ -97,7 +95,7 @@ class JobScheduler:
         reason: str = "",
     ) -> list[JobId]:
         """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
-        new = [self._new(job, queue, correlation) for job in jobs]
+        new = self._new(jobs, queue, correlation)
         return self._create(new, "enqueue", by, reason) if new else []
 
     # --- one job
@@ -254,34 +252,40 @@ class JobScheduler:
 
     # --- inside
 
-    def _new(self, job: Work, queue: str | None, correlation: str | None, delay: timedelta | None = None) -> NewJob:
-        job_type = registry.for_object(job)
-        name = job_type.queue if queue is None else queue
+    def _new(
+        self,
+        jobs: Iterable[Work],
+        queue: str | None,
+        correlation: str | None,
+        *,
+        run_at: datetime | None = None,
+        delay: timedelta | None = None,
+    ) -> list[NewJob]:
         if queue is not None:  # a type's own queue is known by the type
-            _known_queue(name)
+            _known_queue(queue)
         parent = current.get()
         if correlation is None:
             correlation = parent.family if parent else ""
         else:
             _check_correlation(correlation)
-        return NewJob(
-            job_type.name,
-            job_type.encode(job),
-            name,
-            delay=delay,
-            parent_id=parent.job_id if parent else None,
-            correlation=correlation,
-        )
+        parent_id = parent.job_id if parent else None
+        new = []
+        for job in jobs:
+            job_type = registry.for_object(job)
+            name = job_type.queue if queue is None else queue
+            new.append(NewJob(job_type.name, job_type.encode(job), name, run_at, delay, parent_id, correlation))
+        return new
 
     def _create(self, new: Sequence[NewJob], verb: str, by: By, reason: str) -> list[JobId]:
         alias = lifecycle.database()
         # What is not audited is one statement, which needs no transaction.
         with nullcontext() if by is None else transaction.atomic(using=alias, savepoint=False):
             messages = lifecycle.create(new, actor=actor_name(by), using=alias)
-            ids = [message.job_id for message in messages]
-            audit(by, verb, _target(ids), len(ids), reason, {"asked": len(ids), "job_ids": ids[:1_000]})
+            ids = [JobId(message.job_id) for message in messages]
+            if by is not None:
+                audit(by, verb, _target(ids), len(ids), reason, {"asked": len(ids), "job_ids": ids[:1_000]})
             publish_on_commit(messages, using=alias)
-        return [JobId(job_id) for job_id in ids]
+        return ids
 
     def _act(
         self,

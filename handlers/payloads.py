@@ -91,21 +91,21 @@ def encode(payload: Payload, *, type_name: str) -> bytes:
     cls: Any = type(payload)
     adapter = _adapter(cls)
     try:
-        adapter.validate_python(payload)
-        data = adapter.dump_json(payload)
-        again = adapter.validate_json(data)
+        adapter.validator.validate_python(payload)
+        data = adapter.serializer.to_json(payload)
+        again = adapter.validator.validate_json(data)
     except Exception as error:  # noqa: BLE001 - the class's own validators may raise anything
         _refuse(error, type_name, payload)
     _check_size(data, type_name)
     # The handler must get what was enqueued: a tuple in a field of type Any would come back as a list.
-    for field in dataclasses.fields(cls):
-        before, after = getattr(payload, field.name), getattr(again, field.name)
+    for name in _field_names(cls):
+        before, after = getattr(payload, name), getattr(again, name)
         if before != after and not _is_same(before, after):
             _refuse_unstorable(type_name, payload)
             raise InvalidJob(
-                f"{type_name}: {field.name}: this value would come back from JSON as another one:"
+                f"{type_name}: {name}: this value would come back from JSON as another one:"
                 " give the field a hint that names its exact type",
-                field=field.name,
+                field=name,
             )
     if b"\\u0000" in data:
         _refuse_unstorable(type_name, payload)
@@ -195,6 +195,11 @@ def _build_adapter(cls: Any) -> TypeAdapter[Any]:
 
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(_build_adapter)
+
+
+@cache
+def _field_names(cls: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))
 
 
 def _refuse(error: Exception, type_name: str, value: Any) -> NoReturn:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,8 +16,7 @@ from handlers.states import State
 from handlers.transport import Message
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(NamedTuple):
     """A job to be: its type's name, its encoded payload, its queue, and when it is due, if not at once."""
 
     job_type: str
@@ -59,8 +58,8 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor
     tokens = [new_token() for _ in jobs]
     rows = [
         (
-            State.SCHEDULED if job.run_at or job.delay else State.ENQUEUED, token, job.job_type, job.queue, job.run_at,
-            job.delay.total_seconds() if job.delay else None, actor, job.payload.decode(), job.parent_id,
+            (State.SCHEDULED if job.run_at or job.delay else State.ENQUEUED).value, token, job.job_type, job.queue,
+            job.run_at, job.delay.total_seconds() if job.delay else None, actor, job.payload.decode(), job.parent_id,
             job.correlation,
         )
         for job, token in zip(jobs, tokens, strict=True)

@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers.lifecycle import columns
 from handlers.models import AttemptError, AttemptLog, JobCountDelta, JobHistory, JobPayload, JobRecord
 from handlers.models.count import BUCKETS, Outcome
-from handlers.models.sql import as_rows, fetch, row_cte, rows_cte
+from handlers.models.sql import as_rows, fetch, one_row, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
@@ -30,31 +30,36 @@ CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Insert jobs (columns.CREATE); their id, token and run_at."""
     if len(rows) == 1:
-        return fetch(connection, _create_sql(row_cte("v", columns.CREATE)), rows[0])
-    return fetch(connection, _create_sql(rows_cte("v", columns.CREATE)), [as_rows(connection, rows)])
+        return fetch(connection, _create_sql(single=True), dict(zip(columns.CREATE, rows[0], strict=True)))
+    return fetch(connection, _create_sql(single=False), [as_rows(connection, rows)])
 
 
 @cache
-def _create_sql(v: str) -> str:
-    beside = "data, job_type, queue, parent_id, correlation"
+def _create_sql(*, single: bool) -> str:
+    # A single row needs no CTE, and its count no grouping: most of what such a statement costs is setting out its plan.
+    cte, v = ("", one_row("v", columns.CREATE)) if single else (f"{rows_cte('v', columns.CREATE)},", "v")
+    count, group = ("1", "") if single else ("COUNT(*)", "GROUP BY created_at, queue, job_type")
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
     return f"""
-        WITH {CLOCK}, {v},
+        WITH {cte}
         made AS (
             INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
                                 attempt, failures, crashes, alone, worker, error, fingerprint)
-            SELECT state, token, job_type, queue, COALESCE(run_at, now + make_interval(secs => delay)), created_by, now,
-                   CASE WHEN state = 'enqueued' THEN now END, 0, 0, 0, FALSE, '', '', ''
-            FROM v, clock
-            RETURNING id, token, run_at
+            SELECT state, token, job_type, queue,
+                   COALESCE(run_at, statement_timestamp() + make_interval(secs => delay)), created_by,
+                   statement_timestamp(), CASE WHEN state = 'enqueued' THEN statement_timestamp() END,
+                   0, 0, 0, FALSE, '', '', ''
+            FROM {v}
+            RETURNING id, token, job_type, queue, run_at, created_at
         ),
         beside AS (
-            INSERT INTO {PAYLOADS} (job_id, {beside}) SELECT made.id, {beside} FROM made JOIN v USING (token)
+            INSERT INTO {PAYLOADS} (job_id, data, job_type, queue, parent_id, correlation)
+            SELECT id, data, made.job_type, made.queue, parent_id, correlation FROM made JOIN {v} USING (token)
         ),
         counts AS (
             INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds)
-            SELECT date_trunc('minute', now), queue, job_type, '{Outcome.CREATED}', '', COUNT(*), 0
-            FROM v, clock GROUP BY now, queue, job_type
+            SELECT date_trunc('minute', created_at), queue, job_type, '{Outcome.CREATED}', '', {count}, 0
+            FROM made {group}
         )
         SELECT id, token, run_at FROM made
     """

@@ -7,7 +7,7 @@ updates, each with values of its own, in one statement that answers which rows i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -71,22 +71,21 @@ def prepared(connection: BaseDatabaseWrapper) -> CursorWrapper:
     """
     if not is_postgresql(connection):
         return connection.cursor()
-    from django.db.backends.postgresql.base import ServerBindingCursor
-
     # What connection.cursor() does, but for the kind of cursor.
     connection.close_if_health_check_failed()
     connection.ensure_connection()
-    with connection.wrap_database_errors:
-        cursor = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]
-        return connection._prepare_cursor(cursor)  # type: ignore[attr-defined, no-any-return]
+    cursor = connection.Database.Cursor(connection.connection)  # type: ignore[attr-defined]
+    return connection._prepare_cursor(cursor)  # type: ignore[attr-defined, no-any-return]
 
 
-def fetch(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+def fetch(
+    connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any] | Mapping[str, Any]
+) -> list[tuple[Any, ...]]:
     """The rows that a statement whose text is always the same answers."""
     try:
-        with prepared(connection) as cursor:
-            cursor.execute(sql, params)
-            return list(cursor.fetchall())
+        cursor = prepared(connection)
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
     except NotSupportedError:
         if connection.in_atomic_block or not is_postgresql(connection):
             raise
@@ -113,9 +112,10 @@ def rows_cte(name: str, columns: dict[str, str], *, postgresql: bool = True, pla
     return f"{name} AS (SELECT {values} FROM {rows} AS raw(x))"
 
 
-def row_cte(name: str, columns: dict[str, str]) -> str:
-    """The same of a single row, each of its values a parameter: on PostgreSQL that is planned and run sooner."""
-    return f"{name} AS (SELECT {', '.join(f'%s::{KINDS[kind]} AS {column}' for column, kind in columns.items())})"
+def one_row(name: str, columns: dict[str, str]) -> str:
+    """The same of a single row, for PostgreSQL: a subquery, each of its values a parameter of the column's name."""
+    values = ", ".join(f"%({column})s::{KINDS[kind]} AS {column}" for column, kind in columns.items())
+    return f"(SELECT {values}) AS {name}"
 
 
 def _read(at: int, kind: str) -> str:

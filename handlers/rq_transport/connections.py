@@ -1,12 +1,13 @@
-"""Where Redis is, from django-rq's own settings: one client per process, and one error for every kind of outage."""
+"""Where Redis is, from django-rq's own settings: a client per process or thread, one error for every kind of outage."""
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -14,6 +15,7 @@ from django.dispatch import receiver
 from django_rq.connection_utils import get_redis_connection
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.connection import Connection
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
@@ -49,6 +51,7 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError
 _AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
 
 _client: tuple[int, Redis] | None = None
+_own = threading.local()  # ``client``, made from the process's ``shared`` one
 _health: tuple[int, float, bool] | None = None  # PID, monotonic time, and what was found
 
 
@@ -83,6 +86,40 @@ def redis_connection() -> Redis:
     if _client is None or _client[0] != pid:
         _client = (pid, _connect())
     return _client[1]
+
+
+class _OwnRedis(Redis):
+    """A client of one thread and one connection: redis-py's pool, locks and metrics cost more than a small command."""
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and read its answer; a connection that went stale is tried once more, as everywhere."""
+        connection = cast("Connection", self.connection)
+
+        def once() -> Any:
+            try:
+                connection.send_command(*args)
+                return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
+            except ResponseError:
+                raise
+            except BaseException:
+                # Also what stops a handler at its timeout: the answer it did not wait for must not be the next one's.
+                connection.disconnect()
+                raise
+
+        return connection.retry.call_with_retry(once, lambda _: None)
+
+
+def own_connection() -> Redis:
+    """This thread's client, of one connection from the pool of ``redis_connection``; for short commands only.
+
+    Raises TransportUnavailable when no Redis is configured, and what redis-py raises when it cannot connect.
+    """
+    shared = redis_connection()
+    if getattr(_own, "shared", None) is not shared:  # after a fork, or a change of the settings
+        _own.client = _OwnRedis(connection_pool=shared.connection_pool, single_connection_client=True)
+        _own.shared = shared
+    client: Redis = _own.client
+    return client
 
 
 def _connect() -> Redis:

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError
 from rq.job import Job
 
-RUN_JOB = "handlers.rq_transport.entry.run_job"  # the one function that a message of ours names
+RUN_JOB = "handlers.entry.run"  # the one function that a message of ours names
 FAILURE_TTL_SECONDS = 86_400  # how long RQ keeps a message that a stock worker could not even start
 
 
@@ -31,7 +31,8 @@ class LuaScript:
 
 
 # A message as RQ stores a job. Fields that RQ would leave empty are left out, and the call is not compressed: RQ reads
-# both, and the hash stays small. No timeout (-1), because an attempt's limit is the engine's, and no result is kept.
+# both, and the hash stays small: no value is over 64 bytes, from which on Redis takes three times the memory for it.
+# No timeout (-1), because an attempt's limit is the engine's, and no result is kept.
 SAVE = """
 local function save(id, queue, status, now)
   local key = '@JOB@' .. id
@@ -42,7 +43,7 @@ local function save(id, queue, status, now)
   end
   local job, token = string.match(id, '^(%d+)-(%w+)$')
   redis.call('HSET', key, 'created_at', now, at, now, 'origin', queue, 'status', status, 'description', 'Job ' .. job,
-    'data', '["@RUN_JOB@", null, [' .. job .. ', "' .. token .. '"], {}]',
+    'data', '["@RUN_JOB@",null,[' .. job .. ',"' .. token .. '"],{}]',
     'timeout', '-1', 'result_ttl', '0', 'failure_ttl', '@FAILURE_TTL@')
 end
 """

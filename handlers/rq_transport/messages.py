@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from rq.job import Job
 from rq.queue import Queue
-from rq.utils import now, utcformat
 from rq_scheduler import Scheduler
 
 from handlers.conf import QUEUE_NAME
 from handlers.exceptions import InvalidJob
-from handlers.rq_transport.connections import redis_answers_soon, redis_connection, transport_errors
+from handlers.rq_transport.connections import (
+    own_connection,
+    redis_answers_soon,
+    redis_connection,
+    transport_errors,
+)
 from handlers.rq_transport.lua import PUBLISH, PUBLISH_DELAYED, SEARCH
 from handlers.transport import Message
 
@@ -59,7 +63,7 @@ class RQTransport:
         """
         for message in messages:
             _check(message)
-        written_at = utcformat(now())
+        written_at = _now()
         for chunk in _chunks(messages):
             queues: dict[str, list[str]] = {}
             for message in chunk:
@@ -68,7 +72,7 @@ class RQTransport:
             for name, ids in queues.items():
                 args += [name, len(ids), *ids]
             with transport_errors():
-                PUBLISH(redis_connection(), [QUEUES_KEY, DELAYED_KEY, *map(queue_key, queues)], args)
+                PUBLISH(own_connection(), [QUEUES_KEY, DELAYED_KEY, *map(queue_key, queues)], args)
 
     def publish_delayed(self, messages: Sequence[Message]) -> None:
         """Announce jobs that are due at their ``run_at``, and wake the schedulers if one of them comes first.
@@ -76,13 +80,13 @@ class RQTransport:
         Raises TransportUnavailable, and InvalidJob (before anything was sent) for a message without aware ``run_at``.
         """
         entries = [(rq_job_id(message), message.queue, _due(message)) for message in messages]
-        written_at = utcformat(now())
+        written_at = _now()
         for chunk in _chunks(entries):
             args: list[str | float] = [written_at]
             for entry in chunk:
                 args += entry
             with transport_errors():
-                PUBLISH_DELAYED(redis_connection(), [DELAYED_KEY, WAKE_CHANNEL], args)
+                PUBLISH_DELAYED(own_connection(), [DELAYED_KEY, WAKE_CHANNEL], args)
 
     def withdraw(self, messages: Sequence[Message]) -> None:
         """Take back deliveries, queued or delayed, that can no longer change anything. Raises TransportUnavailable.
@@ -120,6 +124,11 @@ class RQTransport:
                 break
             first, last = (-STEP, -1) if first >= 0 else (first - STEP, first - 1)
         return list(unseen.values())
+
+
+def _now() -> str:
+    """Now, as RQ writes times."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _check(message: Message) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -103,10 +105,17 @@ def test_publish_writes_the_job_that_rq_would_write(transport: RQTransport, redi
     assert read.created_at == read.enqueued_at
     assert abs(read.enqueued_at - datetime.now(UTC)) < timedelta(minutes=1)
     read.created_at, read.enqueued_at = expected.created_at, expected.enqueued_at
-    assert read.to_dict() == expected.to_dict()
+    # The call is the same, in JSON without blanks.
+    assert {**read.to_dict(), "data": ""} == {**expected.to_dict(), "data": ""}
     assert (read.func_name, read.args, read.kwargs) == (lua.RUN_JOB, [17, ours.token], {})
     assert read.get_status() is JobStatus.QUEUED
     assert read.key == theirs.key.replace(theirs.id, read.id)
+
+
+def test_publish_keeps_the_job_in_the_small_form_that_redis_has(transport: RQTransport, redis: Redis) -> None:
+    ours = message(10**12 - 1, "mail")
+    transport.publish([ours])
+    assert redis.object("ENCODING", Job.key_for(rq_job_id(ours))) == b"listpack"
 
 
 def test_publish_keeps_the_order_within_each_queue(transport: RQTransport, redis: Redis) -> None:
@@ -328,6 +337,37 @@ def test_redis_connection_is_one_per_process(transport: RQTransport) -> None:
     assert first.ping()
     connections.reset_connections()
     assert connections.redis_connection() is not first
+
+
+def test_own_connection_is_one_per_thread_and_goes_back_to_the_pool(transport: RQTransport) -> None:
+    first = connections.own_connection()
+    assert connections.own_connection() is first
+    with ThreadPoolExecutor(1) as pool:
+        number = pool.submit(lambda: connections.own_connection().client_id()).result()
+    assert number != first.client_id()
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: connections.own_connection().client_id()).result() == number
+    connections.reset_connections()
+    assert connections.own_connection() is not first
+
+
+def test_own_connection_is_made_anew_when_the_server_closed_it(transport: RQTransport, redis: Redis) -> None:
+    sent = message(1)
+    transport.publish([message(2)])
+    redis.client_kill_filter(_id=str(connections.own_connection().client_id()))
+    transport.publish([sent])
+    assert transport.missing("default", [sent]) == []
+
+
+def test_own_connection_leaves_no_answer_behind_when_it_is_interrupted(
+    transport: RQTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = connections.own_connection()
+    with monkeypatch.context() as patch:
+        patch.setattr(type(own), "parse_response", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            own.echo("first")
+    assert own.echo("second") == b"second"
 
 
 def test_transport_says_unavailable_when_redis_is_away(transport: RQTransport) -> None:

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 CHECK_SECONDS = 1.0
 
 
-def run_job(job_id: int, token: str) -> None:
+def run(job_id: int, token: str) -> None:
     """Claim one job, run it and record it; an outdated or paused one is left alone."""
     close_old_connections()
     settings = jobs_settings()
