@@ -64,7 +64,7 @@ def run(
         logs.detach()
         current.reset(mark)
     if move is not None and (lines := logs.lines_of(job)):
-        return dataclasses.replace(move, logs=lines)
+        return move._replace(logs=lines)
     return move
 
 
@@ -264,7 +264,7 @@ def _plain(move: Move) -> Move:
     """The move without any text or facts of the handler's: one of them is what the database refused."""
     steps = tuple(Step(step.target, "recorded without its details: the database refused them") for step in move.steps)
     failure = Failure("handlers.Unrecordable", "The database refused this failure's text.") if move.failure else None
-    return dataclasses.replace(move, steps=steps, failure=failure)
+    return move._replace(steps=steps, failure=failure)
 
 
 def database_answers() -> bool:

@@ -12,12 +12,15 @@ CREATE = {
 }  # fmt: skip
 # What a worker wants to claim.
 CLAIM = {"id": "id", "token": "text"}
-# A guarded move, and what it counts as: ``outcome`` with ``fingerprint`` and ``seconds``, or nothing.
-MOVE = {
-    "id": "id", "token": "text", "source": "text", "state": "text", "new_token": "text", "attempt_by": "int",
-    "failures_by": "int", "crashes_by": "int", "new_round": "bool", "alone": "bool", "run_at": "time",
-    "delay": "float", "error": "text", "fingerprint": "text", "outcome": "text", "seconds": "float",
+# A guarded move: of which job, from which token to which; what changes, and what that counts as (``outcome``), if as
+# anything, in which most of a batch agree; how long the job's run took, if it had one.
+WHICH = {"id": "id", "token": "text", "new_token": "text"}
+CHANGE = {
+    "source": "text", "state": "text", "attempt_by": "int", "failures_by": "int", "crashes_by": "int",
+    "new_round": "bool", "alone": "bool", "run_at": "time", "delay": "float", "error": "text", "fingerprint": "text",
+    "outcome": "text",
 }  # fmt: skip
+MOVE = WHICH | CHANGE | {"seconds": "float"}
 # What is written beside a move (``data`` is not encoded), once it has happened; ``job_id`` comes first.
 STEP = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
 ERROR = {

@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -38,8 +38,7 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One history row to be: where the job goes, why, and facts as JSON-able data."""
 
     target: State
@@ -47,8 +46,7 @@ class Step:
     data: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Move(NamedTuple):
     """What shall happen to one job, if it still is in ``source`` with ``token``."""
 
     job_id: int
@@ -135,12 +133,13 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
 
 
 def _row(move: Move, token: str) -> tuple[Any, ...]:
-    failure, seconds = move.failure, (move.steps[0].data or {}).get("duration_seconds")
+    failure = move.failure
     return (
-        move.job_id, move.token, move.source, move.target, token, move.attempt_by, move.failures_by, move.crashes_by,
+        move.job_id, move.token, token, move.source, move.target, move.attempt_by, move.failures_by, move.crashes_by,
         move.new_round, move.alone, move.run_at, None if move.delay is None else move.delay.total_seconds(),
         failure.line if failure else None, failure.fingerprint if failure else None,
-        outcome_of(move.source, [step.target for step in move.steps], due=move.keep_token), seconds,
+        outcome_of(move.source, [step.target for step in move.steps], due=move.keep_token),
+        (move.steps[0].data or {}).get("duration_seconds"),
     )  # fmt: skip
 
 

@@ -6,13 +6,15 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Model
 
 from handlers.lifecycle import columns
 from handlers.lifecycle.counting import Tally
@@ -24,14 +26,7 @@ from handlers.states import State
 JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
 BESIDE = {"job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text"}
-CHANGES = (
-    "source", "state", "attempt_by", "failures_by", "crashes_by", "new_round", "alone", "run_at", "error",
-    "fingerprint",
-)  # fmt: skip
-STEP = columns.STEP | {"at": "time", "attempt": "int", "actor": "text"}
-ERROR = columns.ERROR | {"at": "time", "attempt": "int"}
-LOG = columns.LOG | {"attempt": "int"}
-TURN_SECONDS = 0.001
+TURN_SECONDS = 0.00025
 
 
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -40,10 +35,9 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
     tally, stamp = Tally(now), to_time(connection, now)
     rows = [(*row[:4], _due(row[4], row[5], now), *row[5:]) for row in rows]
     params = [as_rows(connection, rows), stamp, stamp]
-    with _writing(connection):
-        with connection.cursor() as cursor:
-            cursor.execute(_create_sql(), params)
-            ids = {token: job_id for job_id, token in cursor.fetchall()}
+    with _writing(connection) as cursor:
+        cursor.execute(_create_sql(), params)
+        ids = {token: job_id for job_id, token in cursor.fetchall()}
         beside = []
         for _, token, job_type, queue, _, _, _, data, parent_id, correlation in rows:
             beside.append((ids[token], data, job_type, queue, parent_id, correlation))
@@ -72,50 +66,51 @@ def claim(
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
     asked = as_rows(connection, wanted)
-    with _writing(connection), connection.cursor() as cursor:
+    with _writing(connection) as cursor:
         now = database_now(connection)  # once it is our turn: the lease begins then
-        stamp, expires = to_time(connection, now), to_time(connection, now + lease)
-        cursor.execute(_claim_sql(single=single), [asked, stamp, stamp, stamp, expires, worker])
+        stamp = to_time(connection, now)
+        params = {"rows": asked, "now": stamp, "expires": to_time(connection, now + lease), "worker": worker}
+        cursor.execute(_claim_sql(single=single), params)
         rows = cursor.fetchall()
         if not rows:
             return []
-        cursor.execute(_payload_sql(), [as_rows(connection, [row[:1] for row in rows])])
-        beside = {job_id: (data, correlation) for job_id, data, correlation in cursor}
-        history, tally = [], Tally(now)
-        for job_id, _, job_type, queue, attempt, _, _, enqueued_at in rows:
+        steps, tally = [], Tally(now)
+        for job_id, _, job_type, queue, _, _, _, enqueued_at in rows:
             since = from_time(enqueued_at)
             latency = max((now - since).total_seconds(), 0.0) if since else 0.0
-            data = json.dumps({"worker": worker, "latency_seconds": round(latency, 6)})
-            history.append((job_id, State.ENQUEUED, State.PROCESSING, "claimed", data, stamp, attempt, worker[:150]))
+            steps.append((job_id, {"worker": worker, "latency_seconds": round(latency, 6)}))
             tally.add(queue, job_type, Outcome.STARTED, seconds=latency)
-        insert(connection, JobHistory, STEP, history)
+        given = {"from_state": State.ENQUEUED.value, "to_state": State.PROCESSING.value, "reason": "claimed"}
+        given |= {"at": stamp, "actor": worker[:150]}
+        _append(cursor, JobHistory, {"job_id": "id", "data": "value"}, as_rows(connection, steps), given)
         tally.save(connection)
+    # Outside the transaction, whose time counts most: nobody changes the arguments of a job that is ours.
+    with connection.cursor() as cursor:
+        cursor.execute(_payload_sql(), [json.dumps([row[0] for row in rows])])
+        beside = {job_id: (data, correlation) for job_id, data, correlation in cursor.fetchall()}
     return [(*row[:7], *beside.get(row[0], (None, ""))) for row in rows]
 
 
 @cache
 def _claim_sql(*, single: bool) -> str:
     company = "" if single else "AND NOT j.alone"
-    return f"""
-        WITH {rows_cte("v", columns.CLAIM, postgresql=False)}, picked AS (
-            SELECT j.id FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
-            WHERE j.state = 'enqueued' {company} AND NOT EXISTS (
-                SELECT 1 FROM jobs_queueswitch s WHERE s.name = j.queue AND (s.until IS NULL OR s.until > %s)
-            ) AND NOT EXISTS (
-                SELECT 1 FROM jobs_typeswitch t WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > %s)
-            )
-        )
-        UPDATE {JOBS} SET state = 'processing', attempt = attempt + 1, started_at = %s, finished_at = NULL,
-            lease_expires_at = %s, worker = %s
-        WHERE id IN (SELECT id FROM picked)
+    changes = """
+        state = 'processing', attempt = attempt + 1, started_at = %(now)s, finished_at = NULL,
+        lease_expires_at = %(expires)s, worker = %(worker)s
         RETURNING id, token, job_type, queue, attempt, failures, crashes, enqueued_at
     """
+    guard = f"""
+        j.state = 'enqueued' {company}
+        AND j.queue NOT IN (SELECT name FROM jobs_queueswitch WHERE until IS NULL OR until > %(now)s)
+        AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > %(now)s)
+    """
+    return _update(columns.CLAIM, "token", guard, changes)
 
 
 @cache
 def _payload_sql() -> str:
-    ids = rows_cte("v", {"id": "id"}, postgresql=False)
-    return f"WITH {ids} SELECT job_id, data, correlation FROM v JOIN {PAYLOADS} ON job_id = v.id"
+    of = f"FROM {PAYLOADS} WHERE job_id = ids.value"
+    return f"SELECT value, (SELECT data {of}), (SELECT correlation {of}) FROM json_each(%s) AS ids"
 
 
 def move(
@@ -124,104 +119,140 @@ def move(
     """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at."""
     now = database_now(connection)
     stamp = to_time(connection, now)
-    moves = [dict(zip(columns.MOVE, row, strict=True)) for row in rows]
-    # Jobs that change alike, as most of a batch do, are one statement, whose rows are their ids and tokens only.
+    # Jobs that change alike, as most of a batch do, are one statement, whose rows only say which.
+    seconds: dict[int, float | None] = {}
     alike: defaultdict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
-    for move in moves:
-        move["run_at"] = _due(move["run_at"], move["delay"], now)
-        alike[tuple(move[name] for name in CHANGES)].append((move["id"], move["token"], move["new_token"]))
-    changes = [dict(zip(CHANGES, change, strict=True)) for change in alike]
-    for change, which in zip(changes, alike.values(), strict=True):
-        change |= {"run_at": to_time(connection, change["run_at"]), "now": stamp, "rows": as_rows(connection, which)}
-    moved: dict[int, Sequence[Any]] = {}
-    with _writing(connection):
-        with connection.cursor() as cursor:
-            for change in changes:
-                cursor.execute(_move_sql(), change)
-                moved |= {job_id: facts for job_id, *facts in cursor.fetchall()}
-        for model, kinds, some, more in (
-            (JobHistory, STEP, map(_encoded, beside.steps), lambda attempt: (stamp, attempt, beside.actor)),
-            (AttemptError, ERROR, beside.errors, lambda attempt: (stamp, attempt)),
-            (AttemptLog, LOG, beside.logs, lambda attempt: (attempt,)),
-        ):
-            if written := [(*row, *more(moved[row[0]][0])) for row in some if row[0] in moved]:
-                insert(connection, model, kinds, written)
-        moves = [move for move in moves if move["id"] in moved]
-        tally = Tally(now)
-        for move in moves:
-            if move["outcome"] is not None:
-                _, queue, job_type = moved[move["id"]]
-                fingerprint = move["fingerprint"] or ""
-                tally.add(queue, job_type, move["outcome"], fingerprint=fingerprint, seconds=move["seconds"])
+    for job_id, token, new_token, *same, took in rows:
+        alike[tuple(same)].append((job_id, token, new_token))
+        seconds[job_id] = took
+    changes = [
+        dict(zip(columns.CHANGE, values, strict=True)) | {"now": stamp, "rows": as_rows(connection, which)}
+        for values, which in alike.items()
+    ]
+    steps, errors, logs = (as_rows(connection, some) for some in beside[1:])
+    moved: dict[int, tuple[str, datetime | None]] = {}
+    tally = Tally(now)
+    with _writing(connection) as cursor:
+        for change in changes:
+            run_at = _due(change["run_at"], change["delay"], now)
+            cursor.execute(_move_sql(), change | {"run_at": to_time(connection, run_at)})
+            outcome, fingerprint = change["outcome"], change["fingerprint"] or ""
+            for job_id, queue, job_type in cursor.fetchall():
+                moved[job_id] = queue, run_at
+                if outcome is not None:
+                    tally.add(queue, job_type, outcome, fingerprint=fingerprint, seconds=seconds[job_id])
+        if len(moved) < len(rows):
+            steps, errors, logs = (as_rows(connection, [row for row in some if row[0] in moved]) for some in beside[1:])
+        _append(cursor, JobHistory, columns.STEP, steps, {"at": stamp, "actor": beside.actor})
+        _append(cursor, AttemptError, columns.ERROR, errors, {"at": stamp})
+        _append(cursor, AttemptLog, columns.LOG, logs, {})
         tally.save(connection)
-    return [(move["id"], moved[move["id"]][1], move["run_at"]) for move in moves]
+    return [(job_id, queue, run_at) for job_id, (queue, run_at) in moved.items()]
 
 
 @cache
 def _move_sql() -> str:
-    v = rows_cte("v", {"id": "id", "token": "text", "new_token": "text"}, postgresql=False).replace("%s", "%(rows)s")
-    return f"""
-        WITH {v}
-        UPDATE {JOBS} SET
-            state = %(state)s,
-            token = v.new_token,
-            attempt = attempt + %(attempt_by)s,
-            failures = CASE WHEN %(new_round)s THEN 0 ELSE failures + %(failures_by)s END,
-            crashes = CASE WHEN %(new_round)s THEN 0 ELSE crashes + %(crashes_by)s END,
-            alone = CASE WHEN %(new_round)s THEN %(alone)s ELSE {JOBS}.alone OR %(alone)s END,
-            run_at = CASE %(state)s WHEN 'scheduled' THEN %(run_at)s WHEN 'deleted' THEN {JOBS}.run_at END,
-            enqueued_at = CASE WHEN %(state)s = 'enqueued' THEN %(now)s ELSE enqueued_at END,
-            started_at = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
-            finished_at = CASE WHEN %(state)s IN ('succeeded', 'failed', 'deleted') THEN %(now)s END,
-            lease_expires_at = NULL,
-            worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
-            error = COALESCE(%(error)s, {JOBS}.error),
-            fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
-        FROM v
-        WHERE {JOBS}.id = v.id AND {JOBS}.token = v.token AND {JOBS}.state = %(source)s
-        RETURNING {JOBS}.id, {JOBS}.attempt, {JOBS}.queue, {JOBS}.job_type
+    changes = f"""
+        state = %(state)s,
+        token = excluded.token,
+        attempt = attempt + %(attempt_by)s,
+        failures = CASE WHEN %(new_round)s THEN 0 ELSE failures + %(failures_by)s END,
+        crashes = CASE WHEN %(new_round)s THEN 0 ELSE crashes + %(crashes_by)s END,
+        alone = CASE WHEN %(new_round)s THEN %(alone)s ELSE {JOBS}.alone OR %(alone)s END,
+        run_at = CASE %(state)s WHEN 'scheduled' THEN %(run_at)s WHEN 'deleted' THEN {JOBS}.run_at END,
+        enqueued_at = CASE WHEN %(state)s = 'enqueued' THEN %(now)s ELSE enqueued_at END,
+        started_at = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
+        finished_at = CASE WHEN %(state)s IN ('succeeded', 'failed', 'deleted') THEN %(now)s END,
+        lease_expires_at = NULL,
+        worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
+        error = COALESCE(%(error)s, {JOBS}.error),
+        fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
+        RETURNING id, queue, job_type
     """
+    return _update(columns.WHICH, "new_token", "j.state = %(source)s", changes)
+
+
+def _update(kinds: dict[str, str], token: str, guard: str, changes: str) -> str:
+    """The SQL that makes ``changes`` to the jobs (j) in rows of ``kinds`` whose tokens and ``guard`` hold.
+
+    ``token`` names the rows' column that is ``excluded.token`` in ``changes``. An UPDATE in all but its words, since
+    every such job is there. How to join, SQLite decides by the database's statistics, and with those of a small table
+    an UPDATE would read the whole of a large one. Here it has nothing to decide, nor in a subquery of one row by key.
+    """
+    unset = [str(field.column) for field in JobRecord._meta.concrete_fields if not field.null]
+    unset = [name for name in unset if name not in ("id", "token")]
+    return f"""
+        WITH {_rows(kinds)}
+        INSERT INTO {JOBS} (id, token, {", ".join(unset)})
+        SELECT id, {token}, {", ".join("0" for _ in unset)} FROM v
+        WHERE (SELECT j.token = v.token AND {guard} FROM {JOBS} j WHERE j.id = v.id)
+        ON CONFLICT (id) DO UPDATE SET {changes}
+    """
+
+
+def _append(cursor: CursorWrapper, model: type[Model], kinds: dict[str, str], rows: str, given: dict[str, Any]) -> None:
+    """Insert ``rows``, which ``as_rows`` made of ``kinds``, with their jobs' attempts and what is ``given`` for all."""
+    if rows != "[]":
+        cursor.execute(_append_sql(model._meta.db_table, tuple(kinds), tuple(given)), {"rows": rows, **given})
+
+
+@cache
+def _append_sql(table: str, names: tuple[str, ...], given: tuple[str, ...]) -> str:
+    return f"""
+        WITH {_rows(dict.fromkeys(names, ""))}
+        INSERT INTO {table} ({", ".join((*names, "attempt", *given))})
+        SELECT {", ".join(names)}, (SELECT attempt FROM {JOBS} WHERE id = job_id)
+            {"".join(f", %({name})s" for name in given)}
+        FROM v
+    """
+
+
+def _rows(kinds: dict[str, str]) -> str:
+    return rows_cte("v", kinds, postgresql=False).replace("%s", "%(rows)s")
 
 
 @contextmanager
-def _writing(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """A transaction that may write.
+def _writing(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+    """A cursor in a transaction that may write: one inside the caller's, if there is one."""
+    if connection.in_atomic_block or not connection.get_autocommit():
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            yield cursor
+        return
+    # Not by atomic(), with which each try to begin costs four times as much: nothing in here needs what else it does.
+    with connection.cursor() as cursor:
+        _begin(connection, cursor)
+        try:
+            yield cursor
+            cursor.execute("COMMIT")
+        except BaseException:
+            if connection.connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            raise
+
+
+def _begin(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
+    """Wait for our turn to write.
 
     SQLite waits for another writer by sleeping, up to a tenth of a second at a time, and so loses its turn to whoever
-    comes meanwhile. Our transactions take milliseconds: asking every half of one shares the turns.
+    comes meanwhile. Our transactions take milliseconds: asking several times in one shares the turns.
     """
-    with ExitStack() as stack:
-        if connection.in_atomic_block:
-            stack.enter_context(transaction.atomic(using=connection.alias))
-        else:
-            _begin(connection, stack)
-        yield
-
-
-def _begin(connection: BaseDatabaseWrapper, stack: ExitStack) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA busy_timeout")
-        patience = cursor.fetchone()[0]  # ms
-        until = time.monotonic() + patience / 1000
-        cursor.execute("PRAGMA busy_timeout = 0")
-        try:
-            while True:
-                try:
-                    stack.enter_context(transaction.atomic(using=connection.alias))
-                except OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() >= until:
-                        raise
-                    connection.errors_occurred = False  # nothing is wrong with it
-                    time.sleep(TURN_SECONDS)
-                else:
-                    return
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
-
-
-def _encoded(step: Sequence[Any]) -> tuple[Any, ...]:
-    *facts, data = step
-    return *facts, json.dumps(data) if data else None
+    cursor.execute("PRAGMA busy_timeout")
+    patience = cursor.fetchone()[0]  # ms
+    until = time.monotonic() + patience / 1000
+    cursor.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+            except OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() >= until:
+                    raise
+                connection.errors_occurred = False  # nothing is wrong with it
+                time.sleep(TURN_SECONDS)
+            else:
+                return
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
 
 
 def _due(run_at: datetime | None, delay: float | None, now: datetime) -> datetime | None:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from django.db import NotSupportedError
+from django.db import DataError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
@@ -123,8 +123,14 @@ def _read(at: int, kind: str) -> str:
 
 
 def as_rows(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> str:
-    """``rows`` as the parameter of ``rows_cte``. A value of kind json is JSON text already."""
-    return json.dumps(rows, default=partial(_as_json, connection))
+    """``rows`` as the parameter of ``rows_cte``. A value of kind json is JSON text already.
+
+    Raises DataError where JSON has no such number. PostgreSQL would, too; SQLite's error says nothing of the cause.
+    """
+    try:
+        return json.dumps(rows, default=partial(_as_json, connection), allow_nan=False)
+    except ValueError as error:
+        raise DataError(str(error)) from error
 
 
 def _as_json(connection: BaseDatabaseWrapper, value: Any) -> Any:
