@@ -12,6 +12,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.failures import Failure
+from handlers.lifecycle import sqlite
 from handlers.lifecycle.moves import Applied, Move, Step, apply, database, dialect
 from handlers.models import JobRecord
 from handlers.models.sql import database_now, is_postgresql
@@ -69,10 +70,11 @@ def must_run_alone(messages: Sequence[Message]) -> list[Message]:
 def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:
     """Extend the leases of ``workers``; which jobs (id: worker) they still hold. A locked row waits its turn."""
     alias = database()
-    with transaction.atomic(using=alias):
-        now = database_now(connections[alias])
+    connection = connections[alias]
+    with transaction.atomic(using=alias) if is_postgresql(connection) else sqlite.writing(connection):
+        now = database_now(connection)
         held = JobRecord.objects.using(alias).filter(worker__in=workers, state=State.PROCESSING)
-        if is_postgresql(connections[alias]):
+        if is_postgresql(connection):
             ids = list(held.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
             JobRecord.objects.using(alias).filter(pk__in=ids, state=State.PROCESSING).update(
                 lease_expires_at=now + lease

@@ -26,7 +26,7 @@ from handlers.states import State
 JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
 BESIDE = {"job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text"}
-TURN_SECONDS = 0.00025
+FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.00025, 0.001  # how often a writer looks whether it is its turn
 
 
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
@@ -35,7 +35,7 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
     tally, stamp = Tally(now), to_time(connection, now)
     rows = [(*row[:4], _due(row[4], row[5], now), *row[5:]) for row in rows]
     params = [as_rows(connection, rows), stamp, stamp]
-    with _writing(connection) as cursor:
+    with writing(connection) as cursor:
         cursor.execute(_create_sql(), params)
         ids = {token: job_id for job_id, token in cursor.fetchall()}
         beside = []
@@ -66,7 +66,7 @@ def claim(
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
     asked = as_rows(connection, wanted)
-    with _writing(connection) as cursor:
+    with writing(connection) as cursor:
         now = database_now(connection)  # once it is our turn: the lease begins then
         stamp = to_time(connection, now)
         params = {"rows": asked, "now": stamp, "expires": to_time(connection, now + lease), "worker": worker}
@@ -132,7 +132,7 @@ def move(
     steps, errors, logs = (as_rows(connection, some) for some in beside[1:])
     moved: dict[int, tuple[str, datetime | None]] = {}
     tally = Tally(now)
-    with _writing(connection) as cursor:
+    with writing(connection) as cursor:
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
             cursor.execute(_move_sql(), change | {"run_at": to_time(connection, run_at)})
@@ -212,7 +212,7 @@ def _rows(kinds: dict[str, str]) -> str:
 
 
 @contextmanager
-def _writing(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
+def writing(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
     """A cursor in a transaction that may write: one inside the caller's, if there is one."""
     if connection.in_atomic_block or not connection.get_autocommit():
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
@@ -234,8 +234,10 @@ def _begin(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
     """Wait for our turn to write.
 
     SQLite waits for another writer by sleeping, up to a tenth of a second at a time, and so loses its turn to whoever
-    comes meanwhile. Our transactions take milliseconds: asking several times in one shares the turns.
+    comes meanwhile. Our transactions take milliseconds: asking several times in one shares the turns; less often after
+    a while, because then there are many of us.
     """
+    pause = FIRST_LOOK_SECONDS
     cursor.execute("PRAGMA busy_timeout")
     patience = cursor.fetchone()[0]  # ms
     until = time.monotonic() + patience / 1000
@@ -248,7 +250,8 @@ def _begin(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
                 if "locked" not in str(error) or time.monotonic() >= until:
                     raise
                 connection.errors_occurred = False  # nothing is wrong with it
-                time.sleep(TURN_SECONDS)
+                time.sleep(pause)
+                pause = min(pause * 1.5, LOOK_SECONDS)
             else:
                 return
     finally:
