@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 _CANCELLED = "57014"  # PostgreSQL's code for a statement that was ended by its limit
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # of the read inside, on SQLite
 _STEPS = 5_000  # of SQLite's machine between two looks at the clock
 
 
@@ -64,8 +66,16 @@ def _on_postgresql(connection: BaseDatabaseWrapper, limit: float, deadline: floa
 @contextmanager
 def _on_sqlite(connection: BaseDatabaseWrapper, limit: float, deadline: float) -> Iterator[None]:
     raw: Any = connection.connection
-    raw.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
+    outer = _deadline.get()
+    mark = _deadline.set(deadline if outer is None else min(deadline, outer))
+    raw.set_progress_handler(_is_over, _STEPS)
     try:
         yield
     finally:
-        raw.set_progress_handler(None, 0)
+        _deadline.reset(mark)
+        if outer is None:
+            raw.set_progress_handler(None, 0)
+
+
+def _is_over() -> bool:
+    return (deadline := _deadline.get()) is not None and time.monotonic() > deadline

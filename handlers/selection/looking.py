@@ -8,16 +8,16 @@ from typing import NamedTuple
 
 from django.db import router
 
+from handlers.limits import TookTooLong, time_limit
 from handlers.models import JobRecord
 from handlers.selection.matching import by_ids, edge, is_windowed, page
 from handlers.selection.selection import Selection
 
 SECONDS = 0.06  # which all reads together take, about
-FIRST = 1_000  # jobs of the first read
-LEAST = 4_000  # jobs that are looked at however long that takes: on a cold disk, longer than SECONDS
+FIRST = 2_000  # jobs of the first read, which is made however long it takes
 GROWTH = 8  # times as many jobs as the read before, at most
-WORTH = 4  # a read of less than this part of what was looked at is not worth it
 SHARE = 0.6  # of the time that is left, for the next read: it may be slower than the one before
+WORTH = 2  # a read of less than this part of what was looked at is not worth it
 
 
 class Look(NamedTuple):
@@ -34,22 +34,37 @@ def look(selection: Selection, size: int, *, before: int | None, after: int | No
     selection = by_ids(selection, using)
     if selection.ids or not is_windowed(selection, using):
         return Look(page(selection, size, before=before, after=after, only=(), alias=using))
-    deadline = time.monotonic() + (SECONDS if seconds is None else seconds)
-    rows: list[JobRecord] = []
-    looked, step = 0, FIRST
-    while True:
-        began = time.monotonic()
-        reached = edge(selection, step, using, before=before, after=after)
-        part = selection
-        if reached is not None:
-            part = replace(selection, lowest=reached) if after is None else replace(selection, highest=reached)
-        rows += page(part, size - len(rows), before=before, after=after, only=(), alias=using)
-        if reached is None or len(rows) >= size:
-            return Look(rows, looked, reached)
-        looked += step
-        before, after = (reached, after) if after is None else (before, reached)
-        now = time.monotonic()
-        in_time = int(step * SHARE * (deadline - now) / max(now - began, 1e-6))
-        if looked >= max(LEAST, in_time * WORTH):
-            return Look(rows, looked, reached)
-        step = min(max(in_time, LEAST - looked), step * GROWTH)
+    limit = SECONDS if seconds is None else seconds
+    began = time.monotonic()
+    step = FIRST
+    met = _read(selection, size, step, before=before, after=after, using=using)
+    took = time.monotonic() - began
+    if met.reached is None or len(met.rows) >= size:
+        return met
+    try:
+        # What is read from a cold disk takes many times as long as what was read before it.
+        with time_limit(max(limit - took, 0) + limit / 2, using):
+            while met.reached is not None and len(met.rows) < size:
+                now = time.monotonic()
+                rate = step / took
+                step = min(int(rate * SHARE * (began + limit - now)), met.looked * GROWTH)
+                if step * WORTH < met.looked:
+                    break
+                if after is None:
+                    before = met.reached
+                else:
+                    after = met.reached
+                more = _read(selection, size - len(met.rows), step, before=before, after=after, using=using)
+                met = Look(met.rows + more.rows, met.looked + step, more.reached)
+                took = time.monotonic() - now
+    except TookTooLong:
+        pass
+    return met
+
+
+def _read(selection: Selection, size: int, step: int, *, before: int | None, after: int | None, using: str) -> Look:
+    """Those of the next ``step`` jobs that fit, ``size`` at most."""
+    reached = edge(selection, step, using, before=before, after=after)
+    if reached is not None:
+        selection = replace(selection, lowest=reached) if after is None else replace(selection, highest=reached)
+    return Look(page(selection, size, before=before, after=after, only=(), alias=using), step, reached)

@@ -53,7 +53,7 @@ def console(places: Places, databases: Sequence[str]) -> Figures:
     """By database and size: the pages and the export; at the larger size a bulk operation too."""
     results: Figures = {}
     for database in databases:
-        figures = results[database] = {str(size): pages(places, database, size) for size in (SMALL, MIDDLE)}
+        figures = results[database] = compared(places, database, MIDDLE)
         figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("bulk.retry", count=100_000)
     return results
 
@@ -64,15 +64,25 @@ def large(places: Places, databases: Sequence[str]) -> Figures:
         return {}
     records = Curve("records", {"10k": RECORDS.points["10k"], "10M": Load(LARGE)}, RECORDS.shown)
     results = {"growth": curves(places, "PostgreSQL", [records])}
-    results["console"] = {str(size): pages(places, "PostgreSQL", size) for size in (SMALL, LARGE)}
+    results["console"] = compared(places, "PostgreSQL", LARGE)
     results["retention"] = places.get("PostgreSQL", LARGE).measure("retention.retention", old=1_000_000, seconds=60)
     return results
 
 
-def pages(places: Places, database: str, size: int) -> Figures:
-    """The pages and the export at ``size`` jobs."""
-    there = places.get(database, size)
-    return {"pages": there.measure("pages.pages", size=size), "other": there.measure("export.export", count=50_000)}
+def compared(places: Places, database: str, size: int) -> Figures:
+    """By size: the pages and the export at SMALL and at ``size``.
+
+    The smaller are measured before and after the larger, and the mean is taken: a machine may get slower meanwhile.
+    """
+    small, there = places.get(database, SMALL), places.get(database, size)
+    before = small.measure("pages.pages", size=SMALL)
+    larger = there.measure("pages.pages", size=size)
+    after = small.measure("pages.pages", size=SMALL)
+    mean = {page: {name: (of[name] + after[page][name]) / 2 for name in of} for page, of in before.items()}
+    return {
+        str(of): {"pages": measured, "other": where.measure("export.export", count=50_000)}
+        for of, measured, where in ((SMALL, mean, small), (size, larger, there))
+    }
 
 
 PARTS: dict[str, Callable[[Places, Sequence[str]], Figures]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.db import connection, transaction
 from django.test import Client
@@ -10,7 +12,7 @@ from django.test.utils import override_settings
 from dashboard import counts, joblist
 from dashboard.limits import TookTooLong, statement_seconds, time_limit
 from handlers.models import JobRecord
-from handlers.selection import Selection
+from handlers.selection import Selection, looking, matching
 from tests.console.factories import make_job
 
 pytestmark = pytest.mark.django_db
@@ -50,6 +52,36 @@ def test_limit_ends_with_its_block() -> None:
         if connection.vendor == "postgresql":
             assert run("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'") == 0
         assert run(SLOW.replace("300000000", "300000")) == 300_000
+
+
+def test_limit_holds_after_one_inside_it_has_ended() -> None:
+    def read() -> None:
+        with time_limit(5):
+            run("SELECT 1")
+        run(SLOW)
+
+    with pytest.raises(TookTooLong), time_limit(0.2):
+        read()
+
+
+def test_search_that_meets_a_slow_read_keeps_what_it_found_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_job()
+    newer, newest = make_job(), make_job()
+    monkeypatch.setattr(looking, "FIRST", 2)
+    monkeypatch.setattr(looking, "WORTH", 1_000_000)  # as if there were time for more
+    reads = 0
+
+    def slow_second(*args: Any, **options: Any) -> list[JobRecord]:
+        nonlocal reads
+        reads += 1
+        if reads > 1:
+            run(SLOW)
+        return matching.page(*args, **options)
+
+    monkeypatch.setattr(looking, "page", slow_second)
+    seen = Selection.parse("error:refused").look(5, seconds=0.2)
+    assert (reads, [row.pk for row in seen.rows]) == (2, [newest.pk, newer.pk])
+    assert seen.reached == newer.pk
 
 
 def test_limit_lets_other_errors_through() -> None:

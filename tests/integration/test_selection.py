@@ -276,7 +276,6 @@ def test_pages_go_through_every_job_once_in_both_directions() -> None:
 )
 def test_looking_further_and_further_meets_every_job_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "FIRST", 3)
-    monkeypatch.setattr(looking, "LEAST", 3)
     states = (State.FAILED, State.DELETED, State.SUCCEEDED)
     for place in range(20):
         message = "refused" if place % 4 else "lost"
@@ -306,8 +305,7 @@ def test_looking_further_and_further_meets_every_job_once(text: str, monkeypatch
 
 
 def test_looking_ends_when_its_time_is_up_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "FIRST", 1)
-    monkeypatch.setattr(looking, "LEAST", 2)
+    monkeypatch.setattr(looking, "FIRST", 2)
     old, middle, _ = (make_job(message=message) for message in ("refused", "lost", "lost"))
     selection = Selection.parse("error:refused")
     assert selection.look(5, seconds=0) == ([], 2, middle.pk)
