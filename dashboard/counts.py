@@ -28,7 +28,7 @@ def tab_counts(selection: Selection, listed: Sequence[JobRecord] | None = None) 
     """
     if listed is not None:
         return _told_apart((job.state, job.failures) for job in listed)
-    if selection.states or selection.looks_at_newest:
+    if selection.states or selection.fingerprint or selection.looks_at_newest:
         return {}
     try:
         with time_limit(TABS_SECONDS):

@@ -17,7 +17,7 @@ from dashboard.limits import TookTooLong, time_limit
 from dashboard.queries import RETRYING, capped
 from dashboard.search import place, selection_of
 from handlers.models import JobRecord
-from handlers.selection import InvalidSelection, Selection
+from handlers.selection import WINDOW, InvalidSelection, Selection
 from handlers.states import State
 
 RUN_BULK = "jobs.run_bulkoperation"
@@ -55,6 +55,7 @@ def company(request: HttpRequest, changelist: JobChangeList) -> dict[str, Any]:
         else [],
         "new_url": _new_url(request, changelist),
         "same_url": f"?{query}",
+        "window": WINDOW if changelist.looked else None,
         "reached_at": _created(changelist.reached),
         "narrower": _narrower(changelist.selection) if changelist.too_slow and changelist.selection else [],
     }

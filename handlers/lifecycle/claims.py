@@ -48,7 +48,7 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list
     if not messages:
         return []
     connection = connections[database()]
-    wanted = [(message.job_id, message.token) for message in dict.fromkeys(messages)]
+    wanted = list(dict.fromkeys((message.job_id, message.token) for message in messages))
     rows = dialect(connection).claim(connection, wanted, worker=worker, lease=lease, single=len(messages) == 1)
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])

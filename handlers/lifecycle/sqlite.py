@@ -220,8 +220,8 @@ def writing(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
         return
     # Not by atomic(), with which each try to begin costs four times as much: nothing in here needs what else it does.
     with connection.cursor() as cursor:
-        _begin(connection, cursor)
         try:
+            _begin(connection, cursor)
             yield cursor
             cursor.execute("COMMIT")
         except BaseException:

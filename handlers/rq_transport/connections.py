@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
+from weakref import WeakSet
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -51,6 +52,7 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError
 _AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
 
 _client: tuple[int, Redis] | None = None
+_own_clients: WeakSet[Redis] = WeakSet()  # of the threads that live
 _own = threading.local()  # ``client``, made from the process's ``shared`` one
 _health: tuple[int, float, bool] | None = None  # PID, monotonic time, and what was found
 
@@ -85,6 +87,7 @@ def redis_connection() -> Redis:
     pid = os.getpid()
     if _client is None or _client[0] != pid:
         _client = (pid, _connect())
+        _own_clients.clear()
     return _client[1]
 
 
@@ -110,14 +113,19 @@ class _OwnRedis(Redis):
 
 
 def own_connection() -> Redis:
-    """This thread's client, of one connection from the pool of ``redis_connection``; for short commands only.
+    """This thread's client, of one connection from the pool of ``redis_connection``, while there is plenty of room.
+
+    For short commands only.
 
     Raises TransportUnavailable when no Redis is configured, and what redis-py raises when it cannot connect.
     """
     shared = redis_connection()
     if getattr(_own, "shared", None) is not shared:  # after a fork, or a change of the settings
+        if len(_own_clients) * 2 >= getattr(shared.connection_pool, "max_connections", 0):
+            return shared  # more threads than places: half of these stay free for everybody
         _own.client = _OwnRedis(connection_pool=shared.connection_pool, single_connection_client=True)
         _own.shared = shared
+        _own_clients.add(_own.client)
     client: Redis = _own.client
     return client
 

@@ -10,6 +10,7 @@ from django.db import router
 
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import JobRecord
+from handlers.selection.conditions import id_bounds
 from handlers.selection.matching import by_ids, edge, is_windowed, page
 from handlers.selection.selection import Selection
 
@@ -32,8 +33,10 @@ def look(selection: Selection, size: int, *, before: int | None, after: int | No
     """The next ``size`` jobs of ``selection``, or those that were met in ``seconds``."""
     using = router.db_for_read(JobRecord)
     selection = by_ids(selection, using)
-    if selection.ids or not is_windowed(selection, using):
+    if not is_windowed(selection, using):
         return Look(page(selection, size, before=before, after=after, only=(), alias=using))
+    lowest, highest = id_bounds(selection, using)
+    selection = replace(selection, lowest=lowest or 0, highest=highest)  # so that no read has a window of its own
     limit = SECONDS if seconds is None else seconds
     began = time.monotonic()
     step = FIRST

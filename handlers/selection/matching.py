@@ -34,7 +34,8 @@ MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
 def is_windowed(selection: Selection, alias: str | None = None) -> bool:
     """Whether some part of it is found by no index."""
-    return bool(unindexed(selection, alias or router.db_for_read(JobRecord)))
+    using = alias or router.db_for_read(JobRecord)
+    return bool(unindexed(selection, using)) and not by_ids(selection, using).ids
 
 
 def rows(selection: Selection, alias: str | None = None) -> QuerySet[JobRecord]:
@@ -156,8 +157,9 @@ def _beside(selection: Selection, names: Sequence[str], using: str) -> QuerySet[
 
 
 def _is_by_name_only(selection: Selection) -> bool:
-    """Whether nothing that an index finds narrows it but types, queues and that they succeeded."""
+    """Whether nothing that an index finds narrows it but types, queues, ids' bounds and that they succeeded."""
     looked_at: dict[str, Any] = {"worker": "", "error": "", "fingerprint": "", "arguments": (), "text": ()}
+    looked_at |= {"lowest": None, "highest": None}
     return replace(selection, states=(), types=(), queues=(), **looked_at).is_empty
 
 
@@ -172,9 +174,12 @@ def edge(
     key, names = key_of(selection), _names(selection)
     # An index of what no worker updates has it all: nothing need be joined, and no row be looked at.
     if (key == IN_PAYLOADS or not selection.states) and _is_by_name_only(selection):
-        found = _cut(_beside(selection, names, using), Selection(), size + 1, before, after).values_list(
-            "pk", flat=True
-        )
+        beside = _beside(selection, names, using)
+        if selection.lowest is not None:
+            beside = beside.filter(pk__gte=selection.lowest)
+        if selection.highest is not None:
+            beside = beside.filter(pk__lte=selection.highest)
+        found = _cut(beside, Selection(), size + 1, before, after).values_list("pk", flat=True)
     else:
         rows = _cut(_indexed(selection, names, using), selection, size + 1, before, after)
         found = rows.values_list(key, flat=True)

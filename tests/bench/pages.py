@@ -77,8 +77,8 @@ def addresses(size: int) -> dict[str, str]:
     }
 
 
-def pages(size: int) -> Figures:
-    """By page: the server's ms (p50, p95) and CPU ms, how many queries, and KiB of the answer."""
+def pages(size: int, rounds: int = ROUNDS) -> Figures:
+    """By page, over ``rounds`` requests: the server's ms (p50, p95) and CPU ms, queries, and KiB of the answer."""
     client = signed_in()
     figures: Figures = {}
     for name, address in addresses(size).items():
@@ -97,7 +97,7 @@ def pages(size: int) -> Figures:
             raise SystemExit(f"error: {address} answers {answer.status_code}")
         took: list[float] = []
         cpu = time.process_time()
-        while len(took) < ROUNDS and not (len(took) >= 5 and sum(took) > ENOUGH * 1_000):
+        while len(took) < rounds and not (len(took) >= 5 and sum(took) > ENOUGH * 1_000):
             took.append(request(client, address))
         figures[name] = {
             "p50, ms": statistics.median(took),

@@ -9,6 +9,7 @@ from tests.bench.curves import CURVES, RECORDS, Curve, Load
 from tests.bench.places import Figures, Places
 
 SMALL, MIDDLE, LARGE = 100_000, 1_000_000, 10_000_000  # made-up jobs
+HALF = 8  # requests a page, before and after
 
 ENGINE: tuple[tuple[str, Figures], ...] = (
     ("load.load", {"single": 1_000, "many": 25_000, "paced": 100, "delayed": 60}),
@@ -75,9 +76,9 @@ def compared(places: Places, database: str, size: int) -> Figures:
     The smaller are measured before and after the larger, and the mean is taken: a machine may get slower meanwhile.
     """
     small, there = places.get(database, SMALL), places.get(database, size)
-    before = small.measure("pages.pages", size=SMALL)
+    before = small.measure("pages.pages", size=SMALL, rounds=HALF)
     larger = there.measure("pages.pages", size=size)
-    after = small.measure("pages.pages", size=SMALL)
+    after = small.measure("pages.pages", size=SMALL, rounds=HALF)
     mean = {page: {name: (of[name] + after[page][name]) / 2 for name in of} for page, of in before.items()}
     return {
         str(of): {"pages": measured, "other": where.measure("export.export", count=50_000)}

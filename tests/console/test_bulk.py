@@ -38,6 +38,8 @@ def test_preview_says_that_it_is_about_the_newest_jobs_where_no_index_finds_them
     html = runner.get(f"{NEW}&q=error:refused").content.decode()
     assert "Retry 1 job</button>" in html
     assert f"looked for among the newest {WINDOW:,}" in html
+    html = runner.get(f"{NEW}&q=error:lost").content.decode()
+    assert "None of these matches: narrow the filter" in html
 
 
 def test_preview_leaves_the_engines_own_jobs_out(runner: Client) -> None:

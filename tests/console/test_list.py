@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from dashboard import joblist, statements
 from dashboard.search import neighbours
 from handlers.models import JobRecord
-from handlers.selection import looking, secrets
+from handlers.selection import WINDOW, looking, secrets
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job, one_of_each
@@ -119,8 +119,10 @@ def test_list_says_how_far_it_searched_and_searches_further(viewer: Client, monk
     assert "Nothing fits so far." in html
     assert "Searched 2 jobs, one after the other, back to those of" in html
     further = unescape(html.split('">Search further')[0].rpartition('href="')[2])
+    assert f"after={JobRecord.objects.latest('pk').pk}" in html  # what is new is newer than all there are
     html = viewer.get(LIST + further).content.decode()
     assert f"#{oldest.pk}" in html
+    assert f"Export of the newest {WINDOW:,}:" in html
     assert "Search further" not in html  # there is none beyond it
     assert "Searched" not in viewer.get(LIST, {"state": "failed"}).content.decode()
 

@@ -32,7 +32,7 @@ from handlers import (
 )
 from handlers.cancellation import CancelReason
 from handlers.failures import clean
-from handlers.lifecycle import Claim, Move, NewJob
+from handlers.lifecycle import Claim, Move, NewJob, sqlite
 from handlers.models import AttemptError, JobHistory, JobRecord
 from handlers.registry import registry
 from handlers.states import State, is_allowed
@@ -110,7 +110,9 @@ def test_claim_keeps_the_order_of_the_messages() -> None:
 def test_claim_of_a_repeated_message_is_one() -> None:
     job_id = note()
     twice = message(job_id)
-    assert len(lifecycle.claim([twice, twice], worker=WORKER, lease=LEASE)) == 1
+    elsewhere = Message(twice.job_id, twice.token, "elsewhere")
+    (claimed,) = lifecycle.claim([twice, twice, elsewhere], worker=WORKER, lease=LEASE)
+    assert claimed.attempt == 1
     assert lifecycle.claim([twice], worker="other", lease=LEASE) == []
     assert facts(job_id, "attempt", "worker") == (1, WORKER)
     assert len(moves_of(job_id)) == 1
@@ -835,6 +837,21 @@ def test_migration_while_jobs_run_costs_no_outcome() -> None:
     finally:
         widen(64)
     assert record(failing).errors.get().message == "attempt 1 of k fails"
+
+
+@pytest.mark.once  # only SQLite's transactions are ours
+def test_interruption_just_after_a_transaction_began_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin = sqlite._begin
+
+    def interrupted(*args: Any) -> None:
+        begin(*args)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sqlite, "_begin", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        note()
+    monkeypatch.undo()
+    assert record(note()).state == State.ENQUEUED
 
 
 @pytest.mark.once  # SQLite's planner alone

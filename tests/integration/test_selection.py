@@ -271,41 +271,41 @@ def test_pages_go_through_every_job_once_in_both_directions() -> None:
         assert back == jobs[:-1], text
 
 
+@pytest.mark.parametrize("seconds", [0, 60])
 @pytest.mark.parametrize(
     "text", ["refused", "error:refused", "refused state:failed,deleted", "refused args.n:1", "pay"]
 )
-def test_looking_further_and_further_meets_every_job_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "FIRST", 3)
+def test_looking_further_and_further_meets_every_job_once(
+    text: str, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     states = (State.FAILED, State.DELETED, State.SUCCEEDED)
     for place in range(20):
         message = "refused" if place % 4 else "lost"
         make_job(states[place % 3], message=message, payload={"n": 1}, job_type="app.Pay" if place % 2 else "app.Busy")
     selection = Selection.parse(text)
-    ids = sorted(found(str(selection)))
+    ids = sorted(found(text))
     assert ids
-    forth, back = [], []
-    before: int | None = None
-    while True:
-        seen = selection.look(2, before=before, seconds=0)
-        forth += [row.pk for row in seen.rows]
-        if len(seen.rows) == 2:
-            before = forth[-1]
-        elif (before := seen.reached) is None:
-            break
-    after: int | None = 0
-    while True:
-        seen = selection.look(2, after=after, seconds=0)
-        back += [row.pk for row in seen.rows]
-        if len(seen.rows) == 2:
-            after = back[-1]
-        elif (after := seen.reached) is None:
-            break
-    assert forth == ids[::-1]
-    assert back == ids
+    monkeypatch.setattr(looking, "FIRST", 3)
+    monkeypatch.setattr(matching, "WINDOW", 4)  # which is for others
+
+    def walk(**place: int) -> list[int]:
+        met: list[int] = []
+        (name,) = place
+        while True:
+            seen = selection.look(2, seconds=seconds, **place)
+            met += [row.pk for row in seen.rows]
+            further = met[-1] if len(seen.rows) == 2 else seen.reached
+            if further is None:
+                return met
+            place = {name: further}
+
+    assert walk(before=10**9) == ids[::-1]
+    assert walk(after=0) == ids
 
 
 def test_looking_ends_when_its_time_is_up_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "FIRST", 2)
+    monkeypatch.setattr(matching, "WINDOW", 1)
     old, middle, _ = (make_job(message=message) for message in ("refused", "lost", "lost"))
     selection = Selection.parse("error:refused")
     assert selection.look(5, seconds=0) == ([], 2, middle.pk)

@@ -351,6 +351,18 @@ def test_own_connection_is_one_per_thread_and_goes_back_to_the_pool(transport: R
     assert connections.own_connection() is not first
 
 
+def test_own_connections_leave_half_of_the_pool_to_the_others(
+    transport: RQTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = connections.redis_connection()
+    first = connections.own_connection()
+    monkeypatch.setattr(shared.connection_pool, "max_connections", 2)
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(connections.own_connection).result() is shared
+    assert connections.own_connection() is first
+    assert shared.ping()
+
+
 def test_own_connection_is_made_anew_when_the_server_closed_it(transport: RQTransport, redis: Redis) -> None:
     sent = message(1)
     transport.publish([message(2)])
