@@ -8,11 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from django.db import connections
-from django.db.models import BooleanField, F, Q, TextField, Value
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BooleanField, F, Func, Q, TextField, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.fields.json import KeyTransform
 from django.db.models.functions import Cast, Collate, StrIndex
 from django.db.models.lookups import GreaterThan, IContains
+from django.db.models.sql.compiler import SQLCompiler
 
 from handlers.conf import ENGINE_TYPES
 from handlers.models import BulkItem
@@ -108,7 +110,7 @@ def _in_states(selection: Selection, using: str) -> Q:
 def _related(selection: Selection, using: str) -> list[Q]:
     found = []
     if selection.ids:
-        found.append(Q(**{f"{key_of(selection)}__in": selection.ids}))
+        found.append(Q(Among(F(key_of(selection)), selection.ids)))
     if selection.operation is not None:
         moved = BulkItem.objects.using(using).filter(operation_id=selection.operation, moved=True)
         found.append(Q(pk__in=moved.values("job_id")))
@@ -117,6 +119,24 @@ def _related(selection: Selection, using: str) -> list[Q]:
     if selection.correlation:
         found.append(Q(HAS_CORRELATION) & Q(arguments__correlation=selection.correlation))
     return found
+
+
+class Among(Func):
+    """Whether a key is one of ``ids``, which are one parameter: thousands by themselves cost more than the read."""
+
+    output_field = BooleanField()
+
+    def __init__(self, key: F, ids: tuple[int, ...]) -> None:
+        super().__init__(key)
+        self._ids = ids
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *_: Any, **__: Any) -> tuple[str, Any]:
+        """The SQL, and its parameters."""
+        key, params = compiler.compile(self.source_expressions[0])
+        if is_postgresql(connection):
+            return f"{key} = ANY(%s::bigint[])", (*params, list(self._ids))
+        some = f"{key} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - a column's name
+        return some, (*params, json.dumps(self._ids))
 
 
 def _created(selection: Selection, using: str) -> list[Q]:
