@@ -34,7 +34,7 @@ class JobsSettings:
     timeout_seconds: float = 300.0  # an attempt's limit, where its job type names none
     timeout_grace_seconds: float = 5.0  # between asking a timed-out handler to stop and killing its process
     max_crashes: int = 3  # worker deaths in one job before it is failed
-    batch: int = 128  # most jobs a worker claims at once; 1 turns batching off
+    batch: int = 256  # most jobs a worker claims at once; 1 turns batching off
     max_payload_bytes: int = 1024 * 1024
     max_error_chars: int = 64 * 1024  # stored of one traceback or message
     restore_minutes: float = 60.0  # how long a deleted job can be restored
