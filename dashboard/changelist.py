@@ -12,7 +12,6 @@ from django.http import HttpRequest
 from dashboard.filters import JobFilter
 from dashboard.limits import TookTooLong, time_limit
 from dashboard.search import AFTER, BEFORE, PLACES, SEARCH, list_query, place, selection_of, without
-from handlers.models import JobRecord
 from handlers.selection import InvalidSelection, Selection
 
 
@@ -91,7 +90,7 @@ class JobChangeList(KeysetChangeList):
     selection_without_state: Selection | None = None  # what the tabs count, each with its own state
     list_query = ""  # the address's part that says which jobs
     looked = 0  # jobs that were looked at one by one
-    top: int | None = None  # the newest job there was, where they were
+    newest: int | None = None  # the newest job there was, where they were
     until = ""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
@@ -117,12 +116,10 @@ class JobChangeList(KeysetChangeList):
         """At most ``size`` jobs of the selection: fewer where no index finds them, and looking took its time."""
         if self.selection is None:
             return []
-        if self.before is None and self.after is None and self.selection.looks_at_newest:
-            # Matching jobs far below must not be told as new ones, nor be looked for again and again.
-            self.top = JobRecord.objects.order_by("-pk").values_list("pk", flat=True).first()
-        rows, self.looked, reached = self.selection.look(size, before=self.before, after=self.after)
-        self.reached = reached if len(rows) < size else None
-        return rows
+        seen = self.selection.look(size, before=self.before, after=self.after)
+        self.looked, self.newest = seen.looked, seen.newest
+        self.reached = seen.reached if len(seen.rows) < size else None
+        return seen.rows
 
     @property
     def further_url(self) -> str | None:
@@ -142,6 +139,6 @@ class JobChangeList(KeysetChangeList):
         """The newest job of the list's first page, from which on there may be new ones; None on another page."""
         if self.selection is None or self.too_slow or self.before is not None or self.after is not None:
             return None
-        if self.top is not None:
-            return self.top
+        if self.newest is not None:  # what matches far below must not be told as new, nor be looked for again and again
+            return self.newest
         return self.result_list[0].pk if self.result_list else 0

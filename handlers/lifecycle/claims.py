@@ -12,7 +12,6 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.failures import Failure
-from handlers.lifecycle import sqlite
 from handlers.lifecycle.moves import Applied, Move, Step, apply, database, dialect
 from handlers.models import JobRecord
 from handlers.models.sql import database_now, is_postgresql
@@ -71,7 +70,7 @@ def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:
     """Extend the leases of ``workers``; which jobs (id: worker) they still hold. A locked row waits its turn."""
     alias = database()
     connection = connections[alias]
-    with transaction.atomic(using=alias) if is_postgresql(connection) else sqlite.writing(connection):
+    with dialect(connection).writing(connection):
         now = database_now(connection)
         held = JobRecord.objects.using(alias).filter(worker__in=workers, state=State.PROCESSING)
         if is_postgresql(connection):

@@ -6,10 +6,12 @@ So it needs no transaction of its own, one round trip, and, where the connection
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.lifecycle import columns
@@ -32,6 +34,11 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
     if len(rows) == 1:
         return fetch(connection, _create_sql(single=True), dict(zip(columns.CREATE, rows[0], strict=True)))
     return fetch(connection, _create_sql(single=False), [as_rows(connection, rows)])
+
+
+def writing(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
+    """A transaction that may write."""
+    return transaction.atomic(using=connection.alias)
 
 
 @cache

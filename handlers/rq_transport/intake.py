@@ -7,10 +7,9 @@ from typing import Any
 
 from redis import Redis
 from rq.job import Job
-from rq.utils import now, utcformat
 
 from handlers.rq_transport.lua import SAVE, script
-from handlers.rq_transport.messages import parse_rq_job_id, queue_key, rq_job_id
+from handlers.rq_transport.messages import parse_rq_job_id, queue_key, rq_job_id, rq_now
 from handlers.transport import Message
 
 AHEAD = 1_000  # how far past foreign jobs to look for ours
@@ -109,7 +108,7 @@ class Intake:
         for name in {message.queue for message in messages}:
             ids = [rq_job_id(message) for message in messages if message.queue == name]
             self._waited_for = [waited for waited in self._waited_for if waited not in ids]
-            _PUT_BACK(self._connection, [queue_key(name)], [name, utcformat(now()), *reversed(ids)])
+            _PUT_BACK(self._connection, [queue_key(name)], [name, rq_now(), *reversed(ids)])
 
 
 def _messages(queue: str, ids: Sequence[bytes]) -> list[Message]:

@@ -63,7 +63,7 @@ class RQTransport:
         """
         for message in messages:
             _check(message)
-        written_at = _now()
+        written_at = rq_now()
         for chunk in _chunks(messages):
             queues: dict[str, list[str]] = {}
             for message in chunk:
@@ -80,7 +80,7 @@ class RQTransport:
         Raises TransportUnavailable, and InvalidJob (before anything was sent) for a message without aware ``run_at``.
         """
         entries = [(rq_job_id(message), message.queue, _due(message)) for message in messages]
-        written_at = _now()
+        written_at = rq_now()
         for chunk in _chunks(entries):
             args: list[str | float] = [written_at]
             for entry in chunk:
@@ -126,7 +126,7 @@ class RQTransport:
         return list(unseen.values())
 
 
-def _now() -> str:
+def rq_now() -> str:
     """Now, as RQ writes times."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 

@@ -10,8 +10,8 @@ from django.db import router
 
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import JobRecord
-from handlers.selection.conditions import id_bounds
-from handlers.selection.matching import by_ids, edge, is_windowed, page
+from handlers.selection.conditions import id_bounds, unindexed
+from handlers.selection.matching import by_ids, edge, read
 from handlers.selection.selection import Selection
 
 SECONDS = 0.06  # which all reads together take, about
@@ -27,14 +27,17 @@ class Look(NamedTuple):
     rows: list[JobRecord]  # by id: newest first, or oldest first where it was looked after a job
     looked: int = 0  # jobs looked at one by one, unless there is none beyond them
     reached: int | None = None  # the last of these; None: there is none beyond it, or an index found the rows
+    newest: int | None = None  # the newest job there was, of any kind, before it was looked from there
 
 
 def look(selection: Selection, size: int, *, before: int | None, after: int | None, seconds: float | None) -> Look:
     """The next ``size`` jobs of ``selection``, or those that were met in ``seconds``."""
     using = router.db_for_read(JobRecord)
     selection = by_ids(selection, using)
-    if not is_windowed(selection, using):
-        return Look(page(selection, size, before=before, after=after, only=(), alias=using))
+    if selection.ids or not unindexed(selection, using):
+        return Look(read(selection, size, using, before=before, after=after))
+    ids = JobRecord.objects.using(using).order_by("-pk").values_list("pk", flat=True)
+    newest = ids.first() if before is None and after is None else None
     lowest, highest = id_bounds(selection, using)
     selection = replace(selection, lowest=lowest or 0, highest=highest)  # so that no read has a window of its own
     limit = SECONDS if seconds is None else seconds
@@ -43,7 +46,7 @@ def look(selection: Selection, size: int, *, before: int | None, after: int | No
     met = _read(selection, size, step, before=before, after=after, using=using)
     took = time.monotonic() - began
     if met.reached is None or len(met.rows) >= size:
-        return met
+        return met._replace(newest=newest)
     try:
         # What is read from a cold disk takes many times as long as what was read before it.
         with time_limit(max(limit - took, 0) + limit / 2, using):
@@ -62,7 +65,7 @@ def look(selection: Selection, size: int, *, before: int | None, after: int | No
                 took = time.monotonic() - now
     except TookTooLong:
         pass
-    return met
+    return met._replace(newest=newest)
 
 
 def _read(selection: Selection, size: int, step: int, *, before: int | None, after: int | None, using: str) -> Look:
@@ -70,4 +73,4 @@ def _read(selection: Selection, size: int, step: int, *, before: int | None, aft
     reached = edge(selection, step, using, before=before, after=after)
     if reached is not None:
         selection = replace(selection, lowest=reached) if after is None else replace(selection, highest=reached)
-    return Look(page(selection, size, before=before, after=after, only=(), alias=using), step, reached)
+    return Look(read(selection, size, using, before=before, after=after), step, reached)

@@ -48,10 +48,17 @@ def rows(selection: Selection, alias: str | None = None) -> QuerySet[JobRecord]:
 def page(
     selection: Selection, size: int, *, before: int | None, after: int | None, only: Sequence[str], alias: str | None
 ) -> list[JobRecord]:
-    """At most ``size`` jobs by id, each branch read through its own index and the branches merged."""
+    """At most ``size`` jobs by id."""
     using = alias or router.db_for_read(JobRecord)
+    return read(by_ids(selection, using), size, using, before=before, after=after, only=only)
+
+
+def read(
+    selection: Selection, size: int, using: str, *, before: int | None, after: int | None, only: Sequence[str] = ()
+) -> list[JobRecord]:
+    """A page of what ``by_ids`` made, each branch read through its own index and the branches merged."""
     found: dict[int, JobRecord] = {}
-    for branch, names in _branches(by_ids(selection, using), using):
+    for branch, names in _branches(selection, using):
         key = key_of(branch)
         if key == IN_PAYLOADS and branch.engine and replace(branch, types=(), queues=()).is_empty:
             # Which jobs, says an index alone. Joined, PostgreSQL might read all that are newer than the newest of them.

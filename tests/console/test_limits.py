@@ -76,9 +76,9 @@ def test_search_that_meets_a_slow_read_keeps_what_it_found_before(monkeypatch: p
         reads += 1
         if reads > 1:
             run(SLOW)
-        return matching.page(*args, **options)
+        return matching.read(*args, **options)
 
-    monkeypatch.setattr(looking, "page", slow_second)
+    monkeypatch.setattr(looking, "read", slow_second)
     seen = Selection.parse("error:refused").look(5, seconds=0.2)
     assert (reads, [row.pk for row in seen.rows]) == (2, [newest.pk, newer.pk])
     assert seen.reached == newer.pk

@@ -306,9 +306,9 @@ def test_looking_further_and_further_meets_every_job_once(
 def test_looking_ends_when_its_time_is_up_and_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(looking, "FIRST", 2)
     monkeypatch.setattr(matching, "WINDOW", 1)
-    old, middle, _ = (make_job(message=message) for message in ("refused", "lost", "lost"))
+    old, middle, newest = (make_job(message=message) for message in ("refused", "lost", "lost"))
     selection = Selection.parse("error:refused")
-    assert selection.look(5, seconds=0) == ([], 2, middle.pk)
+    assert selection.look(5, seconds=0) == ([], 2, middle.pk, newest.pk)
     for seen in (selection.look(5, before=middle.pk, seconds=0), selection.look(5, seconds=60)):
         assert ([row.pk for row in seen.rows], seen.reached) == ([old.pk], None)
     assert Selection.parse("state:failed").look(1).reached is None  # an index finds them: none was looked at
