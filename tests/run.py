@@ -1,15 +1,17 @@
-"""``make test``: starts the servers once and runs the whole suite on SQLite, then on PostgreSQL."""
+"""``make test``: starts the servers and runs the whole suite on SQLite and on PostgreSQL, both at once."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from tests import chromium, servers
 
@@ -34,14 +36,21 @@ def main(arguments: Sequence[str]) -> int:
         env.pop(name, None)
     env["CHROMIUM"] = browser or ""
     with (
-        tempfile.TemporaryDirectory(prefix="jobsite-test-") as folder,
-        servers.valkey(Path(folder) / "redis") as redis_url,
+        tempfile.TemporaryDirectory(prefix="jobsite-test-") as made,
+        servers.valkey(Path(made) / "sqlite") as one,  # one each: tests empty it
+        servers.valkey(Path(made) / "postgresql") as other,
+        servers.postgresql() as database,
     ):
-        env["REDIS_URL"] = redis_url
         started = time.monotonic()
-        results = {"SQLite": run_pytest("SQLite", "" if browser else "not browser", arguments, env)}
-        with servers.postgresql() as url:
-            results["PostgreSQL"] = run_pytest("PostgreSQL", NOT_TWICE, arguments, env | {"DATABASE_URL": url})
+        aside = Path(made) / "postgresql.log"
+        with (
+            aside.open("w") as output,
+            pytest("" if browser else "not browser", arguments, env | {"REDIS_URL": one}) as sqlite,
+            pytest(NOT_TWICE, arguments, env | {"REDIS_URL": other, "DATABASE_URL": database}, output) as postgresql,
+        ):
+            print("\n=== Tests on SQLite, and on PostgreSQL meanwhile ===", flush=True)
+            results = {"SQLite": sqlite.wait(), "PostgreSQL": postgresql.wait()}
+        print(f"\n=== Tests on PostgreSQL ===\n{aside.read_text()}", flush=True)
     took = time.monotonic() - started
     told = ", ".join(f"{name} {'passed' if code in (0, NO_TESTS) else 'FAILED'}" for name, code in results.items())
     print(f"\n{told} in {took:.0f} s", flush=True)
@@ -49,17 +58,18 @@ def main(arguments: Sequence[str]) -> int:
     return NO_TESTS if codes == {NO_TESTS} else max(codes - {NO_TESTS})
 
 
-def run_pytest(database: str, marks: str, arguments: Sequence[str], env: Mapping[str, str]) -> int:
-    """Run the suite on one database; pytest's exit status."""
-    print(f"\n=== Tests on {database} ===", flush=True)
+@contextlib.contextmanager
+def pytest(
+    marks: str, arguments: Sequence[str], env: Mapping[str, str], output: IO[str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The suite, running on one database. Its process has ended when the context has."""
     command = [sys.executable, "-m", "pytest", *(["-m", marks] if marks else []), *arguments]
-    process = subprocess.Popen(command, cwd=ROOT, env=env)
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=output, stderr=output and subprocess.STDOUT)
     try:
-        return process.wait()
-    except KeyboardInterrupt:
+        yield process
+    finally:
         process.terminate()  # Ctrl-C reached it too, but a SIGTERM to this process alone did not
         process.wait()
-        raise
 
 
 if __name__ == "__main__":
