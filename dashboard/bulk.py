@@ -33,7 +33,8 @@ from handlers.states import State
 RUN_BULK = "jobs.run_bulkoperation"
 NEWEST = 100  # runs that the list shows
 SAMPLE = 20  # jobs that the preview names
-COUNT_SECONDS = 1.0
+SAMPLE_SECONDS = 1.0
+AT_ONCE = 1_000  # jobs that are counted before the page is shown; of more, the page asks for the number by itself
 CHOICES = {verb.name: verb for verb in (verbs.RETRY, verbs.REQUEUE, verbs.DELETE)}
 SWITCHES = {"pause": "Paused", "resume": "Resumed", "stop": "Stopped"}
 
@@ -90,12 +91,14 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     if request.method == "POST" and form.is_valid() and (made := _start(request, verb, selection, form)):
         messages.success(request, f"Started: {verb.name} {_jobs(made.count)}, in the background.")
         return HttpResponseRedirect(reverse("admin:bulk_run", args=[made.pk], current_app=site.name))
-    count, rows = _preview(fitting)
-    title = f"{verb.label} {_jobs(count or 0) if count != 0 else 'no jobs'}"
+    most = bulk.COUNTED if request.headers.get("X-Live") else AT_ONCE
+    count, rows = bulk.count_of(fitting, most=most), _sample(fitting)
+    title = f"{verb.label} {_jobs(count or 0, most) if count != 0 else 'no jobs'}"
     context = {
         "verb": verb,
         "form": form,
         "count": count,
+        "counting": count is not None and AT_ONCE == most < count,
         "button": title,
         "rows": rows,
         "more": count is not None and count > len(rows),
@@ -175,13 +178,12 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
         return None
 
 
-def _preview(fitting: Selection) -> tuple[int | None, list[JobRecord]]:
+def _sample(fitting: Selection) -> list[JobRecord]:
     try:
-        with time_limit(COUNT_SECONDS):
-            rows = fitting.page(SAMPLE)
+        with time_limit(SAMPLE_SECONDS):
+            return fitting.page(SAMPLE)
     except TookTooLong:
-        rows = []
-    return bulk.count_of(fitting), rows
+        return []
 
 
 def _find(operation_id: int) -> BulkOperation:
@@ -219,10 +221,10 @@ def _progress(operation: BulkOperation) -> str:
     return f"{done} of {operation.count:,}" if operation.count else f"{done} so far"
 
 
-def _jobs(count: int) -> str:
+def _jobs(count: int, most: int = bulk.COUNTED) -> str:
     if not count:
         return "all jobs that match"
-    return f"more than {bulk.COUNTED:,} jobs" if count > bulk.COUNTED else verbs.jobs_in_words(count)
+    return f"more than {most:,} jobs" if count > most else verbs.jobs_in_words(count)
 
 
 def _search(request: HttpRequest, operation: BulkOperation) -> str:

@@ -49,11 +49,11 @@ def narrowed(verb: str, selection: Selection) -> Selection:
     return replace(selection, states=states)
 
 
-def count_of(selection: Selection, alias: str | None = None) -> int | None:
-    """How many jobs match; COUNTED + 1 stands for that many or more. None: counting takes too long."""
+def count_of(selection: Selection, alias: str | None = None, *, most: int = COUNTED) -> int | None:
+    """How many jobs match; ``most`` + 1 stands for that many or more. None: counting takes too long."""
     try:
         with time_limit(COUNT_SECONDS, alias or router.db_for_read(JobRecord)):
-            return selection.rows(alias).order_by().values("pk")[: COUNTED + 1].count()
+            return selection.rows(alias).order_by().values("pk")[: most + 1].count()
     except TookTooLong:
         return None
 

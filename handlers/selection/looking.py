@@ -14,7 +14,7 @@ from handlers.selection.conditions import id_bounds, unindexed
 from handlers.selection.matching import by_ids, edge, read
 from handlers.selection.selection import Selection
 
-SECONDS = 0.06  # which all reads together take, about
+SECONDS = 0.04  # which all reads together take, about
 FIRST = 2_000  # jobs of the first read, which is made however long it takes
 GROWTH = 8  # times as many jobs as the read before, at most
 SHARE = 0.6  # of the time that is left, for the next read: it may be slower than the one before

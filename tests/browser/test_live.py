@@ -10,6 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
+from dashboard import bulk
 from handlers.models import JobRecord
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
@@ -63,6 +64,21 @@ def test_server_that_does_not_answer_is_said_with_the_time_of_the_data(overview:
     overview.evaluate("() => { window.fetch = window.reach }")
     overview.clock.fast_forward(20_000)
     expect(overview.locator("#live-status")).to_be_hidden()
+
+
+def test_count_of_a_bulk_operation_follows_by_itself_and_is_asked_for_once(
+    overview: Page, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "AT_ONCE", 2)
+    asked: list[str] = []
+    overview.on("request", lambda request: asked.append(request.headers.get("x-live", "")))
+    overview.goto(f"{live_server.url}/admin/bulk/new/?verb=delete&state=enqueued")
+    expect(overview.locator("#bulk-start")).to_have_text("Delete 10 jobs")
+    expect(overview.locator("#bulk-title")).to_have_text("Delete 10 jobs?")
+    overview.clock.fast_forward(60_000)
+    with overview.expect_response("**/admin/jsi18n/"):  # one that is sure to come after any other
+        overview.evaluate("() => fetch('/admin/jsi18n/')")
+    assert [parts for parts in asked if parts] == ["banners,bulk-title,bulk-start"]
 
 
 def test_page_of_a_job_that_has_ended_stops_asking(overview: Page, live_server: LiveServer) -> None:

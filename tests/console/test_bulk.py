@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
+from dashboard import bulk as pages
 from handlers import job_scheduler
 from handlers.models import BulkItem, BulkOperation
 from handlers.selection import WINDOW, Selection
@@ -31,6 +32,20 @@ def test_preview_says_what_would_happen_to_how_many(runner: Client) -> None:
     assert "state:failed" in html
     assert "No index finds" not in html
     assert not BulkOperation.objects.exists()
+
+
+def test_preview_counts_some_at_once_and_the_rest_when_the_page_asks(
+    runner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "AT_ONCE", 2)
+    for _ in range(3):
+        make_job(State.FAILED)
+    html = runner.get(NEW).content.decode()
+    assert "Retry more than 2 jobs</button>" in html
+    assert html.count('data-live="now"') == 2
+    html = runner.get(NEW, headers={"X-Live": "bulk-title,bulk-start"}).content.decode()
+    assert "Retry 3 jobs</button>" in html
+    assert 'data-live="now"' not in html
 
 
 def test_preview_says_that_it_is_about_the_newest_jobs_where_no_index_finds_them(runner: Client) -> None:

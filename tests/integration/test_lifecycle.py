@@ -839,6 +839,13 @@ def test_migration_while_jobs_run_costs_no_outcome() -> None:
     assert record(failing).errors.get().message == "attempt 1 of k fails"
 
 
+@pytest.mark.postgresql
+def test_job_table_is_vacuumed_long_before_a_fifth_of_it_is_dead() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT unnest(reloptions) FROM pg_class WHERE relname = 'jobs_jobrecord'")
+        assert ("autovacuum_vacuum_scale_factor=0.02",) in cursor.fetchall()
+
+
 @pytest.mark.once  # only SQLite's transactions are ours
 def test_interruption_just_after_a_transaction_began_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = sqlite._begin

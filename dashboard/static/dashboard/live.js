@@ -1,4 +1,5 @@
 // Live parts: elements with an id and data-live are fetched anew from the page's own address every few seconds.
+// What is marked "now" is asked for at once: the server had only begun to count.
 // They stay as they are while somebody uses them, and while the tab is hidden. Every page works without this file.
 "use strict";
 
@@ -105,5 +106,6 @@
     clearTimeout(timer);
     turn();
   });
-  later();
+  if (parts().some((part) => part.dataset.live === "now")) turn();
+  else later();
 })();
