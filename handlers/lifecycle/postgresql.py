@@ -32,7 +32,7 @@ CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
     """Insert jobs (columns.CREATE); their id, token and run_at."""
     if len(rows) == 1:
-        return fetch(connection, _create_sql(single=True), dict(zip(columns.CREATE, rows[0], strict=True)))
+        return fetch(connection, _create_sql(single=True), dict(zip(columns.CREATE, rows[0], strict=True)), keep=True)
     return fetch(connection, _create_sql(single=False), [as_rows(connection, rows)])
 
 
@@ -76,41 +76,50 @@ def claim(
     connection: BaseDatabaseWrapper, wanted: Sequence[tuple[int, str]], *, worker: str, lease: timedelta, single: bool
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
-    params = [as_rows(connection, wanted), lease, worker, worker[:150], worker]
-    return fetch(connection, _claim_sql(single=single), params)
+    params = {"lease": lease, "worker": worker, "actor": worker[:150]}
+    if single:
+        params |= zip(columns.CLAIM, wanted[0], strict=True)
+    else:
+        params["rows"] = as_rows(connection, wanted)
+    return fetch(connection, _claim_sql(single=single), params, keep=single)
 
 
 @cache
 def _claim_sql(*, single: bool) -> str:
-    company = "" if single else "AND NOT j.alone"
-    # SKIP LOCKED, because a second message for the same job must not wait.
+    # A single job is found without a table of what is wanted, and counted without grouping: a sixth less work.
+    if single:
+        cte, which, company = "", f"{JOBS} j WHERE j.id = %(id)s AND j.token = %(token)s", ""
+    else:
+        cte = f"{rows_cte('v', columns.CLAIM, rows='%(rows)s')},"
+        which, company = f"v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token WHERE {BY_KEY}", "AND NOT j.alone"
+    # SKIP LOCKED, because a second message for the same job must not wait. So nothing here does.
     return f"""
-        WITH {CLOCK}, {rows_cte("v", columns.CLAIM)},
+        WITH {cte}
         picked AS (
-            SELECT j.id FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
-            WHERE {BY_KEY} AND j.state || '' = 'enqueued' {company} AND NOT EXISTS (
+            SELECT j.id FROM {which} AND j.state || '' = 'enqueued' {company} AND NOT EXISTS (
                 SELECT 1 FROM jobs_queueswitch s
-                WHERE s.name = j.queue AND (s.until IS NULL OR s.until > (SELECT now FROM clock))
+                WHERE s.name = j.queue AND (s.until IS NULL OR s.until > statement_timestamp())
             ) AND NOT EXISTS (
                 SELECT 1 FROM jobs_typeswitch t
-                WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > (SELECT now FROM clock))
+                WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > statement_timestamp())
             )
             ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
         ),
         taken AS (
-            UPDATE {JOBS} j SET state = 'processing', attempt = attempt + 1, started_at = now, finished_at = NULL,
-                lease_expires_at = now + %s::interval, worker = %s
-            FROM picked, clock WHERE j.id = picked.id
-            RETURNING j.id, token, job_type, queue, attempt, failures, crashes, now, '{Outcome.STARTED}' AS outcome,
-                '' AS fingerprint, GREATEST(EXTRACT(EPOCH FROM now - enqueued_at), 0)::float8 AS seconds
+            UPDATE {JOBS} j SET state = 'processing', attempt = attempt + 1, started_at = statement_timestamp(),
+                finished_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s::interval, worker = %(worker)s
+            FROM picked WHERE j.id = picked.id
+            RETURNING j.id, token, job_type, queue, attempt, failures, crashes, started_at AS now,
+                '{Outcome.STARTED}' AS outcome, '' AS fingerprint,
+                GREATEST(EXTRACT(EPOCH FROM started_at - enqueued_at), 0)::float8 AS seconds
         ),
         history AS (
             INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
-            SELECT id, 'enqueued', 'processing', now, attempt, 'claimed', %s,
-                jsonb_build_object('worker', %s::text, 'latency_seconds', round(COALESCE(seconds, 0)::numeric, 6))
+            SELECT id, 'enqueued', 'processing', now, attempt, 'claimed', %(actor)s,
+                jsonb_build_object('worker', %(worker)s::text, 'latency_seconds', round(seconds::numeric, 6))
             FROM taken
         ),
-        {_counts("taken")}
+        {_count("taken") if single else _counts("taken")}
         SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation
         FROM taken t LEFT JOIN {PAYLOADS} p ON p.job_id = t.id
     """
@@ -122,7 +131,7 @@ def move(
     """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at."""
     params = [as_rows(connection, rows), as_rows(connection, beside.steps), beside.actor]
     params += [as_rows(connection, some) for some in (beside.errors, beside.logs) if some]
-    return fetch(connection, _move_sql(errors=bool(beside.errors), logs=bool(beside.logs)), params)
+    return fetch(connection, _move_sql(errors=bool(beside.errors), logs=bool(beside.logs)), params, keep=len(rows) == 1)
 
 
 @cache
@@ -183,19 +192,31 @@ def _move_sql(*, errors: bool, logs: bool) -> str:
     """
 
 
+# width_bucket() counts the bounds that are not above its value. Asked with both negated it counts those that are not
+# below, and the rest are below: the number of the bucket, as ``counting.bucket`` has it.
+_BOUNDS = ", ".join(str(-bound) for bound in reversed(BUCKETS))
+BUCKET = f"{len(BUCKETS)} - width_bucket(-seconds, ARRAY[{_BOUNDS}]::float8[])"
+
+
+def _count(source: str) -> str:
+    """What ``_counts`` says, of a ``source`` of one row whose seconds are known."""
+    return f"""counts AS (
+            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds, buckets)
+            SELECT date_trunc('minute', now), queue, job_type, outcome, fingerprint, 1, seconds,
+                jsonb_build_object({BUCKET}, 1)
+            FROM {source}
+        )"""
+
+
 def _counts(source: str) -> str:
     """What ``source`` (now, queue, job_type, outcome, fingerprint, seconds) adds to the counts: a row for each key."""
     key = "now, queue, job_type, outcome, fingerprint"
-    # width_bucket() counts the bounds that are not above its value. Asked with both negated it counts those that are
-    # not below, and the rest are below: the number of the bucket, as ``counting.bucket`` has it.
-    bounds = ", ".join(str(-bound) for bound in reversed(BUCKETS))
-    bucket = f"{len(BUCKETS)} - width_bucket(-seconds, ARRAY[{bounds}]::float8[])"
     return f"""counts AS (
             INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds, buckets)
             SELECT date_trunc('minute', now), queue, job_type, outcome, fingerprint, SUM(number),
                 COALESCE(SUM(total), 0), jsonb_object_agg(bucket, number) FILTER (WHERE bucket IS NOT NULL)
             FROM (
-                SELECT {key}, {bucket} AS bucket, COUNT(*) AS number, SUM(seconds) AS total
+                SELECT {key}, {BUCKET} AS bucket, COUNT(*) AS number, SUM(seconds) AS total
                 FROM {source} WHERE outcome IS NOT NULL GROUP BY {key}, bucket
             ) AS apart
             GROUP BY {key}
