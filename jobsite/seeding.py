@@ -7,7 +7,8 @@ them: times that agree with the state, history, errors, counts and failure group
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,6 +18,7 @@ from django.db.models import Max
 from handlers.lifecycle import database
 from handlers.models import JobRecord
 from handlers.models.sql import database_now, is_postgresql
+from jobsite.made_up import NUMBER, VARIANTS
 
 CHUNK = 200_000  # jobs written by one statement
 GROUPS = 40  # failure groups
@@ -57,10 +59,21 @@ class Dialect:
         shape = {"minute": "%Y-%m-%d %H:%M:00", "hour": "%Y-%m-%d %H:00:00", "day": "%Y-%m-%d 00:00:00"}[period]
         return f"strftime('{shape}', {at})"
 
+    def pick(self, texts: Sequence[str], number: str) -> str:
+        """The one of ``texts`` at ``number``. As a CASE over a few of them it would be long, and slow."""
+        if self.postgresql:
+            return f"(ARRAY[{', '.join(map(quoted, texts))}])[1 + {number}::int]"
+        return f"json_extract({quoted(json.dumps(texts))}, '$[' || {number} || ']')"
+
     @property
     def json(self) -> str:
         """The cast that makes text a JSON value."""
         return "::jsonb" if self.postgresql else ""
+
+
+def quoted(text: str) -> str:
+    """``text`` as a literal in SQL."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def draw(salt: int, below: int) -> str:
@@ -69,10 +82,17 @@ def draw(salt: int, below: int) -> str:
 
 
 def seed(
-    count: int, *, types: list[str], queues: list[str], days: float = 7.0, using: str | None = None
+    count: int,
+    *,
+    types: list[str],
+    queues: list[str],
+    days: float = 7.0,
+    templates: Mapping[str, Sequence[str]] | None = None,
+    using: str | None = None,
 ) -> Iterator[str]:
     """Write ``count`` jobs of ``types`` on ``queues``, made over the last ``days``; yields what it is doing.
 
+    ``templates``: of each type's arguments, as ``made_up`` makes them; without them all get the arguments of an order.
     About 1.5 % are failed, 0.7 % scheduled (half of them to be retried), 0.2 % enqueued, 0.3 % deleted, 100 processing.
     """
     alias = using or database()
@@ -81,7 +101,7 @@ def seed(
     start = (JobRecord.objects.using(alias).aggregate(Max("pk"))["pk__max"] or 0) + 1
     now = database_now(connection)
     span = timedelta(days=days).total_seconds()
-    told = _Told(sql, start, count, now.timestamp() - span, span / count, types, queues)
+    told = _Told(sql, start, count, now.timestamp() - span, span / count, types, queues, templates)
     for first in range(start, start + count, CHUNK):
         last = min(first + CHUNK, start + count) - 1
         with transaction.atomic(using=alias), connection.cursor() as cursor:
@@ -103,22 +123,28 @@ class _Told:
     """The statements of one seeding."""
 
     def __init__(
-        self, sql: Dialect, start: int, count: int, epoch: float, step: float, types: list[str], queues: list[str]
+        self,
+        sql: Dialect,
+        start: int,
+        count: int,
+        epoch: float,
+        step: float,
+        types: list[str],
+        queues: list[str],
+        templates: Mapping[str, Sequence[str]] | None,
     ) -> None:
         self.sql, self.start = sql, start
         created = f"({epoch!r} + (i - {start}) * {step!r})"
         newest = f"(i - {start + count - 1})"  # 0 for the newest, else negative
-        # The list that a number picks from, as a CASE over a few values would be long: a name made of the number.
         self.kind = f"(i * 31 % {len(types)})"
-        place = "::int" if sql.postgresql else ""
-        names = "(ARRAY[{}])[1 + {}{}]" if sql.postgresql else "json_extract('[{}]', '$[' || {}{} || ']')"
-        quote = "'{}'" if sql.postgresql else '"{}"'
-        listed = ", ".join(quote.format(name) for name in types)
-        lanes = ", ".join(
-            quote.format(types_queue) for types_queue in (queues[n % len(queues)] for n in range(len(types)))
-        )
-        self.type_name = names.format(listed, self.kind, place)
-        self.queue_name = names.format(lanes, self.kind, place)
+        self.type_name = sql.pick(types, self.kind)
+        self.queue_name = sql.pick([queues[n % len(queues)] for n in range(len(types))], self.kind)
+        self.arguments = f"""'{{"order_id": ' || i || ', "customer": "c' || {draw(6, 5000)} || '", "express": '
+                || CASE WHEN {draw(7, 2)} = 1 THEN 'true' ELSE 'false' END || '}}'"""
+        if templates is not None:
+            texts = [text for name in types for text in templates[name]]
+            template = sql.pick(texts, f"({self.kind} * {VARIANTS} + {draw(8, VARIANTS)})")
+            self.arguments = f"replace({template}, '{NUMBER}', CAST(i AS text))"
         self.state = f"""CASE WHEN {newest} > -100 THEN 'processing'
             WHEN {newest} > -{max(count // 500, 200)} THEN 'enqueued'
             WHEN {draw(1, 1000)} < 15 THEN 'failed' WHEN {draw(1, 1000)} < 22 THEN 'scheduled'
@@ -149,9 +175,8 @@ class _Told:
                 CASE WHEN s IN ('processing', 'succeeded', 'failed') THEN {self.worker} ELSE '' END,
                 CASE WHEN {failed} THEN {error} ELSE '' END, CASE WHEN {failed} THEN {self.group} ELSE '' END FROM r"""
         yield f"""{cte} INSERT INTO jobs_jobpayload (job_id, data, job_type, queue, parent_id, correlation)
-            SELECT i, ('{{"order_id": ' || i || ', "customer": "c' || {draw(6, 5000)} || '", "express": '
-                || CASE WHEN {draw(7, 2)} = 1 THEN 'true' ELSE 'false' END || '}}'){self.sql.json},
-                {self.type_name}, {self.queue_name}, CASE WHEN i % 50 = 1 AND i > {self.start} THEN i - 1 END,
+            SELECT i, ({self.arguments}){self.sql.json}, {self.type_name}, {self.queue_name},
+                CASE WHEN i % 50 = 1 AND i > {self.start} THEN i - 1 END,
                 CASE WHEN i % 50 < 2 THEN 'order-' || (i / 50) ELSE '' END FROM g"""
         into = "INSERT INTO jobs_jobhistory (job_id, from_state, to_state, at, attempt, reason, actor, data)"
         waited = f"""('{{"latency_seconds": ' || {self.wait} || '}}'){self.sql.json}"""
