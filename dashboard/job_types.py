@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -96,14 +97,17 @@ def _facts(rows: list[TypeRow]) -> list[dict[str, Any]]:
             "policy": policies.get(row.job_type.name, Effective(row.job_type.retry)),
             "stats": stats.get(row.job_type.name),
             "paused": paused.get(row.job_type.name),
-            "workers": sum(row.job_type.name in names for names in known),
+            "workers": known[row.job_type.name],
         }
         for row in rows
     ]
 
 
-def _known_by_workers() -> list[frozenset[str]]:
-    """For each live worker the names of the types that it knows."""
+def _known_by_workers() -> Counter[str]:
+    """How many live workers know each type."""
     workers = fleet.live_workers()
-    names = fleet.known_types(workers)
-    return [names.get(worker.types, frozenset()) for worker in workers]
+    known: Counter[str] = Counter()
+    alike = Counter(worker.types for worker in workers)  # nearly all know the same
+    for digest, names in fleet.known_types(workers).items():
+        known.update(dict.fromkeys(names, alike[digest]))
+    return known

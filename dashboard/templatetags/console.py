@@ -82,6 +82,12 @@ def duration(value: timedelta | float | None) -> str:
 
 
 @register.filter
+def thousands(value: int) -> str:
+    """A whole number with its thousands apart. (Django's own filters are for decimals, and take ten times as long.)"""
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+@register.filter
 def inert(value: object) -> str:
     """Untrusted text with unseen and direction-changing characters shown as escapes. The template escapes it."""
     return text.inert(str(value))

@@ -1,6 +1,6 @@
 from typing import Any
 
-from django.db import migrations
+from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 # Every job's row is written several times. As PostgreSQL comes, it would clean a table of ten million once two million
@@ -30,4 +30,12 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(_tune, _reset),
+        migrations.AddIndex(
+            model_name="jobcount",
+            index=models.Index(
+                condition=models.Q(("fingerprint", ""), ("period", "hour"), models.Q(("job_type", ""), _negated=True)),
+                fields=["outcome", "at"],
+                name="jobs_count_hours",
+            ),
+        ),
     ]
