@@ -14,13 +14,12 @@ from django.test.utils import setup_test_environment
 from django.utils import timezone
 
 from handlers.models import FailureGroup, JobRecord, WorkerProcess
-from tests.bench.places import Figures
+from tests.bench.places import Figures, take_turn
 
-ROUNDS = 20
+TURNS, REQUESTS = 4, 4  # of a page, and in each turn
 TYPE = "seed.Type124"
 ROWS = 5  # jobs of TYPE that failed, at every size: a page of them can be compared
 WARM = 2
-ENOUGH = 2.0  # seconds spent on one page, after which fewer rounds must do
 
 
 def signed_in() -> Client:
@@ -77,11 +76,12 @@ def addresses(size: int) -> dict[str, str]:
     }
 
 
-def pages(size: int, rounds: int = ROUNDS) -> Figures:
-    """By page, over ``rounds`` requests: the server's ms (p50, p95) and CPU ms, queries, and KiB of the answer."""
+def pages(size: int) -> Figures:
+    """By page, over some requests: the server's ms (p50, p95) and CPU ms, queries, and KiB of the answer."""
     client = signed_in()
     figures: Figures = {}
     for name, address in addresses(size).items():
+        take_turn()
         beat()
         queries: list[str] = []
 
@@ -97,8 +97,10 @@ def pages(size: int, rounds: int = ROUNDS) -> Figures:
             raise SystemExit(f"error: {address} answers {answer.status_code}")
         took: list[float] = []
         cpu = time.process_time()
-        while len(took) < rounds and not (len(took) >= 5 and sum(took) > ENOUGH * 1_000):
-            took.append(request(client, address))
+        for turn in range(TURNS):
+            if turn:
+                take_turn()
+            took += [request(client, address) for _ in range(REQUESTS)]
         figures[name] = {
             "p50, ms": statistics.median(took),
             "p95, ms": p95(took),

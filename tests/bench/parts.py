@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from tests.bench.curves import CURVES, RECORDS, Curve, Load
-from tests.bench.places import Figures, Places
+from tests.bench.places import Figures, Places, in_turns
 
 SMALL, MIDDLE, LARGE = 100_000, 1_000_000, 10_000_000  # made-up jobs
-HALF = 8  # requests a page, before and after
 
 ENGINE: tuple[tuple[str, Figures], ...] = (
     ("load.load", {"single": 1_000, "many": 25_000, "paced": 100, "delayed": 60}),
@@ -71,18 +70,12 @@ def large(places: Places, databases: Sequence[str]) -> Figures:
 
 
 def compared(places: Places, database: str, size: int) -> Figures:
-    """By size: the pages and the export at SMALL and at ``size``.
-
-    The smaller are measured before and after the larger, and the mean is taken: a machine may get slower meanwhile.
-    """
-    small, there = places.get(database, SMALL), places.get(database, size)
-    before = small.measure("pages.pages", size=SMALL, rounds=HALF)
-    larger = there.measure("pages.pages", size=size)
-    after = small.measure("pages.pages", size=SMALL, rounds=HALF)
-    mean = {page: {name: (of[name] + after[page][name]) / 2 for name in of} for page, of in before.items()}
+    """By size: the pages and the export at SMALL and at ``size``; each page in turns, a few requests here and there."""
+    there = {of: places.get(database, of) for of in (SMALL, size)}
+    measured = in_turns("pages.pages", [(where, {"size": of}) for of, where in there.items()])
     return {
-        str(of): {"pages": measured, "other": where.measure("export.export", count=50_000)}
-        for of, measured, where in ((SMALL, mean, small), (size, larger, there))
+        str(of): {"pages": figures, "other": where.measure("export.export", count=50_000)}
+        for (of, where), figures in zip(there.items(), measured, strict=True)
     }
 
 

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psycopg
 import redis
@@ -40,18 +40,26 @@ class Place:
 
     def measure(self, function: str, **options: Any) -> Figures:
         """What ``function`` of this package ("engine.idle") returns, called with ``options`` in a new process."""
+        with self._process(function, options) as process:
+            out, _ = process.communicate()
+            return self._figures(function, process, out.splitlines()[-1:])
+
+    @contextmanager
+    def _process(self, function: str, options: Figures) -> Iterator[subprocess.Popen[str]]:
         command = [sys.executable, "-m", "tests.bench.measure", f"tests.bench.{function}", json.dumps(options)]
         print(f"{time.strftime('%X')} {self.database}, {self.jobs:,} jobs: {function}", file=sys.stderr, flush=True)
-        process = subprocess.Popen(command, cwd=ROOT, env=self.env(), stdout=subprocess.PIPE)
-        try:
-            out, _ = process.communicate()
-        except BaseException:
-            process.terminate()  # Ctrl-C reached it too, but a SIGTERM to this process alone did not
-            process.wait()
-            raise
-        if process.returncode:
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, env=self.env(), stdin=pipe, stdout=pipe, text=True) as process:
+            try:
+                yield process
+            except BaseException:
+                process.terminate()  # Ctrl-C reached it too, but a SIGTERM to this process alone did not
+                raise
+
+    def _figures(self, function: str, process: subprocess.Popen[str], last: Sequence[str]) -> Figures:
+        if process.wait() or not last:
             raise SystemExit(f"error: {function} failed on {self.database}, see above")
-        figures: Figures = json.loads(out.splitlines()[-1])
+        figures: Figures = json.loads(last[0])
         return figures
 
     def version(self) -> str:
@@ -115,6 +123,41 @@ def place(database: str, *, jobs: int = 0, folder: Path | None = None) -> Iterat
         there = Place(database, folder, url, redis_url, jobs)
         there.measure("filling.fill", jobs=jobs)
         yield there
+
+
+TURN = "turn"
+
+
+def take_turn() -> None:
+    """In a process of a measurement: wait until the others have had their turn (see ``in_turns``)."""
+    print(TURN, flush=True)
+    sys.stdin.readline()
+
+
+def in_turns(function: str, options: Sequence[tuple[Place, Figures]]) -> list[Figures]:
+    """What ``function`` returns at each place, where each process pauses whenever it says ``take_turn``.
+
+    So the same is measured here and there within a second: a machine may be half as quick a minute later.
+    """
+    with ExitStack() as stack:
+        there = [(place, stack.enter_context(place._process(function, given))) for place, given in options]
+        said = {place: _line(process) for place, process in there}  # each waits for its first turn
+        while TURN in said.values():
+            for place, process in there:
+                if said[place] == TURN:
+                    _pipe(process.stdin).write("\n")
+                    _pipe(process.stdin).flush()
+                    said[place] = _line(process)
+        return [place._figures(function, process, [said[place]] if said[place] else []) for place, process in there]
+
+
+def _line(process: subprocess.Popen[str]) -> str:
+    return _pipe(process.stdout).readline().rstrip("\n")
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe
 
 
 class Places:
