@@ -17,6 +17,7 @@ from handlers.models.sql import to_time
 from handlers.selection import Selection, stored_names
 from handlers.states import State
 
+LOOK = 1_000  # jobs of each state that are told apart by their names; of more, a count is the least there is
 TABS_SECONDS = 0.03  # a count that takes longer is not worth the wait
 INDEXED = {State.FAILED.value: "job_type", State.ENQUEUED.value: "queue"}  # by which an index tells the state's apart
 
@@ -92,7 +93,7 @@ def _of_names(selection: Selection) -> dict[str, Count]:
     params: list[Any] = []
     for state in statements.READS:
         named, values = given.get(INDEXED.get(state, ""), ("", ()))
-        some = statements.first(state, "job_type, queue, created_at", statements.LOOK, named)
+        some = statements.first(state, "job_type, queue, created_at", LOOK, named)
         counted = f"SELECT '{state}', COUNT(*), SUM(CASE WHEN {fits} THEN 1 ELSE 0 END)"
         parts.append(f"{counted} FROM ({some}) AS some_{state}")
         params += [*chosen, *values]
@@ -101,7 +102,7 @@ def _of_names(selection: Selection) -> dict[str, Count]:
         rows = cursor.fetchall()
     counts = {}
     for state, looked, found in rows:
-        number, more = int(found or 0), looked > statements.LOOK
+        number, more = int(found or 0), looked > LOOK
         if number or not more:
             counts[state] = Count.of(number, more=more)
     return counts

@@ -13,7 +13,7 @@ from django.http import QueryDict
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
-from dashboard import joblist, statements
+from dashboard import counts, joblist
 from dashboard.search import neighbours
 from handlers.models import JobRecord
 from handlers.selection import WINDOW, looking, secrets
@@ -153,7 +153,7 @@ def test_tabs_count_what_the_page_shows_where_it_shows_all(viewer: Client) -> No
 def test_tabs_count_the_first_of_a_state_where_no_index_tells_queues_apart(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statements, "LOOK", 3)
+    monkeypatch.setattr(counts, "LOOK", 3)
     for _ in range(51):  # more than the page holds
         make_job(State.ENQUEUED, queue="mail")
     for state, queue in ((State.FAILED, "mail"), (State.DELETED, "mail")):
