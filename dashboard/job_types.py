@@ -88,7 +88,7 @@ def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
 def _facts(rows: list[TypeRow]) -> list[dict[str, Any]]:
     """Each type with what is known of it at this moment."""
     policies = effective_many([row.job_type for row in rows])
-    stats = metrics.type_stats()
+    stats = metrics.type_stats(rows[0].job_type.name if len(rows) == 1 else "")
     paused = job_scheduler.paused_types()
     known = _known_by_workers()
     return [

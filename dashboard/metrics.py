@@ -152,13 +152,13 @@ def queue_rates(minutes: int = 5) -> dict[str, Rate]:
     return {queue: Rate(came / minutes, left / minutes) for queue, (came, left) in sums.items()}
 
 
-def type_stats() -> dict[str, TypeStats]:
-    """How the attempts of each type ended in the last 24 hours, by whole hours."""
+def type_stats(only: str = "") -> dict[str, TypeStats]:
+    """How the attempts of each type, or of ``only`` that one, ended in the last 24 hours, by whole hours."""
+    of_types = JobCount.objects.filter(job_type=only) if only else JobCount.objects.exclude(job_type="")
     rows = (
-        JobCount.objects.filter(
+        of_types.filter(
             period=Period.HOUR, at__gte=_floor(timezone.now() - DAY, HOUR), fingerprint="", outcome__in=ENDED
         )
-        .exclude(job_type="")
         .values_list("job_type", "outcome")
         .annotate(total=Sum("count"), **{f"sum_{name}": Sum(name) for name in BUCKET_FIELDS})
     )
