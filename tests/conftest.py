@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.test import TransactionTestCase
 
 from tests import chromium, servers
+from tests.processes import wait_for
 
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -99,12 +100,16 @@ def _nothing_kept() -> None:
 
 @pytest.fixture(autouse=True)
 def _empty_redis(request: pytest.FixtureRequest) -> None:
-    """Flush the server before each test that uses it."""
+    """Flush the server before each test that uses it, once it knows that the workers of the test before are gone.
+
+    They are, but on a busy machine it may hear of it later, and would hand one of them this test's first message.
+    """
     if request.node.get_closest_marker("redis") is None and "redis_server" not in request.fixturenames:
         return
     from redis import Redis
 
     with Redis.from_url(request.getfixturevalue("redis_server")) as client:
+        wait_for("nobody waits on a queue", lambda: client.info("clients")["blocked_clients"] == 0, seconds=20)
         client.flushall()
 
 
