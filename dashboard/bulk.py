@@ -91,14 +91,15 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     if request.method == "POST" and form.is_valid() and (made := _start(request, verb, selection, form)):
         messages.success(request, f"Started: {verb.name} {_jobs(made.count)}, in the background.")
         return HttpResponseRedirect(reverse("admin:bulk_run", args=[made.pk], current_app=site.name))
-    most = bulk.COUNTED if request.headers.get("X-Live") else AT_ONCE
-    count, rows = bulk.count_of(fitting, most=most), _sample(fitting)
+    asks_again = "X-Live" in request.headers  # for the number alone
+    count, most = _count(fitting, whole=asks_again)
+    rows = [] if asks_again else _sample(fitting)
     title = f"{verb.label} {_jobs(count or 0, most) if count != 0 else 'no jobs'}"
     context = {
         "verb": verb,
         "form": form,
         "count": count,
-        "counting": count is not None and AT_ONCE == most < count,
+        "counting": not asks_again and count is not None and count > most,
         "button": title,
         "rows": rows,
         "more": count is not None and count > len(rows),
@@ -176,6 +177,14 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
     except InvalidJob as error:
         form.add_error(error.field if error.field in form.fields else None, str(error))
         return None
+
+
+def _count(fitting: Selection, *, whole: bool) -> tuple[int | None, int]:
+    """How many jobs fit, and up to how many were counted: ``bulk.count_of``."""
+    most = bulk.COUNTED if whole else AT_ONCE
+    count = bulk.count_of(fitting, most=most)
+    # It is asked for as a whole because there are more than AT_ONCE; where that takes too long, this still holds.
+    return (AT_ONCE + 1, AT_ONCE) if whole and count is None else (count, most)
 
 
 def _sample(fitting: Selection) -> list[JobRecord]:

@@ -54,23 +54,12 @@ class Managed:
         return self.process.wait(seconds)
 
     def kill_all(self) -> None:
-        """SIGKILL to it and all its children at once, as a power cut would; they are gone then."""
+        """SIGKILL to it and all its children at once, as a power cut would."""
         os.killpg(self.pid, signal.SIGKILL)
         self.process.wait(10)
-        # Until a killed worker is gone, Redis may hand it messages: those of the next test, which nobody would run.
-        wait_for("its processes are gone", lambda: not self._group(), seconds=10)
 
     def end(self) -> None:
         """Leave nothing behind."""
         with suppress(ProcessLookupError):
             self.kill_all()
         self.process.wait(10)
-
-    def _group(self) -> list[psutil.Process]:
-        """The living processes of its group."""
-        found = []
-        for process in psutil.process_iter():
-            with suppress(ProcessLookupError, psutil.NoSuchProcess):
-                if os.getpgid(process.pid) == self.pid and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-        return found

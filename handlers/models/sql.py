@@ -21,6 +21,8 @@ from django.utils.dateparse import parse_datetime
 
 T = TypeVar("T")
 
+KEPT = "_cursor_of_jobs"  # the attribute of Django's connection under which ``fetch`` leaves a cursor
+
 # kind of a column -> its type in PostgreSQL
 KINDS = {
     "id": "bigint",
@@ -66,7 +68,7 @@ def from_time(value: Any) -> datetime | None:
 def prepared(connection: BaseDatabaseWrapper, *, keep: bool = False) -> CursorWrapper:
     """A cursor for a statement whose text is always the same, so that the database plans it only once.
 
-    ``keep``: it is the connection's own, and what it read stays in memory until the next statement: for small ones.
+    ``keep``: the one that ``fetch`` left with the connection, if there is one.
 
     PostgreSQL plans anew each time unless the connection's OPTIONS name a ``prepare_threshold``: a pooler between may
     not carry prepared statements. (SQLite's driver keeps the statements of each connection by itself.)
@@ -77,22 +79,27 @@ def prepared(connection: BaseDatabaseWrapper, *, keep: bool = False) -> CursorWr
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     raw = connection.connection
-    cursor = getattr(connection, "_cursor_of_jobs", None) if keep else None
+    # Taken, not shared: whoever runs another statement before the answer is read gets a cursor of its own.
+    cursor = vars(connection).pop(KEPT, None) if keep else None
     if cursor is None or cursor.closed or cursor.connection is not raw:
         cursor = connection.Database.Cursor(raw)  # type: ignore[attr-defined]
-        if keep:
-            connection._cursor_of_jobs = cursor  # type: ignore[attr-defined]
     return connection._prepare_cursor(cursor)  # type: ignore[attr-defined, no-any-return]
 
 
 def fetch(
     connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any] | Mapping[str, Any], *, keep: bool = False
 ) -> list[tuple[Any, ...]]:
-    """The rows that a statement whose text is always the same answers; ``keep`` as for ``prepared``."""
+    """The rows that a statement whose text is always the same answers.
+
+    ``keep`` its cursor, with its parameters and its answer, in memory for the next such statement: for small ones.
+    """
     try:
         cursor = prepared(connection, keep=keep)
         cursor.execute(sql, params)
-        return list(cursor.fetchall())
+        rows = list(cursor.fetchall())
+        if keep:
+            setattr(connection, KEPT, cursor.cursor)
+        return rows
     except NotSupportedError:
         if connection.in_atomic_block or not is_postgresql(connection):
             raise

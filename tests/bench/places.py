@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -41,8 +41,7 @@ class Place:
     def measure(self, function: str, **options: Any) -> Figures:
         """What ``function`` of this package ("engine.idle") returns, called with ``options`` in a new process."""
         with self._process(function, options) as process:
-            out, _ = process.communicate()
-            return self._figures(function, process, out.splitlines()[-1:])
+            return self._figures(function, process, _said(process))
 
     @contextmanager
     def _process(self, function: str, options: Figures) -> Iterator[subprocess.Popen[str]]:
@@ -54,12 +53,13 @@ class Place:
                 yield process
             except BaseException:
                 process.terminate()  # Ctrl-C reached it too, but a SIGTERM to this process alone did not
+                process.wait()  # leaving the context would not wait for it after a Ctrl-C
                 raise
 
-    def _figures(self, function: str, process: subprocess.Popen[str], last: Sequence[str]) -> Figures:
-        if process.wait() or not last:
+    def _figures(self, function: str, process: subprocess.Popen[str], last: str) -> Figures:
+        if process.wait():
             raise SystemExit(f"error: {function} failed on {self.database}, see above")
-        figures: Figures = json.loads(last[0])
+        figures: Figures = json.loads(last)
         return figures
 
     def version(self) -> str:
@@ -141,18 +141,25 @@ def in_turns(function: str, options: Sequence[tuple[Place, Figures]]) -> list[Fi
     """
     with ExitStack() as stack:
         there = [(place, stack.enter_context(place._process(function, given))) for place, given in options]
-        said = {place: _line(process) for place, process in there}  # each waits for its first turn
+        said = {place: _said(process) for place, process in there}  # each waits for its first turn
         while TURN in said.values():
             for place, process in there:
                 if said[place] == TURN:
-                    _pipe(process.stdin).write("\n")
-                    _pipe(process.stdin).flush()
-                    said[place] = _line(process)
-        return [place._figures(function, process, [said[place]] if said[place] else []) for place, process in there]
+                    with suppress(BrokenPipeError):  # it has ended; its exit status says why
+                        _pipe(process.stdin).write("\n")
+                        _pipe(process.stdin).flush()
+                    said[place] = _said(process)
+        return [place._figures(function, process, said[place]) for place, process in there]
 
 
-def _line(process: subprocess.Popen[str]) -> str:
-    return _pipe(process.stdout).readline().rstrip("\n")
+def _said(process: subprocess.Popen[str]) -> str:
+    """TURN when it waits for one, else the last line that it printed before it ended."""
+    last = ""
+    for line in _pipe(process.stdout):
+        last = line.rstrip("\n")
+        if last == TURN:
+            break
+    return last
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

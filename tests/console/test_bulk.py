@@ -48,6 +48,16 @@ def test_preview_counts_some_at_once_and_the_rest_when_the_page_asks(
     assert 'data-live="now"' not in html
 
 
+def test_preview_keeps_to_what_it_said_where_counting_the_rest_takes_too_long(
+    runner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.bulk.count_of", lambda *_, **__: None)
+    html = runner.get(NEW, headers={"X-Live": "bulk-title,bulk-start"}).content.decode()
+    assert "Retry more than 1,000 jobs</button>" in html
+    assert 'data-live="now"' not in html
+    assert "Retry all jobs that match</button>" in runner.get(NEW).content.decode()
+
+
 def test_preview_says_that_it_is_about_the_newest_jobs_where_no_index_finds_them(runner: Client) -> None:
     make_job(State.FAILED)
     html = runner.get(f"{NEW}&q=error:refused").content.decode()

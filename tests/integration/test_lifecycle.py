@@ -839,6 +839,24 @@ def test_migration_while_jobs_run_costs_no_outcome() -> None:
     assert record(failing).errors.get().message == "attempt 1 of k fails"
 
 
+@pytest.mark.postgresql  # SQLite's statements have cursors of their own
+def test_statement_in_the_middle_of_another_takes_nothing_from_it() -> None:
+    asked = message(note())
+    within: list[int] = []
+
+    def nosy(execute: Callable[..., Any], *args: Any) -> Any:
+        answer = execute(*args)
+        if not within:
+            within.append(0)  # its own statements pass here too
+            within.append(note())
+        return answer
+
+    with connection.execute_wrapper(nosy):
+        (claimed,) = lifecycle.claim([asked], worker=WORKER, lease=LEASE)
+    assert claimed.job_id == asked.job_id
+    assert run(within[1]) == {within[1]}
+
+
 @pytest.mark.postgresql
 def test_job_table_is_vacuumed_long_before_a_fifth_of_it_is_dead() -> None:
     with connection.cursor() as cursor:
