@@ -29,14 +29,15 @@ def tab_counts(selection: Selection, listed: Sequence[JobRecord] | None = None) 
     """
     if listed is not None:
         return _told_apart((job.state, job.failures) for job in listed)
-    if selection.states or selection.fingerprint or selection.looks_at_newest:
+    if selection.states or selection.looks_at_newest:
         return {}
     try:
         with time_limit(TABS_SECONDS):
             if _finds_few(selection):
                 rows = list(selection.rows().values_list("state", "failures")[: CAP + 1])
                 return _told_apart(rows, more=len(rows) > CAP)
-            return _of_names(selection) if selection.types or selection.queues else _of_times(selection)
+            by_name = (selection.types or selection.queues) and not selection.fingerprint
+            return _of_names(selection) if by_name else _of_each_state(selection)
     except TookTooLong:
         return {}
 
@@ -56,8 +57,8 @@ def _told_apart(rows: Iterable[tuple[str, int]], *, more: bool = False) -> dict[
     return {state: Count.of(counts[state], more=more) for state in STATES if counts[state] or not more}
 
 
-def _of_times(selection: Selection) -> dict[str, Count]:
-    """Counts of what nothing but times narrows, looking at no more than CAP + 1 jobs of each state."""
+def _of_each_state(selection: Selection) -> dict[str, Count]:
+    """Counts of what times or a failure group narrow, looking at no more than CAP + 1 jobs of each state."""
     using = router.db_for_read(JobRecord)
     selection = selection.pinned()  # its times are looked up once
     parts: list[str] = []

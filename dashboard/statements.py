@@ -79,7 +79,8 @@ IN_HAND = " UNION ALL ".join(map(_by_queue, (State.PROCESSING, State.SCHEDULED))
 # After ``WITH RECURSIVE named(name) AS (…)``. Rows: a failure group, how many of its jobs are failed now.
 FAILED_OF_GROUPS = f"""
     SELECT name, (SELECT COUNT(*) FROM (
-        SELECT 1 FROM {_JOBS} WHERE state = '{State.FAILED}' AND fingerprint = named.name LIMIT {GROUP + 1}
+        SELECT 1 FROM {_JOBS} WHERE NOT (fingerprint = '')
+            AND state = '{State.FAILED}' AND fingerprint = named.name LIMIT {GROUP + 1}
     ) AS some_failed)
     FROM named
 """

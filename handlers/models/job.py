@@ -56,8 +56,8 @@ class JobRecord(models.Model):
             models.Index(fields=["run_at", "id"], condition=Q(state=State.SCHEDULED.value), name="jobs_scheduled"),
             models.Index(fields=["worker", "id"], condition=Q(state=State.PROCESSING.value), name="jobs_processing"),
             models.Index(fields=["finished_at", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed"),
-            models.Index(fields=["fingerprint", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed_group"),
             models.Index(fields=["job_type", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed_type"),
+            models.Index(fields=["fingerprint", "state", "id"], condition=~Q(fingerprint=""), name="jobs_of_group"),
             # The console's list of any state but the one that nearly all jobs end in.
             models.Index(fields=["state", "id"], condition=~Q(state=State.SUCCEEDED.value), name="jobs_not_succeeded"),
             models.Index(fields=["id"], condition=Q(state=State.SCHEDULED.value, failures__gt=0), name="jobs_retrying"),

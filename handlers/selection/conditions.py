@@ -33,6 +33,7 @@ NOT_SUCCEEDED = RawSQL(  # noqa: S611 - no value in it
 IS_RETRYING = RawSQL(  # noqa: S611 - the condition of jobs_retrying
     f"state = '{State.SCHEDULED.value}' AND failures > 0", (), output_field=BooleanField()
 )
+HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField())  # of jobs_of_group
 HAS_CORRELATION = RawSQL("NOT (correlation = '')", (), output_field=BooleanField())  # of jobs_by_correlation
 ALWAYS_DIGITS = 10**15  # a smaller whole number is written with all of its digits, also as a float
 IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that of its arguments' row
@@ -40,7 +41,7 @@ IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that 
 
 def key_of(selection: Selection) -> str:
     """The id's column by which an index gives the jobs of ``selection`` in order."""
-    by_name = selection.types or selection.queues
+    by_name = (selection.types or selection.queues) and not selection.fingerprint
     return IN_PAYLOADS if by_name and set(selection.states) <= {State.SUCCEEDED.value} else "pk"
 
 
@@ -65,8 +66,8 @@ def indexed(selection: Selection, names: Sequence[str], using: str) -> list[Q]:
             found.append(Q(**{f"{name}__in": choices}) if len(choices) > 1 else Q(**{name: choices[0]}))
     if not selection.engine:
         found.append(~Q(job_type__startswith=ENGINE_TYPES))
-    if selection.fingerprint and _only(selection, State.FAILED):
-        found.append(Q(fingerprint=selection.fingerprint))
+    if selection.fingerprint:
+        found.append(Q(HAS_FINGERPRINT) & Q(fingerprint=selection.fingerprint))
     if selection.worker and _only(selection, State.PROCESSING):
         found.append(Q(worker=selection.worker))
     if is_postgresql(connections[using]):
@@ -77,8 +78,6 @@ def indexed(selection: Selection, names: Sequence[str], using: str) -> list[Q]:
 def unindexed(selection: Selection, using: str) -> list[Q]:
     """What no index finds."""
     found = []
-    if selection.fingerprint and not _only(selection, State.FAILED):
-        found.append(Q(fingerprint=selection.fingerprint))
     if selection.worker and not _only(selection, State.PROCESSING):
         found.append(Q(worker=selection.worker))
     if selection.error:
@@ -99,8 +98,10 @@ def _in_states(selection: Selection, using: str) -> Q:
     found = Q(state__in=plain) if len(plain) > 1 else Q(state=plain[0]) if plain else Q()
     if RETRYING in selection.states:
         found |= Q(state=State.SCHEDULED.value, failures__gt=0)
-    has_better_index = (_only(selection, State.FAILED) and (selection.types or selection.fingerprint)) or (
-        _only(selection, State.PROCESSING) and selection.worker
+    has_better_index = (
+        selection.fingerprint
+        or (_only(selection, State.FAILED) and selection.types)
+        or (_only(selection, State.PROCESSING) and selection.worker)
     )
     if not (is_postgresql(connections[using]) or State.SUCCEEDED.value in plain or has_better_index):
         found &= Q(NOT_SUCCEEDED)

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections, router
 from django.db.models import QuerySet
 
-from handlers.models import AttemptError, JobPayload, JobRecord
+from handlers.models import JobPayload, JobRecord
 from handlers.models.sql import is_postgresql
 from handlers.selection.conditions import (
     IN_PAYLOADS,
@@ -27,7 +27,7 @@ from handlers.selection.selection import WINDOW, Selection
 from handlers.selection.values import MAX_ID, stored_names
 from handlers.states import State
 
-FEW = 5_000  # jobs with one value, or attempts of one failure group; of more, the newest are soon met without the index
+FEW = 5_000  # jobs with one value; of more, the newest are soon met without the index
 NO_JOB = 0  # the id of none
 MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
@@ -96,37 +96,27 @@ def pinned(selection: Selection, alias: str | None = None) -> Selection:
 
 
 def by_ids(selection: Selection, using: str) -> Selection:
-    """``selection`` with the ids of the jobs that its arguments or its failure group are on, if those are few.
+    """``selection`` with the ids of the jobs that its arguments are on, if those are few.
 
     PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
     after the other, newest first, than read the index of arguments: for a value on one job of millions, at them all.
-    Of a failure group, an index knows the failed jobs, and another the attempts.
     """
-    if selection.ids:
+    if selection.ids or not selection.arguments or not is_postgresql(connections[using]):
         return selection
-    if selection.arguments and is_postgresql(connections[using]):
-        found = JobPayload.objects.using(using).filter(*by_arguments(selection, "data")).order_by()
-        if ids := _few(found.values_list("pk", flat=True)):
-            return replace(selection, arguments=(), ids=ids)
-    elif selection.fingerprint and selection.states != (State.FAILED.value,):
-        attempts = AttemptError.objects.using(using).filter(fingerprint=selection.fingerprint).order_by()
-        if ids := _few(attempts.values_list("job_id", flat=True)):
-            return replace(selection, ids=ids)
-    return selection
-
-
-def _few(found: QuerySet[Any, int]) -> tuple[int, ...]:
-    """The ids ``found``, or NO_JOB; nothing if they are too many."""
-    ids = tuple(found[: FEW + 1])
-    return () if len(ids) > FEW else ids or (NO_JOB,)
+    found = JobPayload.objects.using(using).filter(*by_arguments(selection, "data")).order_by()
+    ids = tuple(found.values_list("pk", flat=True)[: FEW + 1])
+    return selection if len(ids) > FEW else replace(selection, arguments=(), ids=ids or (NO_JOB,))
 
 
 def _branches(selection: Selection, using: str) -> list[tuple[Selection, list[str]]]:
     """A selection, and its types' stored names, for each way through an index.
 
-    No index gives the jobs of several states, types or queues in the order of their ids.
+    No index gives the jobs of several states, types or queues in the order of their ids. That of a failure group's
+    jobs is by their states.
     """
     names = _names(selection)
+    if selection.fingerprint and (selection.lowest is not None or not unindexed(selection, using)):
+        return [(branch, names) for branch in _by_state(selection)]
     states: list[tuple[str, ...]] = [(state,) for state in selection.states] or [()]
     types: list[list[str]] = [[name] for name in names] or [[]]
     queues: list[tuple[str, ...]] = [(queue,) for queue in selection.queues] or [()]
@@ -135,6 +125,10 @@ def _branches(selection: Selection, using: str) -> list[tuple[Selection, list[st
     return [
         (replace(selection, states=state, queues=queue), name) for state, name, queue in product(states, types, queues)
     ]
+
+
+def _by_state(selection: Selection) -> list[Selection]:
+    return [replace(selection, states=(state,)) for state in selection.states or tuple(State)]
 
 
 def _names(selection: Selection) -> list[str]:
@@ -165,7 +159,7 @@ def _beside(selection: Selection, names: Sequence[str], using: str) -> QuerySet[
 
 def _is_by_name_only(selection: Selection) -> bool:
     """Whether nothing that an index finds narrows it but types, queues, ids' bounds and that they succeeded."""
-    looked_at: dict[str, Any] = {"worker": "", "error": "", "fingerprint": "", "arguments": (), "text": ()}
+    looked_at: dict[str, Any] = {"worker": "", "error": "", "arguments": (), "text": ()}
     looked_at |= {"lowest": None, "highest": None}
     return replace(selection, states=(), types=(), queues=(), **looked_at).is_empty
 
@@ -186,9 +180,14 @@ def edge(
             beside = beside.filter(pk__gte=selection.lowest)
         if selection.highest is not None:
             beside = beside.filter(pk__lte=selection.highest)
-        found = _cut(beside, Selection(), size + 1, before, after).values_list("pk", flat=True)
+        reads = [_cut(beside, Selection(), size + 1, before, after).values_list("pk", flat=True)]
     else:
-        rows = _cut(_indexed(selection, names, using), selection, size + 1, before, after)
-        found = rows.values_list(key, flat=True)
-    last = list(found[size - 1 :])
+        reads = [
+            _cut(_indexed(branch, names, using), branch, size + 1, before, after).values_list(key, flat=True)
+            for branch in (_by_state(selection) if selection.fingerprint else [selection])
+        ]
+    if len(reads) == 1:
+        last = list(reads[0][size - 1 :])
+    else:
+        last = sorted({job_id for ids in reads for job_id in ids}, reverse=after is None)[size - 1 : size + 1]
     return last[0] if len(last) > 1 else None

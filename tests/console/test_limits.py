@@ -124,7 +124,7 @@ def test_export_that_takes_too_long_says_so(viewer: Client, monkeypatch: pytest.
 
 def test_tabs_go_without_counts_that_take_too_long(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(counts, "TABS_SECONDS", 0.05)
-    monkeypatch.setattr(counts, "_of_times", lambda selection: run(SLOW))
+    monkeypatch.setattr(counts, "_of_each_state", lambda selection: run(SLOW))
     for _ in range(51):  # more than the page holds: those are known without counting
         job = make_job()
     html = viewer.get("/admin/jobs/jobrecord/").content.decode()

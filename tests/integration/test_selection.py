@@ -162,8 +162,28 @@ def test_group_is_found_however_many_jobs_are_newer(monkeypatch: pytest.MonkeyPa
     for _ in range(3):
         make_job(fingerprint="other")
     assert found("group:3f2a") == {waits.pk}
-    monkeypatch.setattr(matching, "FEW", 0)
-    assert found("group:3f2a") == set()  # so many attempts that the newest jobs are looked through instead
+    assert not Selection.parse("group:3f2a").looks_at_newest
+
+
+def test_page_of_a_group_has_its_jobs_of_every_state_in_the_order_of_their_ids() -> None:
+    jobs = [make_job(state, fingerprint="3f2a").pk for state in [*State, *State]]
+    of_group = Selection.parse("group:3f2a")
+    assert [row.pk for row in of_group.page(5)] == jobs[:-6:-1]
+    assert [row.pk for row in of_group.page(5, before=jobs[6])] == jobs[5:0:-1]
+    assert [row.pk for row in of_group.page(5, after=jobs[6])] == jobs[7:12]
+
+
+def test_text_is_looked_for_in_the_newest_jobs_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "WINDOW", 3)
+    of_group = [
+        make_job(state, fingerprint="3f2a")
+        for state in (State.SUCCEEDED, State.FAILED, State.SUCCEEDED, State.SCHEDULED)
+    ]
+    make_job(fingerprint="other")
+    assert found("group:3f2a hello") == {job.pk for job in of_group[1:]}
+    assert Selection.parse("group:3f2a hello").pinned().lowest == of_group[1].pk
+    seen = Selection.parse("group:3f2a hello").look(9)
+    assert [row.pk for row in seen.rows] == [job.pk for job in reversed(of_group)]
 
 
 def test_bulk_finds_what_the_operation_moved() -> None:
@@ -372,7 +392,8 @@ def test_whatever_can_be_read_can_be_looked_for(text: str) -> None:
         ("type:app.Note", "jobs_by_type"),
         ("queue:mail", "jobs_by_queue"),
         ("type:app.Note state:failed", "jobs_failed_type"),
-        ("group:f state:failed", "jobs_failed_group"),
+        ("group:f", "jobs_of_group"),
+        ("group:f state:failed", "jobs_of_group"),
         ("worker:w state:processing", "jobs_processing"),
         ("parent:3", "jobs_by_parent"),
         ("correlation:c", "jobs_by_correlation"),
