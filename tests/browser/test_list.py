@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from handlers.models import JobRecord
+from handlers.selection import looking
 from handlers.states import State
 from tests.browser.conftest import sign_in
 from tests.console.factories import make_job
@@ -69,3 +70,38 @@ def test_new_jobs_are_announced_and_rows_stay(page: Page, live_server: Any) -> N
     page.locator("#new-jobs").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(3)
     assert first.pk
+
+
+def test_search_goes_on_until_a_job_fits(page: Page, live_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "FIRST", 5)
+    monkeypatch.setattr(looking, "SECONDS", 0.0)
+    rare = make_job(State.SUCCEEDED, payload={"text": "needle"})
+    for _ in range(22):
+        make_job(State.SUCCEEDED)
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?q=needle")
+    expect(page.locator("#searched")).to_contain_text("Searched 5 jobs")
+    page.get_by_role("button", name="Keep searching until one fits").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    expect(page.locator("#result_list")).to_contain_text(f"#{rare.pk}")
+
+
+def test_search_that_goes_on_can_be_stopped(page: Page, live_server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "FIRST", 5)
+    monkeypatch.setattr(looking, "SECONDS", 0.0)
+    for _ in range(22):
+        make_job(State.SUCCEEDED)
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?q=needle")
+    held: list[Route] = []
+    page.route("**/*before=*", lambda route: held.append(route))  # noqa: PLW0108 - a built-in cannot be marked
+    with page.expect_request("**/*before=*"):
+        page.get_by_role("button", name="Keep searching until one fits").click()
+    page.get_by_role("button", name="Stop").click()
+    held[0].continue_()
+    expect(page.locator("#searched-jobs")).to_have_text("10")
+    expect(page.get_by_role("button", name="Keep searching until one fits")).to_be_visible()
+    assert len(held) == 1
+    page.unroute("**/*before=*")
+    page.get_by_role("button", name="Keep searching until one fits").click()
+    expect(page.get_by_text("Nothing fits.")).to_be_visible()

@@ -12,6 +12,7 @@ from django.db import connection
 from django.http import QueryDict
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
+from django.utils.html import strip_tags
 
 from dashboard import counts, joblist
 from dashboard.search import neighbours
@@ -117,8 +118,8 @@ def test_list_says_how_far_it_searched_and_searches_further(viewer: Client, monk
         make_job(message="lost")
     html = viewer.get(LIST, {"q": "refused"}).content.decode()
     assert "Nothing fits so far." in html
-    assert "Searched 2 jobs, one after the other, back to those of" in html
-    further = unescape(html.split('">Search further')[0].rpartition('href="')[2])
+    assert "Searched 2 jobs, one after the other, back to those of" in strip_tags(html)
+    further = unescape(html.split('" id="search-further">Search further')[0].rpartition('href="')[2])
     assert f"after={JobRecord.objects.latest('pk').pk}" in html  # what is new is newer than all there are
     html = viewer.get(LIST + further).content.decode()
     assert f"#{oldest.pk}" in html

@@ -1,9 +1,11 @@
-// Keys for the job list (keys.js has those of every page), and the word that there are new jobs. The page works without this file.
+// Keys for the job list (keys.js has those of every page), the word that there are new jobs, and searching until a job fits.
+// The page works without this file.
 "use strict";
 
 const rows = [...document.querySelectorAll("#result_list tbody tr")];
 const search = document.getElementById("searchbar");
 const fresh = document.getElementById("new-jobs");
+const further = document.getElementById("search-further");
 
 function isTyping(target) {
   return target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
@@ -59,4 +61,51 @@ if (fresh) {
     setTimeout(ask, every);
   };
   setTimeout(ask, every);
+}
+
+// No index finds what is searched for: look further, page after page, until a job fits or there are no more.
+if (further) {
+  const start = "Keep searching until one fits";
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "small";
+  button.textContent = start;
+  further.after(button);
+  const said = document.createElement("span");
+  said.setAttribute("role", "status");
+  button.after(said);
+  const looked = document.getElementById("searched-jobs");
+  let total = Number(looked.dataset.looked);
+  let going = false;
+
+  const step = async () => {
+    const url = further.href;
+    const answer = await fetch(url, { credentials: "same-origin", cache: "no-store", redirect: "manual" });
+    if (!answer.ok) throw new Error(String(answer.status));
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const next = page.getElementById("search-further");
+    if (!next || page.getElementById("result_list")) {
+      going = false;
+      location.assign(url);
+      return;
+    }
+    total += Number(page.getElementById("searched-jobs").dataset.looked);
+    looked.textContent = total.toLocaleString("en-US");
+    document.getElementById("searched-to").replaceWith(document.adoptNode(page.getElementById("searched-to")));
+    further.href = new URL(next.getAttribute("href"), url).href;
+  };
+
+  button.addEventListener("click", async () => {
+    going = !going;
+    if (!going) return;
+    button.textContent = "Stop";
+    said.textContent = "";
+    try {
+      while (going) await step();
+    } catch {
+      going = false;
+      said.textContent = " The server does not answer, or you are no longer signed in. Load the page again.";
+    }
+    button.textContent = start;
+  });
 }
