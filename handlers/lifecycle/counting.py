@@ -69,11 +69,8 @@ def bucket(seconds: float) -> int:
     return bisect_left(BUCKETS, seconds)
 
 
-def outcome_of(source: State, targets: Iterable[State], *, due: bool = False) -> Outcome | None:
-    """What a move from ``source`` through ``targets`` counts as; None where it counts as nothing.
-
-    ``due``: the move only carries out what was decided before, such as a schedule.
-    """
+def outcome_of(source: State, targets: Iterable[State]) -> Outcome | None:
+    """What a move from ``source`` through ``targets`` counts as; None where it counts as nothing."""
     first, *_ = path = list(targets)
     if source == State.PROCESSING:
         if first == State.SUCCEEDED:
@@ -83,6 +80,6 @@ def outcome_of(source: State, targets: Iterable[State], *, due: bool = False) ->
         return Outcome.DROPPED if first == State.DELETED else Outcome.HANDED_BACK
     if path[-1] == State.DELETED:
         return Outcome.DELETED
-    if due or source == State.AWAITING:
+    if source == State.AWAITING:
         return None
     return Outcome.REVIVED

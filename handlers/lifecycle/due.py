@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import connections, transaction
+from django.db import connections
 
-from handlers.lifecycle.moves import Move, Step, apply, database
+from handlers.lifecycle.moves import database, dialect
 from handlers.models import JobCountDelta, JobRecord
 from handlers.models.sql import database_now, fetch, from_time, is_postgresql, to_time
-from handlers.states import State
 from handlers.transport import Message
 
 JOBS, DELTAS = JobRecord._meta.db_table, JobCountDelta._meta.db_table
@@ -17,20 +16,8 @@ JOBS, DELTAS = JobRecord._meta.db_table, JobCountDelta._meta.db_table
 
 def promote_due(limit: int = 500) -> list[Message]:
     """Move up to ``limit`` jobs whose ``run_at`` has come to their queues, earliest first. Tokens stay."""
-    alias = database()
-    with transaction.atomic(using=alias):
-        now = database_now(connections[alias])
-        due = JobRecord.objects.using(alias).filter(state=State.SCHEDULED, run_at__lte=now).order_by("run_at", "pk")
-        if is_postgresql(connections[alias]):
-            due = due.select_for_update(skip_locked=True)
-        rows = list(due.values_list("pk", "token", "queue")[:limit])
-        moves = [
-            Move(job_id=pk, token=token, source=State.SCHEDULED, steps=(Step(State.ENQUEUED, "due"),), keep_token=True)
-            for pk, token, _ in rows
-        ]
-        applied = apply(moves, actor="scheduler", using=alias)
-    # In the order of their due times, not of their ids.
-    return [Message(pk, token, queue) for pk, token, queue in rows if pk in applied.moved]
+    connection = connections[database()]
+    return [Message(*row) for row in dialect(connection).promote(connection, limit)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,6 @@ class Move(NamedTuple):
     token: str
     source: State
     steps: tuple[Step, ...]
-    keep_token: bool = False
     attempt_by: int = 0
     failures_by: int = 0
     crashes_by: int = 0
@@ -109,9 +108,7 @@ def _check(move: Move) -> None:
 
 
 def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: str, applied: Applied) -> None:
-    tokens = {
-        move.job_id: new_token() if move.target in QUEUED and not move.keep_token else move.token for move in moves
-    }
+    tokens = {move.job_id: new_token() if move.target in QUEUED else move.token for move in moves}
     moved = dialect(connection).move(
         connection,
         [_row(move, tokens[move.job_id]) for move in moves],
@@ -138,7 +135,7 @@ def _row(move: Move, token: str) -> tuple[Any, ...]:
         move.job_id, move.token, token, move.source, move.target, move.attempt_by, move.failures_by, move.crashes_by,
         move.new_round, move.alone, move.run_at, None if move.delay is None else move.delay.total_seconds(),
         failure.line if failure else None, failure.fingerprint if failure else None,
-        outcome_of(move.source, [step.target for step in move.steps], due=move.keep_token),
+        outcome_of(move.source, [step.target for step in move.steps]),
         (move.steps[0].data or {}).get("duration_seconds"),
     )  # fmt: skip
 

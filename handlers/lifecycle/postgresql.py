@@ -125,6 +125,31 @@ def _claim_sql(*, single: bool) -> str:
     """
 
 
+def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]]:
+    """Move up to ``limit`` jobs that are due to their queues; id, token and queue, the earliest due first."""
+    return fetch(connection, PROMOTE, [limit])
+
+
+# What is locked is in the hands of another scheduler or of a person. Nothing is counted: the schedule was, when made.
+PROMOTE = f"""
+    WITH picked AS (
+        SELECT id, token, queue, run_at FROM {JOBS}
+        WHERE state = 'scheduled' AND run_at <= statement_timestamp()
+        ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+    ),
+    moved AS (
+        UPDATE {JOBS} SET state = 'enqueued', run_at = NULL, enqueued_at = statement_timestamp()
+        WHERE id = ANY (ARRAY(SELECT id FROM picked))
+        RETURNING id, attempt
+    ),
+    history AS (
+        INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor)
+        SELECT id, 'scheduled', 'enqueued', statement_timestamp(), attempt, 'due', 'scheduler' FROM moved
+    )
+    SELECT id, token, queue FROM picked ORDER BY run_at, id
+"""
+
+
 def move(
     connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], beside: columns.Beside
 ) -> list[tuple[Any, ...]]:

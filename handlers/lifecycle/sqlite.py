@@ -113,6 +113,31 @@ def _payload_sql() -> str:
     return f"SELECT value, (SELECT data {of}), (SELECT correlation {of}) FROM json_each(%s) AS ids"
 
 
+def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]]:
+    """Move up to ``limit`` jobs that are due to their queues; id, token and queue, the earliest due first."""
+    with writing(connection) as cursor:
+        stamp = to_time(connection, database_now(connection))
+        cursor.execute(DUE, [stamp, limit])
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        if not rows:
+            return []
+        cursor.execute(_promote_sql(), {"rows": as_rows(connection, [row[:2] for row in rows]), "now": stamp})
+        given = {"from_state": State.SCHEDULED.value, "to_state": State.ENQUEUED.value, "reason": "due"}
+        given |= {"at": stamp, "actor": "scheduler"}
+        _append(cursor, JobHistory, {"job_id": "id"}, as_rows(connection, [row[:1] for row in rows]), given)
+    return rows
+
+
+DUE = f"""
+    SELECT id, token, queue FROM {JOBS} WHERE state = 'scheduled' AND run_at <= %s ORDER BY run_at, id LIMIT %s
+"""
+
+
+@cache
+def _promote_sql() -> str:
+    return _update(columns.CLAIM, "token", "TRUE", "state = 'enqueued', run_at = NULL, enqueued_at = %(now)s")
+
+
 def move(
     connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], beside: columns.Beside
 ) -> list[tuple[Any, ...]]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import timedelta
+from pathlib import Path
 
 from django.db import connection
 from django.db.models import Count, Max, Min
@@ -77,31 +79,40 @@ def flushed(count: int) -> Figures:
 
 def idle(seconds: float) -> Figures:
     """What a worker with two processes and a scheduler use while there is nothing to do, and how much they hold."""
+    log_statements()
     with scheduling() as scheduler, running(*workforce.worker()) as worker:
         ids = job_scheduler.enqueue_many([Nothing()] * 100)
         wait_until_recorded(ids[0], ids[-1])
         time.sleep(3)  # until what they do after a job is done
         ours, servers = workforce.tree(worker, scheduler), workforce.servers()
-        before = workforce.cpu(ours), workforce.cpu(servers), transactions()
+        before = workforce.cpu(ours), workforce.cpu(servers), statements()
         time.sleep(seconds)
-        after = workforce.cpu(ours), workforce.cpu(servers), transactions()
+        after = workforce.cpu(ours), workforce.cpu(servers), statements()
         each = [(end - begin) / seconds for begin, end in zip(before, after, strict=True)]
         memory = {process.pid: process.memory_full_info().pss / 2**20 for process in ours}
         children = [memory[child.pid] for child in worker.children()]
     return {
         "idle: workers and scheduler, % of a core": each[0] * 100,
         "idle: servers, % of a core": each[1] * 100,
-        **({"idle: database transactions/s": each[2]} if connection.vendor == "postgresql" else {}),
+        **({"idle: database queries/s": each[2]} if connection.vendor == "postgresql" else {}),
         "idle: supervisor, PSS MiB": memory[worker.pid],
         "idle: a worker process, PSS MiB": sum(children) / len(children),
         "idle: scheduler, PSS MiB": memory[scheduler.pid],
     }
 
 
-def transactions() -> int:
-    """How many the database has committed so far, where it says so."""
+def log_statements() -> None:
+    """Have PostgreSQL log what the connections to come ask it: its own counters are late, and count its own work."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER DATABASE {connection.settings_dict['NAME']} SET log_statement = 'all'")
+
+
+def statements() -> int:
+    """How many statements the database server has logged, BEGIN and COMMIT among them."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:
-        cursor.execute("SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()")
-        return int(cursor.fetchone()[0])
+        cursor.execute("SHOW data_directory")
+        log = Path(cursor.fetchone()[0], "log").read_bytes()
+    return len(re.findall(rb" LOG:  (?:statement|execute [^:]*): ", log))

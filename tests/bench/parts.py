@@ -12,7 +12,7 @@ SMALL, MIDDLE, LARGE = 100_000, 1_000_000, 10_000_000  # made-up jobs
 
 ENGINE: tuple[tuple[str, Figures], ...] = (
     ("load.load", {"single": 1_000, "many": 25_000, "paced": 100, "delayed": 60}),
-    ("engine.promotion", {"count": 20_000}),
+    ("engine.promotion", {"count": 60_000}),
     ("engine.killed", {}),
     ("engine.flushed", {"count": 100_000}),
     ("engine.idle", {"seconds": 8}),

@@ -55,10 +55,6 @@ def test_move_counts_as_one_outcome(source: State, targets: list[State], outcome
     assert outcome_of(source, targets) == outcome
 
 
-def test_schedule_that_comes_due_counts_as_nothing() -> None:
-    assert outcome_of(State.SCHEDULED, [State.ENQUEUED], due=True) is None
-
-
 def test_minute_counts_in_its_hour_and_day() -> None:
     minute = datetime(2026, 3, 1, 13, 37, tzinfo=UTC)
     assert [at.isoformat()[:16] for _, at in periods(minute)] == [
