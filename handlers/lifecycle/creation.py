@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -28,17 +27,19 @@ class NewJob(NamedTuple):
     correlation: str = ""  # shared by what belongs together
 
 
+ENQUEUED, SCHEDULED = State.ENQUEUED.value, State.SCHEDULED.value
 CHUNK = 1_000
 CHUNK_BYTES = 8 * 1024 * 1024  # of arguments in one statement: the database holds some times that
 
 
 def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None) -> list[Message]:
     """Insert ``jobs``, all or none, in the caller's transaction if there is one; their messages in the same order."""
-    alias = using or database()
+    alias, actor = using or database(), actor and clean(actor, 150)
     connection = connections[alias]
-    parts = list(_chunks(jobs))
-    with transaction.atomic(using=alias, savepoint=False) if len(parts) > 1 else nullcontext():
-        return [message for part in parts for message in _create_chunk(connection, part, clean(actor, 150))]
+    if len(jobs) == 1:
+        return _create_chunk(connection, jobs, actor)
+    with transaction.atomic(using=alias, savepoint=False):
+        return [message for part in _chunks(jobs) for message in _create_chunk(connection, part, actor)]
 
 
 def _chunks(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
@@ -58,7 +59,7 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor
     tokens = [new_token() for _ in jobs]
     rows = [
         (
-            (State.SCHEDULED if job.run_at or job.delay else State.ENQUEUED).value, token, job.job_type, job.queue,
+            SCHEDULED if job.run_at or job.delay else ENQUEUED, token, job.job_type, job.queue,
             job.run_at, job.delay.total_seconds() if job.delay else None, actor, job.payload.decode(), job.parent_id,
             job.correlation,
         )

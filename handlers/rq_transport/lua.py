@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha1
-from typing import Any, cast
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import NoScriptError
@@ -23,11 +23,10 @@ class LuaScript:
 
     def __call__(self, connection: Redis, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
         """Run it once, in one round trip. Raises what redis-py raises."""
-        values = cast("list[str]", [*keys, *args])
         try:
-            return connection.evalsha(self._digest, len(keys), *values)
+            return connection.execute_command("EVALSHA", self._digest, len(keys), *keys, *args)
         except NoScriptError:  # a restarted or flushed server
-            return connection.eval(self._source, len(keys), *values)
+            return connection.execute_command("EVAL", self._source, len(keys), *keys, *args)
 
 
 # A message as RQ stores a job. Fields that RQ would leave empty are left out, and the call is not compressed: RQ reads
