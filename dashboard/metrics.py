@@ -157,7 +157,7 @@ def type_stats(only: str = "") -> dict[str, TypeStats]:
     of_types = JobCount.objects.filter(job_type=only) if only else JobCount.objects.exclude(job_type="")
     first = _floor(timezone.now() - DAY, HOUR)
     # Each hour by name: PostgreSQL takes what is after a time for many times the rows, and calls helpers to read them.
-    hours = [first + HOUR * number for number in range(25)]
+    hours = [first + HOUR * number for number in range(26)]  # one more: the database's clock may be ahead of ours
     rows = (
         of_types.filter(period=Period.HOUR, at__in=hours, fingerprint="", outcome__in=ENDED)
         .values_list("job_type", "outcome")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -38,8 +39,9 @@ def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None)
     connection = connections[alias]
     if len(jobs) == 1:
         return _create_chunk(connection, jobs, actor)
-    with transaction.atomic(using=alias, savepoint=False):
-        return [message for part in _chunks(jobs) for message in _create_chunk(connection, part, actor)]
+    parts = list(_chunks(jobs))
+    with transaction.atomic(using=alias, savepoint=False) if len(parts) > 1 else nullcontext():
+        return [message for part in parts for message in _create_chunk(connection, part, actor)]
 
 
 def _chunks(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:

@@ -524,6 +524,37 @@ def test_promotion_by_many_schedulers_moves_each_job_once() -> None:
     assert JobHistory.objects.count() == 20
 
 
+def test_promotion_publishes_what_it_moved_while_people_delete_and_retry() -> None:
+    ids = [job_scheduler.schedule(Note("a"), timezone.now() - HOUR) for _ in range(200)]
+    promoted: list[Message] = []
+
+    def promote() -> None:
+        promoted.extend(lifecycle.promote_due(limit=20))
+
+    def delete() -> None:
+        job_scheduler.delete_many(ids[::-7])
+
+    def retry() -> None:
+        for job_id in ids[::-5]:
+            job_scheduler.retry(job_id)
+
+    turns = iter([promote, promote, delete, retry])
+
+    def one() -> None:
+        turn = next(turns)
+        for _ in range(8):
+            turn()
+
+    at_once(4, one)
+    left = JobHistory.objects.filter(from_state="scheduled")
+    assert sorted(m.job_id for m in promoted) == sorted(left.filter(reason="due").values_list("job_id", flat=True))
+    assert left.count() == len(set(left.values_list("job_id", flat=True)))  # each left "scheduled" once
+    tokens = dict(JobRecord.objects.filter(state="enqueued").values_list("pk", "token"))
+    untouched = set(ids) - set(ids[::-7]) - set(ids[::-5])
+    assert all(tokens[m.job_id] == m.token for m in promoted if m.job_id in untouched)
+    assert {m.job_id for m in lifecycle.promote_due()} | set(left.values_list("job_id", flat=True)) == set(ids)
+
+
 def test_agenda_says_what_there_is_to_look_after() -> None:
     assert lifecycle.agenda() == lifecycle.Agenda(None, lapsed=False, waiting=False, uncounted=False)
     job_scheduler.schedule(Note("a"), timezone.now() - HOUR)

@@ -76,36 +76,40 @@ if (further) {
   button.after(said);
   const looked = document.getElementById("searched-jobs");
   let total = Number(looked.dataset.looked);
-  let going = false;
+  let search = null; // what stops the search that goes on
 
-  const step = async () => {
+  const step = async (signal) => {
     const url = further.href;
-    const answer = await fetch(url, { credentials: "same-origin", cache: "no-store", redirect: "manual" });
+    const answer = await fetch(url, { credentials: "same-origin", cache: "no-store", redirect: "manual", signal });
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const next = page.getElementById("search-further");
     if (!next || page.getElementById("result_list")) {
-      going = false;
       location.assign(url);
-      return;
+      return false;
     }
     total += Number(page.getElementById("searched-jobs").dataset.looked);
     looked.textContent = total.toLocaleString("en-US");
     document.getElementById("searched-to").replaceWith(document.adoptNode(page.getElementById("searched-to")));
     further.href = new URL(next.getAttribute("href"), url).href;
+    return true;
   };
 
   button.addEventListener("click", async () => {
-    going = !going;
-    if (!going) return;
+    if (search) {
+      search.abort();
+      return;
+    }
+    search = new AbortController();
+    const { signal } = search;
     button.textContent = "Stop";
     said.textContent = "";
     try {
-      while (going) await step();
+      while (await step(signal));
     } catch {
-      going = false;
-      said.textContent = " The server does not answer, or you are no longer signed in. Load the page again.";
+      if (!signal.aborted) said.textContent = " The server does not answer, or you are no longer signed in. Load the page again.";
     }
+    search = null;
     button.textContent = start;
   });
 }
