@@ -36,8 +36,7 @@ def tab_counts(selection: Selection, listed: Sequence[JobRecord] | None = None) 
             if _finds_few(selection):
                 rows = list(selection.rows().values_list("state", "failures")[: CAP + 1])
                 return _told_apart(rows, more=len(rows) > CAP)
-            by_name = (selection.types or selection.queues) and not selection.fingerprint
-            return _of_names(selection) if by_name else _of_each_state(selection)
+            return _of_names(selection) if selection.is_by_name else _of_each_state(selection)
     except TookTooLong:
         return {}
 

@@ -37,7 +37,7 @@ def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None)
     """Insert ``jobs``, all or none, in the caller's transaction if there is one; their messages in the same order."""
     alias, actor = using or database(), actor and clean(actor, 150)
     connection = connections[alias]
-    if len(jobs) == 1:
+    if len(jobs) == 1:  # as most calls have it: neither parts nor a transaction to think of
         return _create_chunk(connection, jobs, actor)
     parts = list(_chunks(jobs))
     with transaction.atomic(using=alias, savepoint=False) if len(parts) > 1 else nullcontext():

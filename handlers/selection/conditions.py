@@ -41,8 +41,7 @@ IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that 
 
 def key_of(selection: Selection) -> str:
     """The id's column by which an index gives the jobs of ``selection`` in order."""
-    by_name = (selection.types or selection.queues) and not selection.fingerprint
-    return IN_PAYLOADS if by_name and set(selection.states) <= {State.SUCCEEDED.value} else "pk"
+    return IN_PAYLOADS if selection.is_by_name and set(selection.states) <= {State.SUCCEEDED.value} else "pk"
 
 
 def bound(selection: Selection, lookup: str, job_id: int) -> Q:

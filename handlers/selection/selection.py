@@ -67,6 +67,11 @@ class Selection:
         return replace(self, sensitive=True, engine=True) == Selection()
 
     @property
+    def is_by_name(self) -> bool:
+        """Whether an index of types or queues leads to its jobs: that of a failure group comes before these."""
+        return bool(self.types or self.queues) and not self.fingerprint
+
+    @property
     def looks_at_newest(self) -> bool:
         """Whether it looks at the newest WINDOW jobs only, of those that fit what an index can find."""
         from handlers.selection.matching import is_windowed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from datetime import timedelta
-from pathlib import Path
 
 from django.db import connection
 from django.db.models import Count, Max, Min
@@ -112,7 +111,5 @@ def statements() -> int:
     """How many statements the database server has logged, BEGIN and COMMIT among them."""
     if connection.vendor != "postgresql":
         return 0
-    with connection.cursor() as cursor:
-        cursor.execute("SHOW data_directory")
-        log = Path(cursor.fetchone()[0], "log").read_bytes()
+    log = (workforce.data_directory() / "log").read_bytes()
     return len(re.findall(rb" LOG:  (?:statement|execute [^:]*): ", log))

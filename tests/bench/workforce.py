@@ -56,11 +56,16 @@ def servers() -> list[psutil.Process]:
     """The queue server and, where there is one, the database server with its backends."""
     pids = [int(redis_connection().info("server")["process_id"])]
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SHOW data_directory")
-            pids.append(int(Path(cursor.fetchone()[0], "postmaster.pid").read_text().split()[0]))
+        pids.append(int((data_directory() / "postmaster.pid").read_text().split()[0]))
     roots = [psutil.Process(pid) for pid in pids]
     return [process for root in roots for process in (root, *root.children(recursive=True))]
+
+
+def data_directory() -> Path:
+    """Where PostgreSQL keeps its data, and beside them its PID and its log."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW data_directory")
+        return Path(cursor.fetchone()[0])
 
 
 def cpu(processes: Sequence[psutil.Process]) -> float:

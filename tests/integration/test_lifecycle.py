@@ -33,7 +33,7 @@ from handlers import (
 from handlers.cancellation import CancelReason
 from handlers.failures import clean
 from handlers.lifecycle import Claim, Move, NewJob, sqlite
-from handlers.models import AttemptError, JobHistory, JobRecord
+from handlers.models import AttemptError, JobCountDelta, JobHistory, JobRecord
 from handlers.registry import registry
 from handlers.states import State, is_allowed
 from handlers.transport import Message
@@ -508,7 +508,9 @@ def test_policy_that_raises_does_not_lose_the_outcome() -> None:
 def test_promotion_takes_due_jobs_earliest_first_and_keeps_their_tokens() -> None:
     ids = [job_scheduler.schedule(Note("a"), timezone.now() + n * HOUR) for n in (3, -1, 1, -2)]
     due = [message(ids[3]), message(ids[1])]
+    counted = JobCountDelta.objects.count()
     assert lifecycle.promote_due() == due
+    assert JobCountDelta.objects.count() == counted  # the schedules were, when they were made
     assert [record(job_id).state for job_id in ids] == ["scheduled", "enqueued", "scheduled", "enqueued"]
     assert [message(ids[3]), message(ids[1])] == due
     assert lifecycle.promote_due() == []

@@ -76,7 +76,7 @@ if (further) {
   button.after(said);
   const looked = document.getElementById("searched-jobs");
   let total = Number(looked.dataset.looked);
-  let search = null; // what stops the search that goes on
+  let going = null; // what stops the search, while it goes on
 
   const step = async (signal) => {
     const url = further.href;
@@ -96,12 +96,12 @@ if (further) {
   };
 
   button.addEventListener("click", async () => {
-    if (search) {
-      search.abort();
+    if (going) {
+      going.abort();
       return;
     }
-    search = new AbortController();
-    const { signal } = search;
+    going = new AbortController();
+    const { signal } = going;
     button.textContent = "Stop";
     said.textContent = "";
     try {
@@ -109,7 +109,7 @@ if (further) {
     } catch {
       if (!signal.aborted) said.textContent = " The server does not answer, or you are no longer signed in. Load the page again.";
     }
-    search = null;
+    going = null;
     button.textContent = start;
   });
 }
