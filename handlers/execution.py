@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
@@ -21,7 +22,7 @@ from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
 from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
 from handlers.failures import Failure, class_path, describe
-from handlers.lifecycle import Claim, Move, Step
+from handlers.lifecycle import Change, Claim, Move, Step
 from handlers.models import JobRecord
 from handlers.policies import effective
 from handlers.publishing import publish
@@ -93,7 +94,12 @@ def _attempt(
 
 def succeeded(claim: Claim, *, worker: str, seconds: float) -> Move:
     """The handler returned."""
-    return _move(claim, Step(State.SUCCEEDED, "", _facts(worker, seconds)))
+    return Move(claim.job_id, claim.token, _success(worker), round(seconds, 6))
+
+
+@lru_cache(maxsize=16)
+def _success(worker: str) -> Change:
+    return Change(State.PROCESSING, (Step(State.SUCCEEDED, "", {"worker": worker}),))
 
 
 def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -> Move:
@@ -101,7 +107,7 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
     failures = claim.failures + 1
     hide = _hider(claim)
     failure = describe(error, hide)
-    facts = _facts(worker, seconds) | {"exception": failure.exception}
+    facts = {"worker": worker, "exception": failure.exception}
     try:
         chosen = effective(registry.get(claim.job_type))
         facts |= {"policy": chosen.name} if chosen.name else {}
@@ -114,13 +120,14 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
         steps = [Step(State.FAILED, hide(decision.reason), facts)]
         if decision.outcome == "delete":
             steps.append(Step(State.DELETED, "its retry policy deletes what is exhausted"))
-        return _move(claim, *steps, failures_by=1, failure=failure)
+        return _move(claim, *steps, seconds=seconds, failures_by=1, failure=failure)
     delay = {"delay_seconds": round(decision.delay.total_seconds(), 3)}
     reason = hide(decision.reason)
     return _move(
         claim,
         Step(State.FAILED, failure.line, facts),
         Step(State.SCHEDULED, f"{reason}, by policy {chosen.name}" if chosen.name else reason, delay),
+        seconds=seconds,
         failures_by=1,
         failure=failure,
         delay=decision.delay,
@@ -136,7 +143,12 @@ def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
 
 def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
     """The job goes back to its queue, uncounted; ``started`` says whether its handler began."""
-    return _move(claim, Step(State.ENQUEUED, reason), attempt_by=0 if started else -1)
+    return Move(claim.job_id, claim.token, _hand_back(reason, started))
+
+
+@lru_cache(maxsize=16)
+def _hand_back(reason: str, started: bool) -> Change:
+    return Change(State.PROCESSING, (Step(State.ENQUEUED, reason),), attempt_by=0 if started else -1)
 
 
 def _cancelled(claim: Claim, token: CancellationToken, error: JobCancelled, worker: str, seconds: float) -> Move | None:
@@ -175,12 +187,9 @@ def _hider(claim: Claim) -> Callable[[str], str]:
     return hide
 
 
-def _facts(worker: str, seconds: float) -> dict[str, Any]:
-    return {"worker": worker, "duration_seconds": round(seconds, 6)}
-
-
-def _move(claim: Claim, *steps: Step, **changes: Any) -> Move:
-    return Move(job_id=claim.job_id, token=claim.token, source=State.PROCESSING, steps=steps, **changes)
+def _move(claim: Claim, *steps: Step, seconds: float | None = None, **changes: Any) -> Move:
+    seconds = None if seconds is None else round(seconds, 6)
+    return Move(claim.job_id, claim.token, Change(State.PROCESSING, steps, **changes), seconds)
 
 
 def _tidy_connections() -> None:
@@ -262,9 +271,10 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
 
 def _plain(move: Move) -> Move:
     """The move without any text or facts of the handler's: one of them is what the database refused."""
-    steps = tuple(Step(step.target, "recorded without its details: the database refused them") for step in move.steps)
-    failure = Failure("handlers.Unrecordable", "The database refused this failure's text.") if move.failure else None
-    return move._replace(steps=steps, failure=failure)
+    change, why = move.change, "recorded without its details: the database refused them"
+    steps = tuple(Step(step.target, why) for step in change.steps)
+    failure = Failure("handlers.Unrecordable", "The database refused this failure's text.") if change.failure else None
+    return move._replace(change=change._replace(steps=steps, failure=failure))
 
 
 def database_answers() -> bool:

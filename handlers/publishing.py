@@ -14,23 +14,24 @@ from handlers.transport import Message, get_transport
 logger = logging.getLogger(__name__)
 
 
-def publish(messages: Sequence[Message]) -> bool:
+def publish(messages: Sequence[Message], *, wait: bool = True) -> bool:
     """Hand committed messages to the transport now; never raises.
 
     False when it is away: recovery publishes them later. A message that it cannot take at all is logged and left.
+    Without ``wait`` the transport may find out only with a later call.
     """
     try:
         if queued := [message for message in messages if message.run_at is None]:
-            get_transport().publish(queued)
+            get_transport().publish(queued, wait=wait)
         if delayed := [message for message in messages if message.run_at is not None]:
-            get_transport().publish_delayed(delayed)
+            get_transport().publish_delayed(delayed, wait=wait)
     except TransportUnavailable as error:
         logger.warning("%d jobs are recorded but not yet published, recovery will do it: %s", len(messages), error)
         return False
     except Exception as error:
         # Committed work must not fail for this, and one damaged message must not hold the others.
         if len(messages) > 1:
-            sent = [publish([message]) for message in messages]
+            sent = [publish([message], wait=wait) for message in messages]
             return all(sent)
         logger.exception("job %d cannot be published: %s", messages[0].job_id, type(error).__name__)
     return True
@@ -87,7 +88,7 @@ def _last(batch: _Batch) -> tuple[set[str], Callable[[], None], bool]:
 
 def _send(messages: Sequence[Message], stale: Sequence[Message]) -> None:
     if messages:
-        publish(messages)
+        publish(messages, wait=False)  # what is lost now recovery finds; no caller waits for that
     if stale:
         withdraw(stale)
 

@@ -25,10 +25,13 @@ class Transport(Protocol):
     Every method may raise ``TransportUnavailable``, and is harmless to repeat: claiming is a compare-and-set.
     """
 
-    def publish(self, messages: Sequence[Message]) -> None:
-        """Put the messages at the end of their queues, in the order given, in one round trip."""
+    def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
+        """Put the messages at the end of their queues, in the order given, in one round trip.
 
-    def publish_delayed(self, messages: Sequence[Message]) -> None:
+        ``wait`` until that is confirmed; else it may be sent and looked after later, and what became of it is logged.
+        """
+
+    def publish_delayed(self, messages: Sequence[Message], *, wait: bool = True) -> None:
         """Announce jobs that are due at their ``run_at``, and wake the scheduler if one of them comes first."""
 
     def withdraw(self, messages: Sequence[Message]) -> None:

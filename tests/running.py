@@ -26,10 +26,10 @@ class NotingTransport:
         self.withdrawn: list[list[Message]] = []
         self.asked: list[str] = []  # the queues that were looked through
 
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
         self.published.append(list(messages))
 
-    def publish_delayed(self, messages: Sequence[Message]) -> None:
+    def publish_delayed(self, messages: Sequence[Message], *, wait: bool = True) -> None:
         self.delayed.append(list(messages))
 
     def withdraw(self, messages: Sequence[Message]) -> None:

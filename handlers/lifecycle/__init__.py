@@ -10,13 +10,14 @@ returns the messages that the transport must be told of *after* the commit.
 from handlers.lifecycle.claims import Claim, claim, claims_of, crash, expire_leases, held_by, must_run_alone, renew
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
-from handlers.lifecycle.moves import Applied, Move, Step, apply, database
+from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database
 from handlers.lifecycle.retention import age_out
 from handlers.lifecycle.verbs import delete, requeue, restore, retry
 
 __all__ = [
     "Agenda",
     "Applied",
+    "Change",
     "Claim",
     "Move",
     "NewJob",

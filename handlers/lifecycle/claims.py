@@ -12,7 +12,7 @@ from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.failures import Failure
-from handlers.lifecycle.moves import Applied, Move, Step, apply, database, dialect
+from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database, dialect
 from handlers.models import JobRecord
 from handlers.models.sql import database_now, is_postgresql
 from handlers.states import State
@@ -120,16 +120,15 @@ def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
         if is_postgresql(connections[alias]):
             expired = expired.select_for_update(skip_locked=True)
         rows = list(expired)
+        why = "its worker was lost with several jobs claimed"
+        apart = {
+            worker: Change(State.PROCESSING, (Step(State.ENQUEUED, why, {"worker": worker}),), alone=True)
+            for worker in workers
+        }
         moves = [
             crash(row.pk, row.token, row.crashes, max_crashes=max_crashes, worker=row.worker)
             if company[row.worker] == 1
-            else Move(
-                job_id=row.pk,
-                token=row.token,
-                source=State.PROCESSING,
-                steps=(Step(State.ENQUEUED, "its worker was lost with several jobs claimed", {"worker": row.worker}),),
-                alone=True,
-            )
+            else Move(row.pk, row.token, apart[row.worker])
             for row in rows
         ]
         return apply(moves, actor="recovery", using=alias)
@@ -140,13 +139,8 @@ def crash(job_id: int, token: str, crashes: int, *, max_crashes: int, worker: st
     count, data = crashes + 1, {"worker": worker, "crashes": crashes + 1}
     if count < max_crashes:
         step = Step(State.ENQUEUED, f"worker lost while running it ({count} of {max_crashes})", data)
-        return Move(job_id=job_id, token=token, source=State.PROCESSING, steps=(step,), crashes_by=1, alone=True)
+        return Move(job_id, token, Change(State.PROCESSING, (step,), crashes_by=1, alone=True))
     reason = f"worker lost {count} times while running it"
-    return Move(
-        job_id=job_id,
-        token=token,
-        source=State.PROCESSING,
-        steps=(Step(State.FAILED, reason, data),),
-        crashes_by=1,
-        failure=Failure("handlers.WorkerLost", f"{reason}. The last worker was {worker}; see its host's log for why."),
-    )
+    failure = Failure("handlers.WorkerLost", f"{reason}. The last worker was {worker}; see its host's log for why.")
+    change = Change(State.PROCESSING, (Step(State.FAILED, reason, data),), crashes_by=1, failure=failure)
+    return Move(job_id, token, change)

@@ -12,27 +12,31 @@ CREATE = {
 }  # fmt: skip
 # What a worker wants to claim.
 CLAIM = {"id": "id", "token": "text"}
-# A guarded move: of which job, from which token to which; what changes, and what that counts as (``outcome``), if as
-# anything, in which most of a batch agree; how long the job's run took, if it had one.
-WHICH = {"id": "id", "token": "text", "new_token": "text"}
+# What changes, and what that counts as (``outcome``), if as anything. Most moves of a batch share one change.
 CHANGE = {
     "source": "text", "state": "text", "attempt_by": "int", "failures_by": "int", "crashes_by": "int",
     "new_round": "bool", "alone": "bool", "run_at": "time", "delay": "float", "error": "text", "fingerprint": "text",
     "outcome": "text",
 }  # fmt: skip
-MOVE = WHICH | CHANGE | {"seconds": "float"}
-# What is written beside a move (``data`` is not encoded), once it has happened; ``job_id`` comes first.
-STEP = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
+# A guarded move: of which job, from which token to which; the number of its change, from 1 on; how long the job's run
+# took, if it had one.
+WHICH = {"id": "id", "token": "text", "new_token": "text"}
+MOVE = WHICH | {"change": "int", "seconds": "float"}
+# A step of a change (``data`` is not encoded). Of its first one how long the run took is a fact, too.
+STEP = {"change": "int", "first": "bool", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
+# What else is written of a job that has moved; ``job_id`` comes first.
 ERROR = {
     "job_id": "id", "exception": "text", "message": "text", "traceback": "text", "fingerprint": "text", "frame": "text",
 }  # fmt: skip
 LOG = {"job_id": "id", "lines": "json"}
 
 
-class Beside(NamedTuple):
-    """What is written for those of a batch that moved: rows as STEP, ERROR and LOG have them."""
+class Moves(NamedTuple):
+    """Moves of a batch with what is written of them: rows as MOVE, CHANGE, STEP, ERROR and LOG have them."""
 
     actor: str
+    moves: Sequence[Sequence[Any]]
+    changes: Sequence[Sequence[Any]]
     steps: Sequence[Sequence[Any]]
     errors: Sequence[Sequence[Any]]
     logs: Sequence[Sequence[Any]]

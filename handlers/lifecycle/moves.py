@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers.current import LogLine
 from handlers.failures import Failure, clean
 from handlers.lifecycle import postgresql, sqlite
-from handlers.lifecycle.columns import Beside
+from handlers.lifecycle.columns import Moves
 from handlers.lifecycle.counting import outcome_of
 from handlers.models import JobRecord
 from handlers.models.sql import chunks, is_postgresql
@@ -46,11 +46,9 @@ class Step(NamedTuple):
     data: Mapping[str, Any] | None = None
 
 
-class Move(NamedTuple):
-    """What shall happen to one job, if it still is in ``source`` with ``token``."""
+class Change(NamedTuple):
+    """What shall happen to jobs that are in ``source``. Jobs of a batch to which the same happens share one."""
 
-    job_id: int
-    token: str
     source: State
     steps: tuple[Step, ...]
     attempt_by: int = 0
@@ -61,12 +59,21 @@ class Move(NamedTuple):
     run_at: datetime | None = None
     delay: timedelta | None = None  # from now, by the database's clock; not together with run_at
     failure: Failure | None = None
-    logs: tuple[LogLine, ...] | None = None  # what the attempt logged
 
     @property
     def target(self) -> State:
-        """Where the job ends."""
+        """Where the jobs end."""
         return self.steps[-1].target
+
+
+class Move(NamedTuple):
+    """A change of one job, if it still is in the change's source with ``token``."""
+
+    job_id: int
+    token: str
+    change: Change
+    seconds: float | None = None  # how long the job's run took, if it had one; recorded with the first step
+    logs: tuple[LogLine, ...] | None = None  # what the attempt logged
 
 
 @dataclass(slots=True)
@@ -84,8 +91,8 @@ def apply(moves: Sequence[Move], *, actor: str, using: str | None = None) -> App
     if not moves:
         return applied
     alias = using or database()
-    for move in moves:
-        _check(move)
+    for change in {id(move.change): move.change for move in moves}.values():
+        _check(change)
     # Sorted, so that two batches that overlap lock their rows in the same order.
     ordered = sorted(moves, key=lambda move: move.job_id)
     with transaction.atomic(using=alias) if len(ordered) > CHUNK else nullcontext():
@@ -99,51 +106,68 @@ def dialect(connection: BaseDatabaseWrapper) -> ModuleType:
     return postgresql if is_postgresql(connection) else sqlite
 
 
-def _check(move: Move) -> None:
-    source = move.source
-    for step in move.steps:
+def _check(change: Change) -> None:
+    source = change.source
+    for step in change.steps:
         if not is_allowed(source, step.target):
-            raise AssertionError(f"job {move.job_id} cannot move from {source} to {step.target}")
+            raise AssertionError(f"no job can move from {source} to {step.target}")
         source = step.target
 
 
 def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: str, applied: Applied) -> None:
-    tokens = {move.job_id: new_token() if move.target in QUEUED else move.token for move in moves}
+    numbers: dict[int, int] = {}  # from 1 on, by the identity of the change
+    changes: list[Change] = []
+    for move in moves:
+        if id(move.change) not in numbers:
+            changes.append(move.change)
+            numbers[id(move.change)] = len(changes)
+    queued = {id(change) for change in changes if change.target in QUEUED}
+    rows = [
+        (
+            move.job_id, move.token, new_token() if id(move.change) in queued else move.token,
+            numbers[id(move.change)], move.seconds,
+        )
+        for move in moves
+    ]  # fmt: skip
     moved = dialect(connection).move(
         connection,
-        [_row(move, tokens[move.job_id]) for move in moves],
-        Beside(
+        Moves(
             actor=clean(actor, 150),
-            steps=[row for move in moves for row in _steps(move)],
-            errors=[_error(move.job_id, move.failure) for move in moves if move.failure],
+            moves=rows,
+            changes=[_row(change) for change in changes],
+            steps=[step for number, change in enumerate(changes, 1) for step in _steps(number, change)],
+            errors=[_error(move.job_id, move.change.failure) for move in moves if move.change.failure],
             logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
         ),
     )
-    by_id = {move.job_id: move for move in moves}
+    if not queued and all(change.source not in QUEUED for change in changes):  # nothing to tell the transport
+        applied.moved.update(job_id for job_id, _, _ in moved)
+        return
+    by_id = {move.job_id: (move, row[2]) for move, row in zip(moves, rows, strict=True)}
     for job_id, queue, run_at in moved:
-        move = by_id[job_id]
+        move, token = by_id[job_id]
         applied.moved.add(job_id)
-        if move.target in QUEUED:
-            applied.messages.append(Message(job_id, tokens[job_id], queue, run_at))
-        if move.source in QUEUED:
+        if move.change.target in QUEUED:
+            applied.messages.append(Message(job_id, token, queue, run_at))
+        if move.change.source in QUEUED:
             applied.stale.append(Message(job_id, move.token, queue))
 
 
-def _row(move: Move, token: str) -> tuple[Any, ...]:
-    failure = move.failure
+def _row(change: Change) -> tuple[Any, ...]:
+    failure = change.failure
     return (
-        move.job_id, move.token, token, move.source, move.target, move.attempt_by, move.failures_by, move.crashes_by,
-        move.new_round, move.alone, move.run_at, None if move.delay is None else move.delay.total_seconds(),
+        change.source, change.target, change.attempt_by, change.failures_by, change.crashes_by, change.new_round,
+        change.alone, change.run_at, None if change.delay is None else change.delay.total_seconds(),
         failure.line if failure else None, failure.fingerprint if failure else None,
-        outcome_of(move.source, [step.target for step in move.steps]),
-        (move.steps[0].data or {}).get("duration_seconds"),
+        outcome_of(change.source, [step.target for step in change.steps]),
     )  # fmt: skip
 
 
-def _steps(move: Move) -> Iterator[tuple[Any, ...]]:
-    source = move.source
-    for step in move.steps:
-        yield move.job_id, source, step.target, clean(step.reason, 500), step.data or None
+def _steps(number: int, change: Change) -> Iterator[tuple[Any, ...]]:
+    source = change.source
+    for step in change.steps:
+        is_first = step is change.steps[0]
+        yield number, is_first, source, step.target, clean(step.reason, 500), step.data or None
         source = step.target
 
 

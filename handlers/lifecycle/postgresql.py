@@ -150,13 +150,12 @@ PROMOTE = f"""
 """
 
 
-def move(
-    connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], beside: columns.Beside
-) -> list[tuple[Any, ...]]:
-    """Move those of ``rows`` (columns.MOVE) whose guards hold; their id, queue and run_at."""
-    params = [as_rows(connection, rows), as_rows(connection, beside.steps), beside.actor]
-    params += [as_rows(connection, some) for some in (beside.errors, beside.logs) if some]
-    return fetch(connection, _move_sql(errors=bool(beside.errors), logs=bool(beside.logs)), params, keep=len(rows) == 1)
+def move(connection: BaseDatabaseWrapper, batch: columns.Moves) -> list[tuple[Any, ...]]:
+    """Move those of the batch whose guards hold; their id, queue and run_at."""
+    params = [as_rows(connection, some) for some in (batch.changes, batch.moves, batch.steps)] + [batch.actor]
+    params += [as_rows(connection, some) for some in (batch.errors, batch.logs) if some]
+    sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs))
+    return fetch(connection, sql, params, keep=len(batch.moves) == 1)
 
 
 @cache
@@ -178,39 +177,40 @@ def _move_sql(*, errors: bool, logs: bool) -> str:
         ), """
     # `held` is the guard, and the order of the locks: an UPDATE alone locks in the order of its plan.
     return f"""
-        WITH {CLOCK}, {rows_cte("v", columns.MOVE)},
+        WITH {CLOCK}, {rows_cte("c", columns.CHANGE, place="number")}, {rows_cte("v", columns.MOVE)},
         held AS (
-            SELECT v.* FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
-            WHERE {BY_KEY} AND j.state || '' = v.source
+            SELECT v.* FROM v JOIN c ON c.number = v.change JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
+            WHERE {BY_KEY} AND j.state || '' = c.source
             ORDER BY j.id FOR UPDATE OF j
         ),
         moved AS (
             UPDATE {JOBS} j SET
-                state = v.state,
+                state = c.state,
                 token = v.new_token,
-                attempt = attempt + v.attempt_by,
-                failures = CASE WHEN v.new_round THEN 0 ELSE failures + v.failures_by END,
-                crashes = CASE WHEN v.new_round THEN 0 ELSE crashes + v.crashes_by END,
-                alone = CASE WHEN v.new_round THEN v.alone ELSE j.alone OR v.alone END,
-                run_at = CASE WHEN v.state = 'scheduled' THEN COALESCE(v.run_at, now + make_interval(secs => v.delay))
-                              WHEN v.state = 'deleted' THEN j.run_at END,
-                enqueued_at = CASE WHEN v.state = 'enqueued' THEN now ELSE enqueued_at END,
-                started_at = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
-                finished_at = CASE WHEN v.state IN ('succeeded', 'failed', 'deleted') THEN now END,
+                attempt = attempt + c.attempt_by,
+                failures = CASE WHEN c.new_round THEN 0 ELSE failures + c.failures_by END,
+                crashes = CASE WHEN c.new_round THEN 0 ELSE crashes + c.crashes_by END,
+                alone = CASE WHEN c.new_round THEN c.alone ELSE j.alone OR c.alone END,
+                run_at = CASE WHEN c.state = 'scheduled' THEN COALESCE(c.run_at, now + make_interval(secs => c.delay))
+                              WHEN c.state = 'deleted' THEN j.run_at END,
+                enqueued_at = CASE WHEN c.state = 'enqueued' THEN now ELSE enqueued_at END,
+                started_at = CASE WHEN c.state IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
+                finished_at = CASE WHEN c.state IN ('succeeded', 'failed', 'deleted') THEN now END,
                 lease_expires_at = NULL,
-                worker = CASE WHEN v.state IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
-                error = COALESCE(v.error, j.error),
-                fingerprint = COALESCE(v.fingerprint, j.fingerprint)
-            FROM clock, held v
+                worker = CASE WHEN c.state IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
+                error = COALESCE(c.error, j.error),
+                fingerprint = COALESCE(c.fingerprint, j.fingerprint)
+            FROM clock, held v JOIN c ON c.number = v.change
             WHERE j.id = v.id
-            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, now, v.outcome,
-                COALESCE(v.fingerprint, '') AS fingerprint, v.seconds
+            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, now, c.outcome,
+                COALESCE(c.fingerprint, '') AS fingerprint, v.change, v.seconds
         ),
         {rows_cte("s", columns.STEP, place="place")},
         history AS (
             INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
-            SELECT job_id, from_state, to_state, now, attempt, reason, %s, data
-            FROM s JOIN moved ON moved.id = job_id ORDER BY place
+            SELECT id, from_state, to_state, now, attempt, reason, %s, CASE WHEN first AND seconds IS NOT NULL
+                THEN COALESCE(data, '{{}}') || jsonb_build_object('duration_seconds', seconds) ELSE data END
+            FROM moved JOIN s USING (change) ORDER BY id, place
         ),
         {beside}{_counts("moved")}
         SELECT id, queue, run_at FROM moved

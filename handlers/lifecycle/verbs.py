@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 
-from handlers.lifecycle.moves import Applied, Move, Step, apply, database
+from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database
 from handlers.models import JobHistory, JobPayload, JobRecord
 from handlers.models.sql import database_now, is_postgresql
 from handlers.states import DELETABLE, RETRYABLE, State
@@ -36,16 +36,11 @@ def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> l
 def delete(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
     """Delete jobs that are not final, or failed. A running one keeps running until its token is seen."""
     alias = database()
+    changes: dict[str, Change] = {state: Change(state, (Step(State.DELETED, reason),)) for state in DELETABLE}
     with transaction.atomic(using=alias):
-        return apply(
-            [
-                Move(job_id=row.pk, token=row.token, source=State(row.state), steps=(Step(State.DELETED, reason),))
-                for row in _rows(ids, expect, alias)
-                if row.state in DELETABLE
-            ],
-            actor=actor,
-            using=alias,
-        )
+        rows = _rows(ids, expect, alias)
+        moves = [Move(row.pk, row.token, changes[row.state]) for row in rows if row.state in changes]
+        return apply(moves, actor=actor, using=alias)
 
 
 def retry(
@@ -59,13 +54,13 @@ def retry(
     """Run failed or scheduled jobs now, in a new round. ``payload`` replaces the arguments of the one job named."""
     alias = database()
     with transaction.atomic(using=alias):
-        moves = []
-        for row in _rows(ids, expect, alias):
-            if row.state not in RETRYABLE:
-                continue
-            data = {"old_payload": _payload(row.pk, alias)} if payload is not None else None
-            step = Step(State.ENQUEUED, reason or ("retried" if row.state == State.FAILED else "run now"), data)
-            moves.append(Move(job_id=row.pk, token=row.token, source=State(row.state), steps=(step,), new_round=True))
+        rows = [row for row in _rows(ids, expect, alias) if row.state in RETRYABLE]
+        data = {"old_payload": _payload(rows[0].pk, alias)} if rows and payload is not None else None
+        changes: dict[str, Change] = {}
+        for state in RETRYABLE:
+            step = Step(State.ENQUEUED, reason or ("retried" if state == State.FAILED else "run now"), data)
+            changes[state] = Change(state, (step,), new_round=True)
+        moves = [Move(row.pk, row.token, changes[row.state]) for row in rows]
         applied = apply(moves, actor=actor, using=alias)
         if payload is not None and applied.moved:
             JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(data=json.loads(payload))
@@ -79,22 +74,11 @@ def _payload(job_id: int, alias: str) -> Any:
 def requeue(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
     """Run succeeded jobs again, in a new round."""
     alias = database()
+    change = Change(State.SUCCEEDED, (Step(State.ENQUEUED, reason or "requeued"),), new_round=True)
     with transaction.atomic(using=alias):
-        return apply(
-            [
-                Move(
-                    job_id=row.pk,
-                    token=row.token,
-                    source=State.SUCCEEDED,
-                    steps=(Step(State.ENQUEUED, reason or "requeued"),),
-                    new_round=True,
-                )
-                for row in _rows(ids, expect, alias)
-                if row.state == State.SUCCEEDED
-            ],
-            actor=actor,
-            using=alias,
-        )
+        rows = _rows(ids, expect, alias)
+        moves = [Move(row.pk, row.token, change) for row in rows if row.state == change.source]
+        return apply(moves, actor=actor, using=alias)
 
 
 def restore(
@@ -121,13 +105,7 @@ def restore(
             origin = origins.get(row.pk)
             if origin in (None, State.PROCESSING) or row.finished_at is None or row.finished_at < since:
                 continue
-            moves.append(
-                Move(
-                    job_id=row.pk,
-                    token=row.token,
-                    source=State.DELETED,
-                    steps=(Step(State(origin), reason or "restored"),),
-                    run_at=row.run_at if origin == State.SCHEDULED else None,
-                )
-            )
+            run_at = row.run_at if origin == State.SCHEDULED else None
+            change = Change(State.DELETED, (Step(State(origin), reason or "restored"),), run_at=run_at)
+            moves.append(Move(row.pk, row.token, change))
         return apply(moves, actor=actor, using=alias)

@@ -1,12 +1,10 @@
-"""Where Redis is, from django-rq's own settings: a client per process or thread, one error for every kind of outage."""
+"""Where Redis is, from django-rq's own settings: a client per process, one error for every kind of outage."""
 
 from __future__ import annotations
 
 import os
-import threading
 import time
 from typing import Any
-from weakref import WeakSet
 
 from django.conf import settings
 from django.core.signals import setting_changed
@@ -14,7 +12,6 @@ from django.dispatch import receiver
 from django_rq.connection_utils import get_redis_connection
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.connection import Connection
 from redis.exceptions import (
     ConnectionError as RedisConnectionError,
 )
@@ -50,8 +47,6 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError
 _AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
 
 _client: tuple[int, Redis] | None = None
-_own_clients: WeakSet[Redis] = WeakSet()  # of the threads that live
-_own = threading.local()  # ``client``, made from the process's ``shared`` one
 _health: tuple[int, float, bool] | None = None  # PID, monotonic time, and what was found
 
 
@@ -85,47 +80,7 @@ def redis_connection() -> Redis:
     pid = os.getpid()
     if _client is None or _client[0] != pid:
         _client = (pid, _connect())
-        _own_clients.clear()
     return _client[1]
-
-
-class _OwnRedis(Redis):
-    """A client of one thread and one connection: redis-py's pool, locks and metrics cost more than a small command."""
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Send a command and read its answer; a connection that went stale is tried once more, as everywhere."""
-        connection: Connection = self.connection  # type: ignore[assignment]
-
-        def once() -> Any:
-            try:
-                connection.send_command(*args)
-                return self.parse_response(connection, args[0], **options)  # type: ignore[no-untyped-call]
-            except ResponseError:
-                raise
-            except BaseException:
-                # Also what stops a handler at its timeout: the answer it did not wait for must not be the next one's.
-                connection.disconnect()
-                raise
-
-        return connection.retry.call_with_retry(once, lambda _: None)
-
-
-def own_connection() -> Redis:
-    """This thread's client, of one connection from the pool of ``redis_connection``, while there is plenty of room.
-
-    For short commands only.
-
-    Raises TransportUnavailable when no Redis is configured, and what redis-py raises when it cannot connect.
-    """
-    shared = redis_connection()
-    if getattr(_own, "shared", None) is not shared:  # after a fork, or a change of the settings
-        if len(_own_clients) * 2 >= getattr(shared.connection_pool, "max_connections", 0):
-            return shared  # more threads than places: half of these stay free for everybody
-        _own.client = _OwnRedis(connection_pool=shared.connection_pool, single_connection_client=True)
-        _own.shared = shared
-        _own_clients.add(_own.client)
-    client: Redis = _own.client
-    return client
 
 
 def _connect() -> Redis:

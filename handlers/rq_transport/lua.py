@@ -21,10 +21,14 @@ class LuaScript:
         self._source = source
         self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
+    def call(self, keys: Sequence[str], args: Sequence[str | int | float]) -> tuple[Any, ...]:
+        """The command that runs it, where Redis knows it already."""
+        return ("EVALSHA", self._digest, len(keys), *keys, *args)
+
     def __call__(self, connection: Redis, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
         """Run it once, in one round trip. Raises what redis-py raises."""
         try:
-            return connection.execute_command("EVALSHA", self._digest, len(keys), *keys, *args)
+            return connection.execute_command(*self.call(keys, args))
         except NoScriptError:  # a restarted or flushed server
             return connection.execute_command("EVAL", self._source, len(keys), *keys, *args)
 

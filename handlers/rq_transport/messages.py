@@ -14,12 +14,12 @@ from rq_scheduler import Scheduler
 from handlers.conf import QUEUE_NAME
 from handlers.exceptions import InvalidJob
 from handlers.rq_transport.connections import (
-    own_connection,
     redis_answers_soon,
     redis_connection,
     transport_errors,
 )
-from handlers.rq_transport.lua import PUBLISH, PUBLISH_DELAYED, SEARCH
+from handlers.rq_transport.lua import PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
+from handlers.rq_transport.own_connection import OwnRedis, own_connection
 from handlers.transport import Message
 
 QUEUES_KEY: str = Queue.redis_queues_keys
@@ -55,11 +55,11 @@ def queue_key(name: str) -> str:
 class RQTransport:
     """The transport over RQ. Each delivery is a real RQ job, so RQ's own workers and tools understand it."""
 
-    def publish(self, messages: Sequence[Message]) -> None:
+    def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
         """Put the messages at the end of their queues, in the order given: one round trip per thousand.
 
-        A delayed message stops being delayed in the same step. Raises TransportUnavailable, and InvalidJob (before
-        anything was sent) for a message that cannot be one of ours.
+        A delayed message stops being delayed in the same step. Raises TransportUnavailable, without ``wait`` perhaps
+        with a later call, and InvalidJob (before anything was sent) for a message that cannot be one of ours.
         """
         for message in messages:
             _check(message)
@@ -71,10 +71,9 @@ class RQTransport:
             args: list[str | int] = [written_at]
             for name, ids in queues.items():
                 args += [name, len(ids), *ids]
-            with transport_errors():
-                PUBLISH(own_connection(), [QUEUES_KEY, DELAYED_KEY, *map(queue_key, queues)], args)
+            _send(PUBLISH, [QUEUES_KEY, DELAYED_KEY, *map(queue_key, queues)], args, wait)
 
-    def publish_delayed(self, messages: Sequence[Message]) -> None:
+    def publish_delayed(self, messages: Sequence[Message], *, wait: bool = True) -> None:
         """Announce jobs that are due at their ``run_at``, and wake the schedulers if one of them comes first.
 
         Raises TransportUnavailable, and InvalidJob (before anything was sent) for a message without aware ``run_at``.
@@ -85,8 +84,7 @@ class RQTransport:
             args: list[str | float] = [written_at]
             for entry in chunk:
                 args += entry
-            with transport_errors():
-                PUBLISH_DELAYED(own_connection(), [DELAYED_KEY, WAKE_CHANNEL], args)
+            _send(PUBLISH_DELAYED, [DELAYED_KEY, WAKE_CHANNEL], args, wait)
 
     def withdraw(self, messages: Sequence[Message]) -> None:
         """Take back deliveries, queued or delayed, that can no longer change anything. Raises TransportUnavailable.
@@ -124,6 +122,15 @@ class RQTransport:
                 break
             first, last = (-STEP, -1) if first >= 0 else (first - STEP, first - 1)
         return list(unseen.values())
+
+
+def _send(script: LuaScript, keys: Sequence[str], args: Sequence[str | int | float], wait: bool) -> None:
+    with transport_errors():
+        client = own_connection()
+        if wait or not isinstance(client, OwnRedis):
+            script(client, keys, args)
+        else:
+            client.post(script.call(keys, args), lambda: script(client, keys, args))
 
 
 def rq_now() -> str:

@@ -297,8 +297,10 @@ class BatchWorker(SimpleWorker):
         token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
         try:
             move = execution.run(claim, token, worker=self.name)
-            if move is not None and (move.failure is not None or move.steps[-1].target == State.SUCCEEDED):
-                self._marks.count(failed=move.failure is not None)
+            if move is not None:
+                failed = move.change.failure is not None
+                if failed or move.change.target == State.SUCCEEDED:
+                    self._marks.count(failed=failed)
             return move
         finally:
             self._marks.end()

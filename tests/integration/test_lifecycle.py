@@ -32,7 +32,7 @@ from handlers import (
 )
 from handlers.cancellation import CancelReason
 from handlers.failures import clean
-from handlers.lifecycle import Claim, Move, NewJob, sqlite
+from handlers.lifecycle import Change, Claim, Move, NewJob, sqlite
 from handlers.models import AttemptError, JobCountDelta, JobHistory, JobRecord
 from handlers.registry import registry
 from handlers.states import State, is_allowed
@@ -267,7 +267,7 @@ def test_handler_that_returns_has_succeeded_whatever_its_token_says() -> None:
     token.cancel(CancelReason.STOPPING)
     move = perform(claimed, token)
     assert move
-    assert move.target == "succeeded"
+    assert move.change.target == "succeeded"
 
 
 # --- settle ---
@@ -286,6 +286,41 @@ def test_success_is_recorded_with_its_facts() -> None:
         "processing", "succeeded", WORKER, WORKER,
     )  # fmt: skip
     assert last.data["duration_seconds"] >= 0
+
+
+def test_settle_of_a_batch_records_each_outcome_with_its_own_facts(noting: NotingTransport) -> None:
+    """What most of a batch share is said once: nobody may get what is another's."""
+    ids = [job_scheduler.enqueue(Fail(n) if n % 3 == 1 else Note(str(n))) for n in range(12)]
+    outcomes: dict[int, Move] = {}
+    for n, claimed in enumerate(claim(*ids)):
+        if n % 3 == 0:
+            outcomes[n] = execution.succeeded(claimed, worker=WORKER, seconds=n / 8)
+        elif n % 3 == 1:
+            outcomes[n] = execution.failed(claimed, ValueError(f"no {n}"), worker=WORKER, seconds=n / 8)
+        else:
+            outcomes[n] = execution.handed_back(claimed, f"reason {n % 2}", started=n % 2 == 0)
+    tokens = {job_id: record(job_id).token for job_id in ids}
+    assert execution.settle(list(outcomes.values())[::-1], worker=WORKER) == set(ids)
+    for n, job_id in enumerate(ids):
+        row = record(job_id)
+        first, *more = row.history.order_by("pk").filter(from_state__in=["processing", "failed"])
+        assert first.actor == WORKER
+        if n % 3 == 0:
+            assert (row.state, row.attempt, row.token, row.error, more) == ("succeeded", 1, tokens[job_id], "", [])
+            assert (first.reason, first.data) == ("", {"worker": WORKER, "duration_seconds": n / 8})
+        elif n % 3 == 1:
+            (second,) = more
+            assert (row.state, row.attempt, row.failures, row.error) == ("scheduled", 1, 1, f"ValueError: no {n}")
+            assert row.token != tokens[job_id]
+            assert first.data == {"worker": WORKER, "exception": "ValueError", "duration_seconds": n / 8}
+            assert (first.to_state, second.to_state, list(second.data or {})) == (
+                "failed", "scheduled", ["delay_seconds"],
+            )  # fmt: skip
+            assert [error.message for error in row.errors.all()] == [f"no {n}"]
+        else:
+            assert (row.state, row.attempt) == ("enqueued", 1 if n % 2 == 0 else 0)
+            assert row.token != tokens[job_id]
+            assert (first.reason, first.data, more) == (f"reason {n % 2}", None, [])
 
 
 def test_settle_of_a_stale_run_changes_nothing(noting: NotingTransport) -> None:
@@ -335,7 +370,7 @@ def test_settle_of_a_batch_that_cannot_be_recorded_goes_one_by_one() -> None:
     ids = [note(str(n)) for n in range(3)]
     one, two, three = (execution.succeeded(claimed, worker=WORKER, seconds=1) for claimed in claim(*ids))
     # An attempt below zero is what neither database stores.
-    poison = Move(job_id=two.job_id, token=two.token, source=two.source, steps=two.steps, attempt_by=-9)
+    poison = two._replace(change=two.change._replace(attempt_by=-9))
     assert execution.settle([one, poison, three], worker=WORKER) == {ids[0], ids[2]}
     assert [record(job_id).state for job_id in ids] == ["succeeded", "processing", "succeeded"]
 
@@ -364,8 +399,8 @@ def test_settle_waits_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch
 def test_move_that_no_state_allows_is_a_bug() -> None:
     job_id = note()
     step = lifecycle.Step(State.SUCCEEDED)
-    move = Move(job_id=job_id, token=record(job_id).token, source=State.ENQUEUED, steps=(step,))
-    with pytest.raises(AssertionError, match="cannot move from enqueued to succeeded"):
+    move = Move(job_id, record(job_id).token, Change(State.ENQUEUED, (step,)))
+    with pytest.raises(AssertionError, match="can move from enqueued to succeeded"):
         lifecycle.apply([move], actor="test")
     assert record(job_id).state == "enqueued"
 

@@ -98,7 +98,7 @@ def test_outcome_that_the_database_refuses_is_recorded_without_its_text() -> Non
     job_id = job_scheduler.enqueue(Nothing())
     (claim,) = lifecycle.claim([message(job_id)], worker="w", lease=timedelta(seconds=15))
     step = lifecycle.Step(State.SUCCEEDED, "", {"worker": float("nan")})  # JSON has no NaN: PostgreSQL refuses it
-    move = lifecycle.Move(job_id=job_id, token=claim.token, source=State.PROCESSING, steps=(step,))
+    move = lifecycle.Move(job_id, claim.token, lifecycle.Change(State.PROCESSING, (step,)))
     assert execution.settle([move], worker="w") == {job_id}
     assert JobRecord.objects.get(pk=job_id).state == State.SUCCEEDED
 

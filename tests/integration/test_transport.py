@@ -24,7 +24,7 @@ from handlers import job_scheduler
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord
-from handlers.rq_transport import connections, lua
+from handlers.rq_transport import connections, lua, own_connection
 from handlers.rq_transport.messages import (
     CHUNK,
     DELAYED_KEY,
@@ -340,33 +340,33 @@ def test_redis_connection_is_one_per_process(transport: RQTransport) -> None:
 
 
 def test_own_connection_is_one_per_thread_and_goes_back_to_the_pool(transport: RQTransport) -> None:
-    first = connections.own_connection()
-    assert connections.own_connection() is first
+    first = own_connection.own_connection()
+    assert own_connection.own_connection() is first
     with ThreadPoolExecutor(1) as pool:
-        number = pool.submit(lambda: connections.own_connection().client_id()).result()
+        number = pool.submit(lambda: own_connection.own_connection().client_id()).result()
     assert number != first.client_id()
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(lambda: connections.own_connection().client_id()).result() == number
+        assert pool.submit(lambda: own_connection.own_connection().client_id()).result() == number
     connections.reset_connections()
-    assert connections.own_connection() is not first
+    assert own_connection.own_connection() is not first
 
 
 def test_own_connections_leave_half_of_the_pool_to_the_others(
     transport: RQTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shared = connections.redis_connection()
-    first = connections.own_connection()
+    first = own_connection.own_connection()
     monkeypatch.setattr(shared.connection_pool, "max_connections", 2)
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(connections.own_connection).result() is shared
-    assert connections.own_connection() is first
+        assert pool.submit(own_connection.own_connection).result() is shared
+    assert own_connection.own_connection() is first
     assert shared.ping()
 
 
 def test_own_connection_is_made_anew_when_the_server_closed_it(transport: RQTransport, redis: Redis) -> None:
     sent = message(1)
     transport.publish([message(2)])
-    redis.client_kill_filter(_id=str(connections.own_connection().client_id()))
+    redis.client_kill_filter(_id=str(own_connection.own_connection().client_id()))
     transport.publish([sent])
     assert transport.missing("default", [sent]) == []
 
@@ -374,12 +374,108 @@ def test_own_connection_is_made_anew_when_the_server_closed_it(transport: RQTran
 def test_own_connection_leaves_no_answer_behind_when_it_is_interrupted(
     transport: RQTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = connections.own_connection()
+    own = own_connection.own_connection()
     with monkeypatch.context() as patch:
         patch.setattr(type(own), "parse_response", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             own.echo("first")
     assert own.echo("second") == b"second"
+
+
+# --- without waiting ---
+
+
+@pytest.fixture
+def alive(transport: RQTransport, monkeypatch: pytest.MonkeyPatch) -> own_connection.OwnRedis:
+    """This thread's own connection, over which Redis has just answered, however slow the test."""
+    monkeypatch.setattr(own_connection, "ALIVE_SECONDS", 60.0)
+    transport.publish([message(1_000, queue="other")])
+    client = own_connection.own_connection()
+    assert isinstance(client, own_connection.OwnRedis)
+    return client
+
+
+def answers_read(client: own_connection.OwnRedis, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """A spy on the reading of answers."""
+    spy = Mock(side_effect=client.parse_response)
+    monkeypatch.setattr(client, "parse_response", spy)
+    return spy
+
+
+def test_publish_without_waiting_reads_each_answer_before_the_next(
+    transport: RQTransport, alive: own_connection.OwnRedis, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = answers_read(alive, monkeypatch)
+    for number, one in enumerate(sent := messages(3)):
+        transport.publish([one], wait=False)
+        assert read.call_count == number
+    assert alive.echo("x") == b"x"  # its own answer, and every one before it has been read
+    assert queued(redis) == [rq_job_id(one) for one in sent]
+
+
+def test_publish_without_waiting_waits_after_a_pause(
+    transport: RQTransport, alive: own_connection.OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_connection, "ALIVE_SECONDS", 0.0)
+    read = answers_read(alive, monkeypatch)
+    transport.publish([message(1)], wait=False)
+    assert read.call_count == 1
+
+
+def test_publish_without_waiting_survives_a_connection_that_the_server_closes(
+    transport: RQTransport, alive: own_connection.OwnRedis, redis: Redis
+) -> None:
+    first, second = messages(2)
+    redis.client_kill_filter(_id=str(alive.client_id()))
+    transport.publish([first], wait=False)  # into nowhere, perhaps
+    transport.publish([second], wait=False)
+    assert transport.missing("default", [first, second]) == []
+
+
+def test_publish_without_waiting_survives_that_redis_forgets_its_scripts(
+    transport: RQTransport, alive: own_connection.OwnRedis, redis: Redis
+) -> None:
+    first, second = messages(2)
+    redis.script_flush()
+    transport.publish([first], wait=False)
+    transport.publish([second])
+    assert queued(redis) == [rq_job_id(first), rq_job_id(second)]
+
+
+def test_publish_without_waiting_tells_of_one_that_redis_refuses_and_sends_the_next(
+    transport: RQTransport, alive: own_connection.OwnRedis, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.set(queue_key("mail"), "not a list")
+    transport.publish([message(1, "mail")], wait=False)
+    transport.publish([message(2)], wait=False)
+    assert alive.ping()
+    assert len(queued(redis)) == 1
+    assert "did not arrive" in caplog.text
+
+
+def test_publish_without_waiting_says_unavailable_with_the_next_call(
+    transport: RQTransport, alive: own_connection.OwnRedis, redis: Redis
+) -> None:
+    redis.replicaof("127.0.0.1", "1")
+    try:
+        transport.publish([message(1)], wait=False)
+        with pytest.raises(TransportUnavailable):
+            transport.publish([message(2)], wait=False)
+    finally:
+        redis.replicaof("NO", "ONE")
+
+
+def test_own_connection_takes_no_answer_back_to_the_pool(
+    transport: RQTransport, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_connection, "ALIVE_SECONDS", 60.0)
+    sent = messages(2)
+    with ThreadPoolExecutor(1) as pool:
+        for one in sent:
+            pool.submit(transport.publish, [one], wait=False).result()
+    shared = connections.redis_connection()
+    assert [shared.echo(str(number)) for number in range(3)] == [b"0", b"1", b"2"]
+    assert transport.missing("default", sent) == []
 
 
 def test_transport_says_unavailable_when_redis_is_away(transport: RQTransport) -> None:

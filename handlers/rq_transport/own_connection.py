@@ -1,0 +1,127 @@
+"""A thread's own connection to Redis, over which it publishes: the shortest way there is."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+from redis import Redis
+from redis.connection import Connection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from handlers.rq_transport.connections import redis_connection, transport_errors
+
+logger = logging.getLogger(__name__)
+
+# A connection over which Redis answered what was sent this short while ago is alive: no need to wait and see.
+ALIVE_SECONDS = 0.02
+
+
+class OwnRedis(Redis):
+    """A client of one thread and one connection: redis-py's pool, locks and metrics cost more than a small command."""
+
+    _owed: Callable[[], object] | None = None  # does it again, should the answer that is still to come be an error
+    _sent_at = 0.0  # the last command
+    _answered_at = 0.0  # when the last command that was answered had been sent
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command and read its answer; a connection that went stale is tried once more, as everywhere."""
+        self._read_owed()
+        connection = self._own
+
+        def once() -> Any:
+            self._send(args)
+            return self._read(args[0], options)
+
+        return connection.retry.call_with_retry(once, lambda _: None)
+
+    def post(self, args: tuple[Any, ...], again: Callable[[], object]) -> None:
+        """Send a command whose answer is read before the next one is sent; ``again()`` does the same and waits.
+
+        It is called after a pause, when nobody knows whether the connection still lives, when the connection breaks,
+        and when the answer turns out to be an error. So it must do no harm if Redis does it twice.
+        """
+        self._read_owed()
+        if time.monotonic() - self._answered_at <= ALIVE_SECONDS:
+            with suppress(RedisConnectionError):
+                self._send(args)
+                self._owed = again
+                return
+        again()
+
+    def close(self) -> None:
+        """Return the connection to the pool, where nobody may find an answer that is not theirs."""
+        if self._owed is not None:
+            self._owed = None
+            self._own.disconnect()
+        super().close()
+
+    @property
+    def _own(self) -> Connection:
+        return self.connection  # type: ignore[return-value]
+
+    def _read_owed(self) -> None:
+        """Read the answer that is still to come. Raises TransportUnavailable, or redis-py's TimeoutError."""
+        if (again := self._owed) is None:
+            return
+        self._owed = None
+        try:
+            self._read("EVALSHA", {})
+        except (ResponseError, RedisConnectionError):
+            try:
+                with transport_errors():  # while Redis is away, the next command need not try, too
+                    again()
+            except RedisError:
+                # Something about this one: whoever sends the next must not suffer for it.
+                logger.exception("something that was published did not arrive; recovery will publish it again")
+
+    def _send(self, args: tuple[Any, ...]) -> None:
+        self._sent_at = time.monotonic()
+        try:
+            self._own.send_command(*args)
+        except BaseException:
+            self._own.disconnect()
+            raise
+
+    def _read(self, command: str, options: dict[str, Any]) -> Any:
+        try:
+            answer = self.parse_response(self._own, command, **options)  # type: ignore[no-untyped-call]
+        except ResponseError:
+            self._answered_at = self._sent_at
+            raise
+        except BaseException:
+            # Also what stops a handler at its timeout: the answer it did not wait for must not be the next one's.
+            self._own.disconnect()
+            raise
+        self._answered_at = self._sent_at
+        return answer
+
+
+_clients: WeakSet[OwnRedis] = WeakSet()  # of the threads that live
+_own = threading.local()  # ``client``, made from the process's ``shared`` one
+
+
+def own_connection() -> Redis:
+    """This thread's client, of one connection from the pool of ``redis_connection``, while there is plenty of room.
+
+    For short commands only.
+
+    Raises TransportUnavailable when no Redis is configured, and what redis-py raises when it cannot connect.
+    """
+    shared = redis_connection()
+    if getattr(_own, "shared", None) is not shared:  # after a fork, or a change of the settings
+        pool = shared.connection_pool
+        taken = sum(client.connection_pool is pool for client in _clients)
+        if taken * 2 >= getattr(pool, "max_connections", 0):
+            return shared  # more threads than places: half of these stay free for everybody
+        _own.client = OwnRedis(connection_pool=pool, single_connection_client=True)
+        _own.shared = shared
+        _clients.add(_own.client)
+    client: OwnRedis = _own.client
+    return client
