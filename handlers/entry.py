@@ -92,7 +92,7 @@ def _hard_timeout(claim: Claim, token: CancellationToken) -> Iterator[None]:
             raise execution.timed_out(claim)
 
     before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, execution.timeout_of(claim).total_seconds())
+    signal.setitimer(signal.ITIMER_REAL, execution.timeout_of(claim))
     try:
         yield
     finally:

@@ -6,10 +6,10 @@ import dataclasses
 import logging
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -37,12 +37,13 @@ TRANSIENT = (OperationalError, InterfaceError, InternalError)
 IDLE = 0  # libpq's PQTRANS_IDLE
 
 
-def timeout_of(claim: Claim) -> timedelta:
-    """How long an attempt of this job may run."""
-    with suppress(NoHandler):
-        if (timeout := registry.get(claim.job_type).timeout) is not None:
-            return timeout
-    return timedelta(seconds=jobs_settings().timeout_seconds)
+def timeout_of(claim: Claim) -> float:
+    """How long an attempt of this job may run, in seconds."""
+    try:
+        timeout = registry.get(claim.job_type).timeout
+    except NoHandler:
+        timeout = None
+    return jobs_settings().timeout_seconds if timeout is None else timeout.total_seconds()
 
 
 def run(
@@ -165,7 +166,7 @@ def _cancelled(claim: Claim, token: CancellationToken, error: JobCancelled, work
 
 def timed_out(claim: Claim) -> JobTimeout:
     """The error of an attempt that ran too long."""
-    return JobTimeout(f"ran longer than its timeout of {timeout_of(claim).total_seconds():g} s")
+    return JobTimeout(f"ran longer than its timeout of {timeout_of(claim):g} s")
 
 
 def _hider(claim: Claim) -> Callable[[str], str]:
@@ -194,17 +195,28 @@ def _move(claim: Claim, *steps: Step, seconds: float | None = None, **changes: A
 
 def _tidy_connections() -> None:
     """Undo what a handler left behind: an open transaction, manual commits, a connection that broke or was closed."""
-    for connection in connections.all(initialized_only=True):
+    for connection in _open_connections():
         if connection.connection is None:
             continue
         try:
             if connection.errors_occurred:
                 connection.close_if_unusable_or_obsolete()
-            left = connection.in_atomic_block or not connection.get_autocommit() or _is_unclean(connection)
+            left = connection.in_atomic_block or not connection.autocommit or _is_unclean(connection)
         except Error:
             left = True
         if left:
             _discard(connection)
+
+
+def _open_connections() -> Sequence[BaseDatabaseWrapper]:
+    """This thread's connections, open or not. To look each up between two jobs costs more than all that is tidied."""
+    known: Sequence[BaseDatabaseWrapper] = getattr(_of_thread, "connections", ())
+    if len(known) < len(connections.settings):  # once a thread has them all, they stay the same objects
+        known = _of_thread.connections = connections.all(initialized_only=True)
+    return known
+
+
+_of_thread = threading.local()
 
 
 def _is_unclean(connection: BaseDatabaseWrapper) -> bool:
@@ -218,7 +230,7 @@ def _is_unclean(connection: BaseDatabaseWrapper) -> bool:
             return bool(raw.total_changes < 0 or raw.in_transaction)
         except sqlite3.ProgrammingError:  # closed
             return True
-    return bool(raw.closed or raw.info.transaction_status != IDLE)
+    return bool(raw.pgconn.transaction_status != IDLE)  # nor is that of a closed one
 
 
 def _discard(connection: BaseDatabaseWrapper) -> None:

@@ -33,7 +33,7 @@ class JobLogHandler(logging.Handler):
 
 
 def attach() -> None:
-    """A job begins: put the one handler on the root logger. Each call needs its ``detach``.
+    """A job, or a batch of them, begins: put the one handler on the root logger. Each call needs its ``detach``.
 
     It is there only while a job runs, so that ``logging.basicConfig()`` still works between jobs: it does nothing
     where the root logger has a handler. (Called by a job's own handler, it needs ``force=True``.)

@@ -9,7 +9,7 @@ from redis import Redis
 from rq.job import Job
 
 from handlers.rq_transport.lua import SAVE, script
-from handlers.rq_transport.messages import parse_rq_job_id, queue_key, rq_job_id, rq_now
+from handlers.rq_transport.messages import parse_rq_job_id, parse_rq_job_ids, queue_key, rq_job_id, rq_now
 from handlers.transport import Message
 
 AHEAD = 1_000  # how far past foreign jobs to look for ours
@@ -112,5 +112,4 @@ class Intake:
 
 
 def _messages(queue: str, ids: Sequence[bytes]) -> list[Message]:
-    parsed = [parse_rq_job_id(entry.decode(errors="replace")) for entry in ids]
-    return [Message(found[0], found[1], queue) for found in parsed if found]
+    return [Message(job_id, token, queue) for job_id, token in parse_rq_job_ids(ids)]

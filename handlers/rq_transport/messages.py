@@ -33,6 +33,7 @@ STEP = 20_000  # entries of a long queue looked through in one step: some millis
 T = TypeVar("T")
 
 _RQ_JOB_ID = re.compile(r"([1-9][0-9]{0,18})-([0-9a-f]{16})")
+_RQ_JOB_ID_LINES = re.compile(f"^{_RQ_JOB_ID.pattern}$", re.MULTILINE)
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 
 
@@ -45,6 +46,15 @@ def parse_rq_job_id(text: str) -> tuple[int, str] | None:
     """Job id and token of an RQ job's id, or None when it is not one of ours."""
     match = _RQ_JOB_ID.fullmatch(text)
     return (int(match[1]), match[2]) if match and int(match[1]) < 2**63 else None
+
+
+def parse_rq_job_ids(entries: Sequence[bytes]) -> list[tuple[int, str]]:
+    """Job id and token of ``entries`` that are known to be ours, at a fraction of the price of one by one.
+
+    One whose number no job can have is left out.
+    """
+    found = _RQ_JOB_ID_LINES.findall(b"\n".join(entries).decode(errors="replace"))
+    return [(number, token) for digits, token in found if (number := int(digits)) < 2**63]
 
 
 def queue_key(name: str) -> str:

@@ -16,7 +16,7 @@ from rq import SimpleWorker, worker_registration
 from rq.suspension import is_suspended
 from rq.utils import now
 
-from handlers import execution, lifecycle
+from handlers import execution, lifecycle, logs
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import TransportUnavailable
@@ -272,6 +272,7 @@ class BatchWorker(SimpleWorker):
         )
         self._keeper.watch(batch)
         began, count = time.monotonic(), 0
+        logs.attach()  # once for all of them: between two jobs of a batch no code of an app runs
         try:
             while claim := batch.take():
                 if self.is_stopping:
@@ -284,12 +285,13 @@ class BatchWorker(SimpleWorker):
             # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
             self._adapt((time.monotonic() - began) / max(count, 1))
         finally:
+            logs.detach()
             self._keeper.rest()
             batch.flush()
             self._doubtful |= batch.is_doubtful
 
     def _attempt(self, claim: Claim) -> lifecycle.Move | None:
-        sequence = self._marks.start(claim.job_id, execution.timeout_of(claim).total_seconds())
+        sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))
 
         def probe() -> CancelReason | None:
             return self._marks.cancel_reason(sequence)
