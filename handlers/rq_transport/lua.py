@@ -126,6 +126,17 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', before, 'LIMIT', ARGV[2], AR
 """,
 )
 
+# ARGV: ids. Those whose RQ job is there.
+KEPT = script(
+    """
+local found = {}
+for _, id in ipairs(ARGV) do
+  if redis.call('EXISTS', '@JOB@' .. id) == 1 then found[#found + 1] = id end
+end
+return found
+"""
+)
+
 # KEYS: a queue's list. ARGV: first and last index, then ids. How many entries stand there, and which of the ids do.
 SEARCH = script(
     """

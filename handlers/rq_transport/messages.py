@@ -18,7 +18,7 @@ from handlers.rq_transport.connections import (
     redis_connection,
     transport_errors,
 )
-from handlers.rq_transport.lua import PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
+from handlers.rq_transport.lua import KEPT, PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
 from handlers.rq_transport.own_connection import OwnRedis, own_connection
 from handlers.transport import Message
 
@@ -116,22 +116,26 @@ class RQTransport:
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.
 
-        Its head answers for an ordinary queue. Whatever is not there is looked for in the rest, in steps from its end,
-        where messages that were published again stand.
+        Its head answers for an ordinary queue. Of what is not there, a message without its RQ job is lost: as all are
+        after a flush. The others are looked for in the rest, in steps from its end, where messages that were published
+        again stand.
         """
-        key = queue_key(queue)
-        unseen = {rq_job_id(message): message for message in messages}
+        key, redis = queue_key(queue), redis_connection()
+        asked = {rq_job_id(message): message for message in messages}
+        unseen, seen = list(asked), set[str]()
         # An index that counts from the end stays right while workers take from the front; a push only repeats a few.
         first, last = 0, len(messages) + HEAD_SLACK - 1
         while unseen:
             with transport_errors():
-                count, found = SEARCH(redis_connection(), [key], [first, last, *unseen])
-            for entry in found:
-                unseen.pop(entry.decode(), None)
-            if count < last - first + 1:
-                break
+                count, found = SEARCH(redis, [key], [first, last, *unseen])
+                seen.update(entry.decode() for entry in found)
+                if count < last - first + 1:
+                    break
+                unseen = [name for name in unseen if name not in seen]
+                if first == 0:
+                    unseen = [entry.decode() for entry in KEPT(redis, [], unseen)]
             first, last = (-STEP, -1) if first >= 0 else (first - STEP, first - 1)
-        return list(unseen.values())
+        return [message for name, message in asked.items() if name not in seen]
 
 
 def _send(script: LuaScript, keys: Sequence[str], args: Sequence[str | int | float], wait: bool) -> None:

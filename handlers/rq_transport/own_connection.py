@@ -20,7 +20,7 @@ from handlers.rq_transport.connections import redis_connection, transport_errors
 logger = logging.getLogger(__name__)
 
 # A connection over which Redis answered what was sent this short while ago is alive: no need to wait and see.
-ALIVE_SECONDS = 0.02
+ALIVE_SECONDS = 0.1
 
 
 class OwnRedis(Redis):
