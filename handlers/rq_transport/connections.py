@@ -46,7 +46,7 @@ _CONNECTION_KEYS = frozenset({
 _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError, OutOfMemoryError)
 _AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
 
-_client: tuple[int, Redis] | None = None
+_client: Redis | None = None
 _health: tuple[int, float, bool] | None = None  # PID, monotonic time, and what was found
 
 
@@ -77,10 +77,9 @@ def redis_connection() -> Redis:
     It connects with the first command. Raises TransportUnavailable when no Redis is configured.
     """
     global _client  # noqa: PLW0603
-    pid = os.getpid()
-    if _client is None or _client[0] != pid:
-        _client = (pid, _connect())
-    return _client[1]
+    if _client is None:
+        _client = _connect()
+    return _client
 
 
 def _connect() -> Redis:
@@ -97,10 +96,18 @@ def _connect() -> Redis:
 def reset_connections() -> None:
     """Close this process's connections, as before a fork. The next use connects again."""
     global _client  # noqa: PLW0603
-    if _client is not None and _client[0] == os.getpid():
-        _client[1].close()
-        _client[1].connection_pool.disconnect()
+    if _client is not None:
+        _client.close()
+        _client.connection_pool.disconnect()
     _client = None
+
+
+def _leave_to_parent() -> None:
+    global _client  # noqa: PLW0603
+    _client = None
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)  # to ask for the process's id at each use costs more
 
 
 @receiver(setting_changed)
