@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from redis import Redis
 from rq.job import Job
 
 from handlers.rq_transport.lua import SAVE, script
 from handlers.rq_transport.messages import parse_rq_job_id, parse_rq_job_ids, queue_key, rq_job_id, rq_now
+from handlers.rq_transport.own_connection import own_connection
 from handlers.transport import Message
 
 AHEAD = 1_000  # how far past foreign jobs to look for ours
@@ -62,10 +62,9 @@ redis.call('LPUSH', KEYS[1], unpack(ARGV, 3))
 
 
 class Intake:
-    """One worker's way to the queues."""
+    """One worker's way to the queues, over the own connection of its main thread."""
 
-    def __init__(self, connection: Redis) -> None:
-        self._connection = connection
+    def __init__(self) -> None:
         self._foreign = False
         self._waited_for: list[str] = []  # taken by waiting, which leaves their RQ jobs behind
 
@@ -74,7 +73,7 @@ class Intake:
         if not queues:
             return []
         keys = [queue_key(name) for name in queues]
-        number, ids, foreign = _POP(self._connection, keys, [most, *self._waited_for])
+        number, ids, foreign = _POP(own_connection(), keys, [most, *self._waited_for])
         self._waited_for = []
         self._foreign = bool(foreign)
         return _messages(queues[number - 1], ids) if number else []
@@ -84,23 +83,25 @@ class Intake:
         if self._foreign or not queues:
             return None
         keys = [queue_key(name) for name in queues]
-        found: Any = self._connection.blmpop(seconds, len(keys), *keys, direction="LEFT", count=most)
+        redis = own_connection()
+        found: Any = redis.blmpop(seconds, len(keys), *keys, direction="LEFT", count=most)
         if not found:
             return []
-        key, ids = found
+        key, entries = found
         name = queues[keys.index(key.decode())]
-        foreign = [entry for entry in ids if parse_rq_job_id(entry.decode(errors="replace")) is None]
-        if foreign:
+        ids = [entry.decode(errors="replace") for entry in entries]
+        parsed = [parse_rq_job_id(text) for text in ids]
+        if None in parsed:
             self._foreign = True
-            self._connection.lpush(key, *reversed(foreign))
-        messages = _messages(name, [entry for entry in ids if entry not in foreign])
-        self._waited_for += map(rq_job_id, messages)
-        return messages
+            foreign = [entry for entry, ours in zip(entries, parsed, strict=True) if ours is None]
+            redis.lpush(key, *reversed(foreign))
+        self._waited_for += [text for text, ours in zip(ids, parsed, strict=True) if ours is not None]
+        return [Message(ours[0], ours[1], name) for ours in parsed if ours is not None]
 
     def forget(self) -> None:
         """Take away what waiting left behind, if no pop will."""
         if self._waited_for:
-            self._connection.unlink(*map(Job.key_for, self._waited_for))
+            own_connection().unlink(*map(Job.key_for, self._waited_for))
             self._waited_for = []
 
     def put_back(self, messages: Sequence[Message]) -> None:
@@ -108,7 +109,7 @@ class Intake:
         for name in {message.queue for message in messages}:
             ids = [rq_job_id(message) for message in messages if message.queue == name]
             self._waited_for = [waited for waited in self._waited_for if waited not in ids]
-            _PUT_BACK(self._connection, [queue_key(name)], [name, rq_now(), *reversed(ids)])
+            _PUT_BACK(own_connection(), [queue_key(name)], [name, rq_now(), *reversed(ids)])
 
 
 def _messages(queue: str, ids: Sequence[bytes]) -> list[Message]:

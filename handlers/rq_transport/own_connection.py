@@ -110,8 +110,6 @@ _own = threading.local()  # ``client``, made from the process's ``shared`` one
 def own_connection() -> Redis:
     """This thread's client, of one connection from the pool of ``redis_connection``, while there is plenty of room.
 
-    For short commands only.
-
     Raises TransportUnavailable when no Redis is configured, and what redis-py raises when it cannot connect.
     """
     shared = redis_connection()

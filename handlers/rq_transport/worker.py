@@ -51,7 +51,7 @@ class BatchWorker(SimpleWorker):
         super().__init__(list(queues), name=name, connection=redis_connection(), serializer="json")
         self._marks, self._in_order = marks, in_order
         self._names = list(queues)
-        self._intake = Intake(self.connection)
+        self._intake = Intake()
         self._keeper = Keeper()
         self._paused: set[str] = set()
         self._paused_checked_at = 0.0
