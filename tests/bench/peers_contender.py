@@ -48,9 +48,12 @@ class Jobsite(Contender):
         import django
 
         django.setup()
+        from django.db import connection
+
         from handlers import job_scheduler
         from tests.bench.peers_app.jobs import Record
 
+        connection.ensure_connection()  # as the raw contenders do here
         self.jobs, self.Record = job_scheduler, Record
 
     def send(self, i, t0, hold=0.0):
