@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
@@ -30,16 +29,24 @@ class OwnRedis(Redis):
     _sent_at = 0.0  # the last command
     _answered_at = 0.0  # when the last command that was answered had been sent
 
+    # Whatever interrupts one of these, such as a handler's timeout, disconnects: the answer that it did not wait for
+    # must not be taken for the next command's.
+
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and read its answer; a connection that went stale is tried once more, as everywhere."""
         self._read_owed()
-        connection = self._own
 
         def once() -> Any:
-            self._send(args)
-            return self._read(args[0], options)
+            try:
+                self._send(args)
+                return self._read(args[0], options)
+            except ResponseError:
+                raise
+            except BaseException:
+                self._own.disconnect()
+                raise
 
-        return connection.retry.call_with_retry(once, lambda _: None)
+        return self._own.retry.call_with_retry(once, lambda _: None)
 
     def post(self, args: tuple[Any, ...], again: Callable[[], object]) -> None:
         """Send a command whose answer is read before the next one is sent; ``again()`` does the same and waits.
@@ -48,59 +55,62 @@ class OwnRedis(Redis):
         and when the answer turns out to be an error. So it must do no harm if Redis does it twice.
         """
         self._read_owed()
-        if time.monotonic() - self._answered_at <= ALIVE_SECONDS:
-            with suppress(RedisConnectionError):
-                self._send(args)
-                self._owed = again
-                return
-        again()
+        if time.monotonic() - self._answered_at > ALIVE_SECONDS:
+            again()
+            return
+        try:
+            self._owed = again
+            self._send(args)
+        except BaseException as error:
+            self._forget_owed()
+            if not isinstance(error, RedisConnectionError):
+                raise
+            again()
 
     def close(self) -> None:
         """Return the connection to the pool, where nobody may find an answer that is not theirs."""
         if self._owed is not None:
-            self._owed = None
-            self._own.disconnect()
+            self._forget_owed()
         super().close()
 
     @property
     def _own(self) -> Connection:
         return self.connection  # type: ignore[return-value]
 
+    def _send(self, args: tuple[Any, ...]) -> None:
+        self._sent_at = time.monotonic()
+        self._own.send_command(*args)
+
+    def _read(self, command: str, options: dict[str, Any]) -> Any:
+        answer = self.parse_response(self._own, command, **options)  # type: ignore[no-untyped-call]
+        self._answered_at = self._sent_at
+        return answer
+
     def _read_owed(self) -> None:
         """Read the answer that is still to come. Raises TransportUnavailable, or redis-py's TimeoutError."""
         if (again := self._owed) is None:
             return
-        self._owed = None
         try:
             self._read("EVALSHA", {})
-        except (ResponseError, RedisConnectionError):
-            try:
-                with transport_errors():  # while Redis is away, the next command need not try, too
-                    again()
-            except RedisError:
-                # Something about this one: whoever sends the next must not suffer for it.
-                logger.exception("something that was published did not arrive; recovery will publish it again")
-
-    def _send(self, args: tuple[Any, ...]) -> None:
-        self._sent_at = time.monotonic()
-        try:
-            self._own.send_command(*args)
-        except BaseException:
-            self._own.disconnect()
-            raise
-
-    def _read(self, command: str, options: dict[str, Any]) -> Any:
-        try:
-            answer = self.parse_response(self._own, command, **options)  # type: ignore[no-untyped-call]
+            self._owed = None
         except ResponseError:
-            self._answered_at = self._sent_at
-            raise
-        except BaseException:
-            # Also what stops a handler at its timeout: the answer it did not wait for must not be the next one's.
-            self._own.disconnect()
-            raise
-        self._answered_at = self._sent_at
-        return answer
+            self._owed = None
+        except BaseException as error:
+            self._forget_owed()
+            if not isinstance(error, RedisConnectionError):
+                raise
+        else:
+            return
+        try:
+            with transport_errors():  # while Redis is away, the next command need not try, too
+                again()
+        except RedisError:
+            # Something about this one: whoever sends the next must not suffer for it.
+            logger.exception("something that was published did not arrive; recovery will publish it again")
+
+    def _forget_owed(self) -> None:
+        self._owed = None
+        self._own.disconnect()
 
 
 _clients: WeakSet[OwnRedis] = WeakSet()  # of the threads that live

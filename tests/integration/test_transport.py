@@ -465,6 +465,23 @@ def test_publish_without_waiting_says_unavailable_with_the_next_call(
         redis.replicaof("NO", "ONE")
 
 
+def test_publish_without_waiting_leaves_no_answer_behind_when_it_is_interrupted(
+    transport: RQTransport, alive: own_connection.OwnRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection: Any = alive.connection
+    send = connection.send_command
+
+    def interrupted(*args: Any) -> None:
+        send(*args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "send_command", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            transport.publish([message(1)], wait=False)
+    assert alive.echo("mine") == b"mine"
+
+
 def test_own_connection_takes_no_answer_back_to_the_pool(
     transport: RQTransport, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
