@@ -35,8 +35,8 @@ class JobLogHandler(logging.Handler):
 def attach() -> None:
     """A job, or a batch of them, begins: put the one handler on the root logger. Each call needs its ``detach``.
 
-    It is there only while a job runs, so that ``logging.basicConfig()`` still works between jobs: it does nothing
-    where the root logger has a handler. (Called by a job's own handler, it needs ``force=True``.)
+    It is there no longer than that, so that ``logging.basicConfig()`` still works otherwise: it does nothing where the
+    root logger has a handler. (Called by a job's own handler, it needs ``force=True``.)
     """
     global _jobs  # noqa: PLW0603 - guarded by the lock
     with _lock:
@@ -93,4 +93,4 @@ def _last_resort(record: logging.LogRecord, own: logging.Handler) -> None:
 
 _handler = JobLogHandler(logging.INFO)
 _lock = threading.Lock()
-_jobs = 0  # that run in this process now
+_jobs = 0  # jobs, and batches of them, that run in this process now

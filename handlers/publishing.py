@@ -18,7 +18,7 @@ def publish(messages: Sequence[Message], *, wait: bool = True) -> bool:
     """Hand committed messages to the transport now; never raises.
 
     False when it is away: recovery publishes them later. A message that it cannot take at all is logged and left.
-    Without ``wait`` the transport may find out only with a later call.
+    Without ``wait`` the transport may find out only with a later call, and recovery does what is left to do.
     """
     try:
         if queued := [message for message in messages if message.run_at is None]:
@@ -31,7 +31,7 @@ def publish(messages: Sequence[Message], *, wait: bool = True) -> bool:
     except Exception as error:
         # Committed work must not fail for this, and one damaged message must not hold the others.
         if len(messages) > 1:
-            sent = [publish([message], wait=wait) for message in messages]
+            sent = [publish([message]) for message in messages]
             return all(sent)
         logger.exception("job %d cannot be published: %s", messages[0].job_id, type(error).__name__)
     return True

@@ -31,11 +31,11 @@ ERROR = {
 LOG = {"job_id": "id", "lines": "json"}
 
 
-class Moves(NamedTuple):
-    """Moves of a batch with what is written of them: rows as MOVE, CHANGE, STEP, ERROR and LOG have them."""
+class MoveBatch(NamedTuple):
+    """A batch of moves with what is written of them: rows as MOVE, CHANGE, STEP, ERROR and LOG have them."""
 
     actor: str
-    moves: Sequence[Sequence[Any]]
+    rows: Sequence[Sequence[Any]]
     changes: Sequence[Sequence[Any]]
     steps: Sequence[Sequence[Any]]
     errors: Sequence[Sequence[Any]]

@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers.current import LogLine
 from handlers.failures import Failure, clean
 from handlers.lifecycle import postgresql, sqlite
-from handlers.lifecycle.columns import Moves
+from handlers.lifecycle.columns import MoveBatch
 from handlers.lifecycle.counting import outcome_of
 from handlers.models import JobRecord
 from handlers.models.sql import chunks, is_postgresql
@@ -117,38 +117,33 @@ def _check(change: Change) -> None:
 def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: str, applied: Applied) -> None:
     numbers: dict[int, int] = {}  # from 1 on, by the identity of the change
     changes: list[Change] = []
+    tokens: dict[int, str] = {}
+    rows = []
     for move in moves:
-        if id(move.change) not in numbers:
+        if (number := numbers.get(id(move.change))) is None:
             changes.append(move.change)
-            numbers[id(move.change)] = len(changes)
-    queued = {id(change) for change in changes if change.target in QUEUED}
-    rows = [
-        (
-            move.job_id, move.token, new_token() if id(move.change) in queued else move.token,
-            numbers[id(move.change)], move.seconds,
-        )
-        for move in moves
-    ]  # fmt: skip
+            number = numbers[id(move.change)] = len(changes)
+        token = move.token
+        if move.change.target in QUEUED:
+            token = tokens.setdefault(move.job_id, new_token())
+        rows.append((move.job_id, move.token, token, number, move.seconds))
     moved = dialect(connection).move(
         connection,
-        Moves(
+        MoveBatch(
             actor=clean(actor, 150),
-            moves=rows,
+            rows=rows,
             changes=[_row(change) for change in changes],
             steps=[step for number, change in enumerate(changes, 1) for step in _steps(number, change)],
             errors=[_error(move.job_id, move.change.failure) for move in moves if move.change.failure],
             logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
         ),
     )
-    if not queued and all(change.source not in QUEUED for change in changes):  # nothing to tell the transport
-        applied.moved.update(job_id for job_id, _, _ in moved)
-        return
-    by_id = {move.job_id: (move, row[2]) for move, row in zip(moves, rows, strict=True)}
+    by_id = {move.job_id: move for move in moves}
     for job_id, queue, run_at in moved:
-        move, token = by_id[job_id]
+        move = by_id[job_id]
         applied.moved.add(job_id)
-        if move.change.target in QUEUED:
-            applied.messages.append(Message(job_id, token, queue, run_at))
+        if job_id in tokens:
+            applied.messages.append(Message(job_id, tokens[job_id], queue, run_at))
         if move.change.source in QUEUED:
             applied.stale.append(Message(job_id, move.token, queue))
 

@@ -150,12 +150,12 @@ PROMOTE = f"""
 """
 
 
-def move(connection: BaseDatabaseWrapper, batch: columns.Moves) -> list[tuple[Any, ...]]:
+def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
     """Move those of the batch whose guards hold; their id, queue and run_at."""
-    params = [as_rows(connection, some) for some in (batch.changes, batch.moves, batch.steps)] + [batch.actor]
+    params = [as_rows(connection, some) for some in (batch.changes, batch.rows, batch.steps)] + [batch.actor]
     params += [as_rows(connection, some) for some in (batch.errors, batch.logs) if some]
     sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs))
-    return fetch(connection, sql, params, keep=len(batch.moves) == 1)
+    return fetch(connection, sql, params, keep=len(batch.rows) == 1)
 
 
 @cache

@@ -26,7 +26,7 @@ from handlers.states import State
 JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
 BESIDE = {"job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text"}
-STEP = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
+HISTORY = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
 FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.00025, 0.001  # how often a writer looks whether it is its turn
 
 
@@ -139,19 +139,19 @@ def _promote_sql() -> str:
     return _update(columns.CLAIM, "token", "TRUE", "state = 'enqueued', run_at = NULL, enqueued_at = %(now)s")
 
 
-def move(connection: BaseDatabaseWrapper, batch: columns.Moves) -> list[tuple[Any, ...]]:
+def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
     """Move those of the batch whose guards hold; their id, queue and run_at."""
     now = database_now(connection)
     stamp = to_time(connection, now)
     # Jobs that change alike are one statement, whose rows only say which; changes with other steps may be alike, too.
     alike: defaultdict[tuple[Any, ...], list[tuple[Any, ...]]] = defaultdict(list)
-    for job_id, token, new_token, number, _ in batch.moves:
+    for job_id, token, new_token, number, _ in batch.rows:
         alike[tuple(batch.changes[number - 1])].append((job_id, token, new_token))
     changes = [
         dict(zip(columns.CHANGE, values, strict=True)) | {"now": stamp, "rows": as_rows(connection, which)}
         for values, which in alike.items()
     ]
-    seconds = {job_id: took for job_id, *_, took in batch.moves}
+    seconds = {job_id: took for job_id, *_, took in batch.rows}
     beside = list(_history(batch)), batch.errors, batch.logs
     steps, errors, logs = (as_rows(connection, some) for some in beside)
     moved: dict[int, tuple[str, datetime | None]] = {}
@@ -165,21 +165,21 @@ def move(connection: BaseDatabaseWrapper, batch: columns.Moves) -> list[tuple[An
                 moved[job_id] = queue, run_at
                 if outcome is not None:
                     tally.add(queue, job_type, outcome, fingerprint=fingerprint, seconds=seconds[job_id])
-        if len(moved) < len(batch.moves):
+        if len(moved) < len(batch.rows):
             steps, errors, logs = (as_rows(connection, [row for row in some if row[0] in moved]) for some in beside)
-        _append(cursor, JobHistory, STEP, steps, {"at": stamp, "actor": batch.actor})
+        _append(cursor, JobHistory, HISTORY, steps, {"at": stamp, "actor": batch.actor})
         _append(cursor, AttemptError, columns.ERROR, errors, {"at": stamp})
         _append(cursor, AttemptLog, columns.LOG, logs, {})
         tally.save(connection)
     return [(job_id, queue, run_at) for job_id, (queue, run_at) in moved.items()]
 
 
-def _history(batch: columns.Moves) -> Iterator[tuple[Any, ...]]:
-    """The batch's steps job by job (STEP)."""
+def _history(batch: columns.MoveBatch) -> Iterator[tuple[Any, ...]]:
+    """The batch's steps job by job (HISTORY)."""
     steps: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
     for number, *step in batch.steps:
         steps[number].append(tuple(step))
-    for job_id, _, _, number, seconds in batch.moves:
+    for job_id, _, _, number, seconds in batch.rows:
         for is_first, source, target, reason, data in steps[number]:
             took = {"duration_seconds": seconds} if is_first and seconds is not None else {}
             yield job_id, source, target, reason, {**(data or {}), **took} or None

@@ -46,7 +46,7 @@ _CONNECTION_KEYS = frozenset({
 _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError, OutOfMemoryError)
 _AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
 
-_client: Redis | None = None
+_client: tuple[int, Redis] | None = None  # and whose: what a parent had stays its own
 _health: tuple[int, float, bool] | None = None  # PID, monotonic time, and what was found
 
 
@@ -77,9 +77,10 @@ def redis_connection() -> Redis:
     It connects with the first command. Raises TransportUnavailable when no Redis is configured.
     """
     global _client  # noqa: PLW0603
-    if _client is None:
-        _client = _connect()
-    return _client
+    pid = os.getpid()  # not a hook of Python's fork, which a server that forks in C (uWSGI) does not call
+    if _client is None or _client[0] != pid:
+        _client = (pid, _connect())
+    return _client[1]
 
 
 def _connect() -> Redis:
@@ -96,18 +97,10 @@ def _connect() -> Redis:
 def reset_connections() -> None:
     """Close this process's connections, as before a fork. The next use connects again."""
     global _client  # noqa: PLW0603
-    if _client is not None:
-        _client.close()
-        _client.connection_pool.disconnect()
+    if _client is not None and _client[0] == os.getpid():
+        _client[1].close()
+        _client[1].connection_pool.disconnect()
     _client = None
-
-
-def _leave_to_parent() -> None:
-    global _client  # noqa: PLW0603
-    _client = None
-
-
-os.register_at_fork(after_in_child=_leave_to_parent)  # to ask for the process's id at each use costs more
 
 
 @receiver(setting_changed)
@@ -118,6 +111,11 @@ def _forget(*, setting: str, **_: Any) -> None:
         reset_connections()
 
 
+def is_away(error: BaseException | None) -> bool:
+    """Whether the error means that Redis cannot serve now."""
+    return isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES))
+
+
 class _Translation:
     """Not made with ``contextmanager``: a generator for each command costs as much as half of an enqueue's checks."""
 
@@ -125,10 +123,9 @@ class _Translation:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, _AWAY):
-            raise TransportUnavailable(f"Redis is away: {error}") from error
-        if isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES):
-            raise TransportUnavailable(f"Redis refuses work: {error}") from error
+        if is_away(error):
+            says = "is away" if isinstance(error, _AWAY) else "refuses work"
+            raise TransportUnavailable(f"Redis {says}: {error}") from error
 
 
 _TRANSLATION = _Translation()

@@ -116,9 +116,9 @@ class RQTransport:
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.
 
-        Its head answers for an ordinary queue. Of what is not there, a message without its RQ job is lost: as all are
-        after a flush. The others are looked for in the rest, in steps from its end, where messages that were published
-        again stand.
+        Its head answers for an ordinary queue. Of what is not there, messages without their RQ jobs are lost, as all
+        are after a flush, unless one of them is on the list: then Redis evicts jobs. What is left is looked for in the
+        rest, in steps from its end, where messages that were published again stand.
         """
         key, redis = queue_key(queue), redis_connection()
         asked = {rq_job_id(message): message for message in messages}
@@ -132,8 +132,11 @@ class RQTransport:
                 if count < last - first + 1:
                     break
                 unseen = [name for name in unseen if name not in seen]
-                if first == 0:
-                    unseen = [entry.decode() for entry in KEPT(redis, [], unseen)]
+                if first == 0 and unseen:
+                    kept = {entry.decode() for entry in KEPT(redis, [], unseen)}
+                    gone = [name for name in unseen if name not in kept]
+                    if all(redis.lpos(key, name) is None for name in {*gone[:1], *gone[-1:]}):
+                        unseen = list(kept)
             first, last = (-STEP, -1) if first >= 0 else (first - STEP, first - 1)
         return [message for name, message in asked.items() if name not in seen]
 
@@ -144,7 +147,7 @@ def _send(script: LuaScript, keys: Sequence[str], args: Sequence[str | int | flo
         if wait or not isinstance(client, OwnRedis):
             script(client, keys, args)
         else:
-            client.post(script.call(keys, args), lambda: script(client, keys, args))
+            client.post(script.call(keys, args), lambda own: script(own, keys, args))
 
 
 def rq_now() -> str:

@@ -14,7 +14,9 @@ from redis.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.connections import is_away, redis_connection
+
+Again = Callable[[Redis], object]
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,7 @@ ALIVE_SECONDS = 0.1
 class OwnRedis(Redis):
     """A client of one thread and one connection: redis-py's pool, locks and metrics cost more than a small command."""
 
-    _owed: Callable[[], object] | None = None  # does it again, should the answer that is still to come be an error
+    _owed: Again | None = None  # the answer to a script is still to come; this does the same again, and waits
     _sent_at = 0.0  # the last command
     _answered_at = 0.0  # when the last command that was answered had been sent
 
@@ -48,24 +50,24 @@ class OwnRedis(Redis):
 
         return self._own.retry.call_with_retry(once, lambda _: None)
 
-    def post(self, args: tuple[Any, ...], again: Callable[[], object]) -> None:
-        """Send a command whose answer is read before the next one is sent; ``again()`` does the same and waits.
+    def post(self, call: tuple[Any, ...], again: Again) -> None:
+        """Call a script whose answer is read before the next command is sent; ``again`` calls it too, and waits.
 
-        It is called after a pause, when nobody knows whether the connection still lives, when the connection breaks,
-        and when the answer turns out to be an error. So it must do no harm if Redis does it twice.
+        That is done after a pause, when nobody knows whether the connection still lives, when the connection breaks,
+        and when the answer turns out to be an error. So it must do no harm if Redis runs the script twice.
         """
         self._read_owed()
         if time.monotonic() - self._answered_at > ALIVE_SECONDS:
-            again()
+            again(self)
             return
         try:
             self._owed = again
-            self._send(args)
+            self._send(call)
         except BaseException as error:
             self._forget_owed()
             if not isinstance(error, RedisConnectionError):
                 raise
-            again()
+            again(self)
 
     def close(self) -> None:
         """Return the connection to the pool, where nobody may find an answer that is not theirs."""
@@ -87,34 +89,39 @@ class OwnRedis(Redis):
         return answer
 
     def _read_owed(self) -> None:
-        """Read the answer that is still to come. Raises TransportUnavailable, or redis-py's TimeoutError."""
+        """Read the answer that is still to come. Raises redis-py's errors, when Redis is away."""
         if (again := self._owed) is None:
             return
         try:
             self._read("EVALSHA", {})
             self._owed = None
+            return
         except ResponseError:
             self._owed = None
-        except BaseException as error:
+        except RedisConnectionError:
             self._forget_owed()
-            if not isinstance(error, RedisConnectionError):
-                raise
-        else:
-            return
+        except BaseException:
+            self._forget_owed()
+            raise
         try:
-            with transport_errors():  # while Redis is away, the next command need not try, too
-                again()
-        except RedisError:
-            # Something about this one: whoever sends the next must not suffer for it.
-            logger.exception("something that was published did not arrive; recovery will publish it again")
+            again(self)
+        except RedisError as error:
+            # While Redis is away, the next command need not try. Else it was something about this script's call, and
+            # whoever sends the next command must not suffer for it.
+            away = is_away(error)
+            why = "what was published did not arrive, recovery will publish it again: %s"
+            logger.log(logging.WARNING if away else logging.ERROR, why, error)
+            if away:
+                raise
 
     def _forget_owed(self) -> None:
+        self._own.disconnect()  # first: interrupted in between, it is done once more and not forgotten
         self._owed = None
-        self._own.disconnect()
 
 
 _clients: WeakSet[OwnRedis] = WeakSet()  # of the threads that live
-_own = threading.local()  # ``client``, made from the process's ``shared`` one
+_lock = threading.Lock()  # of these
+_thread = threading.local()  # ``client``, made from the process's ``shared`` one
 
 
 def own_connection() -> Redis:
@@ -123,13 +130,14 @@ def own_connection() -> Redis:
     Raises TransportUnavailable when no Redis is configured, and what redis-py raises when it cannot connect.
     """
     shared = redis_connection()
-    if getattr(_own, "shared", None) is not shared:  # after a fork, or a change of the settings
+    if getattr(_thread, "shared", None) is not shared:  # after a fork, or a change of the settings
         pool = shared.connection_pool
-        taken = sum(client.connection_pool is pool for client in _clients)
-        if taken * 2 >= getattr(pool, "max_connections", 0):
-            return shared  # more threads than places: half of these stay free for everybody
-        _own.client = OwnRedis(connection_pool=pool, single_connection_client=True)
-        _own.shared = shared
-        _clients.add(_own.client)
-    client: OwnRedis = _own.client
+        with _lock:
+            taken = sum(client.connection_pool is pool for client in list(_clients))
+            if taken * 2 >= getattr(pool, "max_connections", 0):
+                return shared  # more threads than places: half of these stay free for everybody
+            _thread.client = OwnRedis(connection_pool=pool, single_connection_client=True)
+            _clients.add(_thread.client)
+        _thread.shared = shared
+    client: OwnRedis = _thread.client
     return client

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from django.db import Error, close_old_connections
+from django.db import Error, close_old_connections, connections
 from redis.exceptions import RedisError
 from rq import SimpleWorker, worker_registration
 from rq.suspension import is_suspended
@@ -22,6 +22,7 @@ from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler, known_queues
 from handlers.lifecycle import Claim
+from handlers.models.sql import is_postgresql
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.connections import redis_connection, transport_errors
 from handlers.rq_transport.intake import Intake
@@ -36,7 +37,7 @@ WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker take
 HEARTBEAT_SECONDS = 5.0
 PARENT_SECONDS = 0.1  # how often a worker looks whether its supervisor lives
 CONNECTIONS_SECONDS = 5.0  # how often connections are looked at
-PLANNED_ANEW = 6  # times that PostgreSQL runs a statement before it keeps a plan for good
+UNTIL_PLANNED = 7  # runs of a statement: one unprepared, five that PostgreSQL plans anew, one with the plan it keeps
 BATCH_SECONDS = 0.025  # how much work a batch should be
 SINGLE_SECONDS = 0.010  # jobs that take longer on average are claimed one by one
 
@@ -137,6 +138,7 @@ class BatchWorker(SimpleWorker):
         """Take a batch of messages; waits until there is one. None when asked to stop."""
         if not self._keeper.is_alive():
             self._keeper.start()
+            self.heartbeat()
             self._warm_up()
         pause = 0.1
         while not self.is_stopping:
@@ -174,9 +176,13 @@ class BatchWorker(SimpleWorker):
 
     def _warm_up(self) -> None:
         """Connect, and let the database plan what claims a job: so that the first one starts as soon as any other."""
+        if not is_postgresql(connections[lifecycle.database()]):
+            return  # SQLite plans nothing for good, and whoever claims there waits for other writers
         nothing = Message(0, "", "")
         with contextlib.suppress(Error):  # then the first claim waits for the database
-            for messages in ([nothing], [nothing, nothing._replace(job_id=-1)]) * PLANNED_ANEW:
+            for messages in ([nothing], [nothing, nothing._replace(job_id=-1)]) * UNTIL_PLANNED:
+                if self.is_stopping:
+                    break
                 lifecycle.claim(messages, worker=self.name, lease=timedelta(0))
 
     def _put_back(self, messages: Sequence[Message]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -16,6 +18,7 @@ from django.conf import settings
 from django.test import override_settings
 from django_rq import get_queue
 from redis import Redis
+from redis.exceptions import ReadOnlyError
 from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -267,6 +270,24 @@ def test_missing_looks_behind_the_head_of_a_long_queue(transport: RQTransport, r
     assert transport.missing("default", [*old, lost]) == [lost]
 
 
+def test_missing_knows_the_lost_by_their_rq_jobs_without_reading_a_long_queue(
+    transport: RQTransport, redis: Redis
+) -> None:
+    sent, lost = messages(1_000), messages(50)
+    transport.publish(sent)
+    redis.config_resetstat()
+    assert transport.missing("default", lost) == lost
+    stats: Any = redis.info("commandstats")
+    assert stats["cmdstat_lrange"]["calls"] == 1  # the head
+
+
+def test_missing_reads_a_long_queue_where_redis_evicts_rq_jobs(transport: RQTransport, redis: Redis) -> None:
+    sent, lost = messages(1_000), message(2_000)
+    transport.publish(sent)
+    redis.unlink(*(Job.key_for(rq_job_id(one)) for one in sent))
+    assert transport.missing("default", [*sent[600:650], lost]) == [lost]
+
+
 def test_missing_looks_through_the_whole_of_a_long_queue_in_steps(
     transport: RQTransport, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -454,15 +475,34 @@ def test_publish_without_waiting_tells_of_one_that_redis_refuses_and_sends_the_n
 
 
 def test_publish_without_waiting_says_unavailable_with_the_next_call(
-    transport: RQTransport, alive: own_connection.OwnRedis, redis: Redis
+    transport: RQTransport, alive: own_connection.OwnRedis, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     redis.replicaof("127.0.0.1", "1")
     try:
         transport.publish([message(1)], wait=False)
         with pytest.raises(TransportUnavailable):
             transport.publish([message(2)], wait=False)
+        transport.publish([message(3)], wait=False)
+        with pytest.raises(ReadOnlyError):  # one of redis-py's, as whoever uses the client itself expects
+            alive.ping()
     finally:
         redis.replicaof("NO", "ONE")
+    assert caplog.text.count("did not arrive") == 2
+
+
+def test_own_connection_ends_with_its_thread_though_an_answer_is_owed(
+    transport: RQTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_connection, "ALIVE_SECONDS", 60.0)
+    gc.disable()  # nothing but the last reference may be needed
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            for one in messages(2):
+                pool.submit(transport.publish, [one], wait=False).result()
+            client = weakref.ref(pool.submit(own_connection.own_connection).result())
+        assert client() is None
+    finally:
+        gc.enable()
 
 
 def test_publish_without_waiting_leaves_no_answer_behind_when_it_is_interrupted(
