@@ -76,7 +76,7 @@ class Intake:
         number, ids, foreign = _POP(own_connection(), keys, [most, *self._waited_for])
         self._waited_for = []
         self._foreign = bool(foreign)
-        return _messages(queues[number - 1], ids) if number else []
+        return [Message(job_id, token, queues[number - 1]) for job_id, token in parse_rq_job_ids(ids)]
 
     def wait(self, queues: Sequence[str], most: int, seconds: float) -> list[Message] | None:
         """Wait for messages and take up to ``most``. None: no use waiting here, foreign jobs stand at the head."""
@@ -110,7 +110,3 @@ class Intake:
             ids = [rq_job_id(message) for message in messages if message.queue == name]
             self._waited_for = [waited for waited in self._waited_for if waited not in ids]
             _PUT_BACK(own_connection(), [queue_key(name)], [name, rq_now(), *reversed(ids)])
-
-
-def _messages(queue: str, ids: Sequence[bytes]) -> list[Message]:
-    return [Message(job_id, token, queue) for job_id, token in parse_rq_job_ids(ids)]
