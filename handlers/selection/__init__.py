@@ -4,8 +4,10 @@
 same jobs later.
 """
 
+from handlers.selection.errors import InvalidSelection
+from handlers.selection.matching import WINDOW
 from handlers.selection.secrets import forbidden_paths, hidden
-from handlers.selection.selection import STATES, WINDOW, InvalidSelection, Selection
-from handlers.selection.values import stored_names
+from handlers.selection.selection import Selection
+from handlers.selection.values import STATES, stored_names
 
 __all__ = ["STATES", "WINDOW", "InvalidSelection", "Selection", "forbidden_paths", "hidden", "stored_names"]

@@ -20,8 +20,8 @@ from handlers.conf import ENGINE_TYPES
 from handlers.models import BulkItem
 from handlers.models.sql import is_postgresql
 from handlers.selection.created import first_id_created_since, last_id_created_before
+from handlers.selection.criteria import Criteria
 from handlers.selection.secrets import types_without_secrets
-from handlers.selection.selection import Selection
 from handlers.selection.values import RETRYING
 from handlers.states import State
 
@@ -44,23 +44,23 @@ ALWAYS_DIGITS = 10**15  # a smaller whole number is written with all of its digi
 IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that of its arguments' row
 
 
-def key_of(selection: Selection) -> str:
+def key_of(selection: Criteria) -> str:
     """The id's column by which an index gives the jobs of ``selection`` in order."""
     return IN_PAYLOADS if selection.is_by_name and set(selection.states) <= {State.SUCCEEDED.value} else "pk"
 
 
-def bound(selection: Selection, lookup: str, job_id: int) -> Q:
+def bound(selection: Criteria, lookup: str, job_id: int) -> Q:
     """Ids on one side of ``job_id``. Said of both tables where both are read: PostgreSQL does not conclude it."""
     reads_arguments = selection.text or selection.arguments or key_of(selection) == IN_PAYLOADS
     return Q(**{f"{name}__{lookup}": job_id for name in (["pk", IN_PAYLOADS] if reads_arguments else ["pk"])})
 
 
-def by_index(selection: Selection, using: str) -> Selection:
+def by_index(selection: Criteria, using: str) -> Criteria:
     """``selection`` without what would have its jobs' arguments read one by one."""
     return replace(selection, text=(), arguments=selection.arguments if is_postgresql(connections[using]) else ())
 
 
-def indexed(selection: Selection, names: Sequence[str], using: str) -> list[Q]:
+def indexed(selection: Criteria, names: Sequence[str], using: str) -> list[Q]:
     """What indexes find; ``names``: of the types, as stored."""
     beside = "arguments__" if key_of(selection) == IN_PAYLOADS else ""
     found = [_in_states(selection, using)] if selection.states else []
@@ -79,7 +79,7 @@ def indexed(selection: Selection, names: Sequence[str], using: str) -> list[Q]:
     return [*found, *_related(selection, using), *_created(selection, using)]
 
 
-def unindexed(selection: Selection, using: str) -> list[Q]:
+def unindexed(selection: Criteria, using: str) -> list[Q]:
     """What no index finds."""
     found = []
     if selection.worker and not _only(selection, State.PROCESSING):
@@ -91,11 +91,11 @@ def unindexed(selection: Selection, using: str) -> list[Q]:
     return found + [_mentions(word, selection, using) for word in selection.text]
 
 
-def _only(selection: Selection, state: State) -> bool:
+def _only(selection: Criteria, state: State) -> bool:
     return selection.states == (state.value,)
 
 
-def _in_states(selection: Selection, using: str) -> Q:
+def _in_states(selection: Criteria, using: str) -> Q:
     if selection.states == (RETRYING,):
         return Q(IS_RETRYING_IN_GROUP if selection.fingerprint else IS_RETRYING)
     plain = [state for state in selection.states if state != RETRYING]
@@ -112,7 +112,7 @@ def _in_states(selection: Selection, using: str) -> Q:
     return found
 
 
-def _related(selection: Selection, using: str) -> list[Q]:
+def _related(selection: Criteria, using: str) -> list[Q]:
     found = []
     if selection.ids:
         found.append(Q(Among(F(key_of(selection)), selection.ids)))
@@ -144,7 +144,7 @@ class Among(Func):
         return some, (*params, json.dumps(self._ids))
 
 
-def _created(selection: Selection, using: str) -> list[Q]:
+def _created(selection: Criteria, using: str) -> list[Q]:
     """Nothing is indexed by time: the ids that go with a time are."""
     lowest, highest = id_bounds(selection, using)
     found = []
@@ -159,7 +159,7 @@ def _created(selection: Selection, using: str) -> list[Q]:
     return found
 
 
-def id_bounds(selection: Selection, using: str) -> tuple[int | None, int | None]:
+def id_bounds(selection: Criteria, using: str) -> tuple[int | None, int | None]:
     """The ids between which ``selection`` lies, as far as it says so or its times do."""
     lowest, highest = selection.lowest, selection.highest
     if selection.since and lowest is None:
@@ -175,7 +175,7 @@ def _variants(value: Any) -> list[Any]:
     return [value] if isinstance(value, str) else [value, json.dumps(value)]
 
 
-def by_arguments(selection: Selection, column: str = "arguments__data") -> list[Q]:
+def by_arguments(selection: Criteria, column: str = "arguments__data") -> list[Q]:
     """What PostgreSQL's index finds by the arguments; ``column``: where they are, seen from the rows."""
     return [_contains(column, path, value) for path, value in selection.arguments]
 
@@ -190,7 +190,7 @@ def _contains(column: str, path: str, value: Any) -> Q:
     return either
 
 
-def argument_names(selection: Selection) -> dict[str, KeyTransform]:
+def argument_names(selection: Criteria) -> dict[str, KeyTransform]:
     """Names for what ``unindexed`` compares. Not lookups by path: an argument may be called "contains"."""
     named = {}
     for place, (path, _) in enumerate(selection.arguments):
@@ -212,7 +212,7 @@ def _equals(place: int, value: Any) -> Q:
     return Q(GreaterThan(StrIndex(Cast("arguments__data", TextField()), Value(text)), 0)) & either
 
 
-def _mentions(word: str, selection: Selection, using: str) -> Q:
+def _mentions(word: str, selection: Criteria, using: str) -> Q:
     # SQLite keeps what is not ASCII as escapes.
     needle = json.dumps(word, ensure_ascii=not is_postgresql(connections[using]))[1:-1]
     inside = Q(_has(Cast("arguments__data", TextField()), needle, using))

@@ -11,8 +11,8 @@ from django.db import router
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import JobRecord
 from handlers.selection.conditions import id_bounds, unindexed
+from handlers.selection.criteria import Criteria
 from handlers.selection.matching import by_ids, edge, read
-from handlers.selection.selection import Selection
 
 SECONDS = 0.04  # which all reads together take, about
 FIRST = 2_000  # jobs of the first read, which is made however long it takes
@@ -30,7 +30,7 @@ class Look(NamedTuple):
     newest: int | None = None  # the newest job there was, of any kind, before it was looked from there
 
 
-def look(selection: Selection, size: int, *, before: int | None, after: int | None, seconds: float | None) -> Look:
+def look(selection: Criteria, size: int, *, before: int | None, after: int | None, seconds: float | None) -> Look:
     """The next ``size`` jobs of ``selection``, or those that were met in ``seconds``."""
     using = router.db_for_read(JobRecord)
     selection = by_ids(selection, using)
@@ -68,7 +68,7 @@ def look(selection: Selection, size: int, *, before: int | None, after: int | No
     return met._replace(newest=newest)
 
 
-def _read(selection: Selection, size: int, step: int, *, before: int | None, after: int | None, using: str) -> Look:
+def _read(selection: Criteria, size: int, step: int, *, before: int | None, after: int | None, using: str) -> Look:
     """Those of the next ``step`` jobs that fit, ``size`` at most."""
     reached = edge(selection, step, using, before=before, after=after)
     if reached is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connections, router
 from django.db.models import QuerySet
@@ -23,22 +23,25 @@ from handlers.selection.conditions import (
     key_of,
     unindexed,
 )
-from handlers.selection.selection import WINDOW, Selection
+from handlers.selection.criteria import Criteria
 from handlers.selection.values import MAX_ID, stored_names
 from handlers.states import State
 
+WINDOW = 80_000  # newest jobs that are looked at for what no index finds
 FEW = 5_000  # jobs with one value; of more, the newest are soon met without the index
 NO_JOB = 0  # the id of none
 MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
+Some = TypeVar("Some", bound=Criteria)
 
-def is_windowed(selection: Selection, alias: str | None = None) -> bool:
+
+def is_windowed(selection: Criteria, alias: str | None = None) -> bool:
     """Whether some part of it is found by no index."""
     using = alias or router.db_for_read(JobRecord)
     return bool(unindexed(selection, using)) and not by_ids(selection, using).ids
 
 
-def rows(selection: Selection, alias: str | None = None) -> QuerySet[JobRecord]:
+def rows(selection: Criteria, alias: str | None = None) -> QuerySet[JobRecord]:
     """The jobs of ``selection``, in no order."""
     using = alias or router.db_for_read(JobRecord)
     selection = by_ids(selection, using)
@@ -46,7 +49,7 @@ def rows(selection: Selection, alias: str | None = None) -> QuerySet[JobRecord]:
 
 
 def page(
-    selection: Selection, size: int, *, before: int | None, after: int | None, only: Sequence[str], alias: str | None
+    selection: Criteria, size: int, *, before: int | None, after: int | None, only: Sequence[str], alias: str | None
 ) -> list[JobRecord]:
     """At most ``size`` jobs by id."""
     using = alias or router.db_for_read(JobRecord)
@@ -54,7 +57,7 @@ def page(
 
 
 def read(
-    selection: Selection, size: int, using: str, *, before: int | None, after: int | None, only: Sequence[str] = ()
+    selection: Criteria, size: int, using: str, *, before: int | None, after: int | None, only: Sequence[str] = ()
 ) -> list[JobRecord]:
     """A page of what ``by_ids`` made, each branch read through its own index and the branches merged."""
     found: dict[int, JobRecord] = {}
@@ -62,7 +65,7 @@ def read(
         key = key_of(branch)
         if key == IN_PAYLOADS and branch.engine and replace(branch, types=(), queues=()).is_empty:
             # Which jobs, says an index alone. Joined, PostgreSQL might read all that are newer than the newest of them.
-            ids = _cut(_beside(branch, names, using), Selection(), size, before, after).values_list("pk", flat=True)
+            ids = _cut(_beside(branch, names, using), Criteria(), size, before, after).values_list("pk", flat=True)
             part = JobRecord.objects.using(using).filter(pk__in=ids)
         else:
             part = _cut(_rows(branch, names, using), branch, size, before, after)
@@ -70,7 +73,7 @@ def read(
     return sorted(found.values(), key=lambda row: row.pk, reverse=after is None)[:size]
 
 
-def _cut(rows: QuerySet[Any], selection: Selection, size: int, before: int | None, after: int | None) -> QuerySet[Any]:
+def _cut(rows: QuerySet[Any], selection: Criteria, size: int, before: int | None, after: int | None) -> QuerySet[Any]:
     """The ``size`` of ``rows`` that come next in the order of the ids of ``selection``."""
     if before is not None:
         rows = rows.filter(bound(selection, "lt", before))
@@ -80,7 +83,7 @@ def _cut(rows: QuerySet[Any], selection: Selection, size: int, before: int | Non
     return rows.order_by(key if after is not None else f"-{key}")[:size]
 
 
-def pinned(selection: Selection, alias: str | None = None) -> Selection:
+def pinned(selection: Some, alias: str | None = None) -> Some:
     """``selection`` with the ids written down between which its times and its window lie."""
     using = alias or router.db_for_read(JobRecord)
     lowest, highest = id_bounds(selection, using)
@@ -95,7 +98,7 @@ def pinned(selection: Selection, alias: str | None = None) -> Selection:
     return made
 
 
-def by_ids(selection: Selection, using: str) -> Selection:
+def by_ids(selection: Criteria, using: str) -> Criteria:
     """``selection`` with the ids of the jobs that its arguments are on, if those are few.
 
     PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
@@ -108,7 +111,7 @@ def by_ids(selection: Selection, using: str) -> Selection:
     return selection if len(ids) > FEW else replace(selection, arguments=(), ids=ids or (NO_JOB,))
 
 
-def _branches(selection: Selection, using: str) -> list[tuple[Selection, list[str]]]:
+def _branches(selection: Criteria, using: str) -> list[tuple[Criteria, list[str]]]:
     """A selection, and its types' stored names, for each way through an index.
 
     No index gives the jobs of several states, types or queues in the order of their ids. That of a failure group's
@@ -127,19 +130,19 @@ def _branches(selection: Selection, using: str) -> list[tuple[Selection, list[st
     ]
 
 
-def _by_state(selection: Selection) -> list[Selection]:
+def _by_state(selection: Criteria) -> list[Criteria]:
     return [replace(selection, states=(state,)) for state in selection.states or tuple(State)]
 
 
-def _names(selection: Selection) -> list[str]:
+def _names(selection: Criteria) -> list[str]:
     return sorted({stored for name in selection.types for stored in stored_names(name)})
 
 
-def _indexed(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
+def _indexed(selection: Criteria, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
     return JobRecord.objects.using(using).filter(*indexed(selection, names, using))
 
 
-def _rows(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
+def _rows(selection: Criteria, names: Sequence[str], using: str) -> QuerySet[JobRecord]:
     found = _indexed(selection, names, using)
     rest = unindexed(selection, using)
     if rest and selection.lowest is None and not selection.ids:
@@ -150,14 +153,14 @@ def _rows(selection: Selection, names: Sequence[str], using: str) -> QuerySet[Jo
     return found.filter(*rest)
 
 
-def _beside(selection: Selection, names: Sequence[str], using: str) -> QuerySet[JobPayload]:
+def _beside(selection: Criteria, names: Sequence[str], using: str) -> QuerySet[JobPayload]:
     """What lies beside the jobs of the types ``names`` and the queues of ``selection``."""
     beside = JobPayload.objects.using(using)
     beside = beside.filter(job_type__in=names) if names else beside
     return beside.filter(queue__in=selection.queues) if selection.queues else beside
 
 
-def _is_by_name_only(selection: Selection) -> bool:
+def _is_by_name_only(selection: Criteria) -> bool:
     """Whether nothing that an index finds narrows it but types, queues, ids' bounds and that they succeeded."""
     looked_at: dict[str, Any] = {"worker": "", "error": "", "arguments": (), "text": ()}
     looked_at |= {"lowest": None, "highest": None}
@@ -165,7 +168,7 @@ def _is_by_name_only(selection: Selection) -> bool:
 
 
 def edge(
-    selection: Selection, size: int, using: str, *, before: int | None = None, after: int | None = None
+    selection: Criteria, size: int, using: str, *, before: int | None = None, after: int | None = None
 ) -> int | None:
     """The id of the last of the next ``size`` jobs that fit what an index finds; None: there is none beyond these.
 
@@ -180,7 +183,7 @@ def edge(
             beside = beside.filter(pk__gte=selection.lowest)
         if selection.highest is not None:
             beside = beside.filter(pk__lte=selection.highest)
-        reads = [_cut(beside, Selection(), size + 1, before, after).values_list("pk", flat=True)]
+        reads = [_cut(beside, Criteria(), size + 1, before, after).values_list("pk", flat=True)]
     else:
         reads = [
             _cut(_indexed(branch, names, using), branch, size + 1, before, after).values_list(key, flat=True)

@@ -1,4 +1,4 @@
-"""From text, and from stored JSON, to a selection; everything bounded and checked."""
+"""From text, and from stored JSON, to the parts of a selection; everything bounded and checked."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from handlers.selection import values
+from handlers.selection.criteria import Criteria
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.language import MAX_VALUE, Term, check_text, terms
-from handlers.selection.selection import Selection
 
 MAX_IDS = 1_000
 MAX_CHOICES = 20  # states, types or queues
@@ -42,8 +42,8 @@ _ONE: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
-def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> Selection:
-    """The selection of ``text``, narrowed by ``params``. Raises InvalidSelection."""
+def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
+    """The parts of the selection of ``text``, narrowed by ``params``. Raises InvalidSelection."""
     found = _read(terms(text))
     for name, given in params.items():
         each = [given] if isinstance(given, str) else list(given)
@@ -51,7 +51,7 @@ def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> Selection:
         for term in chosen:
             check_text(term.value, name, MAX_VALUE)
         _narrow(found, _read(chosen))
-    return Selection(**found)
+    return found
 
 
 def _read(given: Any) -> dict[str, Any]:
@@ -149,12 +149,12 @@ def _covers(chosen: Sequence[Any], item: Any) -> bool:
 _TEXTS = {"states", "types", "queues", "text"}
 
 
-def restore(data: Mapping[str, Any]) -> Selection:
-    """The selection that was stored as ``data``. Raises InvalidSelection."""
-    if not isinstance(data, Mapping) or set(data) - {field.name for field in fields(Selection)}:
+def restore(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of the selection that was stored as ``data``. Raises InvalidSelection."""
+    if not isinstance(data, Mapping) or set(data) - {field.name for field in fields(Criteria)}:
         raise InvalidSelection("", "this is no stored selection")
     try:
-        return Selection(**{name: _restored(name, value) for name, value in data.items()})
+        return {name: _restored(name, value) for name, value in data.items()}
     except (TypeError, ValueError, OverflowError) as error:
         raise InvalidSelection("", f"this is no stored selection: {error}") from None
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from handlers.masking import MASK
 from handlers.registry import registry
-from handlers.selection.selection import Selection
+from handlers.selection.criteria import Criteria
+
+Some = TypeVar("Some", bound=Criteria)
 
 
-def forbidden_paths(selection: Selection) -> list[str]:
+def forbidden_paths(selection: Criteria) -> list[str]:
     """The paths of ``selection`` that are, or lie in, a sensitive argument of any registered type."""
     secret = _sensitive_paths()
     return [
@@ -20,7 +22,7 @@ def forbidden_paths(selection: Selection) -> list[str]:
     ]
 
 
-def hidden(selection: Selection) -> Selection:
+def hidden(selection: Some) -> Some:
     """``selection`` for those who may not see sensitive arguments: without the values that it looks for there."""
     secret = forbidden_paths(selection)
     return replace(

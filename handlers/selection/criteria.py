@@ -1,0 +1,84 @@
+"""What a selection asks for: its parts, written as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from handlers.selection.language import written
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """The parts of a ``Selection``. A job fits when it fits every part that is given.
+
+    Within a tuple one fit is enough, but for ``text`` and ``arguments``, which must all fit.
+    """
+
+    states: tuple[str, ...] = ()  # "retrying": scheduled, after a failure
+    types: tuple[str, ...] = ()  # registered names stand for their former names too
+    queues: tuple[str, ...] = ()
+    worker: str = ""
+    error: str = ""  # a part of the last failure's line
+    fingerprint: str = ""  # failure group of the last failure
+    arguments: tuple[tuple[str, Any], ...] = ()  # (dotted path, value); a number also finds the same digits as text
+    ids: tuple[int, ...] = ()
+    correlation: str = ""
+    parent: int | None = None
+    since: datetime | None = None  # created then or later
+    until: datetime | None = None  # created before
+    text: tuple[str, ...] = ()  # each somewhere in type, last error or arguments
+    operation: int | None = None  # what this bulk operation moved
+    sensitive: bool = True  # whether ``text`` may look into the arguments of types with sensitive ones
+    engine: bool = True  # whether the engine's own jobs are among them
+    lowest: int | None = None  # no job before this id: see ``pinned``
+    highest: int | None = None  # no job after this id
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing narrows it: every job fits."""
+        return replace(self, sensitive=True, engine=True) == type(self)()
+
+    @property
+    def is_by_name(self) -> bool:
+        """Whether an index of types or queues leads to its jobs: that of a failure group comes before these."""
+        return bool(self.types or self.queues) and not self.fingerprint
+
+    def __str__(self) -> str:
+        """The search text that ``parse`` reads back as this selection."""
+        words = [f"id:{job_id}" for job_id in self.ids]
+        for name, value in (("bulk", self.operation), ("parent", self.parent)):
+            words += [f"{name}:{value}"] if value is not None else []
+        for name, values in (("state", self.states), ("type", self.types), ("queue", self.queues)):
+            words += [f"{name}:{written(value)}" for value in values]
+        for name, text in (
+            ("worker", self.worker),
+            ("group", self.fingerprint),
+            ("correlation", self.correlation),
+            ("error", self.error),
+        ):
+            words += [f"{name}:{written(text)}"] if text else []
+        words += [f"args.{path}:{_argument(value)}" for path, value in self.arguments]
+        for name, at in (("since", self.since), ("until", self.until)):
+            words += [f"{name}:{at.astimezone(UTC).isoformat()}"] if at else []
+        return " ".join([*words, *(written(word, always=True) for word in self.text)])
+
+    def to_json(self) -> dict[str, Any]:
+        """What ``from_json`` reads back; only what differs from the default."""
+        made: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == field.default and type(value) is type(field.default):
+                continue
+            if isinstance(value, datetime):
+                value = value.isoformat()
+            elif isinstance(value, tuple):
+                value = [list(item) if isinstance(item, tuple) else item for item in value]
+            made[field.name] = value
+        return made
+
+
+def _argument(value: Any) -> str:
+    return written(value, always=True) if isinstance(value, str) else json.dumps(value)
