@@ -107,7 +107,7 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
     """The attempt failed: the retry policy says what follows."""
     failures = claim.failures + 1
     hide = _hider(claim)
-    failure = describe(error, hide)
+    failure = describe(error, hide, job_type=claim.job_type)
     facts = {"worker": worker, "exception": failure.exception}
     try:
         chosen = effective(registry.get(claim.job_type))
@@ -138,7 +138,8 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
 def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
     """Nothing here can run the job. Retries would not help: a deploy, or an edited payload, must mend it."""
     reason = "no handler" if isinstance(error, NoHandler) else "its arguments no longer fit its type"
-    failure = dataclasses.replace(describe(error, _hider(claim)), traceback="")  # it would show the engine only
+    described = describe(error, _hider(claim), job_type=claim.job_type)
+    failure = dataclasses.replace(described, traceback="")  # it would show the engine only
     return _move(claim, Step(State.FAILED, f"{reason}: {failure.message}"), failures_by=1, failure=failure)
 
 
@@ -285,7 +286,9 @@ def _plain(move: Move) -> Move:
     """The move without any text or facts of the handler's: one of them is what the database refused."""
     change, why = move.change, "recorded without its details: the database refused them"
     steps = tuple(Step(step.target, why) for step in change.steps)
-    failure = Failure("handlers.Unrecordable", "The database refused this failure's text.") if change.failure else None
+    failure = change.failure and Failure(
+        "handlers.Unrecordable", "The database refused this failure's text.", job_type=change.failure.job_type
+    )
     return move._replace(change=change._replace(steps=steps, failure=failure))
 
 

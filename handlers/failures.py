@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sysconfig
 import traceback
@@ -12,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from handlers.conf import jobs_settings
+from handlers.registry import registry
 
 # PostgreSQL stores no NUL, and neither database a lone surrogate; the other controls (ANSI escapes) only mislead.
 UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -25,15 +27,22 @@ class Failure:
     message: str
     traceback: str = ""
     frame: str = ""  # "shop/jobs.py:42 in handle"; empty where the app's code had no part
+    job_type: str = ""  # whose attempt it was
 
     @property
     def fingerprint(self) -> str:
         """What failures of the same cause share: 16 hex digits of the class and the place, without its line number.
 
-        Without the line, since an edit elsewhere in the file must not make an old trouble look new.
+        Without the line, since an edit elsewhere in the file must not make an old trouble look new. Where the app's
+        code had no part (a hard timeout, a lost worker, a missing handler), the job's type is the place.
         """
-        place = re.sub(r":\d+ in ", " in ", self.frame)
-        return hashlib.sha256(f"{self.exception}\n{place}".encode("utf-8", "replace")).hexdigest()[:16]
+        place = re.sub(r":\d+ in ", " in ", self.frame) or f"\n{self.job_type}"
+        return _digest(f"{self.exception}\n{place}")
+
+    @property
+    def former_fingerprint(self) -> str:
+        """The one that it had while a failure without a frame shared its group with those of all types; else empty."""
+        return "" if self.frame else _digest(f"{self.exception}\n")
 
     @property
     def line(self) -> str:
@@ -41,6 +50,10 @@ class Failure:
         first = self.message.strip().splitlines()[0] if self.message.strip() else ""
         name = self.exception.rpartition(".")[2]
         return (f"{name}: {first}" if first else name)[:200]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def clean(text: str, limit: int | None = None) -> str:
@@ -64,13 +77,13 @@ def class_path(error: BaseException) -> str:
     return clean(name, 200)
 
 
-def describe(error: BaseException, hide: Callable[[str], str] = str) -> Failure:
-    """``error`` as a Failure. Never raises, whatever the error's own methods do.
+def describe(error: BaseException, hide: Callable[[str], str] = str, *, job_type: str = "") -> Failure:
+    """``error`` as a Failure of a job of ``job_type``. Never raises, whatever the error's own methods do.
 
     ``hide`` takes what must not be recorded out of a text; it comes before any cut, which could halve a secret.
     """
     message, trace = hide(_message(error)), hide(_traceback(error))
-    return Failure(class_path(error), clean(message), clean(trace), clean(_frame(error), 300))
+    return Failure(class_path(error), clean(message), clean(trace), clean(_frame(error), 300), job_type)
 
 
 def _message(error: BaseException) -> str:
@@ -92,7 +105,9 @@ def _traceback(error: BaseException) -> str:
 
 
 # Code that is installed, rather than written for this project.
-_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+_PATHS = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_LIBRARIES = (*(f"{path}{os.sep}" for path in _PATHS), "<")
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
 
 
 def _frame(error: BaseException) -> str:
@@ -101,8 +116,16 @@ def _frame(error: BaseException) -> str:
     found = ""
     while trace is not None:
         code, module = trace.tb_frame.f_code, str(trace.tb_frame.f_globals.get("__name__", ""))
-        path = code.co_filename
-        if not module.startswith("handlers.") and not path.startswith((*_LIBRARIES, "<")) and "-packages" not in path:
-            found = f"{'/'.join(Path(path).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"
+        if _is_app_code(module, code.co_filename):
+            found = f"{'/'.join(Path(code.co_filename).parts[-2:])}:{trace.tb_lineno} in {code.co_name}"
         trace = trace.tb_next
     return found
+
+
+def _is_app_code(module: str, path: str) -> bool:
+    """Whether it is a line of this project, or of an app that declares job types, which pip may have installed."""
+    if module.startswith("handlers."):
+        return False
+    if not path.startswith(_LIBRARIES) and not _INSTALLED.search(path):
+        return True
+    return any(module == package or module.startswith(f"{package}.") for package in registry.packages())

@@ -155,10 +155,12 @@ def _keys(delta: Delta) -> list[tuple[str, str, str, str]]:
 def _group(deltas: Iterable[Delta], alias: str) -> None:
     """Add to the failure groups. Few kinds of failure come at once, so each costs statements of its own."""
     counts: defaultdict[str, int] = defaultdict(int)
+    types: defaultdict[str, set[str]] = defaultdict(set)
     minutes: dict[str, tuple[datetime, datetime]] = {}
     for delta in deltas:
         if delta.fingerprint and delta.outcome in (Outcome.FAILED, Outcome.RETRIED):
             counts[delta.fingerprint] += delta.count
+            types[delta.fingerprint].add(delta.job_type)
             first, last = minutes.get(delta.fingerprint, (delta.minute, delta.minute))
             minutes[delta.fingerprint] = (min(first, delta.minute), max(last, delta.minute))
     groups = FailureGroup.objects.using(alias)
@@ -178,5 +180,7 @@ def _group(deltas: Iterable[Delta], alias: str) -> None:
         if fingerprint in known:
             groups.filter(pk=fingerprint).update(count=F("count") + count, **facts)
         else:
+            if newest and not newest.frame and len(types[fingerprint]) == 1:
+                (facts["job_type"],) = types[fingerprint]
             oldest = errors.order_by("pk").first()
             groups.create(pk=fingerprint, count=count, first_at=oldest.at if oldest else first, **facts)

@@ -37,6 +37,7 @@ class Registry:
         self._types: dict[str, JobType] = {}
         self._names: dict[str, str] = {}  # every name and alias -> the name
         self._classes: dict[type, str] = {}
+        self._packages: frozenset[str] | None = None  # once asked for
 
     def register(self, job_type: JobType) -> None:
         """Add ``job_type``. The same class imported anew replaces the old one, as the autoreloader needs.
@@ -61,6 +62,7 @@ class Registry:
                 )
         if (old := self._types.get(job_type.name)) is not None:
             self._forget(old)
+        self._packages = None
         self._types[job_type.name] = job_type
         self._names |= dict.fromkeys((job_type.name, *job_type.aliases), job_type.name)
         self._classes[job_type.payload_class] = job_type.name
@@ -100,6 +102,13 @@ class Registry:
         """The queues that types name."""
         return {job_type.queue for job_type in self._types.values()}
 
+    def packages(self) -> frozenset[str]:
+        """The packages of the apps whose code declares types or handles them, as dotted names; not the engine's own."""
+        if self._packages is None:
+            modules = {_where(code)[0] for each in self._types.values() for code in (each.payload_class, each.handler)}
+            self._packages = frozenset(_package(module) for module in modules if module) - {__package__}
+        return self._packages
+
     @contextmanager
     def isolated(self) -> Iterator[None]:
         """For tests: what is registered inside is forgotten afterwards."""
@@ -108,6 +117,7 @@ class Registry:
             yield
         finally:
             self._types, self._names, self._classes = before
+            self._packages = None
 
     def _forget(self, job_type: JobType) -> None:
         del self._types[job_type.name]
@@ -190,6 +200,11 @@ def _default_name(payload_class: type) -> str:
     module = payload_class.__module__
     app = apps.get_containing_app_config(module) if apps.apps_ready else None
     return f"{app.label if app else module.partition('.')[0]}.{payload_class.__name__}"
+
+
+def _package(module: str) -> str:
+    app = apps.get_containing_app_config(module) if apps.apps_ready else None
+    return app.name if app else module.rpartition(".")[0] or module
 
 
 def _where(thing: Any) -> tuple[str, str]:

@@ -126,7 +126,7 @@ def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
             for worker in workers
         }
         moves = [
-            crash(row.pk, row.token, row.crashes, max_crashes=max_crashes, worker=row.worker)
+            crash(row.pk, row.token, row.crashes, row.job_type, max_crashes=max_crashes, worker=row.worker)
             if company[row.worker] == 1
             else Move(row.pk, row.token, apart[row.worker])
             for row in rows
@@ -134,13 +134,14 @@ def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
         return apply(moves, actor="recovery", using=alias)
 
 
-def crash(job_id: int, token: str, crashes: int, *, max_crashes: int, worker: str) -> Move:
+def crash(job_id: int, token: str, crashes: int, job_type: str, *, max_crashes: int, worker: str) -> Move:
     """The move of a job that was running when its worker died: back on its queue, or failed when that was too often."""
     count, data = crashes + 1, {"worker": worker, "crashes": crashes + 1}
     if count < max_crashes:
         step = Step(State.ENQUEUED, f"worker lost while running it ({count} of {max_crashes})", data)
         return Move(job_id, token, Change(State.PROCESSING, (step,), crashes_by=1, alone=True))
     reason = f"worker lost {count} times while running it"
-    failure = Failure("handlers.WorkerLost", f"{reason}. The last worker was {worker}; see its host's log for why.")
+    message = f"{reason}. The last worker was {worker}; see its host's log for why."
+    failure = Failure("handlers.WorkerLost", message, job_type=job_type)
     change = Change(State.PROCESSING, (Step(State.FAILED, reason, data),), crashes_by=1, failure=failure)
     return Move(job_id, token, change)

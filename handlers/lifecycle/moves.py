@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from handlers.failures import Failure, clean
 from handlers.lifecycle import postgresql, sqlite
 from handlers.lifecycle.columns import MoveBatch
 from handlers.lifecycle.counting import outcome_of
-from handlers.models import JobRecord
+from handlers.models import FailureGroup, JobRecord
 from handlers.models.sql import chunks, is_postgresql
 from handlers.states import State, is_allowed
 from handlers.transport import Message
@@ -127,14 +127,15 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
         if move.change.target in QUEUED:
             token = tokens.setdefault(move.job_id, new_token())
         rows.append((move.job_id, move.token, token, number, move.seconds))
+    former = _former_groups(connection, [change.failure for change in changes if change.failure])
     moved = dialect(connection).move(
         connection,
         MoveBatch(
             actor=clean(actor, 150),
             rows=rows,
-            changes=[_row(change) for change in changes],
+            changes=[_row(change, former) for change in changes],
             steps=[step for number, change in enumerate(changes, 1) for step in _steps(number, change)],
-            errors=[_error(move.job_id, move.change.failure) for move in moves if move.change.failure],
+            errors=[_error(move.job_id, move.change.failure, former) for move in moves if move.change.failure],
             logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
         ),
     )
@@ -148,12 +149,26 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             applied.stale.append(Message(job_id, move.token, queue))
 
 
-def _row(change: Change) -> tuple[Any, ...]:
+def _former_groups(connection: BaseDatabaseWrapper, failures: Sequence[Failure]) -> set[tuple[str, str]]:
+    """The groups (fingerprint, job type) that ``failures`` go on in: of before the type was part of the fingerprint."""
+    names = {failure.former_fingerprint for failure in failures} - {""}
+    if not names:
+        return set()
+    groups = FailureGroup.objects.using(connection.alias).filter(pk__in=names).exclude(job_type="")
+    return set(groups.values_list("pk", "job_type"))
+
+
+def _fingerprint(failure: Failure, former: Container[tuple[str, str]]) -> str:
+    name = failure.former_fingerprint
+    return name if (name, failure.job_type) in former else failure.fingerprint
+
+
+def _row(change: Change, former: Container[tuple[str, str]]) -> tuple[Any, ...]:
     failure = change.failure
     return (
         change.source, change.target, change.attempt_by, change.failures_by, change.crashes_by, change.new_round,
         change.alone, change.run_at, None if change.delay is None else change.delay.total_seconds(),
-        failure.line if failure else None, failure.fingerprint if failure else None,
+        failure.line if failure else None, _fingerprint(failure, former) if failure else None,
         outcome_of(change.source, [step.target for step in change.steps]),
     )  # fmt: skip
 
@@ -166,6 +181,6 @@ def _steps(number: int, change: Change) -> Iterator[tuple[Any, ...]]:
         source = step.target
 
 
-def _error(job_id: int, failure: Failure) -> tuple[Any, ...]:
-    exception = failure.exception[:200]
-    return job_id, exception, failure.message, failure.traceback, failure.fingerprint, failure.frame
+def _error(job_id: int, failure: Failure, former: Container[tuple[str, str]]) -> tuple[Any, ...]:
+    exception, fingerprint = failure.exception[:200], _fingerprint(failure, former)
+    return job_id, exception, failure.message, failure.traceback, fingerprint, failure.frame

@@ -10,12 +10,16 @@ from django.db import models
 class FailureGroup(models.Model):
     """All failed attempts with the same exception class and last line of app code. Written by the scheduler's fold.
 
+    Those without a line of app code (a hard timeout, a lost worker) are a group for each job type.
+
     How many there were per minute, hour and day, and of which job types, say the ``JobCount`` rows of its fingerprint.
     """
 
     fingerprint = models.CharField(max_length=16, primary_key=True)
     exception = models.CharField(max_length=200, blank=True)  # dotted class path
     frame = models.CharField(max_length=300, blank=True)  # "shop/jobs.py:42 in handle"; empty: no app code
+    # Whose failures these are, where the frame is empty; of a group of before, which may be of many types, empty too.
+    job_type = models.CharField(max_length=200, blank=True, default="", db_default="")
     message = models.CharField(max_length=500, blank=True)  # of the newest failure
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()
@@ -27,4 +31,5 @@ class FailureGroup(models.Model):
         indexes: ClassVar = [models.Index(fields=["last_at", "fingerprint"], name="jobs_group_last")]
 
     def __str__(self) -> str:
-        return f"{self.exception} at {self.frame}" if self.frame else self.exception
+        where = f" at {self.frame}" if self.frame else f" of {self.job_type}" if self.job_type else ""
+        return f"{self.exception}{where}"

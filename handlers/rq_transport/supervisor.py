@@ -202,6 +202,7 @@ class Supervisor:
                         claim.job_id,
                         claim.token,
                         claim.crashes,
+                        claim.job_type,
                         max_crashes=jobs_settings().max_crashes,
                         worker=child.name,
                     )
