@@ -8,12 +8,14 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.utils.module_loading import import_string
 
 from handlers import lifecycle
 from handlers.conf import jobs_settings
 from handlers.gateway import known_queues
+from handlers.rq_transport.connections import configured_place, whereabouts
 
 VENDORS = ("postgresql", "sqlite")
 
@@ -21,21 +23,55 @@ VENDORS = ("postgresql", "sqlite")
 @register
 def check_jobs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
     """What would fail later, in a worker: said now, with how to mend it."""
-    return [*_database(), *_factory(), *_queues()]
+    try:
+        jobs_settings()
+    except ImproperlyConfigured as error:
+        return [*_time(), *_database(), Error(str(error), id="jobs.E005")]
+    return [*_time(), *_database(), *_factory(), *_place(), *_queues()]
+
+
+def _time() -> list[CheckMessage]:
+    if settings.USE_TZ:
+        return []
+    return [
+        Error(
+            "USE_TZ is False, and jobs are due, leased and timed by moments, not by one zone's wall clock.",
+            hint="Set USE_TZ = True, as Django has it by default; TIME_ZONE stays the zone that pages show.",
+            id="jobs.E006",
+        )
+    ]
 
 
 def _database() -> list[CheckMessage]:
     alias = lifecycle.database()
-    vendor = connections[alias].vendor
-    if vendor in VENDORS:
-        return []
-    return [
-        Error(
-            f"Jobs are written to the database {alias!r}, which is {vendor}.",
-            hint="Use PostgreSQL, or SQLite on one machine; a database router can give jobs a database of their own.",
-            id="jobs.E001",
-        )
-    ]
+    connection = connections[alias]
+    if connection.vendor not in VENDORS:
+        return [
+            Error(
+                f"Jobs are written to the database {alias!r}, which is {connection.vendor}.",
+                hint="Use PostgreSQL, or SQLite on one machine; a router can give jobs a database of their own.",
+                id="jobs.E001",
+            )
+        ]
+    if connection.vendor == "postgresql" and connection.Database.__name__ != "psycopg":  # type: ignore[attr-defined]
+        return [
+            Error(
+                f"The database {alias!r} is reached by psycopg2, which cannot do what jobs need of it.",
+                hint='Install psycopg 3, which Django then prefers: pip install "psycopg[binary]".',
+                id="jobs.E007",
+            )
+        ]
+    zone = connection.settings_dict["TIME_ZONE"]
+    if connection.vendor == "sqlite" and zone not in (None, "UTC"):
+        return [
+            Error(
+                f"DATABASES[{alias!r}]['TIME_ZONE'] is {zone!r}: SQLite would keep wall-clock times of that zone,"
+                " of which an hour comes twice each year.",
+                hint="Leave that TIME_ZONE out: times are then kept in UTC, and shown in the project's TIME_ZONE.",
+                id="jobs.E008",
+            )
+        ]
+    return []
 
 
 def _factory() -> list[CheckMessage]:
@@ -51,11 +87,24 @@ def _factory() -> list[CheckMessage]:
     return [Error(f"JOBS HANDLER_FACTORY: {path!r} cannot be called with a handler class.", id="jobs.E002")]
 
 
+def _place() -> list[CheckMessage]:
+    place = configured_place()
+    if whereabouts(place) is not None:
+        return []
+    if place:
+        what = "JOBS REDIS_URL" if jobs_settings().redis_url else "RQ_QUEUES"
+        text = f"{what} names a Redis server in a way that cannot be read."
+    else:
+        text = "No Redis is configured: jobs would be kept, and no worker would ever hear of them."
+    hint = 'Set JOBS = {"REDIS_URL": "redis://127.0.0.1:6379/0"}, or declare a queue in RQ_QUEUES as django-rq has it.'
+    return [Error(text, hint=hint, id="jobs.E009")]
+
+
 def _queues() -> list[CheckMessage]:
     """Queues that the project declared for RQ by itself must read our messages, in the Redis that we write to."""
     declared: dict[str, dict[str, Any]] = getattr(settings, "RQ_QUEUES", {})
     found: list[CheckMessage] = []
-    url = jobs_settings().redis_url
+    ours = whereabouts(configured_place())
     for name in sorted(known_queues() & set(declared)):
         config = declared[name]
         serializer = str(config.get("SERIALIZER", "pickle"))
@@ -67,11 +116,11 @@ def _queues() -> list[CheckMessage]:
                     id="jobs.E003",
                 )
             )
-        if url and config.get("URL", url) != url:
+        if ours is not None and whereabouts(config) != ours:
             found.append(
                 Error(
-                    f"RQ_QUEUES[{name!r}] is on another server than JOBS REDIS_URL.",
-                    hint="Jobs are published to JOBS REDIS_URL: give both the same URL.",
+                    f"RQ_QUEUES[{name!r}] is on another server than the one that jobs are published to.",
+                    hint="Name one server and database in both, or leave the queue out of RQ_QUEUES.",
                     id="jobs.E004",
                 )
             )

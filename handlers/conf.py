@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any
@@ -16,10 +18,13 @@ SYSTEM_QUEUE = "system"
 ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MOST_AT_ONCE = 1_000  # jobs in one batch
+MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
 )  # fmt: skip
+WHOLE = ("max_crashes", "batch", "max_payload_bytes", "max_error_chars")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +49,81 @@ class JobsSettings:
     )
 
 
-def parse(raw: dict[str, Any]) -> JobsSettings:
+def parse(raw: Mapping[str, Any]) -> JobsSettings:
     """``raw`` as settings. Raises ImproperlyConfigured, naming the key, when a key or value does not fit."""
+    if not isinstance(raw, Mapping):
+        raise ImproperlyConfigured(f"JOBS must be a dict of settings, not {type(raw).__name__}.")
     names = {f.name.upper(): f.name for f in fields(JobsSettings)}
-    if unknown := sorted(set(raw) - set(names)):
+    if unknown := sorted(str(key) for key in set(raw) - set(names)):
         raise ImproperlyConfigured(
             f"JOBS: unknown key {', '.join(unknown)}; known keys are {', '.join(sorted(names))}."
         )
     values = {names[key]: value for key, value in raw.items()}
     if "queues" in values:
-        values["queues"] = tuple(values["queues"])
+        values["queues"] = _queues(values["queues"])
+    if "redis_url" in values:
+        values["redis_url"] = _redis_url(values["redis_url"])
     if "retention_days" in values:
-        values["retention_days"] = JobsSettings().retention_days | values["retention_days"]
+        values["retention_days"] = JobsSettings().retention_days | _retention(values["retention_days"])
     parsed = JobsSettings(**values)
-    for queue in parsed.queues:
-        if not isinstance(queue, str) or not QUEUE_NAME.fullmatch(queue) or queue == SYSTEM_QUEUE:
+    if not isinstance(parsed.handler_factory, str):
+        raise ImproperlyConfigured(f"JOBS: HANDLER_FACTORY must be a dotted path, not {parsed.handler_factory!r}.")
+    _check_numbers(parsed)
+    return parsed
+
+
+def _check_numbers(parsed: JobsSettings) -> None:
+    for name in POSITIVE:
+        if not _is_number(value := getattr(parsed, name)) or value <= 0:
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a number above 0, not {value!r}.")
+        if name in WHOLE and not isinstance(value, int):
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a whole number, not {value!r}.")
+    if parsed.batch > MOST_AT_ONCE:
+        raise ImproperlyConfigured(f"JOBS: BATCH must be a whole number up to {MOST_AT_ONCE:,}, not {parsed.batch!r}.")
+
+
+def _queues(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple | set | frozenset):  # tuple("default") would be seven queues
+        raise ImproperlyConfigured(f"JOBS: QUEUES must be a list of names, such as ['default'], not {names!r}.")
+    for name in names:
+        if not isinstance(name, str) or not QUEUE_NAME.fullmatch(name) or name == SYSTEM_QUEUE:
             raise ImproperlyConfigured(
-                f"JOBS: QUEUES: {queue!r} is no queue name: use 1 to 64 of a-z, 0-9, hyphen and underscore,"
+                f"JOBS: QUEUES: {name!r} is no queue name: use 1 to 64 of a-z, 0-9, hyphen and underscore,"
                 f" and not {SYSTEM_QUEUE!r}, which is the engine's own."
             )
-    for name in POSITIVE:
-        value = getattr(parsed, name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a number above 0, not {value!r}.")
-    if not isinstance(parsed.batch, int) or parsed.batch > MOST_AT_ONCE:
-        raise ImproperlyConfigured(f"JOBS: BATCH must be a whole number up to {MOST_AT_ONCE:,}, not {parsed.batch!r}.")
-    if wrong := set(parsed.retention_days) - set(JobsSettings().retention_days):
-        raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS: {', '.join(sorted(wrong))} is no state that ages out.")
-    return parsed
+    return tuple(names)
+
+
+def _redis_url(url: Any) -> str:
+    """``url``, of which no error repeats anything: a password may be in it."""
+    if url is None or url == "":  # as os.environ.get() has it: RQ_QUEUES may name the place
+        return ""
+    if not isinstance(url, str) or not url.startswith(REDIS_SCHEMES):
+        raise ImproperlyConfigured(
+            f"JOBS: REDIS_URL must begin with {', '.join(REDIS_SCHEMES[:2])} or {REDIS_SCHEMES[2]},"
+            " as in redis://127.0.0.1:6379/0."
+        )
+    return url
+
+
+def _retention(days: Any) -> dict[str, float | None]:
+    known = JobsSettings().retention_days
+    if not isinstance(days, Mapping):
+        raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS must be a dict such as {known}, not {days!r}.")
+    if wrong := set(days) - set(known):
+        named = ", ".join(sorted(map(str, wrong)))
+        raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS: {named} is no state that ages out.")
+    for state, value in days.items():
+        if value is not None and not (_is_number(value) and 0 <= value <= MOST_DAYS):
+            raise ImproperlyConfigured(
+                f"JOBS: RETENTION_DAYS: {state!r} must be a number of days from 0 to {MOST_DAYS:,},"
+                f" or None for never, not {value!r}."
+            )
+    return dict(days)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @cache

@@ -26,6 +26,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 from redis.retry import Retry
+from redis.sentinel import SentinelConnectionPool
 
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import TransportUnavailable
@@ -36,6 +37,8 @@ SOCKET_TIMEOUT_SECONDS = 5.0
 HEALTH_TIMEOUT_SECONDS = 0.5  # a page that asks whether Redis answers waits no longer
 HEALTH_SECONDS = 3.0  # how long the answer is kept
 SERIALIZER = "json"  # rq's alias; pickle would let whoever can write to Redis run code when a message is merely read
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")  # one server, for all that RQ_QUEUES say
 
 # What says where a queue's Redis is, as opposed to how its jobs run.
 _CONNECTION_KEYS = frozenset({
@@ -71,6 +74,31 @@ def _place(declared: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {key: value for key, value in model.items() if key in _CONNECTION_KEYS}
 
 
+def configured_place() -> dict[str, Any]:
+    """What of the settings says where jobs are published, as keys of an RQ_QUEUES entry; empty when nothing does."""
+    return _place(getattr(settings, "RQ_QUEUES", None) or {})
+
+
+def whereabouts(config: dict[str, Any]) -> tuple[Any, ...] | None:
+    """Which server and database an RQ_QUEUES entry means, however it is spelled; None for one that cannot be read."""
+    try:
+        pool = get_redis_connection(config).connection_pool
+    except Exception:  # noqa: BLE001 - of redis-py, django-rq, or a cache's backend, and it may name a password
+        return None
+    kwargs = pool.connection_kwargs
+    if isinstance(pool, SentinelConnectionPool):
+        sentinels = (_address(client.connection_pool.connection_kwargs) for client in pool.sentinel_manager.sentinels)
+        return pool.service_name, *sorted(sentinels), int(kwargs.get("db") or 0)
+    return _address(kwargs), int(kwargs.get("db") or 0)
+
+
+def _address(kwargs: dict[str, Any]) -> str:
+    if path := kwargs.get("path"):
+        return str(path)
+    host = str(kwargs.get("host") or "localhost").lower()
+    return f"{'localhost' if host in LOOPBACK else host}:{kwargs.get('port') or 6379}"
+
+
 def redis_connection() -> Redis:
     """This process's client: thread-safe, pooled, and never shared with a parent or child process.
 
@@ -84,7 +112,7 @@ def redis_connection() -> Redis:
 
 
 def _connect() -> Redis:
-    place = _place(getattr(settings, "RQ_QUEUES", None) or {})
+    place = configured_place()
     if not place:
         raise TransportUnavailable('no Redis is configured: set REDIS_URL, or JOBS["REDIS_URL"]')
     # django-rq passes Sentinel no timeout at all, which would wait for ever on a server that hangs.

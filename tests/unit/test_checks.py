@@ -49,13 +49,30 @@ def test_check_finds_a_declared_queue_on_another_server(settings: Any) -> None:
         ({"BATCH": "many"}, "BATCH"),
         ({"BATCH": 1_001}, "BATCH"),
         ({"BATCH": 1.5}, "BATCH"),
+        ({"LEASE_SECONDS": float("nan")}, "LEASE_SECONDS"),
+        ({"RESTORE_MINUTES": float("inf")}, "RESTORE_MINUTES"),
+        ({"MAX_CRASHES": 2.5}, "MAX_CRASHES"),
         ({"RETENTION_DAYS": {"gone": 1}}, "RETENTION_DAYS"),
+        ({"RETENTION_DAYS": 7}, "RETENTION_DAYS"),
+        ({"RETENTION_DAYS": {"succeeded": "7"}}, "RETENTION_DAYS"),
+        ({"RETENTION_DAYS": {"succeeded": -1}}, "RETENTION_DAYS"),
+        ({"RETENTION_DAYS": {"failed": float("inf")}}, "RETENTION_DAYS"),
+        ({"HANDLER_FACTORY": object()}, "HANDLER_FACTORY"),
+        ({"REDIS_URL": "localhost:6379"}, "REDIS_URL"),
+        ({"QUEUES": "default"}, "QUEUES"),
+        ({"QUEUES": {"default": 1}}, "QUEUES"),
+        (["default"], "JOBS"),
         ({"QUEUES": ["No Good"]}, "QUEUES"),
     ],
 )
-def test_settings_that_do_not_fit_are_named(raw: dict[str, Any], named: str) -> None:
+def test_settings_that_do_not_fit_are_named(raw: Any, named: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=named):
         parse(raw)
+
+
+def test_check_tells_what_does_not_fit_in_the_settings(settings: Any) -> None:
+    settings.JOBS = settings.JOBS | {"QUEUES": "default"}
+    assert ids() == {"jobs.E005"}
 
 
 def test_settings_of_the_project_are_in_force() -> None:

@@ -1,0 +1,132 @@
+"""What a site's settings may get wrong, and what ``manage.py check`` says of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.sites.conftest import Make
+
+# A variant's name -> its settings, and what is said of them.
+WRONG = {
+    "wall clocks": ("USE_TZ = False", "(jobs.E006) USE_TZ is False"),
+    "one queue for a list": ('JOBS["QUEUES"] = "default"', "JOBS: QUEUES must be a list of names"),
+    "a URL without a scheme": ('JOBS["REDIS_URL"] = "127.0.0.1:6379/0"', "JOBS: REDIS_URL must begin with redis://"),
+    "a URL that is none": ('JOBS["REDIS_URL"] = "redis://:s3cret#1@host:6379/0"', "(jobs.E009) JOBS REDIS_URL names"),
+    "days as words": ('JOBS["RETENTION_DAYS"] = {"succeeded": "7"}', "RETENTION_DAYS: 'succeeded' must be a number"),
+    "no settings": ("del JOBS", "(jobs.E009) No Redis is configured"),
+    "no settings that say where": ('JOBS = {"REDIS_URL": None}', "(jobs.E009) No Redis is configured"),
+    "an older driver": (
+        """
+        import sys
+        sys.modules["psycopg"] = None
+        DATABASES["default"] = {"ENGINE": "django.db.backends.postgresql", "NAME": "never_opened"}
+        """,
+        "(jobs.E007) The database 'default' is reached by psycopg2",
+    ),
+    "another server by its host": (
+        """
+        JOBS = {"REDIS_URL": "redis://127.0.0.1:6379/0"}
+        RQ_QUEUES = {"default": {"HOST": "queues.example.com", "PORT": 6379, "SERIALIZER": "json"}}
+        """,
+        "(jobs.E004) RQ_QUEUES['default'] is on another server",
+    ),
+    "another database by its number": (
+        """
+        JOBS = {"REDIS_URL": "redis://127.0.0.1:6379/0"}
+        RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": 6379, "DB": 2, "SERIALIZER": "json"}}
+        """,
+        "(jobs.E004) RQ_QUEUES['default'] is on another server",
+    ),
+    "queues on two servers": (
+        """
+        JOBS = {"QUEUES": ["default", "mail"]}
+        RQ_QUEUES = {
+            "default": {"HOST": "127.0.0.1", "PORT": 6379, "SERIALIZER": "json"},
+            "mail": {"HOST": "127.0.0.1", "PORT": 6380, "SERIALIZER": "json"},
+        }
+        """,
+        "(jobs.E004) RQ_QUEUES['mail'] is on another server",
+    ),
+    "a wall clock in SQLite": (
+        """
+        DATABASES["default"] = {
+            "ENGINE": "django.db.backends.sqlite3", "NAME": "never_opened", "TIME_ZONE": "America/New_York",
+        }
+        """,
+        "(jobs.E008) DATABASES['default']['TIME_ZONE']",
+    ),
+}
+RIGHT = {
+    "as it is": "pass",
+    "one server in other words": """
+        JOBS = {"REDIS_URL": "redis://localhost:6379/2"}
+        RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": 6379, "DB": 2, "SERIALIZER": "json"}}
+        """,
+    "RQ's queues alone": """
+        del JOBS
+        RQ_QUEUES = {"default": {"URL": "redis://127.0.0.1:6379/0", "SERIALIZER": "json"}}
+        """,
+    "UTC, said twice": """
+        DATABASES["default"] = {"ENGINE": "django.db.backends.sqlite3", "NAME": "never_opened", "TIME_ZONE": "UTC"}
+        """,
+}
+
+
+@pytest.mark.once
+def test_check_names_each_setting_that_would_fail_later(make: Make) -> None:
+    said = make().checks({name: settings for name, (settings, _) in WRONG.items()} | RIGHT)
+    missed = {name: said[name] for name, (_, expected) in WRONG.items() if expected not in said[name]}
+    assert missed == {}
+    assert {name: said[name] for name in RIGHT if "jobs." in said[name] or "no issues" not in said[name]} == {}
+    assert "s3cret" not in str(said)
+
+
+JOBS = """
+from dataclasses import dataclass
+from handlers import Job, handles
+
+@dataclass(frozen=True)
+class Note(Job):
+    pass
+
+@handles(Note)
+def note(job, token):
+    pass
+"""
+
+TIMES = """
+from datetime import timedelta
+from django.utils import timezone
+from handlers import job_scheduler, lifecycle
+from handlers.models import JobHistory, JobRecord
+from handlers.transport import Message
+from host.jobs import Note
+
+at = timezone.now() + timedelta(hours=1)
+scheduled = JobRecord.objects.get(pk=job_scheduler.schedule(Note(), at))
+delayed = JobRecord.objects.get(pk=job_scheduler.enqueue(Note(), delay=timedelta(hours=2)))
+row = JobRecord.objects.get(pk=job_scheduler.enqueue(Note()))
+lifecycle.claim([Message(row.pk, row.token, row.queue)], worker="host-1.1.0", lease=timedelta(seconds=15))
+claimed = JobRecord.objects.get(pk=row.pk)
+tell({
+    "late": (scheduled.run_at - at).total_seconds(),
+    "delay": (delayed.run_at - delayed.created_at).total_seconds(),
+    "due_in": lifecycle.agenda().due_in,
+    "waited": JobHistory.objects.get(job_id=row.pk).data["latency_seconds"],
+    "lease": (claimed.lease_expires_at - claimed.started_at).total_seconds(),
+    "expired": len(lifecycle.expire_leases(max_crashes=3).moved),
+})
+"""
+
+
+@pytest.mark.postgresql
+def test_times_are_right_in_a_database_with_a_time_zone(make: Make) -> None:
+    site = make(settings='DATABASES["default"]["TIME_ZONE"] = "America/New_York"', files={"host/jobs.py": JOBS})
+    site.manage("migrate", "--verbosity", "0")
+    found = site.told(TIMES)
+    assert found["late"] == 0
+    assert found["delay"] == 7200
+    assert 3590 < found["due_in"] <= 3600
+    assert 0 <= found["waited"] < 60
+    assert found["lease"] == 15
+    assert found["expired"] == 0
