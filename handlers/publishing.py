@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
-from django.db import connections, transaction
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.exceptions import TransportUnavailable
 from handlers.transport import Message, get_transport
@@ -50,7 +51,9 @@ def withdraw(messages: Sequence[Message]) -> None:
 def publish_on_commit(messages: Sequence[Message], *, using: str, stale: Sequence[Message] = ()) -> None:
     """Publish once the transaction on ``using`` commits; at once when there is none.
 
-    However many calls a transaction makes, what survives its savepoints goes out in one batch.
+    However many calls a transaction makes, what survives its savepoints goes out in one batch, with the last call's
+    hook. Each call leaves a hook of its own and touches none that stands already: where a test runs hooks before any
+    commit (``captureOnCommitCallbacks``), each is a piece of work by itself.
     """
     if not messages and not stale:
         return
@@ -60,30 +63,16 @@ def publish_on_commit(messages: Sequence[Message], *, using: str, stale: Sequenc
             _send(messages, stale)
         # Else the caller commits by hand and Django cannot tell us when: recovery publishes.
         return
-    # Django drops the hooks of a savepoint that rolls back. So each call's messages ride on a hook of their own
-    # (or on the latest one, when the savepoints are the same), which fills a batch that a last hook, bound to no
-    # savepoint, sends. That last hook is moved to the end each time, for it must run after all that fill it.
     hooks = connection.run_on_commit
-    at = next((i for i in range(len(hooks) - 1, -1, -1) if _is_open(hooks[i][1])), None)
-    batch = _Batch() if at is None else cast("_Batch", hooks.pop(at)[1])
-    if at is not None and 0 < at == len(hooks) and hooks[-1][0] == set(connection.savepoint_ids):
-        latest = hooks[-1][1]
-        if isinstance(latest, _Fill):
-            latest.add(messages, stale)
-            hooks.append(_last(batch))  # type: ignore[arg-type]
-            return
-    transaction.on_commit(_Fill(batch, messages, stale), using=using, robust=True)
-    connection.run_on_commit.append(_last(batch))  # type: ignore[arg-type]
-
-
-def _is_open(hook: object) -> bool:
-    """Whether it is a batch still to be sent; a test case may run its hooks early, and they stay listed then."""
-    return isinstance(hook, _Batch) and not hook.is_sent
-
-
-def _last(batch: _Batch) -> tuple[set[str], Callable[[], None], bool]:
-    """A hook of no savepoint, robust, as Django keeps it (its stubs still describe a pair)."""
-    return set(), batch, True
+    savepoints, latest = next((hook[:2] for hook in reversed(hooks) if isinstance(hook[1], _Parcel)), (None, None))
+    batch = _Batch(connection) if latest is None else cast("_Parcel", latest).batch
+    connection.on_commit(_Parcel(batch, messages, stale), robust=True)
+    # Django drops the hooks of a savepoint that rolls back, with it perhaps the last one, on which the earlier ones
+    # rely. Where that could happen to it alone, one more stands behind it that falls only with all of them.
+    if savepoints is not None and any(
+        savepoint not in savepoints for savepoint in connection.savepoint_ids if savepoint
+    ):
+        hooks.append((savepoints, _Parcel(batch), True))  # type: ignore[arg-type] # its stubs still describe a pair
 
 
 def _send(messages: Sequence[Message], stale: Sequence[Message]) -> None:
@@ -93,34 +82,33 @@ def _send(messages: Sequence[Message], stale: Sequence[Message]) -> None:
         withdraw(stale)
 
 
+class _Batch:
+    """What one transaction publishes, gathered from its hooks by the last of them."""
+
+    last: _Parcel
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+        self.messages: list[Message] = []
+        self.stale: list[Message] = []
+
+    def send(self) -> None:
+        messages, stale, self.messages, self.stale = self.messages, self.stale, [], []
+        _send(messages, stale)
+
+
 class _Parcel:
-    """Messages to publish and messages to withdraw."""
+    """The part of a batch that stands or falls with one call's savepoints; called as its hook."""
 
-    def __init__(self, messages: Sequence[Message] = (), stale: Sequence[Message] = ()) -> None:
+    def __init__(self, batch: _Batch, messages: Sequence[Message] = (), stale: Sequence[Message] = ()) -> None:
         self.__qualname__ = "publish"  # Django names a robust hook that raised, and must not stumble over ours
-        self.messages, self.stale = list(messages), list(stale)
-
-    def add(self, messages: Sequence[Message], stale: Sequence[Message]) -> None:
-        self.messages.extend(messages)
-        self.stale.extend(stale)
-
-
-class _Batch(_Parcel):
-    """What one transaction publishes; called as its last hook."""
-
-    is_sent = False
+        self.batch, self.messages, self.stale = batch, messages, stale
+        batch.last = self
 
     def __call__(self) -> None:
-        self.is_sent = True
-        _send(self.messages, self.stale)
-
-
-class _Fill(_Parcel):
-    """The part of a batch that stands or falls with one savepoint."""
-
-    def __init__(self, batch: _Batch, messages: Sequence[Message], stale: Sequence[Message]) -> None:
-        super().__init__(messages, stale)
-        self.batch = batch
-
-    def __call__(self) -> None:
-        self.batch.add(self.messages, self.stale)
+        batch = self.batch
+        batch.messages += self.messages
+        batch.stale += self.stale
+        self.messages = self.stale = ()  # a test case's hooks stay listed, and may be run once more
+        if batch.last is self or batch.connection.in_atomic_block:  # in a transaction: a test runs some of the hooks
+            batch.send()
