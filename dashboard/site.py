@@ -35,8 +35,8 @@ class JobsSite(AdminSite):
     site_title = "Jobs console"
     site_header = "Jobs console"
     index_title = "Overview"
-    index_template = "dashboard/index.html"
-    app_index_template = "dashboard/app_index.html"
+    index_template = "dashboard/overview/overview.html"
+    app_index_template = "dashboard/kit/app_index.html"
     enable_nav_sidebar = False  # a bar below the header leads to every page, on a phone too
     site_url: Any = None  # where "View site" leads, if anywhere; may be lazy
 
@@ -47,7 +47,7 @@ class JobsSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The stock context, with what the console's base template needs."""
-        from dashboard.health import banners  # needs models, which are not loaded when this module is
+        from dashboard.kit.health import banners  # needs models, which are not loaded when this module is
 
         return {
             **super().each_context(request),
@@ -60,7 +60,14 @@ class JobsSite(AdminSite):
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """The stock addresses after our own."""
         # They need models, which are not loaded when this module is.
-        from dashboard import bulk, enqueue, export, failures, job_types, joblist, policies, queues, workers
+        from dashboard.bulk import pages as bulk
+        from dashboard.failures import page as failures
+        from dashboard.jobs import edit, export, joblist
+        from dashboard.policies import pages as policies
+        from dashboard.queues import page as queues
+        from dashboard.types import enqueue
+        from dashboard.types import pages as types
+        from dashboard.workers import page as workers
 
         return [
             path("failures/", self._page(failures.failures), name="failures"),
@@ -69,12 +76,12 @@ class JobsSite(AdminSite):
             path("queues/<slug:name>/resume/", self.admin_view(queues.resume_queue), name="resume_queue"),
             path("workers/", self._page(workers.workers), name="workers"),
             path("workers/stop/", self.admin_view(workers.stop_worker), name="stop_worker"),
-            path("job-types/", self._page(job_types.job_types), name="job_types"),
-            path("job-types/<str:name>/", self._page(job_types.job_type), name="job_type"),
+            path("job-types/", self._page(types.job_types), name="job_types"),
+            path("job-types/<str:name>/", self._page(types.job_type), name="job_type"),
             path("job-types/<str:name>/enqueue/", self._page(enqueue.enqueue), name="enqueue_one"),
-            path("job-types/<str:name>/pause/", self.admin_view(job_types.pause_type), name="pause_type"),
-            path("job-types/<str:name>/resume/", self.admin_view(job_types.resume_type), name="resume_type"),
-            path("jobs/jobrecord/<int:job_id>/edit/", self._page(enqueue.edit), name="jobs_jobrecord_edit"),
+            path("job-types/<str:name>/pause/", self.admin_view(types.pause_type), name="pause_type"),
+            path("job-types/<str:name>/resume/", self.admin_view(types.resume_type), name="resume_type"),
+            path("jobs/jobrecord/<int:job_id>/edit/", self._page(edit.edit), name="jobs_jobrecord_edit"),
             path("retry-policies/", self._page(policies.retry_policies), name="retry_policies"),
             path("retry-policies/new/", self._page(policies.new_policy), name="retry_policy_new"),
             path("retry-policies/<int:policy_id>/", self._page(policies.retry_policy), name="retry_policy"),
@@ -102,7 +109,7 @@ class JobsSite(AdminSite):
                 answer: HttpResponseBase = view(request, *args, **kwargs)
             except PermissionDenied as denied:
                 context = {**self.each_context(request), "title": "Not permitted", "reason": str(denied)}
-                return TemplateResponse(request, "dashboard/403.html", context, status=403)
+                return TemplateResponse(request, "dashboard/kit/403.html", context, status=403)
             finally:
                 acting_from.reset(asked_from)
             return answer
@@ -157,7 +164,7 @@ class JobsSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The start page."""
-        from dashboard.overview import overview
+        from dashboard.overview.page import overview
 
         context = overview(request) if request.user.has_perm(VIEW_JOBS) else {}
         return super().index(request, {**context, **(extra_context or {})})

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dashboard.arguments import PLACEHOLDERS
+from dashboard.kit.arguments import PLACEHOLDERS
 from handlers.exceptions import InvalidJob
 from handlers.job_types import JobType
 from handlers.sensitive import MARK

@@ -93,7 +93,7 @@ def redis_server() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> None:
     """What a page of the test before found out about workers, this test must not see."""
-    from dashboard import health
+    from dashboard.kit import health
 
     health.forget()
 

@@ -6,19 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django import template
-from django.contrib.admin.views.main import ChangeList
 from django.utils import timezone as clock
 from django.utils.html import format_html
-from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from dashboard import queries, text
-from dashboard.changelist import JobChangeList
-from dashboard.counts import tab_counts
-from dashboard.filters import DeclaredFilter, StateFilter
-from dashboard.verbs import VERBS
+from dashboard.kit import queries, text
 from handlers.models import JobRecord
-from handlers.states import State
 
 register = template.Library()
 
@@ -115,64 +108,3 @@ def one_line(value: object) -> str:
 def pretty_json(value: Any) -> str:
     """A JSON value, indented."""
     return text.pretty_json(value)
-
-
-@register.simple_tag
-def filter_bar(changelist: ChangeList) -> dict[str, Any]:
-    """The search box's company: a select for each filter but the state, and what the form must carry along."""
-    selects = []
-    kept = []
-    for spec in changelist.filter_specs:
-        if not isinstance(spec, DeclaredFilter):
-            continue
-        value = spec.value()
-        if isinstance(spec, StateFilter):
-            kept += [(spec.parameter_name, value)] if value else []
-            continue
-        selects.append({"name": spec.parameter_name, "title": spec.title, "value": value, "options": spec.offered()})
-    if isinstance(changelist, JobChangeList) and changelist.until:
-        kept.append(("until", changelist.until))
-    is_active = bool(changelist.query) or any(select["value"] for select in selects) or "until" in dict(kept)
-    return {
-        "selects": selects,
-        "kept": kept,
-        "is_active": is_active,
-        "clear": urlencode([pair for pair in kept if pair[0] != "until"]),
-    }
-
-
-@register.simple_tag
-def useful_actions(changelist: ChangeList, action_form: Any) -> list[tuple[str, str]]:
-    """The actions that can apply to some row of this list: a list of failed jobs has nothing to restore."""
-    spec = next((spec for spec in changelist.filter_specs if isinstance(spec, StateFilter)), None)
-    shown = spec.value() if spec else None
-    state = str(State.SCHEDULED) if shown == queries.RETRYING else shown
-    return [
-        (name, label)
-        for name, label in action_form.fields["action"].choices
-        if name and (state is None or name not in VERBS or state in VERBS[name].sources)
-    ]
-
-
-@register.simple_tag
-def state_tabs(changelist: ChangeList) -> list[dict[str, Any]]:
-    """The tabs above the job list: a link for each state, and a capped count where it can be had at once."""
-    spec = next((spec for spec in changelist.filter_specs if isinstance(spec, StateFilter)), None)
-    if spec is None:
-        return []
-    counts = {}
-    if isinstance(changelist, JobChangeList) and changelist.selection_without_state is not None:
-        counts = tab_counts(changelist.selection_without_state, changelist.whole)
-    tabs = []
-    for choice in spec.choices(changelist):
-        value = next((value for value, label in spec.lookup_choices if label == choice["display"]), "")
-        tabs.append(
-            {
-                "label": choice["display"],
-                "value": value,
-                "url": choice["query_string"],
-                "selected": choice["selected"],
-                "count": counts.get(value, ""),
-            }
-        )
-    return tabs

@@ -10,7 +10,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from dashboard import bulk
+from dashboard.bulk import pages as bulk
 from handlers.models import JobRecord
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in

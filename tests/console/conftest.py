@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from dashboard import counts
+from dashboard.jobs import counts
 
 OPERATES = (
     "enqueue_jobrecord",

@@ -10,8 +10,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dashboard import health
-from dashboard.statements import STATE_COUNTS
+from dashboard.kit import health
+from dashboard.kit.statements import STATE_COUNTS
 from handlers.models import AuditEntry, JobRecord
 from handlers.states import State
 from tests.console.factories import make_job, one_of_each

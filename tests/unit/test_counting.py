@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dashboard.metrics import quantile
+from dashboard.kit.metrics import quantile
 from handlers.folding import periods
 from handlers.lifecycle.counting import bucket, outcome_of
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, Outcome

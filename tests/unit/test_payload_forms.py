@@ -11,8 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from dashboard.arguments import arguments
-from dashboard.forms import payload_form
+from dashboard.kit.arguments import arguments
+from dashboard.kit.forms import payload_form
 from handlers import Job
 from handlers.registry import JobType
 

@@ -1,0 +1,199 @@
+"""The audit's page: who did what, when, to what, from where and why."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from django.contrib.admin import display
+from django.contrib.auth import get_user_model
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from dashboard.kit.differences import Difference, differences
+from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
+from dashboard.kit.readonly import ReadOnlyAdmin
+from dashboard.kit.text import inert, one_line, pretty_json
+from dashboard.people.entries import PEOPLE_VERBS
+from dashboard.templatetags.console import ago
+from handlers.models import AuditEntry
+from handlers.policy_edits import VERBS as POLICY_VERBS
+
+MAX_USERS = 100  # offered by the filter
+MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
+JOB_VERBS = ("enqueue", "schedule", "retry", "requeue", "delete", "restore")
+SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker")
+BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export")
+HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
+# What a target's first word names, and the page that holds it; the rest of the target is its id or name.
+PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies"}
+
+
+class EntryFilter(DeclaredFilter):
+    """By the exact value of one of an entry's columns."""
+
+    column: ClassVar[str]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        """The entries with that value."""
+        value = self.value()
+        return queryset.filter(**{self.column: value}) if value else queryset
+
+
+class VerbFilter(EntryFilter):
+    """By what was done."""
+
+    title = "verb"
+    parameter_name = column = "verb"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """Every verb that is on the audit."""
+        verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *POLICY_VERBS, *PEOPLE_VERBS)
+        return [(verb, in_words(verb)) for verb in verbs]
+
+
+class UserFilter(EntryFilter):
+    """By who did it, by name: an entry outlives its user."""
+
+    title = "user"
+    parameter_name, column = "user", "username"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """Those who can open the console."""
+        users = get_user_model()._default_manager.filter(is_staff=True).order_by("pk")[:MAX_USERS]
+        return [(user.get_username(), user.get_username()) for user in users]
+
+
+class TimeFilter(DeclaredFilter):
+    """By when it was done."""
+
+    title = "time"
+    parameter_name = "since"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """A few spans."""
+        return list(SPANS)
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        """The entries since then; all for a span that is none."""
+        hours = HOURS.get(self.value() or "")
+        return queryset.filter(at__gte=timezone.now() - timedelta(hours=hours)) if hours else queryset
+
+
+class AuditEntryAdmin(ReadOnlyAdmin):
+    """Who did what, newest first."""
+
+    search_fields = ()
+    change_list_template = "dashboard/audit/list.html"
+    list_display = ("when", "who", "what", "target_link", "moved", "reason_text", "details", "origin")
+    list_display_links = None
+    list_filter = (VerbFilter, UserFilter, TimeFilter)
+    ordering = ("-pk",)
+
+    class Media:
+        """The page's own style."""
+
+        css: ClassVar = {"all": ["dashboard/audit.css"]}
+
+    @display(description="when")
+    def when(self, entry: AuditEntry) -> SafeString | str:
+        """How long ago; the exact time on hover."""
+        return ago(entry.at)
+
+    @display(description="who")
+    def who(self, entry: AuditEntry) -> str:
+        """The person's name, or the program's."""
+        return inert(entry.username)
+
+    @display(description="did")
+    def what(self, entry: AuditEntry) -> str:
+        """The verb."""
+        return inert(in_words(entry.verb))
+
+    @display(description="to")
+    def target_link(self, entry: AuditEntry) -> SafeString | str:
+        """What it was done to, as a link where there is a page of it."""
+        url = self._url(entry)
+        return format_html('<a href="{}">{}</a>', url, inert(entry.target)) if url else inert(entry.target)
+
+    @display(description="moved")
+    def moved(self, entry: AuditEntry) -> str:
+        """How many really moved, of how many asked for."""
+        asked = _data(entry).get("asked")
+        if isinstance(asked, int) and asked != entry.count:
+            return f"{entry.count:,} of {asked:,}"
+        return f"{entry.count:,}"
+
+    @display(description="why")
+    def reason_text(self, entry: AuditEntry) -> str:
+        """Why, in the person's words."""
+        return inert(entry.reason)
+
+    @display(description="details")
+    def details(self, entry: AuditEntry) -> SafeString | str:
+        """Before and after, for what has them; else whatever else was written down."""
+        data = _data(entry)
+        if "before" in data or "after" in data:
+            changed = _changed(data.get("before"), data.get("after"))
+            lines = format_html_join(
+                "", "<li>{}: {} → <strong>{}</strong></li>", ((d.label, d.before, d.after) for d in changed)
+            )
+            return (
+                format_html("<details><summary>{}</summary><ul>{}</ul></details>", _count(changed), lines)
+                if lines
+                else ""
+            )
+        rest = {name: value for name, value in data.items() if name not in ("asked", "job_ids") and value is not None}
+        if not rest:
+            return ""
+        return format_html(
+            "<details><summary>Details</summary><pre>{}</pre></details>", inert(pretty_json(rest), MAX_DETAIL)
+        )
+
+    @display(description="from")
+    def origin(self, entry: AuditEntry) -> str:
+        """The client's address; empty where a program asked."""
+        return inert(entry.source)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list."""
+        return super().changelist_view(request, {"title": "Audit", **(extra_context or {})})
+
+    def _url(self, entry: AuditEntry) -> str:
+        """The page of what it was done to; empty for none."""
+        data, site = _data(entry), self.admin_site.name
+        ids = data.get("job_ids")
+        if isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], int):
+            return reverse("admin:jobs_jobrecord_change", args=[ids[0]], current_app=site)
+        run = entry.target.removeprefix("bulk operation ")
+        if run != entry.target and run.isascii() and run.isdigit() and len(run) < 19:
+            return reverse("admin:bulk_run", args=[int(run)], current_app=site)
+        policies = data.get("policies")
+        if entry.verb == "save_policy" and isinstance(policies, list) and policies and isinstance(policies[0], int):
+            return reverse("admin:retry_policy", args=[abs(policies[0])], current_app=site)
+        page = PAGES.get(entry.target.partition(" ")[0])
+        return reverse(f"admin:{page}", current_app=site) if page else ""
+
+
+def in_words(verb: str) -> str:
+    """A verb as people read it."""
+    return verb.replace("_", " ").capitalize()
+
+
+def _data(entry: AuditEntry) -> dict[str, Any]:
+    return entry.data if isinstance(entry.data, dict) else {}
+
+
+def _changed(before: Any, after: Any) -> list[Difference]:
+    """Field by field; two plain values, as of an assignment, are one field."""
+    if isinstance(before, dict) or isinstance(after, dict):
+        return differences(before, after)
+    return [Difference("Policy", one_line(str(before or "the code")), one_line(str(after or "the code")))]
+
+
+def _count(changed: list[Difference]) -> str:
+    return f"{len(changed)} field{'' if len(changed) == 1 else 's'}"

@@ -1,0 +1,1 @@
+"""Failures by kind."""

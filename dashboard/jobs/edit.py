@@ -1,0 +1,109 @@
+"""The page that edits and retries a job."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from dashboard.kit import catalogue, verbs
+from dashboard.kit.forms import PayloadForm, payload_form
+from dashboard.kit.payload_page import OWN, code_of, is_engines_own, is_raw, render
+from dashboard.kit.sensitive import may_see, shown
+from dashboard.kit.text import inert
+from handlers.exceptions import InvalidJob
+from handlers.gateway import job_scheduler
+from handlers.job_types import JobType
+from handlers.masking import scrub
+from handlers.models import JobPayload, JobRecord
+from handlers.states import RETRYABLE, State
+
+
+def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
+    """Change a failed or scheduled job's arguments and run it now."""
+    if not verbs.RETRY.allowed(request.user):
+        raise PermissionDenied("You may not retry jobs.")
+    record = JobRecord.objects.filter(pk=job_id).first() if job_id < 2**63 else None
+    if record is None:
+        raise Http404(f"There is no job {job_id}.")
+    back = HttpResponseRedirect(reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=site.name))
+    payload = JobPayload.objects.filter(pk=job_id).first()
+    job_type = catalogue.find(record.job_type)
+    if job_type is None:
+        messages.error(
+            request, f"The type {inert(record.job_type)} is not registered here, so nothing could check new arguments."
+        )
+        return back
+    if is_engines_own(job_type):
+        messages.error(request, f"{job_type.name} {OWN}.")
+        return back
+    if State(record.state) not in RETRYABLE or payload is None:
+        messages.warning(
+            request,
+            f"Job {job_id} is {record.get_state_display().lower()} now: only failed and scheduled jobs can be edited.",
+        )
+        return back
+    posted = request.POST if request.method == "POST" else None
+    stored = payload.data
+    form = payload_form(job_type, raw=is_raw(request))(posted, stored=stored, sees_sensitive=may_see(request))
+    expect = request.POST.get("expect", "") if posted is not None else record.token
+    code = ""
+    if posted is not None and form.is_valid():
+        code = code_of(request, job_type, form.data_json, None)
+        if "preview" not in posted:
+            try:
+                moved = job_scheduler.retry(
+                    job_id,
+                    payload=form.data_json,
+                    by=cast("AbstractBaseUser", request.user),
+                    reason=posted.get("reason", "")[: verbs.MAX_REASON],
+                    expect=expect,
+                )
+            except InvalidJob as error:
+                form.problem_at(error)
+            else:
+                _tell(request, job_id, moved)
+                return back
+    context = {
+        "record": record,
+        "expect": expect,
+        "code": code,
+        "verb": "Retry" if record.state == State.FAILED or record.failures else "Run now",
+        "heading": f"Edit and retry {inert(record.job_type)} #{record.pk}",
+        "misfit": "" if posted is not None else _misfit(job_type, stored),
+        "unknown": _unknown(request, job_type, stored, form),
+        "max_reason": verbs.MAX_REASON,
+    }
+    return render(site, request, job_type, form, context)
+
+
+def _tell(request: HttpRequest, job_id: int, moved: bool) -> None:
+    if moved:
+        messages.success(request, f"Retried job {job_id} with these arguments; the old ones stay in its history.")
+    else:
+        messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
+
+
+def _misfit(job_type: JobType, stored: Any) -> str:
+    """Why the stored arguments do not fit the type any more; empty where they do."""
+    try:
+        job_type.decode(stored)
+    except InvalidJob as error:
+        return scrub(str(error), job_type, stored)
+    return ""
+
+
+def _unknown(request: HttpRequest, job_type: JobType, stored: Any, form: PayloadForm) -> Any:
+    """The stored arguments that the form has no input for."""
+    if "raw" in form.fields:
+        return None
+    seen = shown(request, job_type, stored)
+    if not isinstance(seen, dict):
+        return seen
+    names = {argument.name for argument in form.told}
+    return {key: value for key, value in seen.items() if key not in names} or None

@@ -1,0 +1,158 @@
+"""The job list as a file: streamed newest first in short reads, however many jobs match."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from dashboard.kit.limits import TookTooLong, time_limit
+from dashboard.kit.search import list_query, selection_of
+from dashboard.kit.sensitive import shown
+from handlers.audit import acting_from, audit
+from handlers.models import JobPayload, JobRecord
+from handlers.selection import InvalidSelection, Selection, hidden
+
+CHUNK = 500  # jobs read at once
+ARGUMENTS = 50  # arguments read at once: each may be a megabyte
+CHUNK_SECONDS = 30.0  # for one chunk
+COLUMNS = (
+    "id", "state", "type", "queue", "attempt", "failures", "crashes", "created_at", "created_by", "run_at",
+    "enqueued_at", "started_at", "finished_at", "worker", "error", "fingerprint", "parent", "correlation", "arguments",
+)  # fmt: skip
+# A spreadsheet would run what begins so; tab and return count, because it drops them first.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+NUMBERS = {"id", "attempt", "failures", "crashes", "parent"}
+
+Row = dict[str, Any]
+
+
+def export(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
+    """All jobs that the list's address asks for, as CSV or as JSON lines: of a cut file, what is there can be read."""
+    name = request.GET.get("format", "csv")
+    try:
+        if name not in FORMATS:
+            raise InvalidSelection("format", f"there is no format {name[:30]!r}; there are {', '.join(FORMATS)}")
+        selection = selection_of(request)
+        with time_limit(CHUNK_SECONDS):
+            selection = selection.pinned()  # each chunk looks at the same newest jobs
+            first = selection.page(CHUNK)
+    except (InvalidSelection, TookTooLong) as error:
+        return _refused(site, request, error)
+    write, content_type, ending = FORMATS[name]
+    told = {"format": name, "search": str(hidden(selection))[:2000]}
+    audit(request.user, "export", "jobs", 0, data=told)  # type: ignore[arg-type]  # nobody anonymous comes here
+    lines = write(_counted(request, acting_from.get(), told, rows(request, selection, first)))
+    response = StreamingHttpResponse(lines, content_type=content_type)
+    stamp = f"{timezone.now():%Y-%m-%d-%H%M}"
+    response.headers["Content-Disposition"] = f'attachment; filename="jobs-{stamp}.{ending}"'
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Accel-Buffering"] = "no"  # a proxy in front shall not collect it
+    return response
+
+
+def rows(request: HttpRequest, selection: Selection, first: list[JobRecord]) -> Iterator[Row]:
+    """Each job of ``selection`` as its columns; ``first``: the first chunk."""
+    chunk = first
+    while chunk:
+        for start in range(0, len(chunk), ARGUMENTS):
+            part = chunk[start : start + ARGUMENTS]
+            found = JobPayload.objects.in_bulk([record.pk for record in part])
+            for record in part:
+                yield _row(request, record, found.get(record.pk))
+        last = chunk[-1].pk
+        with time_limit(CHUNK_SECONDS):
+            chunk = selection.page(CHUNK, before=last) if len(chunk) == CHUNK else []
+
+
+def _row(request: HttpRequest, record: JobRecord, payload: JobPayload | None) -> Row:
+    times = {
+        name: at.isoformat() if (at := getattr(record, name)) else None
+        for name in ("created_at", "run_at", "enqueued_at", "started_at", "finished_at")
+    }
+    return {
+        "id": record.pk,
+        "state": record.state,
+        "type": record.job_type,
+        "queue": record.queue,
+        "attempt": record.attempt,
+        "failures": record.failures,
+        "crashes": record.crashes,
+        "created_by": record.created_by,
+        "worker": record.worker,
+        "error": record.error,
+        "fingerprint": record.fingerprint,
+        "parent": payload.parent_id if payload else None,
+        "correlation": payload.correlation if payload else "",
+        "arguments": shown(request, record, payload.data) if payload else None,
+        **times,
+    }
+
+
+def _counted(request: HttpRequest, source: str, told: dict[str, Any], exported: Iterable[Row]) -> Iterator[Row]:
+    """``exported``, and afterwards a line in the audit that says how many went out, also when the reader left."""
+    count, is_whole = 0, False
+    try:
+        for row in exported:
+            yield row
+            count += 1
+        is_whole = True
+    finally:
+        reset = acting_from.set(source)  # the request is over by now
+        audit(request.user, "exported", "jobs", count, data={**told, "whole": is_whole})  # type: ignore[arg-type]
+        acting_from.reset(reset)
+
+
+def as_csv(exported: Iterable[Row]) -> Iterator[str]:
+    """Lines of CSV, its cells made safe for spreadsheets; arguments as JSON in one cell."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    for row in exported:
+        writer.writerow([_cell(name, row[name]) for name in COLUMNS])
+        yield _taken(buffer)
+    yield _taken(buffer)
+
+
+def as_json(exported: Iterable[Row]) -> Iterator[str]:
+    """JSON lines: one object for each job."""
+    for row in exported:
+        yield json.dumps({name: row[name] for name in COLUMNS}, ensure_ascii=False) + "\n"
+
+
+def _taken(buffer: io.StringIO) -> str:
+    text = buffer.getvalue()
+    buffer.seek(0)
+    buffer.truncate()
+    return text
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name in NUMBERS or value is None:
+        return value
+    text = json.dumps(value, ensure_ascii=False) if name == "arguments" else str(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
+FORMATS: dict[str, tuple[Callable[[Iterable[Row]], Iterator[str]], str, str]] = {
+    "csv": (as_csv, "text/csv; charset=utf-8", "csv"),
+    "json": (as_json, "application/x-ndjson; charset=utf-8", "jsonl"),
+}
+
+
+def _refused(site: AdminSite, request: HttpRequest, error: Exception) -> TemplateResponse:
+    is_slow = isinstance(error, TookTooLong)
+    context = {
+        **site.each_context(request),
+        "title": "Nothing was exported",
+        "list_query": list_query(request.GET),
+        "reason": "Reading the jobs took too long: narrow the filter." if is_slow else str(error),
+    }
+    return TemplateResponse(request, "dashboard/jobs/export.html", context, status=503 if is_slow else 400)

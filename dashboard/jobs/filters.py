@@ -1,0 +1,81 @@
+"""The job list's filters. Their choices come from what is declared, never from a scan of the table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
+from dashboard.kit.queries import STATES
+from handlers.gateway import known_queues
+from handlers.models import WorkerProcess
+from handlers.registry import registry
+
+MAX_WORKERS = 100  # that are offered
+
+
+class JobFilter(DeclaredFilter):
+    """A part of the job list's address. ``dashboard.kit.search`` reads all parts at once: here they are only shown."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        """Unchanged."""
+        return queryset
+
+
+class StateFilter(JobFilter):
+    """By state; the job list shows it as tabs."""
+
+    title = "state"
+    parameter_name = "state"
+    is_select = False
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """The states, what needs attention first."""
+        return [(value, value.capitalize()) for value in STATES]
+
+
+class TypeFilter(JobFilter):
+    """By job type; a type's former names count as the type."""
+
+    title = "type"
+    parameter_name = "type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """The registered types."""
+        return [(job_type.name, job_type.name) for job_type in registry.all()]
+
+
+class QueueFilter(JobFilter):
+    """By queue."""
+
+    title = "queue"
+    parameter_name = "queue"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """The declared queues."""
+        return [(name, name) for name in sorted(known_queues())]
+
+
+class WorkerFilter(JobFilter):
+    """By the worker that has the job, or had it last."""
+
+    title = "worker"
+    parameter_name = "worker"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """The workers that have said that they are there."""
+        names = WorkerProcess.objects.filter(kind="worker").order_by("name").values_list("name", flat=True)
+        return [(name, name) for name in names[:MAX_WORKERS]]
+
+
+class SinceFilter(JobFilter):
+    """By when the job was created."""
+
+    title = "time"
+    parameter_name = "since"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
+        """A few spans; ``since:`` and ``until:`` in the search box take any."""
+        return list(SPANS)

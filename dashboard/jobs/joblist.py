@@ -1,0 +1,140 @@
+"""What stands around the rows of the job list: ways on for all that match, what is new, and help where nothing fits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import NoReverseMatch, reverse
+from django.utils.http import urlencode
+
+from dashboard.jobs.changelist import JobChangeList
+from dashboard.kit import verbs
+from dashboard.kit.limits import TookTooLong, time_limit
+from dashboard.kit.queries import RETRYING, capped
+from dashboard.kit.search import place, selection_of
+from handlers.models import JobRecord
+from handlers.selection import WINDOW, InvalidSelection, Selection
+from handlers.states import State
+
+MAX_NEW = 99  # new jobs that are counted
+EXPORTS = (("csv", "CSV"), ("json", "JSON lines"))
+
+# Shown beside the search box: what can be typed there.
+HELP = (
+    ("17", "the job with this id"),
+    ("receipt", "a word in type, last error or arguments"),
+    ("type:shop.SendReceipt", "a job type, or a part of one"),
+    ("state:failed,retrying", "one of these states"),
+    ("queue:mail", "a queue"),
+    ('error:"connection refused"', "a part of the last error"),
+    ("args.order_id:7", "an argument; args.customer.email: for one inside another"),
+    ("since:2h until:2026-11-24", "created then"),
+    ("worker:host-1.4411.0", "the worker that has it or had it"),
+    ("group:3f2a9c…", "a failure group"),
+    ("correlation:… parent:17 bulk:3", "what belongs together"),
+)
+
+
+def company(request: HttpRequest, changelist: JobChangeList, action_form: Any) -> dict[str, Any]:
+    """The context that the job list's template needs beside the stock one. ``action_form``: the stock one, or None."""
+    query = changelist.list_query
+    return {
+        "search_help": HELP,
+        "choices": _useful(changelist, action_form) if action_form else [],
+        "bulk_links": _bulk_links(request, changelist),
+        "exports": [
+            {"name": words, "url": f"{_url(request, 'jobs_export')}?{query}{'&' if query else ''}format={name}"}
+            for name, words in EXPORTS
+        ]
+        if changelist.selection is not None
+        else [],
+        "new_url": _new_url(request, changelist),
+        "same_url": f"?{query}",
+        "window": WINDOW if changelist.looked else None,
+        "reached_at": _created(changelist.reached),
+        "narrower": _narrower(changelist.selection) if changelist.too_slow and changelist.selection else [],
+    }
+
+
+def new_jobs(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """How many jobs have joined the list since the one that stands first: ``{"count": 12, "text": "12 new"}``."""
+    try:
+        after = place(request.GET, "after") or 0
+        selection = selection_of(request)
+        with time_limit():
+            newest = replace(selection, lowest=max(after + 1, selection.lowest or 0))
+            count = capped(newest.rows(), MAX_NEW)
+    except InvalidSelection as error:
+        return JsonResponse({"error": str(error)}, status=400)
+    except TookTooLong:
+        return JsonResponse({"error": "This took too long."}, status=503)
+    return JsonResponse({"count": count.value, "more": count.more, "text": f"{count} new" if count.value else ""})
+
+
+def _useful(changelist: JobChangeList, action_form: Any) -> list[tuple[str, str]]:
+    """The actions that can apply to some row of this list: a list of failed jobs has nothing to restore."""
+    spec = changelist.state_filter
+    shown = spec.value() if spec else None
+    state = str(State.SCHEDULED) if shown == RETRYING else shown
+    return [
+        (name, label)
+        for name, label in action_form.fields["action"].choices
+        if name and (state is None or name not in verbs.VERBS or state in verbs.VERBS[name].sources)
+    ]
+
+
+def _bulk_links(request: HttpRequest, changelist: JobChangeList) -> list[dict[str, str]]:
+    """A way to a bulk operation over all that match, for each verb that this person may use and that can apply."""
+    if not changelist.result_count or changelist.selection is None or not request.user.has_perm(verbs.RUN_BULK):
+        return []
+    try:
+        url = _url(request, "bulk_new")
+    except NoReverseMatch:  # a site without those pages
+        return []
+    rest = f"&{changelist.list_query}" if changelist.list_query else ""
+    chosen = {State.SCHEDULED.value if name == RETRYING else name for name in changelist.selection.states}
+    return [
+        {
+            "name": verb.name,
+            "label": f"{verb.label} all that match …",
+            "url": f"{url}?{urlencode({'verb': verb.name})}{rest}",
+        }
+        for verb in verbs.BULK_VERBS
+        if verb.allowed(request.user) and (not chosen or chosen & {str(state) for state in verb.sources})
+    ]
+
+
+def _new_url(request: HttpRequest, changelist: JobChangeList) -> str:
+    newest = changelist.newest_id
+    if newest is None:
+        return ""
+    query = changelist.list_query
+    return f"{_url(request, 'jobs_new')}?{query}{'&' if query else ''}after={newest}"
+
+
+def _created(job_id: int | None) -> datetime | None:
+    if job_id is None:
+        return None
+    return JobRecord.objects.filter(pk=job_id).values_list("created_at", flat=True).first()
+
+
+def _narrower(selection: Selection) -> list[str]:
+    """What would make the list quicker to read."""
+    told = []
+    if selection.since is None:
+        told.append("Choose a time, such as the last 24 hours.")
+    if not selection.states:
+        told.append("Choose a state: all but Succeeded are quick to read.")
+    if not selection.types:
+        told.append("Choose a job type.")
+    if selection.text or selection.error:
+        told.append("Look for fewer words, or for an argument by its name, such as args.order_id:7.")
+    return told or ["Leave out a part of the filter."]
+
+
+def _url(request: HttpRequest, name: str) -> str:
+    return reverse(f"admin:{name}", current_app=getattr(request, "current_app", None))

@@ -1,0 +1,125 @@
+"""A job's life as the page tells it: the moves between states, and the attempts with how each of them ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from dashboard.jobs.tracebacks import Frame, Part, app_frame, parts
+from dashboard.kit.queries import RETRYING
+from handlers.models import AttemptError, JobHistory, JobRecord
+from handlers.states import FINAL, State
+
+MAX_MOVES = 200  # the newest ones are shown
+MAX_ATTEMPTS = 50
+
+
+@dataclass(frozen=True)
+class Step:
+    """A state that the job entered."""
+
+    state: str  # what the badge says
+    at: datetime
+    reason: str = ""
+    actor: str = ""
+    stayed: timedelta | None = None  # None: it is still there for good
+    is_now: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One run."""
+
+    number: int
+    outcome: str  # a state, or "handed back"
+    started_at: datetime | None
+    ended_at: datetime | None
+    took: timedelta | None
+    worker: str
+    reason: str = ""
+    error: AttemptError | None = None
+
+    @property
+    def frame(self) -> Frame | None:
+        """The last line of the app's own code in the traceback."""
+        return app_frame(self.error.traceback) if self.error else None
+
+    @property
+    def traceback_parts(self) -> list[Part]:
+        """The traceback in pieces."""
+        return parts(self.error.traceback) if self.error else []
+
+
+def steps(record: JobRecord, moves: Sequence[JobHistory], now: datetime) -> list[Step]:
+    """The states that ``record`` went through, oldest first. ``moves``: its history by id, maybe without its start."""
+    complete = len(moves) < MAX_MOVES
+    entries: list[tuple[str, datetime, str, str]] = []
+    if complete:
+        start = moves[0].from_state if moves else record.state
+        entries.append((str(start), record.created_at, "created", record.created_by))
+    entries += [(_shown(move), move.at, move.reason, move.actor) for move in moves]
+    told = []
+    for place, (state, at, reason, actor) in enumerate(entries):
+        is_last = place == len(entries) - 1
+        until = None if is_last and State(record.state) in FINAL else now if is_last else entries[place + 1][1]
+        stayed = max(until - at, timedelta(0)) if until else None
+        told.append(Step(state, at, reason, actor, stayed, is_last and stayed is not None))
+    return told
+
+
+def attempts(
+    record: JobRecord, moves: Sequence[JobHistory], errors: Sequence[AttemptError], now: datetime
+) -> list[Attempt]:
+    """The runs of ``record``, newest first, at most MAX_ATTEMPTS."""
+    by_number = {error.attempt: error for error in errors}
+    found: list[Attempt] = []
+    claimed: JobHistory | None = None
+    for move in moves:
+        if move.to_state == State.PROCESSING:
+            claimed = move
+        if move.from_state != State.PROCESSING:
+            continue
+        data = move.data if isinstance(move.data, dict) else {}
+        took = _seconds(data.get("duration_seconds"))
+        started = claimed.at if claimed else None
+        if took is not None:
+            started = move.at - took
+        elif started is not None:
+            took = move.at - started
+        failed = move.to_state == State.FAILED
+        found.append(
+            Attempt(
+                number=move.attempt,
+                outcome="handed back" if move.to_state == State.ENQUEUED else move.to_state,
+                started_at=started,
+                ended_at=move.at,
+                took=took,
+                worker=str(data.get("worker") or (claimed.actor if claimed else "")),
+                reason=move.reason,
+                error=by_number.pop(move.attempt, None) if failed else None,
+            )
+        )
+        claimed = None
+    if record.state == State.PROCESSING:
+        started = record.started_at or (claimed.at if claimed else None)
+        took = now - started if started else None
+        found.append(Attempt(record.attempt, State.PROCESSING.value, started, None, took, record.worker))
+    return found[::-1][:MAX_ATTEMPTS]
+
+
+def waited(moves: Sequence[JobHistory]) -> timedelta | None:
+    """How long the newest attempt waited on its queue before it was claimed."""
+    claim = next((move for move in reversed(moves) if move.to_state == State.PROCESSING), None)
+    return _seconds(claim.data.get("latency_seconds")) if claim and isinstance(claim.data, dict) else None
+
+
+def _shown(move: JobHistory) -> str:
+    is_backoff = move.from_state == State.FAILED and move.to_state == State.SCHEDULED
+    return RETRYING if is_backoff else str(move.to_state)
+
+
+def _seconds(value: Any) -> timedelta | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return timedelta(seconds=value) if is_number and 0 <= value < 1e8 else None

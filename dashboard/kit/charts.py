@@ -1,0 +1,287 @@
+"""Charts as SVG that the server draws: classes for colours, per cent for widths, so that text keeps its size anywhere.
+
+Nothing inline that a strict Content-Security-Policy forbids. Each chart says in words what it shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from math import log10
+from typing import Protocol
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from dashboard.kit.text import duration
+
+HEIGHT = 176  # pixels of the plot
+TOP = 10  # above the highest line, so that its label fits
+LABELS = 22  # below the plot, for the times
+GAP = 0.22  # of a bar's place that stays empty
+LEAST = 2.0  # pixels: what happened once is still seen beside thousands
+MAX_DELAYS = 50  # bars of a plot of delays
+SPARK = (96, 24)  # width and height of a sparkline
+
+
+class Point(Protocol):
+    """How many jobs ended how in the time that began at ``at``."""
+
+    @property
+    def at(self) -> datetime:
+        """When the time began."""
+
+    @property
+    def succeeded(self) -> int:
+        """Attempts that succeeded."""
+
+    @property
+    def failed(self) -> int:
+        """Attempts that failed for good."""
+
+    @property
+    def retried(self) -> int:
+        """Attempts that failed and are to be repeated."""
+
+
+def throughput_chart(points: Sequence[Point]) -> SafeString:
+    """What succeeded as bars upward, what failed as bars downward from the same line: told apart without colour.
+
+    ``points`` are evenly spaced, oldest first. One scale serves both directions.
+    """
+    if len(points) < 2:
+        return format_html('<p class="note">{}</p>', "Nothing was counted yet.")
+    step = points[1].at - points[0].at
+    above = max(point.succeeded for point in points)
+    below = max(point.failed + point.retried for point in points)
+    unit = _unit(max(above, below, 1))
+    top = max(-(-above // unit) * unit, unit)
+    scale = (HEIGHT - TOP) / (top + below)
+    zero = TOP + top * scale
+    lines = [(zero - value * scale, value) for value in range(0, top + 1, unit)]
+    lines += [(zero + value * scale, value) for value in range(unit, below + 1, unit)]
+    width = 100 / len(points)
+    columns = format_html_join(
+        "", "{}", ((_column(p, i * width, width, zero, scale, step),) for i, p in enumerate(points))
+    )
+    return format_html(
+        '<figure class="chart throughput"><div class="chart-body">{axis}'
+        '<svg class="plot" width="100%" height="{height}" role="img" aria-label="{summary}">{grid}{columns}'
+        '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{times}</svg></div>'
+        '<figcaption><span class="key"><span class="swatch up" aria-hidden="true"></span>succeeded (up)</span>'
+        '<span class="key"><span class="swatch down" aria-hidden="true"></span>failed (down)</span>'
+        '<span class="key"><span class="swatch again" aria-hidden="true"></span>failed, runs again (down)</span>'
+        '<span class="quiet">each bar is {each}, times in <span data-zone="utc">UTC</span></span></figcaption>'
+        "{table}</figure>",
+        axis=_axis(lines),
+        height=HEIGHT + LABELS,
+        summary=_summary(points, step),
+        grid=_grid(lines),
+        columns=columns,
+        zero=_px(zero),
+        times=_times(points, step),
+        each=duration(step),
+        table=_table(points, step),
+    )
+
+
+def sparkline(values: Sequence[int], label: str) -> SafeString:
+    """A row of small bars, oldest first. ``label`` says in words what they count."""
+    width, height = SPARK
+    each = width / max(len(values), 1)
+    most = max([*values, 1])
+    bars = format_html_join(
+        "",
+        '<rect class="bar" x="{}" y="{}" width="{}" height="{}"/>',
+        (
+            (_px(place * each), _px(height - size), _px(each * (1 - GAP)), _px(size))
+            for place, value in enumerate(values)
+            if (size := max(value / most * (height - 2), LEAST) if value > 0 else 0)
+        ),
+    )
+    return format_html(
+        '<svg class="sparkline" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="img" aria-label="{label}">'
+        '<title>{label}</title><line class="zero" x1="0" x2="{w}" y1="{base}" y2="{base}"/>{bars}</svg>',
+        w=width,
+        h=height,
+        label=label,
+        base=height - 0.5,
+        bars=bars,
+    )
+
+
+def delay_plot(delays: Sequence[timedelta], label: str) -> SafeString:
+    """The waits before each retry as bars with their lengths in words; very unlike ones on a logarithmic scale."""
+    if not delays:
+        return format_html('<p class="note">{}</p>', "No retries: the first failure is the last.")
+    seconds = [max(delay.total_seconds(), 0.0) for delay in delays[:MAX_DELAYS]]
+    most = max(*seconds, 0.001)
+    logarithmic = most > 60 * max(min(seconds), most / 1e9)
+    low = log10(max(min(value for value in [*seconds, most] if value > 0) / 2, 0.001))
+    width = 100 / len(seconds)
+    every = max(1, -(-len(seconds) // 8))  # labels that fit beside each other on a phone
+
+    def size(value: float) -> float:
+        share = (log10(max(value, 0.001)) - low) / max(log10(most) - low, 0.01) if logarithmic else value / most
+        return max(min(share, 1.0), 0.0) * (HEIGHT - 2 * LABELS)
+
+    bars = format_html_join(
+        "",
+        '<g class="column"><title>{}</title><rect class="hit" x="{}%" y="0" width="{}%" height="{}"/>'
+        '<rect class="delay" x="{}%" y="{}" width="{}%" height="{}" rx="2"/>{}</g>',
+        (
+            (
+                f"retry {place + 1}: after {duration(value)}",
+                _px(place * width),
+                _px(width),
+                HEIGHT,
+                _px((place + GAP / 2) * width),
+                _px(HEIGHT - LABELS - max(size(value), LEAST)),
+                _px(width * (1 - GAP)),
+                _px(max(size(value), LEAST)),
+                _delay_labels(place, value, width, size(value)) if place % every == 0 else "",
+            )
+            for place, value in enumerate(seconds)
+        ),
+    )
+    words = f"{label}: {', '.join(duration(value) for value in seconds)}"
+    return format_html(
+        '<figure class="chart delays"><svg class="plot" width="100%" height="{height}" role="img" aria-label="{words}">'
+        '{bars}<line class="zero" x1="0" x2="100%" y1="{base}" y2="{base}"/></svg>'
+        '<figcaption class="quiet">Wait before each retry{scale}{cut}</figcaption></figure>',
+        height=HEIGHT,
+        words=words,
+        bars=bars,
+        base=HEIGHT - LABELS,
+        scale=", on a logarithmic scale" if logarithmic else "",
+        cut=f"; the first {MAX_DELAYS} of {len(delays):,}" if len(delays) > MAX_DELAYS else "",
+    )
+
+
+def compact(value: int) -> str:
+    """A number that fits beside an axis: ``950``, ``1.2k``, ``3M``."""
+    for size, letter in ((1_000_000, "M"), (1_000, "k")):
+        if value >= size:
+            return f"{value / size:.1f}".removesuffix(".0") + letter
+    return str(value)
+
+
+def _unit(most: int) -> int:
+    """The distance between lines, 1, 2 or 5 times a power of ten, so that at most four lie below ``most``."""
+    unit = 1
+    while True:
+        for factor in (1, 2, 5):
+            if most <= 4 * factor * unit:
+                return factor * unit
+        unit *= 10
+
+
+def _px(value: float) -> str:
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def _axis(lines: Sequence[tuple[float, int]]) -> SafeString:
+    labels = format_html_join(
+        "",
+        '<text class="tick" x="34" y="{}" text-anchor="end">{}</text>',
+        ((_px(y + 4), compact(value)) for y, value in lines),
+    )
+    return format_html('<svg class="axis" width="40" height="{}" aria-hidden="true">{}</svg>', HEIGHT + LABELS, labels)
+
+
+def _grid(lines: Sequence[tuple[float, int]]) -> SafeString:
+    return format_html_join(
+        "", '<line class="grid" x1="0" x2="100%" y1="{}" y2="{}"/>', ((_px(y), _px(y)) for y, _ in lines)
+    )
+
+
+def _column(point: Point, x: float, width: float, zero: float, scale: float, step: timedelta) -> SafeString:
+    bars = []
+    if point.succeeded:
+        size = max(point.succeeded * scale, LEAST)
+        bars.append(("up", zero - size, size))
+    down = zero
+    for kind, value in (("down", point.failed), ("again", point.retried)):
+        if value:
+            size = max(value * scale, LEAST)
+            bars.append((kind, down, size))
+            down += size
+    drawn = format_html_join(
+        "",
+        '<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>',
+        ((kind, _px(x + width * GAP / 2), _px(y), _px(width * (1 - GAP)), _px(size)) for kind, y, size in bars),
+    )
+    hit = format_html('<rect class="hit" x="{}%" y="0" width="{}%" height="{}"/>', _px(x), _px(width), HEIGHT)
+    words = f"{_clock(point.at, step)} UTC: {_counts(point.succeeded, point.failed, point.retried)}"
+    return format_html('<g class="column"><title>{}</title>{}{}</g>', words, hit, drawn)
+
+
+def _times(points: Sequence[Point], step: timedelta) -> SafeString:
+    days = step > timedelta(minutes=30)
+    every = max(len(points) // (7 if days else 4), 1)
+    places = range(every // 2, len(points), every)
+    return format_html_join(
+        "",
+        '<text class="tick{}" x="{}%" y="{}" text-anchor="middle" data-at="{}" data-as="{}">{}</text>',
+        (
+            (
+                " minor" if days and number % 2 else "",  # left out where there is little room
+                _px((place + 0.5) * 100 / len(points)),
+                HEIGHT + LABELS - 6,
+                points[place].at.isoformat(),
+                "day" if days else "time",
+                f"{points[place].at.astimezone(UTC):{'%a %d' if days else '%H:%M'}}",
+            )
+            for number, place in enumerate(places)
+        ),
+    )
+
+
+def _table(points: Sequence[Point], step: timedelta) -> SafeString:
+    rows = format_html_join(
+        "",
+        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="number">{}</td>'
+        '<td class="number">{}</td></tr>',
+        (
+            (_clock(point.at, step), f"{point.succeeded:,}", f"{point.failed:,}", f"{point.retried:,}")
+            for point in reversed(points)
+            if point.succeeded or point.failed or point.retried
+        ),
+    )
+    if not rows:
+        return SafeString("")
+    return format_html(
+        '<details class="chart-table"><summary>As a table</summary><table class="plain"><thead><tr>'
+        '<th scope="col">From (UTC)</th><th scope="col" class="number">Succeeded</th>'
+        '<th scope="col" class="number">Failed</th><th scope="col" class="number">Run again</th></tr></thead>'
+        "<tbody>{}</tbody></table></details>",
+        rows,
+    )
+
+
+def _summary(points: Sequence[Point], step: timedelta) -> str:
+    totals = _counts(*(sum(getattr(point, name) for point in points) for name in ("succeeded", "failed", "retried")))
+    first, last = _clock(points[0].at, step), _clock(points[-1].at + step, step)
+    return f"Attempts that ended from {first} to {last} UTC: {totals}."
+
+
+def _counts(succeeded: int, failed: int, retried: int) -> str:
+    again = f", {retried:,} failed and run again" if retried else ""
+    return f"{succeeded:,} succeeded, {failed:,} failed{again}"
+
+
+def _clock(at: datetime, step: timedelta) -> str:
+    return f"{at.astimezone(UTC):{'%a %d %b %H:%M' if step > timedelta(minutes=30) else '%H:%M'}}"
+
+
+def _delay_labels(place: int, value: float, width: float, size: float) -> SafeString:
+    middle = _px((place + 0.5) * width)
+    return format_html(
+        '<text class="tick" x="{x}%" y="{low}" text-anchor="middle">{number}</text>'
+        '<text class="tick value" x="{x}%" y="{high}" text-anchor="middle">{words}</text>',
+        x=middle,
+        low=HEIGHT - 6,
+        number=place + 1,
+        high=_px(HEIGHT - LABELS - max(size, LEAST) - 6),
+        words=duration(value),
+    )

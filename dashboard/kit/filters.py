@@ -1,0 +1,34 @@
+"""Filters whose choices come from what is declared, never from a scan of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib.admin import SimpleListFilter
+from django.contrib.admin.views.main import ChangeList
+
+SPANS = (("1h", "Last hour"), ("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"))
+
+Choices = list[tuple[str, str]]
+
+
+class DeclaredFilter(SimpleListFilter):
+    """A filter that keeps an unknown value as a choice: an old permalink still says what it shows."""
+
+    is_select = True  # False: shown in another way
+
+    def offered(self) -> Choices:
+        """The declared choices, and the present value where it is none of them."""
+        declared = [(str(choice), str(label)) for choice, label in self.lookup_choices]
+        value = self.value()
+        return declared if value is None or value in dict(declared) else [*declared, (value, value)]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        """A link for each that is offered."""
+        self.lookup_choices = [*self.offered()]
+        return super().choices(changelist)
+
+    def has_output(self) -> bool:
+        """Shown even with a single choice, so that the page keeps its shape."""
+        return bool(self.lookup_choices) or self.value() is not None

@@ -1,0 +1,168 @@
+"""Is anything wrong with the whole? What every page says above its content: what happened, why, and what to try."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db.models import CharField, Value
+from django.http import HttpRequest
+from django.utils import timezone
+
+from dashboard.kit.text import inert
+from handlers import fleet
+from handlers.gateway import job_scheduler
+from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
+
+VIEW_JOBS = "jobs.view_jobrecord"
+KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
+NAMED = 5  # types or queues that one sentence names
+
+
+class Banner(NamedTuple):
+    """One thing to know. ``level``: ``error`` (work stands still), ``warning``, or ``info`` (somebody wanted it)."""
+
+    level: str
+    text: str
+    hint: str
+
+
+class Fleet(NamedTuple):
+    """Who runs jobs now, and whether Redis answers."""
+
+    workers: list[WorkerProcess]
+    schedulers: list[WorkerProcess]
+    unservable: list[str]
+    answers: bool
+    answered_at: datetime | None  # when Redis last answered this process
+
+
+class Health(NamedTuple):
+    """What one request knows about the whole."""
+
+    fleet: Fleet
+    queues: dict[str, QueueSwitch]  # paused
+    types: dict[str, TypeSwitch]  # paused
+
+
+_kept: tuple[float, Fleet] | None = None  # monotonic time, and what was found then
+_answered_at: datetime | None = None
+
+
+def forget() -> None:
+    """Look anew at the next page."""
+    global _kept, _answered_at  # noqa: PLW0603 - what this process knows, and nobody else's business
+    _kept = _answered_at = None
+
+
+def of(request: HttpRequest) -> Health:
+    """What is known now; found out once for one request."""
+    known: Health | None = getattr(request, "_console_health", None)
+    if known is None:
+        # The switches are read anew: a page after "Queue x runs again" must not say that it is paused.
+        known = Health(_fleet(), *_switches())
+        request._console_health = known  # type: ignore[attr-defined]
+    return known
+
+
+def banners(request: HttpRequest) -> list[Banner]:
+    """What to say above the page's content, the worst first; nothing to those who may not see jobs."""
+    user: Any = request.user
+    if not user.is_active or not user.has_perm(VIEW_JOBS):
+        return []
+    known = of(request)
+    found = [*_redis(known.fleet), *_processes(known.fleet), *_unservable(known.fleet), *_paused(known)]
+    return sorted(found, key=lambda banner: ("error", "warning", "info").index(banner.level))
+
+
+def _fleet() -> Fleet:
+    global _kept, _answered_at  # noqa: PLW0603
+    now = time.monotonic()
+    if _kept is not None and now - _kept[0] < KEPT_SECONDS:
+        return _kept[1]
+    answers = job_scheduler.transport_answers()
+    if answers:
+        _answered_at = timezone.now()
+    live = fleet.live_processes()
+    workers = [process for process in live if process.kind == "worker"]
+    found = Fleet(
+        workers,
+        [process for process in live if process.kind == "scheduler"],
+        fleet.unservable_types(workers),
+        answers,
+        _answered_at,
+    )
+    _kept = (now, found)
+    return found
+
+
+def _switches() -> tuple[dict[str, QueueSwitch], dict[str, TypeSwitch]]:
+    """What is paused now by the database's clock, in one statement: queues, types."""
+    fields = ("name", "paused_at", "until", "by", "reason")
+    queues, types = (
+        switch.on().annotate(of=Value(switch.kind, output_field=CharField())).values_list("of", *fields)
+        for switch in (QueueSwitch, TypeSwitch)
+    )
+    rows = [(kind, dict(zip(fields, facts, strict=True))) for kind, *facts in queues.union(types, all=True)]
+    return (
+        {facts["name"]: QueueSwitch(**facts) for kind, facts in rows if kind == QueueSwitch.kind},
+        {facts["name"]: TypeSwitch(**facts) for kind, facts in rows if kind == TypeSwitch.kind},
+    )
+
+
+def _redis(now: Fleet) -> list[Banner]:
+    if now.answers:
+        return []
+    since = f" Live data as of {now.answered_at:%H:%M:%S} UTC." if now.answered_at else ""
+    text = f"Redis does not answer: no job starts until it is back.{since}"
+    hint = (
+        "History is still readable. Enqueued work is kept in the database and published when Redis is back. "
+        "Check that the server at REDIS_URL runs and can be reached from here."
+    )
+    return [Banner("error", text, hint)]
+
+
+def _processes(now: Fleet) -> list[Banner]:
+    found = []
+    if not now.workers:
+        text = "No worker is connected: nothing runs, enqueued jobs wait."
+        found.append(Banner("error", text, "Start one with “python manage.py worker”, or look why its service ended."))
+    if not now.schedulers:
+        text = "No scheduler is running: scheduled jobs and retries do not become due, and lost jobs stay lost."
+        found.append(Banner("error", text, "Start one with “python manage.py scheduler”; two are fine, one works."))
+    return found
+
+
+def _unservable(now: Fleet) -> list[Banner]:
+    if not now.unservable or not now.workers:  # without a worker the other sentence says all
+        return []
+    one = len(now.unservable) == 1
+    text = f"No live worker can run {_names(now.unservable)}: {'its' if one else 'their'} jobs wait."
+    hint = (
+        "Workers run the code that they were started with: deploy the release that has the handler, and restart them."
+    )
+    return [Banner("warning", text, hint)]
+
+
+def _paused(now: Health) -> list[Banner]:
+    found = []
+    for names, one, many, page in (
+        (sorted(now.queues), "Queue", "Queues", "Queues"),
+        (sorted(now.types), "Job type", "Job types", "Job types"),
+    ):
+        if names:
+            word, verb = (one, "is") if len(names) == 1 else (many, "are")
+            text = f"{word} {_names(names)} {verb} paused: nothing new starts there."
+            found.append(
+                Banner("info", text, f"The page {page} says who did it and why, and has the button to resume.")
+            )
+    return found
+
+
+def _names(names: list[str]) -> str:
+    """``a``, ``a and b``, ``a, b, c and 4 more``."""
+    shown = [inert(name, 80) for name in names[:NAMED]]
+    if len(names) > NAMED:
+        return f"{', '.join(shown)} and {len(names) - NAMED:,} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

@@ -1,0 +1,144 @@
+"""What the console reads, each bounded: capped counts, a few newest rows. Nothing counts or scans a whole table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connections, router
+from django.db.models import Model, QuerySet
+
+from dashboard.kit import statements
+from handlers.gateway import job_scheduler, known_queues
+from handlers.models import JobRecord, QueueSwitch
+from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
+from handlers.states import FINAL, State
+
+CAP = statements.CAP  # a count above this reads "1,000+"
+
+RETRYING = statements.RETRYING
+
+# What the console tells apart, in the order in which it wants a person's attention.
+STATES = (
+    State.FAILED.value,
+    RETRYING,
+    State.SCHEDULED.value,
+    State.ENQUEUED.value,
+    State.PROCESSING.value,
+    State.SUCCEEDED.value,
+    State.DELETED.value,
+)
+
+
+class Count(NamedTuple):
+    """A count that stopped at the cap."""
+
+    value: int
+    more: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.value:,}{'+' if self.more else ''}"
+
+    @classmethod
+    def of(cls, found: int, *, more: bool = False, cap: int = CAP) -> Count:
+        """``found``, at most ``cap``; with ``more`` there may be others that nobody looked at."""
+        return cls(min(found, cap), more or found > cap)
+
+
+def capped(rows: QuerySet[Model], cap: int = CAP) -> Count:
+    """How many ``rows`` there are, looking at no more than ``cap`` + 1 of them."""
+    return Count.of(rows.order_by().values("pk")[: cap + 1].count(), cap=cap)
+
+
+def state_counts() -> dict[str, Count]:
+    """Capped counts by what the console tells apart, in one statement. ``retrying`` is a part of ``scheduled``.
+
+    Without ``succeeded``: no index tells them from the deleted ones, and nearly all jobs are. Counters tell of them.
+    """
+    with connections[router.db_for_read(JobRecord)].cursor() as cursor:
+        cursor.execute(statements.STATE_COUNTS)
+        rows = cursor.fetchall()
+    return {state: Count.of(found) for state, found in rows}
+
+
+def failed_of_groups(fingerprints: Collection[str]) -> dict[str, Count]:
+    """How many jobs of each failure group are failed now, in one statement."""
+    rows = _of_named(statements.FAILED_OF_GROUPS, fingerprints)
+    return {name: Count.of(found, cap=statements.GROUP) for name, found in rows}
+
+
+def last_failures(limit: int = 8) -> list[JobRecord]:
+    """The jobs that failed last, newest first."""
+    return list(JobRecord.objects.filter(state=State.FAILED.value).order_by("-finished_at", "-id")[:limit])
+
+
+class QueueRow(NamedTuple):
+    """One queue, as the Queues page shows it."""
+
+    name: str
+    waiting: Count
+    oldest_at: datetime | None  # when the first of those that wait was enqueued
+    processing: Count
+    scheduled: Count
+    switch: QueueSwitch | None  # present: paused
+    known: bool = True  # False: only jobs name it, no setting and no job type
+
+
+def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow]:
+    """Every queue with capped counts, in two statements, however many queues there are.
+
+    What runs and what is scheduled is told apart among the first 2,000; beyond them a count is the least there is.
+    ``paused``: the switches, where the caller has read them.
+    """
+    if paused is None:
+        paused = job_scheduler.paused_queues()
+    declared = {*known_queues(), *paused}
+    waiting = _of_named(statements.WAITING, declared)
+    with connections[router.db_for_read(JobRecord)].cursor() as cursor:
+        cursor.execute(statements.IN_HAND)
+        in_hand = {(state, name): found for state, name, found in cursor.fetchall()}
+    waits = Counter({name: found for name, found, _ in waiting})
+    oldest = {name: from_time(at) for name, _, at in waiting}
+    looked: Counter[str] = Counter()
+    for (state, _), found in in_hand.items():
+        looked[state] += found
+
+    def count(state: State, name: str) -> Count:
+        return Count.of(in_hand.get((state.value, name), 0), more=looked[state.value] > statements.LOOK)
+
+    return [
+        QueueRow(
+            name,
+            Count.of(waits[name]),
+            oldest.get(name),
+            count(State.PROCESSING, name),
+            count(State.SCHEDULED, name),
+            paused.get(name),
+            name in declared,
+        )
+        for name in sorted({*waits, *(name for _, name in in_hand)})
+    ]
+
+
+def _of_named(sql: str, names: Collection[str]) -> list[tuple[Any, ...]]:
+    """The rows of ``sql``, which reads a table ``named`` of ``names``."""
+    connection = connections[router.db_for_read(JobRecord)]
+    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH RECURSIVE {named} {sql}", [as_rows(connection, [(name,) for name in names])])
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
+
+
+def moment(record: JobRecord) -> datetime | None:
+    """The time that matters most of ``record`` where it is now: due, waiting since, running since, ended."""
+    state = State(record.state)
+    if state is State.SCHEDULED:
+        return record.run_at
+    if state is State.PROCESSING:
+        return record.started_at or record.enqueued_at
+    if state in FINAL:
+        return record.finished_at
+    return record.enqueued_at or record.created_at

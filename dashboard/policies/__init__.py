@@ -1,0 +1,1 @@
+"""Retry policies, edited at run time."""

@@ -1,0 +1,202 @@
+"""The retry policies' pages: what the code says, what people made of it, and the form with a preview before saving."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from dashboard.kit import catalogue
+from dashboard.kit.differences import differences
+from dashboard.kit.verbs import MAX_REASON
+from dashboard.policies.form import PolicyForm
+from dashboard.policies.preview import history, preview
+from handlers.exceptions import InvalidJob
+from handlers.models import PolicyAssignment, StoredPolicy
+from handlers.policy_edits import assign_types, delete_policy, facts, save_policy
+
+VIEW, ADD, CHANGE, DELETE = (f"jobs.{verb}_storedpolicy" for verb in ("view", "add", "change", "delete"))
+
+
+def retry_policies(site: AdminSite, request: HttpRequest) -> TemplateResponse:
+    """Every stored policy and every distinct one of the code: what happens on failure?"""
+    followed = _followed()
+    policies = list(StoredPolicy.objects.all())
+    context = {
+        "stored": [{"policy": policy, "preview": preview(policy, followed.get(policy.pk, []))} for policy in policies],
+        "overridden": {name: policy for policy in policies for name in followed.get(policy.pk, [])},
+        "rows": catalogue.policies(),
+        "may_open": _may_open(request),
+        "may_add": request.user.has_perm(ADD),
+    }
+    return _page(site, request, "policies", "Retry policies", context)
+
+
+def new_policy(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """Create a policy: the form, its preview, and the saving."""
+    _need(request, ADD, "create retry policies")
+    return _edit(site, request, None)
+
+
+def retry_policy(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
+    """One policy: what it does, who follows it, its history, and the form to change it."""
+    if not _may_open(request):
+        raise PermissionDenied("You may not see retry policies one by one.")
+    policy = StoredPolicy.objects.filter(pk=policy_id).first()
+    if policy is None:
+        return _gone(request)
+    if request.method == "POST":
+        _need(request, CHANGE, "change retry policies")
+    return _edit(site, request, policy)
+
+
+def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
+    """Let exactly the ticked types follow the policy. POST only."""
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    _need(request, CHANGE, "assign retry policies")
+    policy = StoredPolicy.objects.filter(pk=policy_id).first()
+    if policy is None:
+        return _gone(request)
+    shown = set(request.POST.getlist("shown"))  # what the page offered: a type that it did not show keeps its policy
+    held = set(_followed().get(policy.pk, []))
+    ticked = {name for name in request.POST.getlist("types") if name in shown}
+    try:
+        changed = assign_types(policy, (held - shown) | ticked, by=_by(request), reason=_reason(request))
+    except InvalidJob as error:
+        messages.error(request, str(error))
+    else:
+        words = f"{changed} job type{'' if changed == 1 else 's'} changed" if changed else "Nothing changed"
+        messages.success(request, f"{words}. It holds from the next failure on.")
+    return redirect("admin:retry_policy", policy.pk)
+
+
+def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
+    """Delete a policy, after a page that says who falls back to the code."""
+    _need(request, DELETE, "delete retry policies")
+    policy = StoredPolicy.objects.filter(pk=policy_id).first()
+    if policy is None:
+        return _gone(request)
+    if request.method != "POST":
+        context = {"policy": policy, "types": _followed().get(policy.pk, []), "max_reason": MAX_REASON}
+        return _page(site, request, "delete", f"Delete {policy.name}?", context)
+    version = request.POST.get("version", "")
+    try:
+        types = delete_policy(
+            policy.pk, expect_version=int(version) if version.isdecimal() and len(version) < 10 else 0,
+            by=_by(request), reason=_reason(request),
+        )  # fmt: skip
+    except InvalidJob as error:
+        messages.error(request, _sentence(error))
+        return redirect("admin:retry_policy", policy.pk)
+    back = f"{', '.join(types[:10])} {'follows' if len(types) == 1 else 'follow'} the code again."
+    messages.success(request, f"Deleted {policy.name}. {back if types else 'No job type followed it.'}")
+    return HttpResponseRedirect(_list_url(request))
+
+
+def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) -> HttpResponse:
+    """The page of a policy, or of a new one (None); a POST previews, or saves what was valid."""
+    shown = policy or StoredPolicy()
+    form = PolicyForm(request.POST) if request.method == "POST" else PolicyForm.of(shown)
+    valid = form.is_bound and form.is_valid()
+    if valid and request.POST.get("do") == "save":
+        try:
+            saved = save_policy(
+                policy.pk if policy else None, form.fields_of_policy,
+                expect_version=(form.cleaned_data["version"] or 0) if policy else None,
+                by=_by(request), reason=form.cleaned_data["reason"],
+            )  # fmt: skip
+        except InvalidJob as error:
+            form.refuse(error)
+        else:
+            messages.success(request, f"Saved {saved.name}. It holds from the next failure on, in every worker.")
+            return redirect("admin:retry_policy", saved.pk)
+    followed = _followed()
+    types = followed.get(policy.pk, []) if policy else []
+    draft = form.draft if form.is_bound else None
+    context = {
+        "policy": policy,
+        "form": form,
+        "preview": preview(draft or shown, types) if policy or draft else None,
+        "is_preview": draft is not None,
+        "differences": differences(facts(policy) if policy else None, facts(draft)) if draft else [],
+        "stale": bool(policy and form.is_bound and form["version"].value() != str(policy.version)),
+        "values_now": differences(None, facts(policy)) if policy else [],
+        "may_save": request.user.has_perm(CHANGE if policy else ADD),
+        "may_delete": policy is not None and request.user.has_perm(DELETE),
+        "choices": _choices(policy, followed) if policy else [],
+        "history": history(policy.pk) if policy and request.user.has_perm("jobs.view_auditentry") else [],
+        "max_reason": MAX_REASON,
+    }
+    title = policy.name if policy else "New retry policy"
+    return _page(site, request, "policy", title, context, status=400 if form.errors else 200)
+
+
+def _followed() -> dict[int, list[str]]:
+    """Which types follow each stored policy."""
+    found: dict[int, list[str]] = {}
+    for assignment in PolicyAssignment.objects.order_by("job_type"):
+        found.setdefault(assignment.policy_id, []).append(assignment.job_type)
+    return found
+
+
+def _choices(policy: StoredPolicy, followed: dict[int, list[str]]) -> list[dict[str, Any]]:
+    """Every registered type, and what was assigned under a name that no code here has, with what it follows now."""
+    names = dict(StoredPolicy.objects.values_list("pk", "name"))
+    follows = {job_type: names.get(pk, "") for pk, types in followed.items() for job_type in types}
+    registered = {row.job_type.name: row for row in catalogue.types()}
+    strange = [name for name in followed.get(policy.pk, []) if name not in registered]
+    return [
+        {
+            "name": name,
+            "follows": follows.get(name, ""),
+            "ticked": follows.get(name) == policy.name,
+            "code": registered[name].policy if name in registered else "",
+        }
+        for name in [*registered, *strange]
+    ]
+
+
+def _may_open(request: HttpRequest) -> bool:
+    return request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)
+
+
+def _need(request: HttpRequest, permission: str, what: str) -> None:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied(f"You may not {what}.")
+
+
+def _by(request: HttpRequest) -> AbstractBaseUser:
+    return cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "")[:MAX_REASON]
+
+
+def _sentence(error: InvalidJob) -> str:
+    words = str(error).removeprefix(f"{error.field}: ")
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _gone(request: HttpRequest) -> HttpResponse:
+    messages.warning(request, "This retry policy is gone: someone deleted it.")
+    return HttpResponseRedirect(_list_url(request))
+
+
+def _list_url(request: HttpRequest) -> str:
+    return reverse("admin:retry_policies", current_app=request.current_app)
+
+
+def _page(
+    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
+) -> TemplateResponse:
+    full = {**site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"dashboard/policies/{name}.html", full, status=status)

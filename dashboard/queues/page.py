@@ -1,0 +1,101 @@
+"""The Queues page: is each queue moving, and who serves it? And the switches that pause and resume one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from dashboard.kit import metrics, queries, verbs
+from handlers import fleet
+from handlers.exceptions import InvalidJob
+from handlers.gateway import job_scheduler, known_queues
+
+PAUSE = "jobs.pause_queueswitch"
+
+# How long a pause may last: what the form sends, and words for it. Spans, because nobody does sums in UTC at night.
+SPANS = {
+    "": ("until resumed", None),
+    "15m": ("for 15 min", timedelta(minutes=15)),
+    "1h": ("for 1 h", timedelta(hours=1)),
+    "8h": ("for 8 h", timedelta(hours=8)),
+    "24h": ("for 24 h", timedelta(hours=24)),
+}
+
+
+def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
+    """Every queue: is it moving?"""
+    rates, workers = metrics.queue_rates(), fleet.live_workers()
+    facts = [
+        {
+            "row": row,
+            "rate": rates.get(row.name),
+            "workers": sum(row.name in worker.queues for worker in workers),
+        }
+        for row in queries.queue_rows()
+    ]
+    context = {
+        **site.each_context(request),
+        "title": "Queues",
+        "facts": facts,
+        "spans": [(value, words) for value, (words, _) in SPANS.items()],
+        "may_pause": request.user.has_perm(PAUSE),
+        "max_reason": verbs.MAX_REASON,
+    }
+    return TemplateResponse(request, "dashboard/queues/queues.html", context)
+
+
+@require_POST
+def pause_queue(request: HttpRequest, name: str) -> HttpResponse:
+    """Pause a queue, for a while or until it is resumed."""
+    by, reason = _asked(request, name)
+    span = request.POST.get("span", "")
+    if span not in SPANS:
+        messages.error(request, "That is no length of time that a queue can be paused for; nothing was done.")
+        return _back(request)
+    length = SPANS[span][1]
+    until: datetime | None = timezone.now() + length if length else None
+    try:
+        job_scheduler.pause_queue(name, until, by=by, reason=reason)
+    except InvalidJob as error:
+        messages.error(request, str(error))
+    else:
+        ends = f" It resumes by itself at {until:%Y-%m-%d %H:%M} UTC." if until else ""
+        messages.success(request, f"Paused queue {name}: what runs now ends, nothing new starts.{ends}")
+    return _back(request)
+
+
+@require_POST
+def resume_queue(request: HttpRequest, name: str) -> HttpResponse:
+    """Let a queue run again."""
+    by, reason = _asked(request, name)
+    try:
+        job_scheduler.resume_queue(name, by=by, reason=reason)
+    except InvalidJob as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Queue {name} runs again.")
+    return _back(request)
+
+
+def _asked(request: HttpRequest, name: str) -> tuple[AbstractBaseUser, str]:
+    """Who asks, and why. Raises PermissionDenied, and Http404 for a queue that is none."""
+    if not request.user.has_perm(PAUSE):
+        raise PermissionDenied("You may not pause or resume queues.")
+    if name not in known_queues() and name not in job_scheduler.paused_queues():
+        raise Http404(f"There is no queue {name}.")
+    by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
+    return by, request.POST.get("reason", "")[: verbs.MAX_REASON]
+
+
+def _back(request: HttpRequest) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:queues", current_app=request.current_app))

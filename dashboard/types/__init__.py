@@ -1,0 +1,1 @@
+"""Job types, and enqueueing one job."""

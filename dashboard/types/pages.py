@@ -1,0 +1,113 @@
+"""The job types page, and one page for each type: what can run here, and how does it go?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from dashboard.kit import catalogue, metrics, verbs
+from dashboard.kit.catalogue import TypeRow
+from dashboard.kit.payload_page import ENQUEUE, is_engines_own
+from handlers import fleet
+from handlers.exceptions import InvalidJob
+from handlers.gateway import job_scheduler
+from handlers.policies import Effective, effective_many
+
+PAUSE = "jobs.pause_queueswitch"
+MAX_FILTER = 200  # characters
+
+
+def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
+    """Every registered type, in a table."""
+    every = catalogue.types()
+    words = request.GET.get("q", "")[:MAX_FILTER].strip().lower()
+    rows = [row for row in every if all(word in row.job_type.name.lower() for word in words.split())]
+    context = {"rows": _facts(rows), "total": len(every), "q": words, "title": "Job types"}
+    return TemplateResponse(request, "dashboard/types/types.html", {**site.each_context(request), **context})
+
+
+def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateResponse:
+    """One type, with its schema."""
+    found = catalogue.find(name)
+    if found is None:
+        raise Http404(f"There is no job type {name[:100]}.")
+    facts = _facts([TypeRow(found)])[0]
+    context = {
+        "title": found.name,
+        "fact": facts,
+        "row": facts["row"],
+        "sensitive": sorted(found.sensitive_fields),
+        "may_pause": request.user.has_perm(PAUSE),
+        "may_enqueue": request.user.has_perm(ENQUEUE) and not is_engines_own(found),
+        "max_reason": verbs.MAX_REASON,
+    }
+    return TemplateResponse(request, "dashboard/types/type.html", {**site.each_context(request), **context})
+
+
+@require_POST
+def pause_type(request: HttpRequest, name: str) -> HttpResponse:
+    """Let no worker start jobs of this type."""
+    return _switch(request, name, pause=True)
+
+
+@require_POST
+def resume_type(request: HttpRequest, name: str) -> HttpResponse:
+    """Let jobs of this type run again."""
+    return _switch(request, name, pause=False)
+
+
+def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
+    if not request.user.has_perm(PAUSE):
+        raise PermissionDenied("You may not pause or resume job types.")
+    found = catalogue.find(name)
+    if found is None:
+        raise Http404(f"There is no job type {name[:100]}.")
+    reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
+    by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
+    act: Callable[..., Any] = job_scheduler.pause_type if pause else job_scheduler.resume_type
+    try:
+        act(found.name, by=by, reason=reason)
+    except InvalidJob as error:
+        messages.error(request, str(error))
+    else:
+        done = "Paused {}: what runs now ends, nothing new starts." if pause else "{} runs again."
+        messages.success(request, done.format(found.name))
+    return HttpResponseRedirect(reverse("admin:job_type", args=[found.name], current_app=request.current_app))
+
+
+def _facts(rows: list[TypeRow]) -> list[dict[str, Any]]:
+    """Each type with what is known of it at this moment."""
+    policies = effective_many([row.job_type for row in rows])
+    stats = metrics.type_stats(rows[0].job_type.name if len(rows) == 1 else "")
+    paused = job_scheduler.paused_types()
+    known = _known_by_workers()
+    return [
+        {
+            "row": row,
+            "policy": policies.get(row.job_type.name, Effective(row.job_type.retry)),
+            "stats": stats.get(row.job_type.name),
+            "paused": paused.get(row.job_type.name),
+            "workers": known[row.job_type.name],
+        }
+        for row in rows
+    ]
+
+
+def _known_by_workers() -> Counter[str]:
+    """How many live workers know each type."""
+    workers = fleet.live_workers()
+    known: Counter[str] = Counter()
+    alike = Counter(worker.types for worker in workers)  # nearly all know the same
+    for digest, names in fleet.known_types(workers).items():
+        known.update(dict.fromkeys(names, alike[digest]))
+    return known

@@ -1,0 +1,159 @@
+"""The bulk operations' pages."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from dashboard.bulk import pages
+from handlers import job_scheduler
+from handlers.models import BulkItem, BulkOperation
+from handlers.selection import WINDOW, Selection
+from handlers.states import State
+from tests.console.conftest import OPERATES, MakeUser, logged_in
+from tests.console.factories import make_job
+
+pytestmark = pytest.mark.django_db
+
+NEW = "/admin/bulk/new/?verb=retry&state=failed"
+
+
+@pytest.fixture
+def runner(make_user: MakeUser) -> Client:
+    """May start bulk operations."""
+    return logged_in(make_user("rita", *OPERATES, "run_bulkoperation"))
+
+
+def test_preview_says_what_would_happen_to_how_many(runner: Client) -> None:
+    for _ in range(3):
+        make_job(State.FAILED)
+    html = runner.get(NEW).content.decode()
+    assert "Retry 3 jobs</button>" in html
+    assert "state:failed" in html
+    assert "No index finds" not in html
+    assert not BulkOperation.objects.exists()
+
+
+def test_preview_counts_some_at_once_and_the_rest_when_the_page_asks(
+    runner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "AT_ONCE", 2)
+    for _ in range(3):
+        make_job(State.FAILED)
+    html = runner.get(NEW).content.decode()
+    assert "Retry more than 2 jobs</button>" in html
+    assert html.count('data-live="now"') == 2
+    html = runner.get(NEW, headers={"X-Live": "bulk-title,bulk-start"}).content.decode()
+    assert "Retry 3 jobs</button>" in html
+    assert 'data-live="now"' not in html
+
+
+def test_preview_keeps_to_what_it_said_where_counting_the_rest_takes_too_long(
+    runner: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.bulk.count_of", lambda *_, **__: None)
+    html = runner.get(NEW, headers={"X-Live": "bulk-title,bulk-start"}).content.decode()
+    assert "Retry more than 1,000 jobs</button>" in html
+    assert 'data-live="now"' not in html
+    assert "Retry all jobs that match</button>" in runner.get(NEW).content.decode()
+
+
+def test_preview_says_that_it_is_about_the_newest_jobs_where_no_index_finds_them(runner: Client) -> None:
+    make_job(State.FAILED)
+    html = runner.get(f"{NEW}&q=error:refused").content.decode()
+    assert "Retry 1 job</button>" in html
+    assert f"looked for among the newest {WINDOW:,}" in html
+    html = runner.get(f"{NEW}&q=error:lost").content.decode()
+    assert "None of these matches: narrow the filter" in html
+
+
+def test_preview_leaves_the_engines_own_jobs_out(runner: Client) -> None:
+    make_job(State.FAILED)
+    own = make_job(State.FAILED, job_type="jobs.RunBulk", queue="system")
+    html = runner.get(NEW).content.decode()
+    assert "Retry 1 job</button>" in html
+    assert f"#{own.pk}" not in html
+
+
+def test_post_starts_the_run_and_leads_to_it(runner: Client) -> None:
+    make_job(State.FAILED)
+    data = {"rate_per_second": "10", "canary": "1", "max_failed_percent": "50", "reason": "fixed <b>"}
+    response = runner.post(NEW, data, follow=True)
+    made = BulkOperation.objects.get()
+    assert (made.rate_per_second, made.canary, made.max_failed_share, made.username) == (10, 1, 0.5, "rita")
+    html = response.content.decode()
+    assert "0 of 1" in html
+    assert "fixed &lt;b&gt;" in html
+    assert "Retry 1 job<" in runner.get("/admin/bulk/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("query", "data", "words"),
+    [
+        ("verb=explode", {}, "There is no verb"),
+        ("verb=retry&q=nonsense:1:%00", {}, ""),
+        ("verb=retry&state=succeeded", {}, "can be retried"),
+        ("verb=retry&state=failed", {"rate_per_second": "x"}, "Enter a number"),
+        ("verb=retry&state=failed", {"canary": "5000"}, "less than or equal to 1000"),
+        ("verb=retry", {}, "exact number"),
+    ],
+)
+def test_bad_input_is_a_page_that_says_so(runner: Client, query: str, data: dict[str, str], words: str) -> None:
+    make_job(State.FAILED)
+    response = runner.post(f"/admin/bulk/new/?{query}", data)
+    assert response.status_code == 400
+    assert words in response.content.decode()
+    assert not BulkOperation.objects.exists()
+
+
+def test_run_is_paused_resumed_and_stopped_from_its_page(runner: Client) -> None:
+    make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    for what, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
+        assert runner.post(f"/admin/bulk/{made.pk}/{what}/").status_code == 302
+        assert BulkOperation.objects.get().state == state
+
+
+def test_viewer_sees_runs_and_may_not_touch_them(viewer: Client, operator: Client) -> None:
+    make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    html = viewer.get(f"/admin/bulk/{made.pk}/").content.decode()
+    assert "Receipt" in html
+    assert "Stop for good" not in html
+    for client in (viewer, operator):
+        assert client.get(NEW).status_code == 403
+        assert client.post(f"/admin/bulk/{made.pk}/stop/").status_code == 403
+    assert viewer.get("/admin/bulk/999999999999999999999/").status_code == 404
+    assert BulkOperation.objects.get().state == "running"
+
+
+def test_search_for_sensitive_arguments_is_shown_to_those_who_may_see_them(viewer: Client, superuser: Client) -> None:
+    make_job(State.FAILED, payload={"text": "4111-1111"})
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",), text=("4111-1111",)))
+    page = f"/admin/bulk/{made.pk}/"
+    assert "4111-1111" in superuser.get(page).content.decode()
+    html = viewer.get(page).content.decode()
+    assert "4111-1111" not in html
+    assert "••••••" in html
+
+
+def test_receipt_leads_to_the_jobs_and_to_those_that_failed_again(viewer: Client) -> None:
+    job = make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    BulkItem.objects.create(operation=made, job_id=job.pk, moved=True, attempt=0)
+    BulkOperation.objects.update(moved=1, state="done")
+    html = viewer.get(f"/admin/bulk/{made.pk}/").content.decode()
+    assert f"?q=bulk:{made.pk}&amp;state=failed" in html
+    assert "Failed again" in html
+    assert (
+        f"/admin/jobs/jobrecord/{job.pk}/"
+        in viewer.get(f"/admin/jobs/jobrecord/?q=bulk:{made.pk}&state=failed").content.decode()
+    )
+
+
+def test_run_that_was_not_counted_says_how_many_so_far(viewer: Client) -> None:
+    make_job(State.FAILED)
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)))
+    BulkOperation.objects.update(count=0, moved=2_000)
+    assert "2,000 so far" in viewer.get(f"/admin/bulk/{made.pk}/").content.decode()
+    assert "Retry all jobs that match" in viewer.get("/admin/bulk/").content.decode()

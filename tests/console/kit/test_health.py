@@ -1,0 +1,133 @@
+"""The banners: what is wrong with the whole, said on every page, to those who may know."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from dashboard.kit import health
+from handlers.gateway import job_scheduler
+from handlers.models import KnownTypes, QueueSwitch, TypeSwitch, WorkerProcess
+from handlers.registry import registry
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Redis answers."""
+    monkeypatch.setattr(job_scheduler, "transport_answers", lambda: True)
+
+
+def process(kind: str, age: float = 0, **fields: object) -> WorkerProcess:
+    """A worker that knows every type, or a scheduler, last heard of ``age`` seconds ago."""
+    names = [name for job_type in registry.all() for name in (job_type.name, *job_type.aliases)]
+    KnownTypes.objects.get_or_create(digest="all", defaults={"names": names})
+    at = timezone.now() - timedelta(seconds=age)
+    return WorkerProcess.objects.create(
+        name=f"{kind}-{age}",
+        kind=kind,
+        host="h",
+        pid=1,
+        started_at=at,
+        heartbeat_at=at,
+        **({"queues": ["default"], "types": "all"} | fields),
+    )
+
+
+def page(client: Client, url: str = "/admin/job-types/") -> str:
+    """A page's banners."""
+    html = client.get(url).content.decode()
+    return html.partition('id="banners"')[2].partition("</div>")[0]
+
+
+def test_nothing_is_said_when_all_is_well(viewer: Client) -> None:
+    process("worker")
+    process("scheduler")
+    assert "banner-" not in page(viewer)
+
+
+def test_missing_processes_are_said_with_what_to_try(viewer: Client) -> None:
+    process("worker", age=300)
+    said = page(viewer)
+    assert "No worker is connected" in said
+    assert "manage.py worker" in said
+    assert "No scheduler is running" in said
+    assert said.count('role="alert"') == 2
+
+
+def test_redis_away_is_said_with_the_time_of_the_live_data(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    process("worker")
+    process("scheduler")
+    page(viewer)
+    monkeypatch.setattr(job_scheduler, "transport_answers", lambda: False)
+    monkeypatch.setattr(health, "KEPT_SECONDS", 0)
+    said = page(viewer)
+    assert "Redis does not answer" in said
+    assert "Live data as of" in said
+    assert "History is still readable" in said
+    assert 'role="alert"' in said
+
+
+def test_type_that_no_live_worker_knows_is_said(viewer: Client) -> None:
+    KnownTypes.objects.create(digest="few", names=["some.Other"])
+    process("worker", types="few")
+    process("scheduler")
+    assert "No live worker can run" in page(viewer)
+
+
+def test_paused_queue_and_type_are_said_until_resumed(viewer: Client) -> None:
+    process("worker")
+    process("scheduler")
+    now = timezone.now()
+    QueueSwitch.objects.create(name="mail", paused_at=now)
+    for number in range(7):
+        TypeSwitch.objects.create(name=f"app.<b>{number}", paused_at=now)
+    said = page(viewer)
+    assert "Queue mail is paused" in said
+    assert "and 2 more are paused" in said
+    assert "<b>" not in said
+    QueueSwitch.objects.all().delete()
+    assert "Queue mail" not in page(viewer)
+
+
+def test_banners_are_for_those_who_may_see_jobs(nobody: Client) -> None:
+    assert "banner-" not in page(nobody, "/admin/")
+
+
+def test_banners_of_a_second_page_read_only_the_switches(superuser: Client) -> None:
+    page(superuser)
+    with CaptureQueriesContext(connection) as found:
+        page(superuser, "/admin/auth/group/")
+    assert not [query["sql"] for query in found if WorkerProcess._meta.db_table in query["sql"]]
+
+
+def test_log_in_page_has_no_banner(client: Client, db: None) -> None:
+    assert "banner" not in page(client, "/admin/login/")
+
+
+def test_banners_cost_four_queries_at_most_and_then_one(viewer: Client, rf: RequestFactory) -> None:
+    process("worker")
+    process("scheduler")
+    with CaptureQueriesContext(connection) as cold:
+        health.of(rf.get("/"))
+    assert len(cold) <= 4, [query["sql"][:80] for query in cold]
+    with CaptureQueriesContext(connection) as warm:
+        health.of(rf.get("/"))
+    assert len(warm) == 1
+
+
+def test_pause_that_is_over_is_not_said(viewer: Client) -> None:
+    process("worker")
+    process("scheduler")
+    now = timezone.now()
+    QueueSwitch.objects.create(name="mail", paused_at=now, until=now - timedelta(seconds=5))
+    TypeSwitch.objects.create(name="app.A", paused_at=now, until=now + timedelta(hours=1), by="ann", reason="why")
+    said = page(viewer)
+    assert "Queue mail" not in said
+    assert "Job type app.A is paused" in said
