@@ -15,15 +15,29 @@ from handlers.models.sql import database_now
 
 By = AbstractBaseUser | str | None
 
+LONGEST_NAME, LONGEST_TARGET = 150, 200  # characters that the columns hold
+USER = "user:"  # how a user's name begins in histories
+
 # Where the verb was asked for: the console sets the client's address for the time of a request.
 acting_from: ContextVar[str] = ContextVar("acting_from", default="")
+
+
+def user_name(user: AbstractBaseUser, limit: int = LONGEST_NAME) -> str:
+    """The user's login as a column of ``limit`` characters keeps it: whole, or visibly cut, with the account's id."""
+    login = clean(str(user.get_username()))
+    if len(login) <= limit:
+        return login
+    end = f"\N{HORIZONTAL ELLIPSIS} (id {str(user.pk)[:40]})"
+    return f"{login[: limit - len(end)]}{end}"
 
 
 def actor_name(by: By) -> str:
     """``by`` as histories name it: ``user:NAME``, or a program's name, which cannot pass for a user's."""
     if by is None:
         return ""
-    return f"user:{by.get_username()}" if isinstance(by, AbstractBaseUser) else str(by).removeprefix("user:")
+    if isinstance(by, AbstractBaseUser):
+        return f"{USER}{user_name(by, LONGEST_NAME - len(USER))}"
+    return str(by).removeprefix(USER)
 
 
 def audit(by: By, verb: str, target: str, count: int, reason: str = "", data: dict[str, Any] | None = None) -> None:
@@ -35,9 +49,9 @@ def audit(by: By, verb: str, target: str, count: int, reason: str = "", data: di
     AuditEntry.objects.using(alias).create(
         at=database_now(connections[alias]),
         user_id=user.pk if user else None,
-        username=user.get_username() if user else clean(str(by), 150),
+        username=user_name(user) if user else clean(str(by), LONGEST_NAME),
         verb=verb,
-        target=target[:200],
+        target=target if len(target) <= LONGEST_TARGET else f"{target[: LONGEST_TARGET - 1]}\N{HORIZONTAL ELLIPSIS}",
         count=count,
         reason=clean(reason, 500),
         source=clean(acting_from.get(), 64),

@@ -10,7 +10,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, router, transaction
 from django.db.models import F
 
-from handlers.audit import By, audit
+from handlers.audit import LONGEST_NAME, By, audit, user_name
 from handlers.bulk.outcomes import canary_outcomes, recent_outcomes
 from handlers.bulk.runs import LIVE, VERBS, named, next_chunk
 from handlers.exceptions import InvalidJob
@@ -100,7 +100,7 @@ def start(
             created_at=now,
             progressed_at=now,
             user_id=by.pk if isinstance(by, AbstractBaseUser) else None,
-            username=clean(_name(by), 150),
+            username=_name(by),
             reason=clean(reason, 500),
             rate_per_second=rate_per_second,
             canary=canary,
@@ -205,7 +205,7 @@ def _is_number(value: object) -> bool:
 
 
 def _name(by: By) -> str:
-    return by.get_username() if isinstance(by, AbstractBaseUser) else str(by or "")
+    return user_name(by) if isinstance(by, AbstractBaseUser) else clean(str(by or ""), LONGEST_NAME)
 
 
 def _note(did: str, by: By) -> str:

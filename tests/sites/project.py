@@ -48,6 +48,18 @@ STATIC_URL = "static/"
 JOBS = {"REDIS_URL": os.environ["REDIS_URL"]}
 """
 URLS = "urlpatterns = []\n"
+JOBS = """
+from dataclasses import dataclass
+from handlers import Job, handles
+
+@dataclass(frozen=True)
+class Note(Job):
+    pass
+
+@handles(Note)
+def note(job, token):
+    pass
+"""
 MANAGE = """
 import os, sys
 from django.core.management import execute_from_command_line
@@ -114,6 +126,7 @@ class Project:
             "host/__init__.py": "",
             "host/settings.py": f"{SETTINGS}\n{settings}\n",
             "host/urls.py": URLS,
+            "host/jobs.py": JOBS,
         }
         for name, text in {**usual, **(files or {})}.items():
             path = folder / name
@@ -134,7 +147,8 @@ class Project:
     def told(self, script: str, *, setup: bool = True, **env: str) -> Any:
         """What ``script``, run in the project, tells: the argument of its last ``tell``."""
         prelude = f"{PRELUDE}django.setup()\n" if setup else PRELUDE
-        lines = self._run(["-c", f"{prelude}\n{script}"], env).splitlines()
+        (self.folder / "script.py").write_text(f"{prelude}\n{script}")
+        lines = self._run(["script.py"], env).splitlines()
         return json.loads([line for line in lines if line.startswith("TOLD ")][-1].removeprefix("TOLD "))
 
     def checks(self, variants: Mapping[str, str]) -> dict[str, str]:
@@ -151,5 +165,5 @@ class Project:
             [sys.executable, *arguments], cwd=self.folder, env={**self.env, **env}, check=False,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
         )  # fmt: skip
-        assert done.returncode == 0, f"{' '.join(arguments[:2])} ended with {done.returncode}:\n{done.stdout}"
+        assert done.returncode == 0, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout

@@ -81,19 +81,6 @@ def test_check_names_each_setting_that_would_fail_later(make: Make) -> None:
     assert "s3cret" not in str(said)
 
 
-JOBS = """
-from dataclasses import dataclass
-from handlers import Job, handles
-
-@dataclass(frozen=True)
-class Note(Job):
-    pass
-
-@handles(Note)
-def note(job, token):
-    pass
-"""
-
 TIMES = """
 from datetime import timedelta
 from django.utils import timezone
@@ -121,7 +108,7 @@ tell({
 
 @pytest.mark.postgresql
 def test_times_are_right_in_a_database_with_a_time_zone(make: Make) -> None:
-    site = make(settings='DATABASES["default"]["TIME_ZONE"] = "America/New_York"', files={"host/jobs.py": JOBS})
+    site = make(settings='DATABASES["default"]["TIME_ZONE"] = "America/New_York"')
     site.manage("migrate", "--verbosity", "0")
     found = site.told(TIMES)
     assert found["late"] == 0
