@@ -21,7 +21,8 @@ from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
 from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
-from handlers.failures import Failure, class_path, describe
+from handlers.failure_log import log_failures
+from handlers.failures import class_path, describe
 from handlers.lifecycle import Change, Claim, Move, Step
 from handlers.models import JobRecord
 from handlers.policies import effective
@@ -107,7 +108,7 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
     """The attempt failed: the retry policy says what follows."""
     failures = claim.failures + 1
     hide = _hider(claim)
-    failure = describe(error, hide, job_type=claim.job_type)
+    failure = describe(error, hide, **claim.attempted)
     facts = {"worker": worker, "exception": failure.exception}
     try:
         chosen = effective(registry.get(claim.job_type))
@@ -138,7 +139,7 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
 def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
     """Nothing here can run the job. Retries would not help: a deploy, or an edited payload, must mend it."""
     reason = "no handler" if isinstance(error, NoHandler) else "its arguments no longer fit its type"
-    described = describe(error, _hider(claim), job_type=claim.job_type)
+    described = describe(error, _hider(claim), **claim.attempted)
     failure = dataclasses.replace(described, traceback="")  # it would show the engine only
     return _move(claim, Step(State.FAILED, f"{reason}: {failure.message}"), failures_by=1, failure=failure)
 
@@ -278,6 +279,7 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
             moves, fresh = [_plain(moves[0])], True
         else:
             publish(applied.messages)
+            log_failures(applied.failures)
             return applied.moved
     return set()
 
@@ -286,8 +288,12 @@ def _plain(move: Move) -> Move:
     """The move without any text or facts of the handler's: one of them is what the database refused."""
     change, why = move.change, "recorded without its details: the database refused them"
     steps = tuple(Step(step.target, why) for step in change.steps)
-    failure = change.failure and Failure(
-        "handlers.Unrecordable", "The database refused this failure's text.", job_type=change.failure.job_type
+    failure = change.failure and dataclasses.replace(
+        change.failure,
+        exception="handlers.Unrecordable",
+        message="The database refused this failure's text.",
+        traceback="",
+        frame="",
     )
     return move._replace(change=change._replace(steps=steps, failure=failure))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from handlers.conf import jobs_settings
 from handlers.registry import registry
@@ -27,7 +28,10 @@ class Failure:
     message: str
     traceback: str = ""
     frame: str = ""  # "shop/jobs.py:42 in handle"; empty where the app's code had no part
-    job_type: str = ""  # whose attempt it was
+    job_type: str = ""  # whose attempt it was, and which
+    queue: str = ""
+    attempt: int = 0
+    correlation: str = ""
 
     @property
     def fingerprint(self) -> str:
@@ -77,13 +81,13 @@ def class_path(error: BaseException) -> str:
     return clean(name, 200)
 
 
-def describe(error: BaseException, hide: Callable[[str], str] = str, *, job_type: str = "") -> Failure:
-    """``error`` as a Failure of a job of ``job_type``. Never raises, whatever the error's own methods do.
+def describe(error: BaseException, hide: Callable[[str], str] = str, **attempt: Any) -> Failure:
+    """``error`` as a Failure; ``attempt``: the fields that say whose. Never raises, whatever the error's methods do.
 
     ``hide`` takes what must not be recorded out of a text; it comes before any cut, which could halve a secret.
     """
     message, trace = hide(_message(error)), hide(_traceback(error))
-    return Failure(class_path(error), clean(message), clean(trace), clean(_frame(error), 300), job_type)
+    return Failure(class_path(error), clean(message), clean(trace), clean(_frame(error), 300), **attempt)
 
 
 def _message(error: BaseException) -> str:

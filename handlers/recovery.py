@@ -15,6 +15,7 @@ from django.db import Error, connections
 from handlers import bulk, folding, lifecycle, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
+from handlers.failure_log import log_failures
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import Agenda
 from handlers.models.sql import database_now
@@ -94,6 +95,7 @@ class Recovery:
         if applied.moved:
             logger.warning("recovered %d jobs of lost workers", len(applied.moved))
             publish(applied.messages)
+            log_failures(applied.failures)
         return len(applied.moved)
 
     def find_lost_messages(self) -> int:

@@ -10,7 +10,7 @@ returns the messages that the transport must be told of *after* the commit.
 from handlers.lifecycle.claims import Claim, claim, claims_of, crash, expire_leases, held_by, must_run_alone, renew
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
-from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database
+from handlers.lifecycle.moves import Applied, Change, Failed, Move, Step, apply, database
 from handlers.lifecycle.retention import age_out
 from handlers.lifecycle.verbs import delete, requeue, restore, retry
 
@@ -19,6 +19,7 @@ __all__ = [
     "Applied",
     "Change",
     "Claim",
+    "Failed",
     "Move",
     "NewJob",
     "Step",

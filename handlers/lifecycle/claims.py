@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, F, OuterRef
 
 from handlers.failures import Failure
 from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database, dialect
@@ -17,6 +17,8 @@ from handlers.models import JobRecord
 from handlers.models.sql import database_now, is_postgresql
 from handlers.states import State
 from handlers.transport import Message
+
+CORRELATION = F("arguments__correlation")
 
 
 class Claim(NamedTuple):
@@ -36,6 +38,16 @@ class Claim(NamedTuple):
     def payload(self) -> Any:
         """The payload as a JSON value."""
         return json.loads(self.encoded)
+
+    @property
+    def attempted(self) -> dict[str, Any]:
+        """What a Failure says of the attempt that it ended."""
+        return {
+            "job_type": self.job_type,
+            "queue": self.queue,
+            "attempt": self.attempt,
+            "correlation": self.correlation,
+        }
 
 
 def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list[Claim]:
@@ -91,11 +103,8 @@ def held_by(workers: Sequence[str]) -> dict[int, str]:
 
 def claims_of(worker: str) -> list[Claim]:
     """What the database says that ``worker`` processes; without the payloads, since it is not to be run."""
-    rows = JobRecord.objects.using(database()).filter(worker=worker, state=State.PROCESSING).order_by("pk")
-    return [
-        Claim(row.pk, row.token, row.job_type, row.queue, row.attempt, row.failures, row.crashes, b"null")
-        for row in rows
-    ]
+    held = JobRecord.objects.using(database()).filter(worker=worker, state=State.PROCESSING)
+    return [_claim(row) for row in held.annotate(correlation=CORRELATION).order_by("pk")]
 
 
 def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
@@ -118,15 +127,15 @@ def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
         company = Counter(held.filter(worker__in=workers).values_list("worker", flat=True))
         expired = held.filter(worker__in=workers, lease_expires_at__lt=now).order_by("pk")
         if is_postgresql(connections[alias]):
-            expired = expired.select_for_update(skip_locked=True)
-        rows = list(expired)
+            expired = expired.select_for_update(skip_locked=True, of=("self",))
+        rows = list(expired.annotate(correlation=CORRELATION))
         why = "its worker was lost with several jobs claimed"
         apart = {
             worker: Change(State.PROCESSING, (Step(State.ENQUEUED, why, {"worker": worker}),), alone=True)
             for worker in workers
         }
         moves = [
-            crash(row.pk, row.token, row.crashes, row.job_type, max_crashes=max_crashes, worker=row.worker)
+            crash(_claim(row), max_crashes=max_crashes, worker=row.worker)
             if company[row.worker] == 1
             else Move(row.pk, row.token, apart[row.worker])
             for row in rows
@@ -134,14 +143,23 @@ def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
         return apply(moves, actor="recovery", using=alias)
 
 
-def crash(job_id: int, token: str, crashes: int, job_type: str, *, max_crashes: int, worker: str) -> Move:
+def _claim(row: Any) -> Claim:
+    """The claim under which a job is held (with its ``correlation``), for whoever is not to run it."""
+    return Claim(
+        row.pk, row.token, row.job_type, row.queue, row.attempt, row.failures, row.crashes, b"null",
+        row.correlation or "",
+    )  # fmt: skip
+
+
+def crash(claim: Claim, *, max_crashes: int, worker: str) -> Move:
     """The move of a job that was running when its worker died: back on its queue, or failed when that was too often."""
-    count, data = crashes + 1, {"worker": worker, "crashes": crashes + 1}
+    count = claim.crashes + 1
+    data = {"worker": worker, "crashes": count}
     if count < max_crashes:
         step = Step(State.ENQUEUED, f"worker lost while running it ({count} of {max_crashes})", data)
-        return Move(job_id, token, Change(State.PROCESSING, (step,), crashes_by=1, alone=True))
+        return Move(claim.job_id, claim.token, Change(State.PROCESSING, (step,), crashes_by=1, alone=True))
     reason = f"worker lost {count} times while running it"
     message = f"{reason}. The last worker was {worker}; see its host's log for why."
-    failure = Failure("handlers.WorkerLost", message, job_type=job_type)
+    failure = Failure("handlers.WorkerLost", message, **claim.attempted)
     change = Change(State.PROCESSING, (Step(State.FAILED, reason, data),), crashes_by=1, failure=failure)
-    return Move(job_id, token, change)
+    return Move(claim.job_id, claim.token, change)

@@ -76,6 +76,16 @@ class Move(NamedTuple):
     logs: tuple[LogLine, ...] | None = None  # what the attempt logged
 
 
+class Failed(NamedTuple):
+    """A failed attempt that is on record now."""
+
+    job_id: int
+    failure: Failure
+    fingerprint: str  # of its failure group
+    target: State  # where the job is: scheduled, when it is tried again
+    delay: timedelta | None
+
+
 @dataclass(slots=True)
 class Applied:
     """Which jobs moved, and what the transport must be told once that is committed."""
@@ -83,6 +93,7 @@ class Applied:
     moved: set[int] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)  # to publish
     stale: list[Message] = field(default_factory=list)  # can no longer change anything
+    failures: list[Failed] = field(default_factory=list)  # what the log must be told
 
 
 def apply(moves: Sequence[Move], *, actor: str, using: str | None = None) -> Applied:
@@ -128,6 +139,7 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             token = tokens.setdefault(move.job_id, new_token())
         rows.append((move.job_id, move.token, token, number, move.seconds))
     former = _former_groups(connection, [change.failure for change in changes if change.failure])
+    errors = [_error(move.job_id, move.change.failure, former) for move in moves if move.change.failure]
     moved = dialect(connection).move(
         connection,
         MoveBatch(
@@ -135,7 +147,7 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             rows=rows,
             changes=[_row(change, former) for change in changes],
             steps=[step for number, change in enumerate(changes, 1) for step in _steps(number, change)],
-            errors=[_error(move.job_id, move.change.failure, former) for move in moves if move.change.failure],
+            errors=errors,
             logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
         ),
     )
@@ -147,6 +159,16 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             applied.messages.append(Message(job_id, tokens[job_id], queue, run_at))
         if move.change.source in QUEUED:
             applied.stale.append(Message(job_id, move.token, queue))
+    if errors:
+        applied.failures += _failed(moves, applied.moved, former)
+
+
+def _failed(moves: Sequence[Move], moved: Container[int], former: Container[tuple[str, str]]) -> Iterator[Failed]:
+    for move in moves:
+        change = move.change
+        if change.failure and move.job_id in moved:
+            fingerprint = _fingerprint(change.failure, former)
+            yield Failed(move.job_id, change.failure, fingerprint, change.target, change.delay)
 
 
 def _former_groups(connection: BaseDatabaseWrapper, failures: Sequence[Failure]) -> set[tuple[str, str]]:

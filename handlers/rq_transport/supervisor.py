@@ -197,16 +197,7 @@ class Supervisor:
                     execution.handed_back(claim, "its worker had to stop before it could finish", started=True)
                 )
             else:
-                moves.append(
-                    lifecycle.crash(
-                        claim.job_id,
-                        claim.token,
-                        claim.crashes,
-                        claim.job_type,
-                        max_crashes=jobs_settings().max_crashes,
-                        worker=child.name,
-                    )
-                )
+                moves.append(lifecycle.crash(claim, max_crashes=jobs_settings().max_crashes, worker=child.name))
         return moves
 
     # --- what runs

@@ -33,7 +33,7 @@ def test_a_handler_that_answers_its_timeout_fails_and_keeps_its_process(start_wo
 @pytest.mark.once  # it waits until the process is killed
 def test_a_handler_that_ignores_its_timeout_costs_one_process(start_worker: Start, notes: Notes) -> None:
     first, job, last = map(int, job_scheduler.enqueue_many([Sleep(0, "a"), Stubborn(), Sleep(0, "z")]))
-    start_worker("--processes", "1")
+    worker = start_worker("--processes", "1")
     wait_state("failed", job)
     wait_state("succeeded", first, last)
     row = record(job)
@@ -42,6 +42,8 @@ def test_a_handler_that_ignores_its_timeout_costs_one_process(start_worker: Star
     assert moves(job) == ["processing", "failed"]
     before, after = notes.starting("start")
     assert before.split()[-1] != after.split()[-1]
+    line = f"handlers.jobs: job {job} (app.Stubborn) failed for good with attempt 1: JobTimeout"
+    wait_for("the supervisor says so", lambda: line in worker.log.read_text())
 
 
 @pytest.mark.once  # it waits for heartbeats

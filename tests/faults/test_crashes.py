@@ -12,6 +12,7 @@ from handlers.models import AttemptError, JobRecord
 from tests.app.jobs import Crash, Leave, Note, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, broken_trails, moves, record, trail, wait_state
+from tests.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -36,6 +37,8 @@ def test_a_job_that_kills_its_worker_fails_after_three_times_and_costs_no_other(
     assert set(notes.lines()) == {"crash", *(job.text for job in quick)}
     assert set(JobRecord.objects.filter(pk__in=ids).values_list("crashes", "failures")) == {(0, 0)}
     assert broken_trails([crash, *ids]) == []
+    line = f"handlers.jobs: job {crash} (app.Crash) failed for good with attempt 3: WorkerLost"
+    wait_for("the supervisor says so", lambda: worker.log.read_text().count(line) == 1)
     wait_state("succeeded", job_scheduler.enqueue(Note("afterwards")))
     assert worker.process.poll() is None
 

@@ -33,6 +33,7 @@ def test_a_stock_rqworker_runs_and_records_our_jobs(start: Start, notes: Notes) 
     assert facts is not None
     assert facts["worker"].endswith(".rqworker")
     assert record(slow).failures == 1
+    assert f"handlers.jobs: job {slow} (app.Impatient) failed for good with attempt 1" in stock.log.read_text()
     assert sorted(notes.lines()) == ["cancelled slow timeout", "fine", "mail"]
 
 
