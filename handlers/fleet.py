@@ -19,7 +19,10 @@ from handlers.states import State
 LIVE = timedelta(seconds=20)  # a heartbeat younger than this is a live process's
 LOST = timedelta(hours=1)  # a row older than this tells nobody anything
 LOOK = 1_000  # waiting jobs whose types are looked at
-TOLD = ["heartbeat_at", "queues", "types", "job_id", "job_since", "done", "failed", "memory_bytes", "lag_seconds"]
+TOLD = [
+    "heartbeat_at", "queues", "types", "job_id", "job_since", "done", "failed", "memory_bytes", "lag_seconds",
+    "troubles",
+]  # fmt: skip
 
 
 def known_names() -> list[str]:
@@ -70,7 +73,8 @@ def tidy() -> None:
 
 def live_processes() -> list[WorkerProcess]:
     """The workers and schedulers that gave a sign of life lately, by name."""
-    live = WorkerProcess.objects.using(database()).filter(heartbeat_at__gte=Now() - LIVE)  # by the database's clock
+    # By the database's clock. If that was set back, what died before would live on for as long.
+    live = WorkerProcess.objects.using(database()).filter(heartbeat_at__range=(Now() - LIVE, Now() + LIVE))
     return list(live.order_by("name"))
 
 

@@ -7,7 +7,6 @@ counted twice, whatever dies in the middle.
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -29,15 +28,12 @@ KEEP = {
     Period.HOUR: timedelta(days=9),
     Period.DAY: timedelta(days=400),
 }
-PRUNE_SECONDS = 60.0
 PRUNE_ROWS = 5_000  # of each period in one go
 KEY = ("period", "at", "queue", "job_type", "outcome", "fingerprint")
 COLUMNS = {
     "period": "text", "at": "time", "queue": "text", "job_type": "text", "outcome": "text", "fingerprint": "text",
     "count": "id", "seconds": "float", **dict.fromkeys(BUCKET_FIELDS, "id"),
 }  # fmt: skip
-
-_prune_after = 0.0  # by this process's monotonic clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +71,14 @@ def fold(limit: int = 10_000) -> int:
 
 
 def fold_all(passes: int = 5) -> int:
-    """Fold until little is left, and now and then erase counts that are too old to be shown. How many were folded."""
-    global _prune_after  # noqa: PLW0603 - one clock of this process
+    """Fold until little is left; how many were folded."""
     limit, folded = 10_000, 0
+    if not JobCountDelta.objects.using(database()).exists():  # without the lock that a fold takes
+        return 0
     for _ in range(passes):
         folded += (found := fold(limit))
         if found < limit:
             break
-    now = time.monotonic()
-    if now >= _prune_after:
-        # One chunk a pass, so that a large clean-up holds up nothing else.
-        _prune_after = now if prune() else now + PRUNE_SECONDS
     return folded
 
 

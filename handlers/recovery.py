@@ -9,12 +9,15 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from functools import partial
+from typing import NamedTuple
 
-from django.db import Error, connections
+from django.db import connections
 
 from handlers import bulk, folding, lifecycle, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
+from handlers.execution import TRANSIENT
 from handlers.failure_log import log_failures
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import Agenda
@@ -23,6 +26,7 @@ from handlers.publishing import publish
 from handlers.states import State
 from handlers.switches import paused_type_names
 from handlers.transport import Message, get_transport
+from handlers.vigil import Vigil
 
 logger = logging.getLogger(__name__)
 
@@ -35,68 +39,84 @@ IDLE_FOLD_SECONDS = 2.0  # how often new counts are looked for after there were 
 FRONT_SECONDS = 60.0  # how long it is remembered where the jobs of paused types in front of a queue end
 
 
+class Duty(NamedTuple):
+    """A part of recovery that fails, if it does, by itself."""
+
+    name: str
+    act: Callable[[], int]  # answers how many jobs it brought back
+    needs_transport: bool = False
+
+
 class Recovery:
     """One scheduler's recovery, with what it remembers from pass to pass. Times are this process's monotonic clock."""
 
     def __init__(self) -> None:
+        self._vigil = Vigil(time.monotonic())
+        self._doubts = 0  # for how many of them leases were bounded
         self._suspects: dict[Message, float] = {}  # since when
         self._republished: dict[Message, float] = {}
         self._paused: set[str] = set()  # names of types
         self._fronts: dict[str, waiting.Place] = {}  # of a queue: before it only jobs of paused types wait
         self._fronts_until = 0.0
         self._reached: dict[str, waiting.Place] = {}  # of a queue: up to here what was lost is published again
-        self._ticked_at = 0.0  # when the last pass without an error ended
-        self._expire_after = 0.0
         self._fold_after = 0.0
         self._watch_bulk_after = 0.0
 
-    def tick(self, agenda: Agenda | None = None) -> int:
-        """One pass of everything; how many jobs it brought back. Raises database errors and TransportUnavailable.
+    def look(self) -> Agenda:
+        """Ask the database what there is to do, and when it is. Raises its errors."""
+        asked = time.monotonic()
+        agenda = lifecycle.agenda()
+        self._vigil.look(agenda.now, asked, time.monotonic())
+        return agenda
 
-        Each duty is tried, whatever became of the one before. ``agenda``: where the caller has just read it.
+    def went_on(self) -> None:
+        """This process has just got something done, or was told that it cannot be done."""
+        self._vigil.went_on(time.monotonic())
+
+    def doubt(self) -> None:
+        """The database was away: whoever lives must have the time to renew leases."""
+        self._vigil.doubt(time.monotonic())
+
+    def tick(self, agenda: Agenda | None = None, each: Callable[[Duty], int] = lambda duty: duty.act()) -> int:
+        """One pass of everything; how many jobs it brought back. ``agenda``: where the caller has just looked.
+
+        ``each`` carries out the duties, in their order. Without it, the first error ends the pass.
         """
-        lease = jobs_settings().lease_seconds
-        now = time.monotonic()
-        if self._ticked_at and now - self._ticked_at > max(lease / 3, 3 * jobs_settings().recovery_seconds):
-            # Nobody got through to the database for a while, so perhaps no lease could be renewed either: whoever
-            # lives must have the time to do it.
-            self._expire_after = now + lease
-        agenda = agenda or lifecycle.agenda()
-        duties: list[Callable[[], int]] = []
-        if agenda.lapsed:
-            duties.append(self.expire_leases)
-        if agenda.waiting or agenda.lapsed:  # what comes back waits too
-            duties.append(self.find_lost_messages)
-        else:
-            self._suspects, self._reached = {}, {}
-        if agenda.uncounted:
-            duties.append(self._fold)
-        duties.append(self._watch_bulk)
-        brought_back = 0
-        failure: Error | TransportUnavailable | None = None
-        for duty in duties:
-            try:
-                brought_back += duty()
-            except Error as error:
-                self._expire_after = time.monotonic() + lease
-                failure = failure or error
-            except TransportUnavailable as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        self._ticked_at = time.monotonic()
-        return brought_back
+        agenda = agenda or self.look()
+        duties = (
+            Duty("expired leases", partial(self.expire_leases, agenda)),
+            Duty("lost messages", partial(self._find_lost_messages, agenda), needs_transport=True),
+            Duty("counts", self._fold),
+            Duty("bulk operations", self._watch_bulk),
+        )
+        return sum(map(each, duties))
 
-    def expire_leases(self) -> int:
+    def expire_leases(self, agenda: Agenda) -> int:
         """Bring back jobs whose worker stopped renewing its lease."""
-        if time.monotonic() < self._expire_after:
+        settings = jobs_settings()
+        if self._doubts != self._vigil.doubts:
+            doubts = self._vigil.doubts
+            lifecycle.bound_leases(timedelta(seconds=settings.lease_seconds))
+            self._fronts, self._reached = {}, {}  # places by times that may be no more
+            self._doubts = doubts
+        if not agenda.lapsed or not self._vigil.believes(time.monotonic()):
             return 0
-        applied = lifecycle.expire_leases(max_crashes=jobs_settings().max_crashes)
+        try:
+            applied = lifecycle.expire_leases(max_crashes=settings.max_crashes, before=agenda.now)
+        except TRANSIENT:
+            self.doubt()  # nobody can write, so nobody can renew
+            raise
         if applied.moved:
             logger.warning("recovered %d jobs of lost workers", len(applied.moved))
             publish(applied.messages)
             log_failures(applied.failures)
         return len(applied.moved)
+
+    def _find_lost_messages(self, agenda: Agenda) -> int:
+        if agenda.waiting or agenda.lapsed:  # what comes back waits too
+            return self.find_lost_messages()
+        self._suspects, self._reached = {}, {}
+        return 0
 
     def find_lost_messages(self) -> int:
         """Publish again what is enqueued in the database but on no queue: lost, or never published."""
@@ -166,14 +186,6 @@ class Recovery:
             self._watch_bulk_after = now + BULK_SECONDS
             bulk.pause_stalled()
         return 0
-
-
-_recovery = Recovery()
-
-
-def tick(agenda: Agenda | None = None) -> int:
-    """One pass of this process's recovery; how many jobs it brought back."""
-    return _recovery.tick(agenda)
 
 
 def age_out() -> bool:

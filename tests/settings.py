@@ -6,6 +6,10 @@ import atexit
 import os
 import shutil
 import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from django.utils import timezone
 
 if "JOBSITE_DATA" not in os.environ:
     _made = tempfile.mkdtemp(prefix="jobsite-test-")
@@ -30,5 +34,10 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; no
 
 if "TEST_BATCH" in os.environ:
     JOBS = JOBS | {"BATCH": int(os.environ["TEST_BATCH"])}
+if "TEST_LEASE" in os.environ:
+    JOBS = JOBS | {"LEASE_SECONDS": float(os.environ["TEST_LEASE"])}
+if "TEST_CLOCK" in os.environ:  # a file that says by how many seconds the host's clock was set
+    _set, _now = Path(os.environ["TEST_CLOCK"]), timezone.now
+    timezone.now = lambda: _now() + timedelta(seconds=float(_set.read_text()))
 
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing, and warnings are errors

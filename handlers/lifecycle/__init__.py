@@ -7,7 +7,17 @@ Every function here opens its own transaction (or a savepoint in the caller's) o
 returns the messages that the transport must be told of *after* the commit.
 """
 
-from handlers.lifecycle.claims import Claim, claim, claims_of, crash, expire_leases, held_by, must_run_alone, renew
+from handlers.lifecycle.claims import (
+    Claim,
+    bound_leases,
+    claim,
+    claims_of,
+    crash,
+    expire_leases,
+    held_by,
+    must_run_alone,
+    renew,
+)
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Step, apply, database
@@ -26,6 +36,7 @@ __all__ = [
     "age_out",
     "agenda",
     "apply",
+    "bound_leases",
     "claim",
     "claims_of",
     "crash",

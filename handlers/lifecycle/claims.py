@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
@@ -19,6 +19,7 @@ from handlers.states import State
 from handlers.transport import Message
 
 CORRELATION = F("arguments__correlation")
+MOMENT = timedelta(seconds=2)
 
 
 class Claim(NamedTuple):
@@ -107,16 +108,36 @@ def claims_of(worker: str) -> list[Claim]:
     return [_claim(row) for row in held.annotate(correlation=CORRELATION).order_by("pk")]
 
 
-def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
-    """Bring back the jobs of up to ``limit`` workers whose leases ran out.
+def bound_leases(lease: timedelta) -> int:
+    """Let no lease last longer than ``lease`` from now on: one taken before the clock was set back would. How many."""
+    alias = database()
+    connection = connections[alias]
+    with dialect(connection).writing(connection):
+        until = database_now(connection) + lease
+        long = JobRecord.objects.using(alias).filter(state=State.PROCESSING, lease_expires_at__gt=until)
+        if is_postgresql(connection):  # a locked row is just being renewed, or settled
+            ids = list(long.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+            long = JobRecord.objects.using(alias).filter(pk__in=ids, state=State.PROCESSING)
+        return long.update(lease_expires_at=until)
+
+
+def expire_leases(*, max_crashes: int, before: datetime | None = None, limit: int = 50) -> Applied:
+    """Bring back the jobs of up to ``limit`` workers whose leases ran out ``before``, a moment ago; else, by now.
 
     A job that its worker held alone was the one running: that counts as a crash. Of several held together nobody can
     tell which one ran, so none is counted, and each runs alone next time. So a worker's jobs come back together, once
     the lease of the last one is over.
+
+    Nothing is done when ``before`` is no longer a moment ago: meanwhile the clock was set, the host was suspended, or
+    others held the database, and whoever lives could not renew.
     """
     alias = database()
+    connection = connections[alias]
     with transaction.atomic(using=alias):
-        now = database_now(connections[alias])
+        clock = database_now(connection)
+        now = before or clock
+        if abs(clock - now) > MOMENT:
+            return Applied()
         held = JobRecord.objects.using(alias).filter(state=State.PROCESSING)
         alive = held.filter(worker=OuterRef("worker"), lease_expires_at__gte=now)
         lost = held.filter(~Exists(alive), lease_expires_at__lt=now).order_by("worker")
@@ -126,7 +147,7 @@ def expire_leases(*, max_crashes: int, limit: int = 50) -> Applied:
         # Counted before the rows are locked: another scheduler may be at some of them already.
         company = Counter(held.filter(worker__in=workers).values_list("worker", flat=True))
         expired = held.filter(worker__in=workers, lease_expires_at__lt=now).order_by("pk")
-        if is_postgresql(connections[alias]):
+        if is_postgresql(connection):
             expired = expired.select_for_update(skip_locked=True, of=("self",))
         rows = list(expired.annotate(correlation=CORRELATION))
         why = "its worker was lost with several jobs claimed"

@@ -24,6 +24,7 @@ class WorkerProcess(models.Model):
     failed = models.BigIntegerField(default=0)
     memory_bytes = models.BigIntegerField(null=True)
     lag_seconds = models.FloatField(null=True)  # scheduler: how late the most overdue job is
+    troubles = models.JSONField(null=True)  # scheduler: what does not work: [{"what", "since", "reason"}]
     stop_requested_at = models.DateTimeField(null=True)
 
     class Meta:

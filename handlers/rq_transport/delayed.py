@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -24,16 +25,16 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq_scheduler import Scheduler
 
-from handlers import fleet, lifecycle, recovery
+from handlers import fleet, folding, lifecycle, recovery
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord, WorkerProcess
 from handlers.models.sql import database_now
 from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.duties import DATABASE, Duties
 from handlers.rq_transport.heartbeats import memory_bytes
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
-from handlers.rq_transport.outages import Outage
 from handlers.states import State
 from handlers.transport import Message
 
@@ -48,6 +49,7 @@ SWEEP_CHUNK = 500
 RETENTION_SECONDS = 60.0  # how often it is looked what is past its retention
 ERASE_SECONDS = 0.1  # between two chunks of it: what is due meanwhile waits for one chunk at most
 TIDY_SECONDS = 300.0  # how often the rows of long dead workers are removed
+LISTENING, PROMOTION, RETENTION, OLD_COUNTS = "wake-ups", "promotion", "retention", "old counts"
 
 
 class JSONJob(Job):
@@ -81,8 +83,8 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._due_at = 0.0  # when there is something to promote, as far as is known, in monotonic time
         self._fruitless = 0  # looks in a row that found something due and moved nothing
         self._sweep_offset = 0
-        self._next: dict[str, float] = {}  # when each periodic duty has its next turn, in monotonic time
-        self._outages: dict[str, Outage] = {}
+        self._recovery = recovery.Recovery()
+        self._duties = Duties(self.log, on_server_lost=self._hang_up, after_each=self._recovery.went_on)
         self._born = time.monotonic()
 
     # --- the loop ---
@@ -96,16 +98,18 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         try:
             while not self._stopping:
                 try:
-                    moved, due_in = self._turn()
-                except (TransportUnavailable, DatabaseError) as error:
-                    self._pause(self._lost(error))
+                    moved = self._turn()
+                except DatabaseError as error:
+                    self._recovery.doubt()
+                    for connection in connections.all(initialized_only=True):
+                        connection.close_if_unusable_or_obsolete()
+                    self._pause(self._duties.failed(DATABASE, error))
                     continue
-                self._outage("queue server").worked()
-                self._outage("database").worked()
-                if not burst:
-                    self._wait(due_in)
-                elif not moved:
+                self._duties.worked(DATABASE)
+                if burst and not moved and not self._unpushed and time.monotonic() < self._due_at:
                     break
+                if not moved or not burst:
+                    self._wait(self._seconds_to_wait(moved))
         finally:
             self._leave()
 
@@ -113,52 +117,44 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         """Ask ``run`` to finish its chunk and return. For a signal handler or another thread."""
         self._stopping = True
 
-    def _turn(self) -> tuple[int, float]:
-        """Do everything that is due. How many jobs moved, and seconds until there may be more to do."""
-        self._listen()  # first: while Redis is away nothing is promoted, and such rows stay what they are, scheduled
-        moved: list[Message] = []
-        pause = 0.0
-        if self._unpushed or time.monotonic() >= self._due_at:
-            pause = self._guarded("promotion", lambda: moved.extend(self.enqueue_jobs()))
-        self._every(REGISTER_SECONDS, "heartbeat", self.heartbeat)
-        agenda = lifecycle.agenda()
+    def _turn(self) -> int:
+        """Do everything that is due; how many jobs were promoted. Raises the database's errors when it is away."""
+        turn = self._duties.turn
+        turn(LISTENING, 0, self._listen, needs_server=True)
+        moved = 0
+        # Not while Redis is away, for such rows stay what they are, scheduled.
+        if self._pubsub is not None and (self._unpushed or time.monotonic() >= self._due_at):
+            moved = turn(PROMOTION, 0, lambda: len(self.enqueue_jobs()), needs_server=True)
+        turn("registration", REGISTER_SECONDS, self.heartbeat, needs_server=True)
+        agenda = self._recovery.look()
         self._due_at = time.monotonic() + (math.inf if agenda.due_in is None else agenda.due_in)
-        self._every(jobs_settings().recovery_seconds, "recovery", lambda: recovery.tick(agenda))
-        self._every(SWEEP_SECONDS, "sweep", self.sweep)
-        self._every(REGISTER_SECONDS, "row", self._show)
-        self._every(TIDY_SECONDS, "tidying", fleet.tidy)
-        self._every(RETENTION_SECONDS, "retention", self._age_out)
-        return len(moved), pause or self._seconds_to_wait(len(moved))
+        self._recovery.tick(agenda, each=self._recover)
+        turn("sweep", SWEEP_SECONDS, self.sweep, needs_server=True)
+        if self._duties.have_changed():
+            self._duties.again_in("row", 0.0)
+        turn("row", REGISTER_SECONDS, self._show)
+        turn("tidying", TIDY_SECONDS, fleet.tidy)
+        turn(RETENTION, RETENTION_SECONDS, partial(self._erase, RETENTION, recovery.age_out))
+        turn(OLD_COUNTS, RETENTION_SECONDS, partial(self._erase, OLD_COUNTS, folding.prune))
+        return moved
+
+    def _recover(self, duty: recovery.Duty) -> int:
+        seconds = jobs_settings().recovery_seconds
+        return self._duties.turn(duty.name, seconds, duty.act, needs_server=duty.needs_transport)
+
+    def _erase(self, name: str, one_chunk: Callable[[], bool]) -> None:
+        if one_chunk():
+            self._duties.again_in(name, ERASE_SECONDS)
 
     def _seconds_to_wait(self, moved: int) -> float:
         now = time.monotonic()
-        idle = max(0.0, min(IDLE_SECONDS, min(self._next.values()) - now))
+        idle = min(IDLE_SECONDS, self._duties.seconds_until_turn())
         if self._due_at > now or moved:
             self._fruitless = 0
             return max(0.0, min(idle, self._due_at - now))
         # Due, yet not moved: in another scheduler's hands. Asked again soon, but never in a spin.
         self._fruitless = min(self._fruitless + 1, 10)
         return min(idle, 0.002 * 2.0**self._fruitless)
-
-    def _every(self, seconds: float, name: str, duty: Callable[[], object]) -> None:
-        if time.monotonic() >= self._next.get(name, 0.0):
-            self._next[name] = time.monotonic() + seconds
-            self._guarded(name, duty)
-
-    def _age_out(self) -> None:
-        if recovery.age_out():
-            self._next["retention"] = time.monotonic() + ERASE_SECONDS
-
-    def _guarded(self, name: str, duty: Callable[[], object]) -> float:
-        """Do ``duty``. What breaks in one, short of an outage, must not stop the others. Seconds to wait, or 0."""
-        try:
-            duty()
-        except (TransportUnavailable, DatabaseError):
-            raise
-        except Exception as error:  # noqa: BLE001 - a scheduler that dies of one bad row helps nobody
-            return self._outage(name).failed(error, traceback=True)
-        self._outage(name).worked()
-        return 0.0
 
     # --- promotion ---
 
@@ -236,31 +232,18 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
                         self._due_at = 0.0
                         return
         except TransportUnavailable as error:
-            self._pause(self._lost(error))
+            self._duties.server_lost(LISTENING, error)
+        self._pause(until - time.monotonic())
 
     def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, SLICE_SECONDS))
 
-    # --- outages ---
-
-    def _lost(self, error: Exception) -> float:
-        """Let go of what an outage broke. Seconds to wait before the next try."""
-        if isinstance(error, TransportUnavailable):
-            self._hang_up()
-            return self._outage("queue server").failed(error)
-        for connection in connections.all(initialized_only=True):
-            connection.close_if_unusable_or_obsolete()
-        return self._outage("database").failed(error)
-
     def _hang_up(self) -> None:
         if self._pubsub is not None:
             self._pubsub.close()
             self._pubsub = None
-
-    def _outage(self, name: str) -> Outage:
-        return self._outages.setdefault(name, Outage(name, self.log))
 
     # --- what RQ's tools see of it ---
 
@@ -273,16 +256,20 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def _show(self) -> None:
         """Write the row that the console shows."""
-        now = database_now(connections[lifecycle.database()])
+        now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
         row = WorkerProcess(
             name=self.name[:100],
             kind="scheduler",
             host=socket.gethostname()[:100],
             pid=os.getpid(),
-            started_at=now - timedelta(seconds=time.monotonic() - self._born),
+            started_at=now - timedelta(seconds=clock - self._born),
             heartbeat_at=now,
             memory_bytes=memory_bytes(os.getpid()),
             lag_seconds=fleet.lag_seconds(),
+            troubles=[
+                {"what": what, "since": (now - timedelta(seconds=clock - since)).isoformat(), "reason": reason}
+                for what, since, reason in self._duties.troubles()
+            ],
         )
         fleet.beat([row])
 

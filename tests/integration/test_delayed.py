@@ -25,10 +25,11 @@ from django.test import override_settings
 from redis import Redis
 from rq.job import Job
 
-from handlers import lifecycle
+from handlers import execution, lifecycle
 from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import NewJob
 from handlers.models import JobRecord
+from handlers.recovery import Duty, Recovery
 from handlers.rq_transport import delayed, embedded
 from handlers.rq_transport.delayed import DelayedScheduler
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, queue_key, rq_job_id
@@ -50,7 +51,7 @@ def redis(redis_server: str) -> Iterator[Redis]:
 
 @pytest.fixture(autouse=True)
 def _no_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("handlers.recovery.tick", lambda agenda: 0)
+    monkeypatch.setattr(Recovery, "tick", lambda self, agenda, each: 0)
 
 
 def client(url: str) -> Redis:
@@ -245,10 +246,10 @@ def test_scheduler_goes_on_past_a_job_that_cannot_be_pushed(redis: Redis, caplog
 def test_scheduler_goes_on_when_recovery_breaks(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(agenda: lifecycle.Agenda) -> int:
+    def broken() -> int:
         raise ZeroDivisionError("a mistake")
 
-    monkeypatch.setattr("handlers.recovery.tick", broken)
+    monkeypatch.setattr(Recovery, "tick", lambda self, agenda, each: each(Duty("recovery", broken)))
     with override_settings(JOBS=settings.JOBS | {"RECOVERY_SECONDS": 0.01}), running(DelayedScheduler()):
         assert arrivals(redis, 2) if schedule(soon(0.1), soon(0.2)) else None
     assert [r.getMessage() for r in caplog.records if "recovery" in r.getMessage()] == [
@@ -305,7 +306,7 @@ def test_scheduler_pushes_what_it_promoted_just_before_redis_went(
 def test_scheduler_survives_the_database_away(
     redis: Redis, monkeypatch: pytest.MonkeyPatch, said: Callable[[str], int]
 ) -> None:
-    promote_due, failures = lifecycle.promote_due, [OperationalError("server\nclosed")] * 3
+    promote_due, failures = lifecycle.promote_due, [OperationalError("server\nclosed")] * 4
 
     def flaky(limit: int = 500) -> list[Message]:
         if failures:
@@ -313,6 +314,7 @@ def test_scheduler_survives_the_database_away(
         return promote_due(limit=limit)
 
     monkeypatch.setattr(lifecycle, "promote_due", flaky)
+    monkeypatch.setattr(execution, "database_answers", lambda: not failures)
     messages = schedule(soon(-1))
     with running(DelayedScheduler()):
         assert arrivals(redis, 1) == ids(messages)

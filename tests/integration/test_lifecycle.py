@@ -34,6 +34,7 @@ from handlers.cancellation import CancelReason
 from handlers.failures import clean
 from handlers.lifecycle import Change, Claim, Move, NewJob, sqlite
 from handlers.models import AttemptError, JobCountDelta, JobHistory, JobRecord
+from handlers.models.sql import database_now
 from handlers.registry import registry
 from handlers.states import State, is_allowed
 from handlers.transport import Message
@@ -593,9 +594,13 @@ def test_promotion_publishes_what_it_moved_while_people_delete_and_retry() -> No
 
 
 def test_agenda_says_what_there_is_to_look_after() -> None:
-    assert lifecycle.agenda() == lifecycle.Agenda(None, lapsed=False, waiting=False, uncounted=False)
+    before = database_now(connection)
+    found = lifecycle.agenda()
+    assert (found.due_in, found.lapsed, found.waiting) == (None, False, False)
+    assert before <= found.now <= database_now(connection)
     job_scheduler.schedule(Note("a"), timezone.now() - HOUR)
-    assert lifecycle.agenda() == lifecycle.Agenda(0.0, lapsed=False, waiting=False, uncounted=True)
+    found = lifecycle.agenda()
+    assert (found.due_in, found.lapsed, found.waiting) == (0.0, False, False)
     assert [lifecycle.agenda().waiting for _ in lifecycle.promote_due()] == [True]
     job_id = note()
     lifecycle.claim([message(job_id)], worker="w", lease=-HOUR)
@@ -613,6 +618,31 @@ def test_renewal_extends_what_the_worker_holds_and_names_it() -> None:
     assert lifecycle.renew([WORKER], lease=LEASE) == {mine: WORKER}
     assert lifecycle.held_by([WORKER]) == {mine: WORKER}
     assert lifecycle.expire_leases(max_crashes=3).moved == {other}, "a late renewal holds"
+
+
+def test_leases_that_would_last_longer_than_one_are_bounded_and_others_stay() -> None:
+    ordinary, ahead, over = note(), note(), note()
+    claim(ordinary, ahead, over)
+    now = database_now(connection)
+    JobRecord.objects.filter(pk=ahead).update(lease_expires_at=now + HOUR)  # taken before the clock was set back
+    expire(over)
+    before = {job_id: record(job_id).lease_expires_at for job_id in (ordinary, over)}
+    assert lifecycle.bound_leases(LEASE) == 1
+    bounded = record(ahead).lease_expires_at
+    assert bounded is not None
+    assert now + LEASE <= bounded <= database_now(connection) + LEASE
+    assert {job_id: record(job_id).lease_expires_at for job_id in (ordinary, over)} == before
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_expiry_does_nothing_when_the_clock_was_set_since_it_was_read(step: timedelta) -> None:
+    job_id = note()
+    claim(job_id)
+    expire(job_id)
+    now = database_now(connection)
+    JobRecord.objects.filter(pk=job_id).update(lease_expires_at=now - 2 * HOUR)
+    assert lifecycle.expire_leases(max_crashes=3, before=now + step).moved == set()
+    assert lifecycle.expire_leases(max_crashes=3, before=now).moved == {job_id}
 
 
 def test_renewal_does_not_bring_back_a_job_that_moved_on() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
-from django.utils import timezone
 
 from handlers import execution, job_scheduler, lifecycle
 from handlers.cancellation import CancellationToken
@@ -111,24 +110,3 @@ def test_recovery_publishes_the_good_jobs_beside_a_damaged_row(monkeypatch: pyte
     Recovery().tick()
     expected = message(good)
     assert Intake().pop(["default"], 10) == [expected]
-
-
-def test_recovery_waits_one_lease_after_a_pause_in_its_passes(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    settings.JOBS = settings.JOBS | {"LEASE_SECONDS": 30}
-    job_id = job_scheduler.enqueue(Nothing())
-    lifecycle.claim([message(job_id)], worker="w", lease=timedelta(seconds=30))
-    recovery = Recovery()
-    recovery.tick()
-    JobRecord.objects.filter(pk=job_id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    now = [1_000.0]
-    monkeypatch.setattr("handlers.recovery.time.monotonic", lambda: now[0])
-    recovery._ticked_at = 1_000.0 - 11  # eleven seconds without a pass: more than a third of the lease
-    assert recovery.tick() == 0
-    now[0] += 5
-    assert recovery.tick() == 0, "the worker may still renew it"
-    for _ in range(5):
-        now[0] += 9
-        recovered = recovery.tick()
-        if recovered:
-            break
-    assert JobRecord.objects.get(pk=job_id).state == State.ENQUEUED

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, ProgrammingError, transaction
 from django.test import override_settings
 from django.utils import timezone
 from redis import Redis
@@ -15,11 +16,13 @@ from redis import Redis
 from handlers import execution, job_scheduler, lifecycle, recovery
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
-from handlers.recovery import PATIENCE_SECONDS, REPUBLISHED_SECONDS, Recovery
+from handlers.recovery import PATIENCE_SECONDS, REPUBLISHED_SECONDS, Duty, Recovery
 from handlers.rq_transport.messages import queue_key, rq_job_id
 from handlers.states import State
+from handlers.vigil import Vigil
 from tests.app.jobs import AsyncNote, Fail, Note
 from tests.running import (
+    LEASE,
     WORKER,
     NotingTransport,
     claim,
@@ -36,26 +39,51 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Clock:
-    """The monotonic clock that recovery goes by, wound by the test."""
+    """The monotonic clock that recovery goes by, wound by the test; the database's goes with it until it is set."""
 
     def __init__(self) -> None:
-        self.now = 10_000.0
+        self._ahead = self._set_by = 0.0
+
+    @property
+    def now(self) -> float:
+        return time.monotonic() + self._ahead
+
+    @now.setter
+    def now(self, value: float) -> None:
+        self._ahead = value - time.monotonic()
 
     def monotonic(self) -> float:
         return self.now
+
+    def set_database(self, by: timedelta) -> None:
+        """Set the database's clock: what it wrote before is that much older now."""
+        self._set_by += by.total_seconds()
+        for row in JobRecord.objects.filter(state="processing"):
+            assert row.lease_expires_at is not None
+            JobRecord.objects.filter(pk=row.pk).update(lease_expires_at=row.lease_expires_at - by)
+
+    def databases(self, now: datetime) -> datetime:
+        """What the database's clock would show."""
+        return now + timedelta(seconds=self._ahead + self._set_by)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(recovery, "time", clock)
+    look = Vigil.look
+    monkeypatch.setattr(Vigil, "look", lambda vigil, now, *ours: look(vigil, clock.databases(now), *ours))
     return clock
 
 
 @pytest.fixture
 def rescue(clock: Clock) -> Recovery:
-    """A recovery that has seen nothing yet."""
-    return Recovery()
+    """A recovery that has seen nothing yet, but has been there for a while."""
+    rescue = Recovery()
+    for _ in range(2):
+        clock.now += 5
+        rescue.look()
+    return rescue
 
 
 @pytest.fixture
@@ -87,7 +115,6 @@ def test_recovery_has_nothing_to_do_in_the_ordinary_path(rescue: Recovery, clock
     assert queued(redis)[0] == rq_job_id(message(ids[0]))
     assert len(queued(redis, "mail")) == 1
     assert record(later).state == "scheduled"
-    assert recovery.tick() == 0
 
 
 # --- expired leases ---
@@ -219,18 +246,141 @@ def test_expired_leases_come_back_though_the_transport_is_away(
 
 
 def test_no_lease_is_expired_for_one_lease_after_the_database_was_away(
+    rescue: Recovery, clock: Clock, noting: NotingTransport
+) -> None:
+    job_id = note()
+    claim(job_id)
+    expire(job_id)
+    rescue.doubt()
+    clock.now += 7
+    assert rescue.tick() == 0
+    clock.now += 7
+    assert rescue.tick() == 0
+    assert record(job_id).state == "processing"
+    clock.now += 1.5
+    assert rescue.tick() == 1
+
+
+def test_no_lease_is_expired_for_one_lease_after_nobody_could_write(
     rescue: Recovery, clock: Clock, noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = note()
     claim(job_id)
     expire(job_id)
     with monkeypatch.context() as patch:
-        patch.setattr(lifecycle, "expire_leases", lambda **_: (_ for _ in ()).throw(OperationalError("away")))
+        patch.setattr(lifecycle, "expire_leases", lambda **_: (_ for _ in ()).throw(OperationalError("locked")))
         with pytest.raises(OperationalError):
             rescue.tick()
-    clock.now += 14
+    for _ in range(2):
+        clock.now += 7
+        assert rescue.tick() == 0
+    clock.now += 1.5
+    assert rescue.tick() == 1
+
+
+def test_a_duty_that_fails_holds_up_no_other_and_no_lease(
+    rescue: Recovery, clock: Clock, noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> int:
+        raise ProgrammingError("permission denied")
+
+    def each(duty: Duty) -> int:
+        try:
+            return duty.act()
+        except ProgrammingError:
+            failed.append(duty.name)
+            return 0
+
+    failed: list[str] = []
+    monkeypatch.setattr(Recovery, "find_lost_messages", fail)
+    monkeypatch.setattr("handlers.folding.fold_all", fail)
+    first, second = note(), note()
+    for job_id in (first, second):
+        clock.now += 5
+        claim(job_id)
+        expire(job_id)
+        assert rescue.tick(each=each) == 1
+    assert set(failed) == {"lost messages", "counts"}
+
+
+def test_a_new_recovery_gives_the_living_time_to_renew(clock: Clock, noting: NotingTransport) -> None:
+    rescue, job_id = Recovery(), note()
+    claim(job_id)
+    expire(job_id)
+    clock.now += 5
     assert rescue.tick() == 0
-    assert record(job_id).state == "processing"
+    clock.now += 3
+    assert rescue.tick() == 1
+
+
+# --- clocks ---
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(hours=-1)])
+def test_a_step_of_the_databases_clock_ends_no_living_workers_lease(
+    rescue: Recovery, clock: Clock, noting: NotingTransport, step: timedelta
+) -> None:
+    ids = [note(str(n)) for n in range(3)]
+    for job_id in ids:
+        claim(job_id, worker=f"w{job_id}")
+    assert rescue.tick() == 0
+    clock.set_database(step)
+    for _ in range(3):
+        clock.now += 4.5
+        assert rescue.tick() == 0
+        lifecycle.renew([f"w{job_id}" for job_id in ids], lease=LEASE)
+    clock.now += 4.5
+    assert rescue.tick() == 0
+    assert {facts(job_id, "state", "crashes", "attempt") for job_id in ids} == {("processing", 0, 1)}
+
+
+@pytest.mark.parametrize("step", [timedelta(minutes=10), timedelta(hours=-1)])
+def test_a_dead_workers_job_comes_back_two_leases_after_a_step_of_the_clock(
+    rescue: Recovery, clock: Clock, noting: NotingTransport, step: timedelta
+) -> None:
+    job_id = note()
+    claim(job_id)
+    clock.set_database(step)
+    assert rescue.tick() == 0
+    until = record(job_id).lease_expires_at
+    assert until is not None
+    assert until <= timezone.now() + LEASE, "however far the clock was set back"
+    expire(job_id)  # as it has, one lease later
+    for _ in range(2):
+        clock.now += 7
+        assert rescue.tick() == 0
+    clock.now += 1.5
+    assert rescue.tick() == 1
+    assert facts(job_id, "state", "crashes") == ("enqueued", 1)
+
+
+def test_no_lease_is_expired_for_one_lease_after_the_host_was_suspended(
+    rescue: Recovery, clock: Clock, noting: NotingTransport
+) -> None:
+    job_id = note()
+    claim(job_id)
+    clock.set_database(timedelta(minutes=3))  # which went on, while this process's clock stood still
+    assert rescue.tick() == 0
+    clock.now += 7
+    assert rescue.tick() == 0
+    clock.now += 7
+    assert rescue.tick() == 0
+    clock.now += 1.5
+    assert rescue.tick() == 1, "nobody renewed it"
+
+
+def test_no_lease_is_expired_for_one_lease_after_recovery_itself_stood_still(
+    rescue: Recovery, clock: Clock, noting: NotingTransport
+) -> None:
+    job_id = note()
+    claim(job_id)
+    expire(job_id)
+    clock.now += 8
+    assert rescue.tick() == 0
+    clock.now += 7
+    assert rescue.tick() == 0
+    clock.now += 7
+    assert rescue.tick() == 0
     clock.now += 1.5
     assert rescue.tick() == 1
 
