@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -37,6 +37,19 @@ REPUBLISHED_SECONDS = 10.0  # what was published again stands at the end of a lo
 BULK_SECONDS = 10.0  # between two looks for bulk operations that stand still
 IDLE_FOLD_SECONDS = 2.0  # how often new counts are looked for after there were none
 FRONT_SECONDS = 60.0  # how long it is remembered where the jobs of paused types in front of a queue end
+
+
+def bring_back(*, before: datetime | None = None) -> int:
+    """Bring back the jobs of workers whose leases ran out ``before``, a moment ago; else, by now. How many.
+
+    Whether such a lease may be believed, only a ``Recovery`` knows.
+    """
+    applied = lifecycle.expire_leases(max_crashes=jobs_settings().max_crashes, before=before)
+    if applied.moved:
+        logger.warning("recovered %d jobs of lost workers", len(applied.moved))
+        publish(applied.messages)
+        log_failures(applied.failures)
+    return len(applied.moved)
 
 
 class Duty(NamedTuple):
@@ -93,24 +106,18 @@ class Recovery:
 
     def expire_leases(self, agenda: Agenda) -> int:
         """Bring back jobs whose worker stopped renewing its lease."""
-        settings = jobs_settings()
         if self._doubts != self._vigil.doubts:
             doubts = self._vigil.doubts
-            lifecycle.bound_leases(timedelta(seconds=settings.lease_seconds))
+            lifecycle.bound_leases(timedelta(seconds=jobs_settings().lease_seconds))
             self._fronts, self._reached = {}, {}  # places by times that may be no more
             self._doubts = doubts
         if not agenda.lapsed or not self._vigil.believes(time.monotonic()):
             return 0
         try:
-            applied = lifecycle.expire_leases(max_crashes=settings.max_crashes, before=agenda.now)
+            return bring_back(before=agenda.now)
         except TRANSIENT:
             self.doubt()  # nobody can write, so nobody can renew
             raise
-        if applied.moved:
-            logger.warning("recovered %d jobs of lost workers", len(applied.moved))
-            publish(applied.messages)
-            log_failures(applied.failures)
-        return len(applied.moved)
 
     def _find_lost_messages(self, agenda: Agenda) -> int:
         if agenda.waiting or agenda.lapsed:  # what comes back waits too

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from handlers import execution, job_scheduler, lifecycle
+from handlers import execution, job_scheduler, lifecycle, recovery
 from handlers.logs import JobLogHandler
 from handlers.models import AttemptError, AttemptLog, JobPayload, JobRecord
-from handlers.recovery import Recovery
 from tests.app.jobs import Card, Crash, Fail, Hostile, Note, Pay, Vanish
 from tests.running import WORKER, claim, expire, facts, perform, run
 
@@ -97,7 +96,7 @@ def test_log_of_what_recovery_decides(lines: Any) -> None:
         job_id = job_scheduler.enqueue(Crash(), correlation="c")
         claim(job_id)
         expire(job_id)
-        Recovery().expire_leases()
+        recovery.bring_back()
     (line,) = [line for line in lines() if line.job_id == job_id]
     assert (line.levelname, line.exception, line.job_type) == ("ERROR", "handlers.WorkerLost", "app.Crash")
     assert (line.queue, line.attempt, line.correlation) == ("default", 1, "c")
@@ -129,7 +128,7 @@ def test_log_has_nothing_of_a_settlement_that_came_too_late(lines: Any) -> None:
     move = perform(claimed)
     assert move is not None
     expire(job_id)
-    Recovery().expire_leases()
+    recovery.bring_back()
     assert execution.settle([move], worker=WORKER) == set()
     assert lines() == []
 
