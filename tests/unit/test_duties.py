@@ -14,6 +14,8 @@ from handlers.rq_transport import duties as module
 from handlers.rq_transport import outages
 from handlers.rq_transport.duties import Duties
 
+pytestmark = pytest.mark.django_db
+
 
 class Clock:
     now = 100.0
