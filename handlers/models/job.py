@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar
 
 from django.db import models
@@ -82,6 +83,13 @@ class JobRecord(models.Model):
         return self.state == State.SCHEDULED and self.failures > 0
 
 
+class AsItIs(json.JSONEncoder):
+    """JSON with each letter as it is, so that SQLite, which keeps the text, finds it: enqueue writes it like that."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "ensure_ascii": False})
+
+
 class JobPayload(models.Model):
     """A job's arguments and what else it is found by, apart from the row that workers update.
 
@@ -92,7 +100,7 @@ class JobPayload(models.Model):
     job = models.OneToOneField(
         JobRecord, primary_key=True, on_delete=models.CASCADE, db_constraint=False, related_name="arguments"
     )
-    data = models.JSONField()
+    data = models.JSONField(encoder=AsItIs)
     job_type = models.CharField(max_length=200, default="")
     queue = models.CharField(max_length=64, default="")
     parent_id = models.BigIntegerField(null=True)  # the job whose handler enqueued this one

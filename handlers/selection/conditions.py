@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, F, Func, Q, TextField, Value
-from django.db.models.expressions import RawSQL
-from django.db.models.fields.json import KeyTransform
-from django.db.models.functions import Cast, Collate, StrIndex
-from django.db.models.lookups import GreaterThan, IContains
+from django.db.models import BooleanField, F, Func, Q, TextField
+from django.db.models.expressions import Combinable, RawSQL
+from django.db.models.functions import Cast, Collate
+from django.db.models.lookups import IContains
 from django.db.models.sql.compiler import SQLCompiler
 
 from handlers.conf import ENGINE_TYPES
 from handlers.models import BulkItem
 from handlers.models.sql import is_postgresql
+from handlers.selection.arguments import compared, contained
 from handlers.selection.created import first_id_created_since, last_id_created_before
 from handlers.selection.criteria import Criteria
 from handlers.selection.secrets import types_without_secrets
@@ -40,7 +41,6 @@ IS_RETRYING_IN_GROUP = RawSQL(  # noqa: S611 - no value in it
 )
 HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField())  # of jobs_of_group
 HAS_CORRELATION = RawSQL("NOT (correlation = '')", (), output_field=BooleanField())  # of jobs_by_correlation
-ALWAYS_DIGITS = 10**15  # a smaller whole number is written with all of its digits, also as a float
 IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that of its arguments' row
 
 
@@ -75,7 +75,7 @@ def indexed(selection: Criteria, names: Sequence[str], using: str) -> list[Q]:
     if selection.worker and _only(selection, State.PROCESSING):
         found.append(Q(worker=selection.worker))
     if is_postgresql(connections[using]):
-        found += by_arguments(selection)
+        found += contained(selection)
     return [*found, *_related(selection, using), *_created(selection, using)]
 
 
@@ -87,7 +87,7 @@ def unindexed(selection: Criteria, using: str) -> list[Q]:
     if selection.error:
         found.append(Q(_has(F("error"), selection.error, using)))
     if not is_postgresql(connections[using]):
-        found += [_equals(place, value) for place, (_, value) in enumerate(selection.arguments)]
+        found += compared(selection)
     return found + [_mentions(word, selection, using) for word in selection.text]
 
 
@@ -170,59 +170,50 @@ def id_bounds(selection: Criteria, using: str) -> tuple[int | None, int | None]:
     return lowest, highest
 
 
-def _variants(value: Any) -> list[Any]:
-    """``value``, and for what is no text the same as text: people do not know which of them a job holds."""
-    return [value] if isinstance(value, str) else [value, json.dumps(value)]
-
-
-def by_arguments(selection: Criteria, column: str = "arguments__data") -> list[Q]:
-    """What PostgreSQL's index finds by the arguments; ``column``: where they are, seen from the rows."""
-    return [_contains(column, path, value) for path, value in selection.arguments]
-
-
-def _contains(column: str, path: str, value: Any) -> Q:
-    either = Q()
-    for variant in _variants(value):
-        nested = variant
-        for part in reversed(path.split(".")):
-            nested = {part: nested}
-        either |= Q(**{f"{column}__contains": nested})
-    return either
-
-
-def argument_names(selection: Criteria) -> dict[str, KeyTransform]:
-    """Names for what ``unindexed`` compares. Not lookups by path: an argument may be called "contains"."""
-    named = {}
-    for place, (path, _) in enumerate(selection.arguments):
-        at: Any = "arguments__data"
-        for part in path.split("."):
-            at = KeyTransform(part, at)
-        named[f"argument_{place}"] = at
-    return named
-
-
-def _equals(place: int, value: Any) -> Q:
-    either = Q()
-    for variant in _variants(value):
-        either |= Q(**{f"argument_{place}": variant})
-    # What JSON does not even mention need not be parsed. A whole number may be written in another way, as 7.0 or 1e20.
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= ALWAYS_DIGITS):
-        return either
-    text = json.dumps(value)[1:-1] if isinstance(value, str) else json.dumps(value)
-    return Q(GreaterThan(StrIndex(Cast("arguments__data", TextField()), Value(text)), 0)) & either
-
-
 def _mentions(word: str, selection: Criteria, using: str) -> Q:
-    # SQLite keeps what is not ASCII as escapes.
-    needle = json.dumps(word, ensure_ascii=not is_postgresql(connections[using]))[1:-1]
+    needle = json.dumps(word, ensure_ascii=False)[1:-1]  # as it is stored
     inside = Q(_has(Cast("arguments__data", TextField()), needle, using))
     if not selection.sensitive:
         inside &= Q(job_type__in=types_without_secrets())
     return Q(_has(F("error"), word, using)) | Q(_has(F("job_type"), word, using)) | inside
 
 
-def _has(text: Any, word: str, using: str) -> IContains:
+def _has(text: Any, word: str, using: str) -> Combinable:
     """Whether ``word`` is in ``text``, small or capital. What is ASCII is compared as such: that is much quicker."""
-    if word.isascii() and is_postgresql(connections[using]):
+    if not word.isascii():
+        return InAnyCase(text, word)
+    if is_postgresql(connections[using]):
         text = Collate(text, "C")
     return IContains(text, word)
+
+
+class InAnyCase(Func):
+    """Whether ``word`` is in ``text``, each of its letters small or capital, by a pattern that names them.
+
+    SQLite knows the letters of ASCII alone, and PostgreSQL those of the database's locale.
+    """
+
+    output_field = BooleanField()
+
+    def __init__(self, text: Any, word: str) -> None:
+        super().__init__(text)
+        self._word = word
+
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, *_: Any, **__: Any) -> tuple[str, Any]:
+        """The SQL, and its parameters."""
+        text, params = compiler.compile(self.source_expressions[0])
+        if is_postgresql(connection):
+            pattern = "".join(_either(char) or re.escape(char) for char in self._word)
+            return f"({text}) ~ %s", (*params, pattern)
+        # What is ASCII is looked for first: that is quicker by far.
+        like = "".join(rf"\{char}" if char in "\\%_" else char if char.isascii() else "_" for char in self._word)
+        glob = "".join(_either(char) or (f"[{char}]" if char in "*?[" else char) for char in self._word)
+        sql = rf"(({text}) LIKE %s ESCAPE '\' AND ({text}) GLOB %s)"
+        return sql, (*params, f"%{like}%", *params, f"*{glob}*")
+
+
+def _either(char: str) -> str:
+    """A class of the letter ``char``, small and capital; empty for what is no such letter."""
+    known = {char, char.lower(), char.upper(), char.lower().upper(), char.upper().lower()}
+    letters = sorted(letter for letter in known if len(letter) == 1)
+    return f"[{''.join(letters)}]" if len(letters) > 1 else ""

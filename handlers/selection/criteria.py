@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from handlers.selection.language import written
+from handlers.selection.values import Number
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,16 @@ class Criteria:
             if isinstance(value, datetime):
                 value = value.isoformat()
             elif isinstance(value, tuple):
-                value = [list(item) if isinstance(item, tuple) else item for item in value]
+                value = [[_stored(part) for part in item] if isinstance(item, tuple) else item for item in value]
             made[field.name] = value
         return made
 
 
 def _argument(value: Any) -> str:
+    if isinstance(value, Number):
+        return value.text
     return written(value, always=True) if isinstance(value, str) else json.dumps(value)
+
+
+def _stored(value: Any) -> Any:
+    return {"number": value.text} if isinstance(value, Number) else value

@@ -34,7 +34,10 @@ def check_text(text: str, field: str = "", limit: int = MAX_TEXT) -> None:
 
 
 def terms(text: str) -> Iterator[Term]:
-    """The terms of ``text``. Raises InvalidSelection for an open quotation mark or a qualifier without a value."""
+    """The terms of ``text``; without a value is a qualifier with nothing right after it.
+
+    Raises InvalidSelection for an open quotation mark, or an empty pair of them after a qualifier.
+    """
     check_text(text)
     place = 0
     while place < len(text):
@@ -54,6 +57,9 @@ def terms(text: str) -> Iterator[Term]:
         if not value.strip():
             if not qualifier:
                 continue  # an empty phrase asks for nothing
+            if not quoted:
+                yield Term(qualifier, "", quoted=False)
+                continue
             raise InvalidSelection(qualifier, "say what to look for right after the colon")
         check_text(value, qualifier, MAX_VALUE)
         yield Term(qualifier, value, quoted)

@@ -12,11 +12,10 @@ from django.db.models import QuerySet
 
 from handlers.models import JobPayload, JobRecord
 from handlers.models.sql import is_postgresql
+from handlers.selection.arguments import contained
 from handlers.selection.conditions import (
     IN_PAYLOADS,
-    argument_names,
     bound,
-    by_arguments,
     by_index,
     id_bounds,
     indexed,
@@ -106,7 +105,7 @@ def by_ids(selection: Criteria, using: str) -> Criteria:
     """
     if selection.ids or not selection.arguments or not is_postgresql(connections[using]):
         return selection
-    found = JobPayload.objects.using(using).filter(*by_arguments(selection, "data")).order_by()
+    found = JobPayload.objects.using(using).filter(*contained(selection, "data")).order_by()
     ids = tuple(found.values_list("pk", flat=True)[: FEW + 1])
     return selection if len(ids) > FEW else replace(selection, arguments=(), ids=ids or (NO_JOB,))
 
@@ -148,8 +147,6 @@ def _rows(selection: Criteria, names: Sequence[str], using: str) -> QuerySet[Job
     if rest and selection.lowest is None and not selection.ids:
         floor = edge(selection, WINDOW, using)
         found = found if floor is None else found.filter(bound(selection, "gte", floor))
-    if selection.arguments and rest:
-        found = found.alias(**argument_names(selection))
     return found.filter(*rest)
 
 

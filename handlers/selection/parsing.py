@@ -14,7 +14,7 @@ from handlers.selection.language import MAX_VALUE, Term, check_text, terms
 
 MAX_IDS = 1_000
 MAX_CHOICES = 20  # states, types or queues
-MAX_WORDS = 10
+MAX_WORDS = 20
 MAX_ARGUMENTS = 10
 MAX_DEPTH = 10
 
@@ -56,15 +56,16 @@ def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> dict[str, Any
 
 def _read(given: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
+    free: list[Term] = []
     for qualifier, value, quoted in given:
         name = qualifier.casefold()
         if not name:
-            if not quoted and value.removeprefix("#").isascii() and value.removeprefix("#").isdigit():
-                _add(found, "id", value, quoted=False)
-                continue
-            found["text"] = (*found.get("text", ()), value)
-            if len(found["text"]) > MAX_WORDS:
-                raise InvalidSelection("", f"at most {MAX_WORDS} words at once")
+            free.append(Term("", value, quoted))
+        elif not value:
+            if qualifier == name and (name in _MANY or name in _ONE or name.startswith("args.")):
+                raise InvalidSelection(qualifier, "say what to look for right after the colon")
+            # As errors begin: "KeyError:", or just "Error:". Of the class's path a job's row has the last name only.
+            free.append(Term("", f"{qualifier.rpartition('.')[2]}:", quoted=False))
         elif name.startswith("args."):
             _add_argument(found, qualifier, value, quoted=quoted)
         elif name in _MANY:
@@ -79,7 +80,20 @@ def _read(given: Any) -> dict[str, Any]:
             raise InvalidSelection(
                 "", f"{qualifier[:60]}: is not known here. Known are {known} Put text with a colon in quotation marks."
             )
+    _add_free(found, free)
     return found
+
+
+def _add_free(found: dict[str, Any], free: Sequence[Term]) -> None:
+    """What stands without a qualifier: ids, if there is nothing but such numbers; among other words they are words."""
+    if free and all(not quoted and values.is_id(value) for _, value, quoted in free):
+        for term in free:
+            _add(found, "id", term.value, quoted=False)
+        return
+    if len(free) > MAX_WORDS:
+        raise InvalidSelection("", f"at most {MAX_WORDS} words at once; put a phrase in quotation marks")
+    if free:
+        found["text"] = tuple(term.value for term in free)
 
 
 def _add(found: dict[str, Any], name: str, value: str, *, quoted: bool) -> None:
@@ -97,7 +111,7 @@ def _add_argument(found: dict[str, Any], qualifier: str, value: str, *, quoted: 
     path = qualifier[len("args.") :]
     _check_path(path)
     pair = (path, values.argument(value, quoted=quoted))
-    if pair not in found.get("arguments", ()):
+    if repr(pair) not in map(repr, found.get("arguments", ())):  # true is not 1
         found["arguments"] = (*found.get("arguments", ()), pair)
     if len(found["arguments"]) > MAX_ARGUMENTS:
         raise InvalidSelection("args", f"at most {MAX_ARGUMENTS} at once")
@@ -166,12 +180,9 @@ def _restored(name: str, value: Any) -> Any:
     if name == "ids":
         return tuple(_number(item) for item in value)
     if name == "arguments":
-        pairs = tuple((_text(name, path), item) for path, item in value)
-        for path, _ in pairs:
-            _check_path(path)
-        if not all(item is None or isinstance(item, str | bool | int | float) for _, item in pairs):
-            raise TypeError("an argument is no plain value")
-        return pairs
+        for path, _ in value:
+            _check_path(_text(name, path))
+        return tuple((path, _argument(item)) for path, item in value)
     if name in ("since", "until"):
         at = datetime.fromisoformat(value)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at
@@ -182,6 +193,16 @@ def _restored(name: str, value: Any) -> Any:
             raise TypeError(f"{name} is neither true nor false")
         return value
     return _text(name, value)
+
+
+def _argument(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"number"}:
+        number = values.argument(_text("arguments", value["number"]), quoted=False)
+        if isinstance(number, values.Number):
+            return number
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError("an argument is no plain value")
 
 
 def _text(name: str, value: Any) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils import timezone
 
@@ -18,6 +18,13 @@ from handlers.states import State
 RETRYING = "retrying"  # not a state: scheduled, after a failure
 STATES = (*(state.value for state in State), RETRYING)
 MAX_ID = 2**63 - 1
+
+
+class Number(NamedTuple):
+    """A number as it was typed, since a job may hold it as text: a version 1.10 is not 1.1."""
+
+    text: str
+
 
 _AGO = re.compile(r"(\d{1,6})\s*(s|m|min|h|d|w)")
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -32,6 +39,12 @@ def number(field: str, text: str) -> int:
     if int(digits) > MAX_ID:
         raise InvalidSelection(field, f"no id is as large as {digits}")
     return int(digits)
+
+
+def is_id(text: str) -> bool:
+    """Whether ``text`` reads as an id: ``17`` or ``#17``."""
+    digits = text.removeprefix("#")
+    return digits.isascii() and digits.isdigit() and len(digits) <= 25 and int(digits) <= MAX_ID
 
 
 def state(text: str) -> str:
@@ -87,15 +100,18 @@ def moment(field: str, text: str) -> datetime:
 
 
 def argument(text: str, *, quoted: bool) -> Any:
-    """An argument's value: a number, true, false or null where it reads as one and is not quoted; else the text."""
+    """An argument's value: a number, true, false or null where it reads as one and is not quoted; else the text.
+
+    A number is a Number where JSON would write it in another way.
+    """
     if quoted:
         return text
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return text
-    if isinstance(value, float) and not math.isfinite(value):
+    if value is None or isinstance(value, bool):
+        return value
+    if not isinstance(value, int | float) or (isinstance(value, float) and not math.isfinite(value)):
         return text
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MAX_ID:
-        return text
-    return value if value is None or isinstance(value, bool | int | float) else text
+    return value if json.dumps(value) == text else Number(text)

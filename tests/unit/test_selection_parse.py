@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.selection import InvalidSelection, Selection
+from handlers.selection.values import Number
 
 pytestmark = pytest.mark.once
 
@@ -90,6 +91,16 @@ def test_from_json_refuses_what_to_json_never_wrote(data: Any) -> None:
         ("until:2026-11-24", Selection(until=datetime(2026, 11, 25, tzinfo=UTC))),  # the day is part of it
         ("since:2026-11-24T10:30+01:00", Selection(since=datetime(2026, 11, 24, 9, 30, tzinfo=UTC))),
         ('refused "by mail"', Selection(text=("refused", "by mail"))),
+        ("order 4711", Selection(text=("order", "4711"))),
+        ("4711 state:failed", Selection(ids=(4711,), states=("failed",))),
+        ("order #4711 error:refused", Selection(text=("order", "#4711"), error="refused")),
+        ('17 "18"', Selection(text=("17", "18"))),
+        ("99999999999999999999", Selection(text=("99999999999999999999",))),  # no id is as large
+        ("httpx.ConnectError: port 5432", Selection(text=("ConnectError:", "port", "5432"))),
+        ("Error: 7 of 9", Selection(text=("Error:", "7", "of", "9"))),
+        ("args.n:18446744073709551615", Selection(arguments=(("n", 2**64 - 1),))),
+        ("args.version:1.10", Selection(arguments=(("version", Number("1.10")),))),
+        ("args.ok:true args.ok:1", Selection(arguments=(("ok", True), ("ok", 1)))),
         ('"17"', Selection(text=("17",))),
         (r'"a \"quote\" and \\"', Selection(text=('a "quote" and \\',))),
     ],
@@ -107,7 +118,7 @@ def test_parse_reads_each_qualifier(text: str, expected: Selection) -> None:
         ("type:,", "right after the colon"),
         ('error:"open', "closing quotation mark"),
         ("id:x", "expects a number"),
-        ("99999999999999999999", "no id is as large"),
+        ("id:99999999999999999999", "no id is as large"),
         ("parent:-1", "expects a number"),
         ("since:soon", "is no time"),
         ("since:0001-01-01", "too far away"),
@@ -117,7 +128,7 @@ def test_parse_reads_each_qualifier(text: str, expected: Selection) -> None:
         ("\ud800", "U+D800"),
         ("x" * 2001, "at most 2,000 characters"),
         ("error:" + "x" * 301, "at most 300 characters"),
-        (" ".join("abcdefghijk"), "at most 10 words"),
+        (" ".join("abcdefghijklmnopqrstu"), "at most 20 words"),
         ("args.:7", "name an argument"),
         ("args.a..b:7", "name an argument"),
         ("args.a.-1:7", "by a number, such as -1"),
