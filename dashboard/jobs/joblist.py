@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
@@ -25,8 +25,8 @@ EXPORTS = (("csv", "CSV"), ("json", "JSON lines"))
 
 # Shown beside the search box: what can be typed there.
 HELP = (
-    ("17", "the job with this id"),
-    ("receipt", "a word in type, last error or arguments"),
+    ("17", "the job with this id; a number beside words is a word"),
+    ("receipt 4711", "words in type, last error or arguments"),
     ("type:shop.SendReceipt", "a job type, or a part of one"),
     ("state:failed,retrying", "one of these states"),
     ("queue:mail", "a queue"),
@@ -52,6 +52,7 @@ def company(request: HttpRequest, changelist: JobChangeList, action_form: Any) -
         ]
         if changelist.selection is not None
         else [],
+        "words_url": _words_url(changelist),
         "new_url": _new_url(request, changelist),
         "same_url": f"?{query}",
         "window": WINDOW if changelist.looked else None,
@@ -106,6 +107,17 @@ def _bulk_links(request: HttpRequest, changelist: JobChangeList) -> list[dict[st
         for verb in verbs.BULK_VERBS
         if verb.allowed(request.user) and (not chosen or chosen & {str(state) for state in verb.sources})
     ]
+
+
+def _words_url(changelist: JobChangeList) -> str:
+    """Where numbers that were read as ids are looked for as words; empty where none were."""
+    words = changelist.query.split()
+    read_as_ids = changelist.selection is not None and changelist.selection.ids
+    if not read_as_ids or not all(word.removeprefix("#").isdecimal() for word in words):
+        return ""
+    query = QueryDict(changelist.list_query, mutable=True)
+    query["q"] = " ".join(f'"{word}"' for word in words)
+    return f"?{query.urlencode()}"
 
 
 def _new_url(request: HttpRequest, changelist: JobChangeList) -> str:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import handlers
+from handlers.registry import registry
 
 _FRAME = re.compile(
     r'^  File "(?P<path>[^"\n]+)", line (?P<line>\d+)(?:, in (?P<name>[^\n]+))?\n(?P<code>    [^\n]+)?', re.MULTILINE
 )
 _HEAD = re.compile(r'  File "([^"]+)", line \d+')
-_LIBRARY = re.compile(r"[/\\](?:site|dist)-packages[/\\]|[/\\]lib[/\\]python\d|[/\\]Lib[/\\]|^<frozen ")
+_INSTALLED = re.compile(r"[/\\](?:site|dist)-packages[/\\]")
+_LIBRARY = re.compile(rf"{_INSTALLED.pattern}|[/\\]lib[/\\]python\d|[/\\]Lib[/\\]|^<frozen ")
 _ENGINE = f"{Path(handlers.__file__ or 'handlers').parent}/"
 _LOOK_AT = 60_000  # characters from the traceback's end: the last frame is there
 _START = "Traceback (most recent call last):"
@@ -85,4 +87,10 @@ def _lines(traceback: str) -> Iterator[tuple[str, str, bool]]:
 
 
 def _is_library(path: str) -> bool:
-    return path.startswith(_ENGINE) or bool(_LIBRARY.search(path))
+    if path.startswith(_ENGINE):
+        return True
+    if not _LIBRARY.search(path):
+        return False
+    _, *installed = _INSTALLED.split(path)
+    module = re.sub(r"[/\\]", ".", installed[-1]) if installed else ""
+    return not any(module.startswith(f"{package}.") for package in registry.packages())  # it declares job types

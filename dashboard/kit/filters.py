@@ -22,7 +22,8 @@ class DeclaredFilter(SimpleListFilter):
         """The declared choices, and the present value where it is none of them."""
         declared = [(str(choice), str(label)) for choice, label in self.lookup_choices]
         value = self.value()
-        return declared if value is None or value in dict(declared) else [*declared, (value, value)]
+        # A form sends each of its selects: the empty one is "any", which its page has already.
+        return declared if not value or value in dict(declared) else [*declared, (value, value)]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """A link for each that is offered."""

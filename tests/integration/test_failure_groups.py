@@ -16,6 +16,7 @@ from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 
+from dashboard.jobs.tracebacks import app_frame
 from handlers import execution, folding, job_scheduler, lifecycle
 from handlers.failures import Failure, describe
 from handlers.models import AttemptError, FailureGroup, JobCount, JobRecord
@@ -81,6 +82,10 @@ def test_installed_app_that_declares_types_is_app_code(installed: Any) -> None:
     places = ["charging.py:2 in charge", "charging.py:5 in refund", "jobs.py:14 in <lambda>"]
     assert frames == [f"billing_app/{place}" for place in places]
     assert len({fingerprint(job_id) for job_id in ids}) == 3
+    for job_id, frame in zip(ids, frames, strict=True):
+        shown = app_frame(AttemptError.objects.get(job_id=job_id).traceback)  # as the console reads it
+        assert shown
+        assert f"{'/'.join(Path(shown.path).parts[-2:])}:{shown.line} in {shown.name}" == frame
 
 
 def test_project_in_a_folder_named_like_packages_is_app_code(tmp_path: Path) -> None:

@@ -55,6 +55,26 @@ def test_search_box_takes_qualifiers(viewer: Client, q: str) -> None:
     assert shown(viewer, {"q": q}) == [wanted.pk]
 
 
+def test_selects_say_what_they_filter_by_after_a_form_that_sent_them_all(viewer: Client) -> None:
+    make_job(queue="mail")
+    html = viewer.get(LIST, {"q": "", "type": "", "queue": "mail", "worker": "", "since": ""}).content.decode()
+    selects = dict(re.findall(r'<select name="(\w+)".*?>(.*?)</select>', html, re.DOTALL))
+    assert set(selects) == {"type", "queue", "worker", "since"}
+    for name, options in selects.items():
+        chosen = re.findall(r"<option[^>]* selected>([^<]*)<", options)
+        assert chosen == (["mail"] if name == "queue" else []), "the first is shown: any"
+        assert all(words.strip() for words in re.findall(r"<option[^>]*>([^<]*)<", options)), name
+
+
+def test_number_alone_is_an_id_and_leads_to_the_same_as_a_word(viewer: Client) -> None:
+    wanted = make_job(message="order 4711 not found")
+    assert shown(viewer, {"q": "order 4711", "state": "failed"}) == [wanted.pk]
+    html = viewer.get(LIST, {"q": "4711", "state": "failed"}).content.decode()
+    link = unescape(re.findall(r'<a href="([^"]+)">Look for it in errors and arguments', html)[0])
+    assert shown(viewer, link.removeprefix("?")) == [wanted.pk]
+    assert "Look for it" not in viewer.get(LIST, {"q": "order 4711"}).content.decode()
+
+
 def test_filters_and_search_narrow_together(viewer: Client) -> None:
     wanted = make_job(queue="mail", message="declined")
     make_job(queue="mail")
@@ -83,7 +103,7 @@ def test_list_filters_by_time(viewer: Client) -> None:
         ("q=%00", "U+0000"),
         ("q=a%00b", "U+0000"),
         ("q=error:%22open", "closing quotation mark"),
-        ("q=99999999999999999999", "no id is as large"),
+        ("q=id:99999999999999999999", "no id is as large"),
         ("state=gone", "there is no state"),
         ("since=soon", "is no time"),
         ("before=x", "is no place in the list"),
