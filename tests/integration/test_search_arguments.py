@@ -149,7 +149,7 @@ def migrate(job_id: int) -> None:
     with connection.cursor() as cursor:
         escaped = json.dumps({"text": "Zoë 👍", "tab\t": 2**64 - 1})
         cursor.execute("UPDATE jobs_jobpayload SET data = %s WHERE job_id = %s", [escaped, job_id])
-    module = import_module("handlers.migrations.0008_arguments_as_they_are")
+    module = import_module("handlers.migrations.0009_arguments_as_they_are")
     with connection.schema_editor() as editor:
         module.unescape(None, editor)
 
