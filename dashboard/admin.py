@@ -1,7 +1,7 @@
 """What the console registers: jobs and the audit to read, users and groups to manage."""
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, PermissionsMixin
 
 from dashboard.audit.admin import AuditEntryAdmin
 from dashboard.jobs.admin import JobRecordAdmin
@@ -11,5 +11,6 @@ from handlers.models import AuditEntry, JobRecord
 
 site.register(JobRecord, JobRecordAdmin)
 site.register(AuditEntry, AuditEntryAdmin)
-site.register(get_user_model(), PeopleAdmin)
+if issubclass(get_user_model(), PermissionsMixin):  # else the site keeps permissions its own way
+    site.register(get_user_model(), PeopleAdmin)
 site.register(Group, RoleAdmin)

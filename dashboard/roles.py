@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 
 VIEWER = frozenset(
@@ -29,29 +30,60 @@ OPERATOR = VIEWER | {
     "jobs.stop_workerprocess",
 }
 ADMINISTRATOR = OPERATOR | {f"jobs.{verb}_storedpolicy" for verb in ("add", "change", "delete")}
-ADMINISTRATOR |= {"jobs.view_sensitive"}
-ADMINISTRATOR |= {f"auth.{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("user", "group")}
+# Of the site's own user model, whichever it is. Sensitive arguments are nobody's by being in a ready-made role.
+USER = settings.AUTH_USER_MODEL.lower().partition(".")
+ADMINISTRATOR |= {
+    f"{app}.{verb}_{model}"
+    for verb in ("view", "add", "change", "delete")
+    for app, model in ((USER[0], USER[2]), ("auth", "group"))
+}
 ROLES = {"Viewer": VIEWER, "Operator": OPERATOR, "Administrator": ADMINISTRATOR}
 
 
-def create_roles(group_model: Any, permission_model: Any, using: str = DEFAULT_DB_ALIAS) -> None:
-    """Create each role that does not exist in the database ``using``. One that exists stays as people made it."""
-    for name, labels in ROLES.items():
-        group, created = group_model.objects.using(using).get_or_create(name=name)
+def other_name(role: str) -> str:
+    """What the role's group is called in a site that had a group of the role's name before."""
+    return f"{role} (jobs console)"
+
+
+def group_of(role: str, group_model: Any, using: str = DEFAULT_DB_ALIAS) -> Any:
+    """The group of a ready-made role; None when people renamed or deleted it."""
+    found = {group.name: group for group in group_model.objects.using(using).filter(name__in=[role, other_name(role)])}
+    return found.get(other_name(role)) or found.get(role)
+
+
+def create_roles(
+    group_model: Any, permission_model: Any, using: str = DEFAULT_DB_ALIAS, *, is_new: bool = False
+) -> None:
+    """Create each role that does not exist in the database ``using``. One that exists stays as people made it.
+
+    ``is_new``: the site never had our roles, so a group with the name of one is its own, and ours gets another name.
+    """
+    for role, labels in ROLES.items():
+        if not is_new and group_of(role, group_model, using):
+            continue
+        groups = group_model.objects.using(using)
+        name = other_name(role) if groups.filter(name=role).exists() else role
+        group, created = groups.get_or_create(name=name)
         if created:
-            for label in sorted(labels):
-                app, _, codename = label.partition(".")
-                permissions = permission_model.objects.using(using)
-                group.permissions.add(permissions.get(content_type__app_label=app, codename=codename))
+            _permit(group, labels, permission_model, using)
 
 
 def add_to_roles(
     new: Mapping[str, Iterable[str]], group_model: Any, permission_model: Any, using: str = DEFAULT_DB_ALIAS
 ) -> None:
-    """Give the roles that exist permissions that are ``new``. What people took away before stays away."""
-    for name, labels in new.items():
-        group = group_model.objects.using(using).filter(name=name).first()
-        for label in sorted(labels) if group else ():
-            app, _, codename = label.partition(".")
-            permissions = permission_model.objects.using(using)
-            group.permissions.add(permissions.get(content_type__app_label=app, codename=codename))
+    """Give the roles that exist permissions that are ``new``. What people took away before stays away.
+
+    A group that may not see jobs is the site's own, whatever its name, or was shut out by people: it gets nothing.
+    """
+    for role, labels in new.items():
+        group = group_of(role, group_model, using)
+        if group and group.permissions.filter(content_type__app_label="jobs", codename="view_jobrecord").exists():
+            _permit(group, labels, permission_model, using)
+
+
+def _permit(group: Any, labels: Iterable[str], permission_model: Any, using: str) -> None:
+    """Add the permissions that there are: a user model may have fewer than Django's."""
+    for label in sorted(labels):
+        app, _, codename = label.partition(".")
+        permissions = permission_model.objects.using(using)
+        group.permissions.add(*permissions.filter(content_type__app_label=app, codename=codename))

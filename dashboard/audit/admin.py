@@ -19,7 +19,9 @@ from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.text import inert, one_line, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
+from dashboard.people.fields import is_field
 from dashboard.templatetags.console import ago
+from handlers.audit import user_name
 from handlers.models import AuditEntry
 from handlers.policy_edits import VERBS as POLICY_VERBS
 
@@ -64,8 +66,11 @@ class UserFilter(EntryFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Those who can open the console."""
-        users = get_user_model()._default_manager.filter(is_staff=True).order_by("pk")[:MAX_USERS]
-        return [(user.get_username(), user.get_username()) for user in users]
+        users = get_user_model()._default_manager.order_by("pk")
+        if is_field("is_staff"):
+            users = users.filter(is_staff=True)
+        names = [user_name(user) for user in users[:MAX_USERS]]
+        return list(zip(names, names, strict=True))
 
 
 class TimeFilter(DeclaredFilter):

@@ -11,7 +11,6 @@ from dashboard.roles import add_to_roles
 VIEWER = [f"jobs.view_{model}" for model in ("workerprocess", "failuregroup", "bulkoperation", "storedpolicy")]
 OPERATOR = [*VIEWER, "jobs.stop_workerprocess", "jobs.run_bulkoperation"]
 ADMINISTRATOR = [*OPERATOR, *(f"jobs.{verb}_storedpolicy" for verb in ("add", "change", "delete"))]
-ADMINISTRATOR.append("jobs.view_sensitive")
 NEW = {"Viewer": VIEWER, "Operator": OPERATOR, "Administrator": ADMINISTRATOR}
 
 

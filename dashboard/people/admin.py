@@ -19,13 +19,17 @@ from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from dashboard.kit.text import inert
+from dashboard.people import fields
 from dashboard.people.entries import audit_person, person_facts
+from dashboard.roles import group_of
 
 BEFORE = "_facts_before"  # on the request: what the form's object was
-ROLE_HELP = (
-    "Viewer: sees jobs, queues and the audit. Operator: also retries, requeues, deletes, pauses and runs bulk"
-    " operations. Administrator: also changes retry policies, users and groups."
-)
+LISTED = ("email", "is_active", "is_staff", "is_superuser", "last_login")
+ROLE_HELP = {
+    "Viewer": "sees jobs, queues and the audit",
+    "Operator": "also retries, requeues, deletes, pauses and runs bulk operations",
+    "Administrator": "also changes retry policies, users and groups",
+}
 
 if TYPE_CHECKING:
     Mixin = UserAdmin[Any]
@@ -52,6 +56,12 @@ def refuse_what_is_not_held(user: Any, permissions: set[int]) -> None:
     words = ", ".join(permission.name for permission in named)
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     raise ValidationError(f"You can give only what you hold yourself, and you do not hold: {words}{more}.")
+
+
+def _role_help() -> str:
+    """What each role does, by the name that its group has here."""
+    groups = {role: group_of(role, Group) for role in ROLE_HELP}
+    return " ".join(f"{groups[role].name}: {does}." for role, does in ROLE_HELP.items() if groups[role])
 
 
 class AuditedMixin(Mixin):
@@ -100,8 +110,12 @@ class AuditedMixin(Mixin):
 class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
     """Users, with their roles in the list."""
 
-    list_display = ("username", "roles", "email", "is_active", "is_staff", "is_superuser", "last_login")
-    list_filter = ("is_staff", "is_superuser", "is_active", "groups")
+    fieldsets = fields.fieldsets()
+    add_fieldsets = fields.add_fieldsets()
+    list_display = tuple(dict.fromkeys((fields.LOGIN, "roles", *fields.present(LISTED))))
+    list_filter = fields.present(("is_staff", "is_superuser", "is_active", "groups"))
+    search_fields = fields.present(UserAdmin.search_fields)
+    ordering = (fields.LOGIN,)
     actions = ("make_viewer", "make_operator", "make_administrator")
 
     @display(description="roles")
@@ -123,8 +137,8 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> Any:
         """What the system writes down; and only a superuser makes superusers."""
-        fields = (*super().get_readonly_fields(request, obj), "last_login", "date_joined")
-        return fields if cast("Any", request.user).is_superuser else (*fields, "is_superuser")
+        written = (*super().get_readonly_fields(request, obj), *fields.present(("last_login", "date_joined")))
+        return written if cast("Any", request.user).is_superuser else (*written, "is_superuser")
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """The stock form, which explains the roles and refuses what this person cannot give."""
@@ -135,7 +149,7 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
             def __init__(self, *args: Any, **options: Any) -> None:
                 super().__init__(*args, **options)
                 if "groups" in self.fields:
-                    self.fields["groups"].help_text = ROLE_HELP
+                    self.fields["groups"].help_text = _role_help()
 
             def clean_groups(self) -> Any:
                 chosen = self.cleaned_data["groups"]
@@ -174,7 +188,7 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
         return self._give(request, queryset, "Administrator")
 
     def _give(self, request: HttpRequest, queryset: QuerySet[Any], role: str) -> HttpResponse | None:
-        group = Group.objects.filter(name=role).first()
+        group = group_of(role, Group)
         if group is None:
             messages.error(request, f"There is no group {role}: someone renamed or deleted it.")
             return None
@@ -194,7 +208,7 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
                 audit_person(cast("Any", request.user), "change", user, before, person_facts(user))
                 moved += 1
         left = f" {asked - moved} had the role already, or hold more than you do." if asked != moved else ""
-        messages.success(request, f"{moved} user{'' if moved == 1 else 's'} now in {role}.{left}")
+        messages.success(request, f"{moved} user{'' if moved == 1 else 's'} now in {group.name}.{left}")
         return None
 
 

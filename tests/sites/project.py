@@ -22,7 +22,7 @@ SECRET_KEY = "of a project that lives as long as a test, and is never reached"
 ALLOWED_HOSTS = ["testserver"]
 INSTALLED_APPS = [
     "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
-    "django.contrib.messages", "django.contrib.staticfiles", "django_rq", "handlers", "host",
+    "django.contrib.messages", "django.contrib.staticfiles", "django_rq", "handlers", "dashboard", "host",
 ]
 MIDDLEWARE = [
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -35,6 +35,7 @@ ROOT_URLCONF = "host.urls"
 TEMPLATES = [{
     "BACKEND": "django.template.backends.django.DjangoTemplates",
     "APP_DIRS": True,
+    "DIRS": [os.environ["TEMPLATES"]],
     "OPTIONS": {"context_processors": [
         "django.template.context_processors.request",
         "django.contrib.auth.context_processors.auth",
@@ -47,7 +48,14 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 STATIC_URL = "static/"
 JOBS = {"REDIS_URL": os.environ["REDIS_URL"]}
 """
-URLS = "urlpatterns = []\n"
+URLS = """
+from django.contrib import admin
+from django.urls import path
+
+from dashboard.site import site
+
+urlpatterns = [path("admin/", admin.site.urls), path("jobs/", site.urls)]
+"""
 JOBS = """
 from dataclasses import dataclass
 from handlers import Job, handles
@@ -75,6 +83,13 @@ import django
 def tell(value):
     print("\\nTOLD " + json.dumps(value), flush=True)
 
+"""
+SETUP = """
+from django.test import Client
+from django.test.utils import setup_test_environment
+
+django.setup()
+setup_test_environment()
 """
 # ``check`` for each of several settings: each in a process of its own, forked once Django is imported.
 CHECKS = """
@@ -137,6 +152,7 @@ class Project:
             "DATABASE_URL": database,
             "REDIS_URL": redis,
             "DJANGO_SETTINGS_MODULE": "host.settings",
+            "TEMPLATES": str(ROOT / "templates"),
             "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
         }
 
@@ -146,7 +162,7 @@ class Project:
 
     def told(self, script: str, *, setup: bool = True, **env: str) -> Any:
         """What ``script``, run in the project, tells: the argument of its last ``tell``."""
-        prelude = f"{PRELUDE}django.setup()\n" if setup else PRELUDE
+        prelude = f"{PRELUDE}{SETUP}" if setup else PRELUDE
         (self.folder / "script.py").write_text(f"{prelude}\n{script}")
         lines = self._run(["script.py"], env).splitlines()
         return json.loads([line for line in lines if line.startswith("TOLD ")][-1].removeprefix("TOLD "))
