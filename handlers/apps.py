@@ -15,12 +15,16 @@ class JobsConfig(AppConfig):
 
     def ready(self) -> None:
         """Find every app's job types, then give the queues they name to RQ."""
+        from django.db.backends.signals import connection_created
+
         from handlers import checks, commands  # noqa: F401 - to register checks and the engine's own commands
+        from handlers.models.sessions import look_for_pooler
         from handlers.registry import autodiscover
         from handlers.rq_transport.connections import configure_queues
         from handlers.rq_transport.messages import RQTransport
         from handlers.transport import install_transport
 
+        connection_created.connect(look_for_pooler)
         autodiscover()
         configure_queues()
         install_transport(RQTransport())

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
 from django.db import connections
 from django.utils.module_loading import import_string
 
 from handlers import lifecycle
 from handlers.conf import jobs_settings
 from handlers.gateway import known_queues
+from handlers.models.sessions import POOLED, POOLED_HINT, leads_to_pooler
 from handlers.rq_transport.connections import configured_place, whereabouts
 
 VENDORS = ("postgresql", "sqlite")
@@ -28,6 +32,20 @@ def check_jobs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
     except ImproperlyConfigured as error:
         return [*_time(), *_database(), Error(str(error), id="jobs.E005")]
     return [*_time(), *_database(), *_factory(), *_place(), *_queues()]
+
+
+@register(Tags.database)
+def check_poolers(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """A pooler that the settings do not mention; asked by ``migrate`` and ``check --database default``."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        with suppress(DatabaseError):  # what cannot be reached is for others to report
+            connections[alias].ensure_connection()
+        if leads_to_pooler(alias):
+            found.append(CheckWarning(POOLED % alias, hint=POOLED_HINT, id="jobs.W001"))
+    return found
 
 
 def _time() -> list[CheckMessage]:

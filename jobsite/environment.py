@@ -151,11 +151,7 @@ def database(data: Path) -> dict[str, Any]:
         raise ImproperlyConfigured(
             "DATABASE_URL must start with sqlite:// or postgres://; other databases are not supported."
         )
-    # Planned once per connection, not once per call. A pooler that hands out connections by the transaction may not
-    # carry such statements.
-    pooled = flag("DATABASE_POOLER")
-    options = {"prepare_threshold": None if pooled else 1} | config.get("OPTIONS", {})
-    return config | {"OPTIONS": options, "DISABLE_SERVER_SIDE_CURSORS": pooled}
+    return config | {"DISABLE_SERVER_SIDE_CURSORS": flag("DATABASE_POOLER")}
 
 
 def sqlite_options(path: Path, data: Path) -> dict[str, Any]:

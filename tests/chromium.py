@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+
+from tests import apt
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _PACKAGE = "chromium"
@@ -17,14 +18,4 @@ def find() -> str | None:
 
 def install() -> str | None:
     """Install Chromium with apt where this user may; its path, or None where that does not work."""
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return None
-    print("Installing Chromium for the browser tests ...", flush=True)
-    env = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    for command in (
-        ["apt-get", "-qq", "update"],
-        ["apt-get", "-qq", "-y", "install", "--no-install-recommends", _PACKAGE],
-    ):
-        if subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=False).returncode != 0:
-            return None
-    return find()
+    return find() if apt.install(_PACKAGE, "the browser tests") else None

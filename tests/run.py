@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests import chromium, servers
+from tests import chromium, pgbouncer, servers
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit status when a selection matches nothing
@@ -27,6 +27,11 @@ def main(arguments: Sequence[str]) -> int:
     browser = chromium.find() or chromium.install()
     if browser is None:
         print("error: the browser tests need Chromium: install it (Debian: apt install chromium), or set CHROMIUM.")
+        if os.environ.get("CI"):
+            return 1
+        print("Running the other tests without it.")
+    if (pgbouncer.find() or pgbouncer.install()) is None:
+        print("error: the tests with a connection pooler need PgBouncer: install it (Debian: apt install pgbouncer).")
         if os.environ.get("CI"):
             return 1
         print("Running the other tests without it.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from django.db import DataError, NotSupportedError
@@ -70,8 +70,7 @@ def prepared(connection: BaseDatabaseWrapper, *, keep: bool = False) -> CursorWr
 
     ``keep``: the one that ``fetch`` left with the connection, if there is one.
 
-    PostgreSQL plans anew each time unless the connection's OPTIONS name a ``prepare_threshold``: a pooler between may
-    not carry prepared statements. (SQLite's driver keeps the statements of each connection by itself.)
+    Behind a pooler PostgreSQL plans anew each time. (SQLite's driver keeps each connection's statements by itself.)
     """
     if not is_postgresql(connection):
         return connection.cursor()
@@ -82,8 +81,15 @@ def prepared(connection: BaseDatabaseWrapper, *, keep: bool = False) -> CursorWr
     # Taken, not shared: whoever runs another statement before the answer is read gets a cursor of its own.
     cursor = vars(connection).pop(KEPT, None) if keep else None
     if cursor is None or cursor.closed or cursor.connection is not raw:
-        cursor = connection.Database.Cursor(raw)  # type: ignore[attr-defined]
+        cursor = _cursor_class()(raw)
     return connection._prepare_cursor(cursor)  # type: ignore[attr-defined, no-any-return]
+
+
+@cache
+def _cursor_class() -> type[Any]:
+    from handlers.models.preparing import PreparingCursor  # a project on SQLite need not have its driver
+
+    return PreparingCursor
 
 
 def fetch(

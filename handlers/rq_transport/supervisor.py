@@ -30,6 +30,7 @@ from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.lifecycle import Move
 from handlers.models import JobRecord
+from handlers.models.sessions import has_own_session
 from handlers.models.sql import is_postgresql
 from handlers.rq_transport.connections import redis_answers, reset_connections
 from handlers.rq_transport.heartbeats import Heartbeats
@@ -308,10 +309,9 @@ def _die_with_parent() -> None:
 def _be_brief(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Bound what the supervisor waits for in the database: its children's timeouts and leases hang on it.
 
-    Not behind a pooler that hands out connections by the transaction (for which Django has the setting): what is set
-    there would stay for whoever comes next.
+    Not behind a pooler: what is set there would stay for whoever comes next.
     """
-    if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
+    if is_postgresql(connection) and not has_own_session(connection):
         return
     with connection.cursor() as cursor:
         if is_postgresql(connection):
