@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import connections
 from django.db.models.functions import Now
@@ -18,11 +19,27 @@ from handlers.states import State
 
 LIVE = timedelta(seconds=20)  # a heartbeat younger than this is a live process's
 LOST = timedelta(hours=1)  # a row older than this tells nobody anything
+QUEUE_SERVER = "queue server"  # what a scheduler calls Redis among its troubles
 LOOK = 1_000  # waiting jobs whose types are looked at
 TOLD = [
     "heartbeat_at", "queues", "types", "job_id", "job_since", "done", "failed", "memory_bytes", "lag_seconds",
     "troubles",
 ]  # fmt: skip
+
+
+class Trouble(NamedTuple):
+    """Something that does not work for a scheduler: one of its duties, or what several of them need."""
+
+    what: str
+    since: datetime
+    reason: str
+
+
+def troubles(process: WorkerProcess) -> list[Trouble]:
+    """What the scheduler says that does not work, the oldest first."""
+    return [
+        Trouble(told["what"], datetime.fromisoformat(told["since"]), told["reason"]) for told in process.troubles or ()
+    ]
 
 
 def known_names() -> list[str]:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from dashboard.kit.text import inert
 from handlers import fleet
+from handlers.fleet import QUEUE_SERVER
 from handlers.gateway import job_scheduler
 from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
 
@@ -72,7 +73,10 @@ def banners(request: HttpRequest) -> list[Banner]:
     if not user.is_active or not user.has_perm(VIEW_JOBS):
         return []
     known = of(request)
-    found = [*_redis(known.fleet), *_processes(known.fleet), *_unservable(known.fleet), *_paused(known)]
+    found = [
+        *_redis(known.fleet), *_processes(known.fleet), *_troubles(known.fleet), *_unservable(known.fleet),
+        *_paused(known),
+    ]  # fmt: skip
     return sorted(found, key=lambda banner: ("error", "warning", "info").index(banner.level))
 
 
@@ -132,6 +136,21 @@ def _processes(now: Fleet) -> list[Banner]:
         text = "No scheduler is running: scheduled jobs and retries do not become due, and lost jobs stay lost."
         found.append(Banner("error", text, "Start one with “python manage.py scheduler”; two are fine, one works."))
     return found
+
+
+def _troubles(now: Fleet) -> list[Banner]:
+    """What schedulers cannot do; what several of them cannot is said once."""
+    told = [trouble for scheduler in now.schedulers for trouble in fleet.troubles(scheduler)]
+    oldest = {trouble.what: trouble for trouble in sorted(told, key=lambda trouble: trouble.since, reverse=True)}
+    return [
+        Banner(
+            "warning",
+            f"A scheduler has trouble with {inert(what, 80)} since {since:%H:%M:%S} UTC: {inert(reason, 200)}",
+            "Its other duties go on, and this one is tried again every second. The scheduler's log says more.",
+        )
+        for what, since, reason in oldest.values()
+        if now.answers or what != QUEUE_SERVER  # else the sentence about Redis says all
+    ]
 
 
 def _unservable(now: Fleet) -> list[Banner]:

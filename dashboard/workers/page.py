@@ -37,6 +37,7 @@ class Row(NamedTuple):
     lost: bool  # it went silent without a goodbye
     unknown: list[str]  # the first types that others may enqueue and it has no handler for
     more: int  # such types besides
+    troubles: list[fleet.Trouble]  # of a scheduler
 
 
 class Host(NamedTuple):
@@ -50,7 +51,8 @@ class Host(NamedTuple):
 def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every worker process and scheduler, the lost ones marked."""
     # Both by the database's clock, which is also that of the heartbeats.
-    silent = ExpressionWrapper(Q(heartbeat_at__lt=Now() - fleet.LIVE), output_field=BooleanField())
+    live = Q(heartbeat_at__range=(Now() - fleet.LIVE, Now() + fleet.LIVE))
+    silent = ExpressionWrapper(~live, output_field=BooleanField())
     known = WorkerProcess.objects.filter(heartbeat_at__gte=Now() - fleet.LOST).annotate(is_silent=silent)
     found = list(known.order_by("host", "name")[: MOST + 1])
     shown = found[:MOST]
@@ -58,7 +60,7 @@ def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     here = {job_type.name for job_type in registry.all()}
     unknown = {digest: sorted(here - names) for digest, names in types.items()}
     rows = [
-        Row(process, process.is_silent, missing[:NAMED], len(missing[NAMED:]))
+        Row(process, process.is_silent, missing[:NAMED], len(missing[NAMED:]), fleet.troubles(process))
         for process in shown
         for missing in [unknown.get(process.types, [])]
     ]

@@ -13,9 +13,9 @@ from django.db import InterfaceError, InternalError, NotSupportedError, Operatio
 from handlers import execution
 from handlers.exceptions import TransportUnavailable
 from handlers.failures import class_path
+from handlers.fleet import QUEUE_SERVER
 from handlers.rq_transport.outages import Outage
 
-QUEUE_SERVER = "queue server"
 DATABASE = "database"
 # Those of the database's errors whose first line names its own things, and never a value out of a row.
 NAMING = (OperationalError, ProgrammingError, InternalError, InterfaceError, NotSupportedError)

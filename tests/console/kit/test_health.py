@@ -81,6 +81,34 @@ def test_type_that_no_live_worker_knows_is_said(viewer: Client) -> None:
     assert "No live worker can run" in page(viewer)
 
 
+def test_duty_that_fails_is_said_once_until_it_works_with_its_reason(viewer: Client) -> None:
+    process("worker")
+    since = timezone.now().replace(hour=3, minute=4, second=5)
+    told = {"what": "counts", "since": since.isoformat(), "reason": "ProgrammingError: permission <b>denied"}
+    scheduler = process("scheduler", troubles=[told])
+    later = {**told, "since": (since + timedelta(minutes=1)).isoformat()}
+    process("scheduler", age=1, troubles=[later, {**told, "what": "queue server"}])
+    process("scheduler", age=300, troubles=[{**told, "what": "what a dead one said"}])
+    said = page(viewer)
+    assert said.count("A scheduler has trouble with counts since 03:04:05 UTC: ProgrammingError: permission") == 1
+    assert "trouble with queue server" in said
+    assert "dead one" not in said
+    assert "<b>" not in said
+    shown = viewer.get("/admin/workers/").content.decode()
+    assert shown.count("Trouble with counts since") == 2
+    WorkerProcess.objects.filter(kind="scheduler").exclude(pk=scheduler.pk).delete()
+    WorkerProcess.objects.filter(pk=scheduler.pk).update(troubles=[])
+    health.forget()
+    assert "banner-" not in page(viewer)
+
+
+def test_dead_process_is_dead_though_the_clock_was_set_back(viewer: Client) -> None:
+    process("worker")
+    process("scheduler", age=-3600)
+    assert "No scheduler is running" in page(viewer)
+    assert viewer.get("/admin/workers/").content.decode().count(">Lost<") == 1
+
+
 def test_paused_queue_and_type_are_said_until_resumed(viewer: Client) -> None:
     process("worker")
     process("scheduler")
