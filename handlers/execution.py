@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import random
 import sqlite3
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers import lifecycle, logs, masking
+from handlers import forks, lifecycle, logs, masking
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
@@ -74,7 +75,7 @@ def run(
 def _attempt(
     claim: Claim, token: CancellationToken, worker: str, around: Callable[[], AbstractContextManager[None]]
 ) -> Move | None:
-    started = time.monotonic()
+    started, process = time.monotonic(), os.getpid()
     try:
         job_type = registry.get(claim.job_type)
         payload = job_type.decode(claim.encoded)
@@ -86,6 +87,7 @@ def _attempt(
             with around():
                 handler(payload, token)
         finally:
+            forks.end_unless(process)
             _tidy_connections()  # first: what follows a failure is read from the database
     except JobCancelled as error:
         return _cancelled(claim, token, error, worker, time.monotonic() - started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -13,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from django.utils.module_loading import import_string
 
-from handlers import payloads, sensitive
+from handlers import forks, payloads, sensitive
 from handlers.cancellation import CancellationToken
 from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
@@ -166,4 +167,8 @@ def _takes_token(name: str, handler: object) -> bool:
 
 
 async def _finish(awaitable: Awaitable[Any]) -> Any:
-    return await awaitable
+    process = os.getpid()
+    try:
+        return await awaitable
+    finally:
+        forks.end_unless(process)  # here, before it takes down the event loop that it shares with its parent

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -122,6 +123,14 @@ class OwnRedis(Redis):
 _clients: WeakSet[OwnRedis] = WeakSet()  # of the threads that live
 _lock = threading.Lock()  # of these
 _thread = threading.local()  # ``client``, made from the process's ``shared`` one
+
+
+def _renew_lock() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)  # a thread that stayed behind in the parent may hold it
 
 
 def own_connection() -> Redis:

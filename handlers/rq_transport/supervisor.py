@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
@@ -25,7 +25,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from handlers import execution, lifecycle
+from handlers import execution, forks, lifecycle
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.lifecycle import Move
@@ -72,6 +72,7 @@ class Supervisor:
         self._respawn_at = self._bury_after = 0.0
         self._pause = 0.0
         self._heartbeats = Heartbeats(queues)
+        self._before: dict[int, forks.Handler] = {}  # what SIGTERM and SIGINT did before
 
     def run(self) -> None:
         """Serve until told to stop; returns when every child is gone."""
@@ -79,8 +80,8 @@ class Supervisor:
         os.set_blocking(wakeup, False)
         os.set_blocking(write_end, False)
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_stop)
+        for number in forks.STOPS:
+            self._before[number] = signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
         connection_created.connect(_be_brief)
         self._await_services()
@@ -133,9 +134,11 @@ class Supervisor:
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
+        forks.hold_signals()
         pid = os.fork()
         if pid == 0:
-            _serve(self._queues, name, marks, parent, in_order=self._in_order)
+            _serve(self._queues, name, marks, parent, before=self._before, in_order=self._in_order)
+        forks.release_signals()
         self._children[pid] = Child(name, pid, marks, time.monotonic())
         self._heartbeats.soon()
         logger.info("worker process %s started, PID %d", name, pid)
@@ -272,15 +275,18 @@ class Supervisor:
         os.kill(child.pid, signal.SIGKILL)  # still ours: it is not reaped yet
 
 
-def _serve(queues: Sequence[str], name: str, marks: Marks, parent: int, *, in_order: bool) -> None:
+def _serve(
+    queues: Sequence[str], name: str, marks: Marks, parent: int, *, before: Mapping[int, forks.Handler], in_order: bool
+) -> None:
     """The child's whole life; never returns."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         connection_created.disconnect(_be_brief)
-        for number in (signal.SIGTERM, signal.SIGINT):  # until RQ's worker sets its own
+        for number in forks.STOPS:  # until RQ's worker sets its own
             signal.signal(number, lambda *_: marks.stop())
+        forks.release_signals()
         _die_with_parent()
         if os.getppid() != parent:  # it died before that
             marks.stop()
@@ -288,6 +294,7 @@ def _serve(queues: Sequence[str], name: str, marks: Marks, parent: int, *, in_or
             time.sleep(0.2)
         if not marks.is_stopping:
             worker = BatchWorker(queues, name=name, marks=marks, in_order=in_order)
+            forks.make_ordinary(worker.request_stop, before)
             worker.work(logging_level=None)
             code = 0 if worker.is_stopping else 1
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -70,8 +71,13 @@ class BatchWorker(SimpleWorker):
         self._stop_requested = True
         self._marks.stop()  # the signal may come from a dead supervisor, and then nobody else tells the running job
 
-    def request_force_stop(self, signum: int, frame: Any) -> None:
-        """A second signal changes nothing: how long a stop may take is the supervisor's business."""
+    def request_stop(self, signum: int, frame: Any) -> None:
+        """A signal asks this process to stop. A second one changes nothing: the supervisor says how long that takes."""
+        if os.getpid() == self.pid:
+            self._shutdown()
+        else:  # forked by a handler in C, where Python's hooks were not called
+            signal.signal(signum, signal.SIG_DFL)
+            os.kill(os.getpid(), signum)
 
     def request_stop_execution(self, execution_id: str) -> None:
         """RQ's command to stop one execution: not ours, jobs are stopped by deleting them."""

@@ -338,3 +338,6 @@ class Pay(Job):
 def pay(job: Pay) -> None:
     """Fail, and tell the secrets."""
     raise ValueError(f"order {job.order_id}: cannot pay with {job.token}, {job!r}")
+
+
+from tests.app import forking  # noqa: E402, F401 - a file of its own, since there is much of it
