@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 
 from dashboard.kit import verbs
 from dashboard.kit.limits import TookTooLong, time_limit
+from dashboard.kit.once import act_once
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.sensitive import may_see
 from dashboard.kit.text import duration
@@ -87,9 +88,8 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         del form.fields["canary"], form.fields["max_failed_percent"]
     if not selection.is_empty:
         del form.fields["confirm_count"]
-    if request.method == "POST" and form.is_valid() and (made := _start(request, verb, selection, form)):
-        messages.success(request, f"Started: {verb.name} {_jobs(made.count)}, in the background.")
-        return HttpResponseRedirect(reverse("admin:bulk_run", args=[made.pk], current_app=site.name))
+    if request.method == "POST" and form.is_valid() and (started := _start(request, verb, selection, form)):
+        return HttpResponseRedirect(reverse("admin:bulk_run", args=[started], current_app=site.name))
     asks_again = "X-Live" in request.headers  # for the number alone
     count, most = _count(fitting, whole=asks_again)
     rows = [] if asks_again else _sample(fitting)
@@ -159,11 +159,13 @@ def switch(request: HttpRequest, operation_id: int, what: str) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:bulk_run", args=[operation_id], current_app=request.current_app))
 
 
-def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: OptionsForm) -> BulkOperation | None:
+def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: OptionsForm) -> int | None:
+    """The run that the form starts, or started when it was sent before; None where it is refused."""
     given = form.cleaned_data
     percent = given.get("max_failed_percent")
-    try:
-        return job_scheduler.start_bulk(
+
+    def start() -> str:
+        made = job_scheduler.start_bulk(
             verb.name,
             selection,
             by=cast("AbstractBaseUser", request.user),
@@ -173,9 +175,17 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
             max_failed_share=percent / 100 if percent is not None else None,
             confirm_count=given.get("confirm_count"),
         )
+        messages.success(request, f"Started: {verb.name} {_jobs(made.count)}, in the background.")
+        return str(made.pk)
+
+    try:
+        operation_id, is_new = act_once(request, start)
     except InvalidJob as error:
         form.add_error(error.field if error.field in form.fields else None, str(error))
         return None
+    if not is_new:
+        messages.info(request, "This form was sent before and started this run then; nothing was done now.")
+    return int(operation_id)
 
 
 def _count(fitting: Selection, *, whole: bool) -> tuple[int | None, int]:

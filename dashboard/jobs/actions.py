@@ -13,6 +13,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from dashboard.kit.once import act_once
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.verbs import MAX_REASON, MAX_TICKED, VERBS, Verb, jobs_in_words, refusal
 from handlers.models import JobRecord
@@ -58,8 +59,13 @@ def action(verb: Verb) -> Callable[[ReadOnlyAdmin, HttpRequest, QuerySet[Model]]
         elif verb.confirm and "confirmed" not in request.POST:
             return confirmation(admin, request, verb, expect)
         else:
-            moved = verb.many(expect, request.user, request.POST.get("reason", ""))
-            tell(request, verb, moved, len(expect))
+            reason = request.POST.get("reason", "")
+            moved, is_new = act_once(request, lambda: str(verb.many(expect, request.user, reason)))
+            if is_new:
+                tell(request, verb, int(moved), len(expect))
+            else:
+                told = f"{verb.answer(int(moved), len(expect))} That was when this was sent before"
+                messages.info(request, f"{told}; nothing was done now.")
         return None
 
     act.__name__ = verb.name

@@ -13,6 +13,7 @@ from django.views.decorators.http import require_POST
 
 from dashboard.jobs.actions import expected
 from dashboard.kit import verbs
+from dashboard.kit.once import act_once
 
 
 def verb_view(verb: verbs.Verb) -> Callable[..., HttpResponse]:
@@ -26,10 +27,15 @@ def verb_view(verb: verbs.Verb) -> Callable[..., HttpResponse]:
         token = expected(request).get(job_id, "")
         if why := verbs.refusal([job_id]):
             messages.error(request, why)
-        elif verb.one(job_id, token, request.user, request.POST.get("reason", "")):
-            messages.success(request, f"{verb.past} job {job_id}.")
         else:
-            messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
+            reason = request.POST.get("reason", "")
+            moved, is_new = act_once(request, lambda: str(int(verb.one(job_id, token, request.user, reason))))
+            if moved == "0":
+                messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
+            elif is_new:
+                messages.success(request, f"{verb.past} job {job_id}.")
+            else:
+                messages.info(request, f"{verb.past} job {job_id} when this was sent before; nothing was done now.")
         return HttpResponseRedirect(back)
 
     return act

@@ -10,10 +10,16 @@ from django.utils import timezone as clock
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from dashboard.kit import queries, text
+from dashboard.kit import once, queries, text
 from handlers.models import JobRecord
 
 register = template.Library()
+
+
+@register.simple_tag
+def form_key() -> SafeString:
+    """A form's hidden key, by which ``dashboard.kit.once`` knows it when it is sent twice."""
+    return format_html('<input type="hidden" name="{}" value="{}">', once.FIELD, once.new_key())
 
 
 @register.filter

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 
 from dashboard.kit import catalogue, verbs
 from dashboard.kit.forms import payload_form
+from dashboard.kit.once import act_once
 from dashboard.kit.payload_page import ENQUEUE, OWN, code_of, is_engines_own, is_raw, render
 from dashboard.kit.sensitive import may_see
 from handlers.conf import SYSTEM_QUEUE
@@ -72,12 +73,18 @@ def enqueue(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
         code = code_of(request, job_type, form.data_json, other)
         if "preview" not in posted:
             try:
-                job_id = _enqueue(request, job_type, form.data_json, when.cleaned_data, other)
+                job_id, is_new = act_once(
+                    request, lambda: str(_enqueue(request, job_type, form.data_json, when.cleaned_data, other))
+                )
             except InvalidJob as error:
                 when.add_error(error.field if error.field in when.fields else None, str(error))
             else:
                 url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=site.name)
-                messages.success(request, format_html('Enqueued <a href="{}">job {}</a>.', url, job_id))
+                if is_new:
+                    messages.success(request, format_html('Enqueued <a href="{}">job {}</a>.', url, job_id))
+                else:
+                    words = 'This form was sent before and enqueued <a href="{}">job {}</a> then; nothing was done now.'
+                    messages.info(request, format_html(words, url, job_id))
                 here = reverse("admin:job_type", args=[job_type.name], current_app=site.name)
                 return HttpResponseRedirect(here)
     context = {"when": when, "code": code, "verb": "Enqueue", "heading": f"Enqueue {job_type.name}"}

@@ -1,5 +1,6 @@
 """The durable record: jobs with all that hangs on them, and what people and processes say about them."""
 
+from handlers.models.act import Act
 from handlers.models.audit import AuditEntry
 from handlers.models.bulk import BulkItem, BulkOperation, BulkState
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelta, Outcome, Period
@@ -13,6 +14,7 @@ from handlers.models.worker import KnownTypes, WorkerProcess
 __all__ = [
     "BUCKETS",
     "BUCKET_FIELDS",
+    "Act",
     "AttemptError",
     "AttemptLog",
     "AuditEntry",

@@ -1,0 +1,43 @@
+"""A form that is sent twice counts once: its key is written in the transaction of what it asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db import IntegrityError, connections, transaction
+
+from handlers.lifecycle import database
+from handlers.models import Act
+from handlers.models.sql import database_now
+
+KEEP = timedelta(days=1)  # a form that is sent again after that acts again
+
+
+def once(key: str, act: Callable[[], str]) -> tuple[str, bool]:
+    """Do ``act``, unless that was done under ``key``: what it answered, and whether it was done now.
+
+    ``key``: at most 64 characters; the answer: 200. Whoever comes with the same key meanwhile waits for the answer.
+    What ``act`` raises is raised, and leaves the key unused.
+    """
+    alias = database()
+    with transaction.atomic(using=alias):
+        try:
+            with transaction.atomic(using=alias):
+                Act.objects.using(alias).create(key=key, at=database_now(connections[alias]))
+        except IntegrityError:
+            pass
+        else:
+            answer = act()
+            Act.objects.using(alias).filter(pk=key).update(answer=answer)
+            return answer, True
+    return Act.objects.using(alias).get(pk=key).answer, False
+
+
+def forget(limit: int = 5_000) -> bool:
+    """Erase up to ``limit`` acts that are past their time; whether there may be more."""
+    alias = database()
+    old = Act.objects.using(alias).filter(at__lt=database_now(connections[alias]) - KEEP)
+    keys = list(old.values_list("pk", flat=True)[:limit])
+    Act.objects.using(alias).filter(pk__in=keys).delete()
+    return len(keys) == limit

@@ -1,0 +1,122 @@
+"""A form that is sent twice counts once, on the server: by two clicks, by Back and again, by two tabs at one moment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from html import unescape
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.http import HttpResponse
+from django.test import Client
+
+from handlers.models import AuditEntry, BulkOperation, JobRecord
+from handlers.states import State
+from tests.console.conftest import OPERATES, MakeUser, logged_in
+from tests.console.factories import make_job
+
+pytestmark = pytest.mark.django_db(transaction=True)
+ENQUEUE = "/admin/job-types/app.Sleep/enqueue/"
+JOBS = "/admin/jobs/jobrecord/"
+BULK = "/admin/bulk/new/?verb=requeue&state=succeeded"
+SENT = {"arg-seconds": "1.5", "arg-text": "zzz", "when": "now", "queue": "default"}
+
+
+@pytest.fixture
+def operator(make_user: MakeUser) -> Client:
+    """May run bulk operations, too."""
+    return logged_in(make_user("olga", *OPERATES, "run_bulkoperation"))
+
+
+def hidden(client: Client, url: str) -> dict[str, Any]:
+    """The hidden fields of the page's form."""
+    html = client.get(url).content.decode()
+    inputs = re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', html)
+    fields = {name: unescape(value) for name, value in inputs}
+    assert fields["form_key"]
+    return fields
+
+
+def at_once(client: Client, url: str, fields: dict[str, Any]) -> list[HttpResponse]:
+    """The answers to a form that is sent twice at one moment, each on a connection of its own."""
+    barrier = Barrier(2)
+
+    def send(own: Client) -> Any:
+        try:
+            barrier.wait(20)
+            return own.post(url, fields)
+        finally:
+            connections.close_all()
+
+    def same() -> Client:
+        twin = Client()
+        twin.cookies = client.cookies
+        return twin
+
+    with ThreadPoolExecutor(2) as pool:
+        return [answer.result(60) for answer in [pool.submit(send, same()) for _ in range(2)]]
+
+
+def test_enqueue_pressed_twice_makes_one_job(operator: Client) -> None:
+    fields = SENT | hidden(operator, ENQUEUE)
+    operator.post(ENQUEUE, fields)
+    html = operator.post(ENQUEUE, fields, follow=True).content.decode()
+    job = JobRecord.objects.get()
+    assert f'enqueued <a href="/admin/jobs/jobrecord/{job.pk}/change/">job {job.pk}</a> then' in html
+    operator.post(ENQUEUE, fields | {"arg-text": "another"})  # back, and changed: that is meant
+    operator.post(ENQUEUE, SENT | hidden(operator, ENQUEUE))  # a form of its own
+    assert JobRecord.objects.count() == AuditEntry.objects.count() == 3
+
+
+def test_form_that_was_refused_can_be_mended_and_sent(operator: Client) -> None:
+    fields = SENT | hidden(operator, ENQUEUE)
+    assert operator.post(ENQUEUE, fields | {"arg-seconds": "soon"}).status_code == 200
+    assert operator.post(ENQUEUE, fields | {"preview": "1"}).status_code == 200
+    assert operator.post(ENQUEUE, fields).status_code == 302
+    assert JobRecord.objects.count() == 1
+
+
+def test_enqueue_and_bulk_start_sent_twice_at_one_moment_act_once(operator: Client) -> None:
+    answers = at_once(operator, ENQUEUE, SENT | hidden(operator, ENQUEUE))
+    assert [answer.status_code for answer in answers] == [302, 302]
+    assert JobRecord.objects.count() == 1
+    make_job(State.SUCCEEDED)
+    answers = at_once(operator, BULK, hidden(operator, BULK))
+    run = BulkOperation.objects.get()
+    assert {answer.headers["Location"] for answer in answers} == {f"/admin/bulk/{run.pk}/"}
+    assert JobRecord.objects.filter(job_type="jobs.RunBulk").count() == 1
+
+
+def test_bulk_start_sent_again_leads_to_the_run_that_it_started(operator: Client) -> None:
+    make_job(State.SUCCEEDED)
+    fields = hidden(operator, BULK)
+    operator.post(BULK, fields)
+    html = operator.post(BULK, fields, follow=True).content.decode()
+    assert "started this run then; nothing was done now" in html
+    assert BulkOperation.objects.count() == 1
+
+
+def row(client: Client, job: JobRecord) -> tuple[str, dict[str, Any]]:
+    return f"{JOBS}{job.pk}/requeue/", hidden(client, f"{JOBS}{job.pk}/change/")
+
+
+def ticks(client: Client, job: JobRecord) -> tuple[str, dict[str, Any]]:
+    url = f"{JOBS}?state=succeeded"
+    return url, hidden(client, url) | {"action": "requeue", "_selected_action": [job.pk]}
+
+
+@pytest.mark.parametrize("form", [row, ticks])
+def test_requeue_sent_twice_runs_the_job_once_and_says_so(
+    operator: Client, form: Callable[[Client, JobRecord], tuple[str, dict[str, Any]]]
+) -> None:
+    job = make_job(State.SUCCEEDED)
+    url, fields = form(operator, job)
+    assert "Requeued" in operator.post(url, fields, follow=True).content.decode()
+    again = operator.post(url, fields, follow=True).content.decode()
+    assert "Requeued" in again
+    assert "sent before; nothing was done now" in again
+    assert AuditEntry.objects.filter(verb="requeue", count=1).count() == AuditEntry.objects.count() == 1
