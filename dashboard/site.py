@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
-from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 
+from dashboard.signing_in import SigningIn
 from handlers.audit import acting_from
 
 VIEW_JOBS = "jobs.view_jobrecord"
@@ -29,7 +29,7 @@ PAGES = (
 ORDER = ("JobRecord", "failures", "bulk", "queues", "workers", "job_types", "retry_policies", "AuditEntry")
 
 
-class JobsSite(AdminSite):
+class JobsSite(SigningIn):
     """Jobs, queues, job types, retry policies, the audit, users and groups."""
 
     site_title = "Jobs console"

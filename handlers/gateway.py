@@ -125,7 +125,8 @@ class JobScheduler:
             if job_type is None:
                 return False
             encoded = _encode_for(job_type, payload)
-        return self._act(lifecycle.retry, [job_id], by, reason, _expect(job_id, expect), payload=encoded) == 1
+        did = "retry" if payload is None else "edit_and_retry"
+        return self._act(lifecycle.retry, [job_id], by, reason, _expect(job_id, expect), did, payload=encoded) == 1
 
     def requeue(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
         """Run a succeeded job again."""
@@ -294,15 +295,20 @@ class JobScheduler:
         by: By,
         reason: str,
         expect: Mapping[int, str] | None,
+        did: str = "",
         **options: Any,
     ) -> int:
-        """Carry out one of the life cycle's verbs with its audit entry; published after the commit."""
+        """Carry out one of the life cycle's verbs with its audit entry; published after the commit.
+
+        ``did``: what the entry calls it, where that is not the verb's own name.
+        """
         known, alias = _ids(ids), lifecycle.database()
         with transaction.atomic(using=alias):
             applied = verb(known, actor=actor_name(by), reason=reason, expect=expect, **options)
             moved = sorted(applied.moved)
-            data = {"asked": len(known), "job_ids": moved[:1_000]}
-            audit(by, verb.__name__, _target(known), len(moved), reason, data)
+            data: dict[str, Any] = {"asked": len(known), "job_ids": moved[:1_000]}
+            data |= {"from": applied.sources} if applied.sources else {}
+            audit(by, did or verb.__name__, _target(known), len(moved), reason, data)
             publish_on_commit(applied.messages, using=alias, stale=applied.stale)
         return len(moved)
 

@@ -27,10 +27,12 @@ from handlers.policy_edits import VERBS as POLICY_VERBS
 
 MAX_USERS = 100  # offered by the filter
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
-JOB_VERBS = ("enqueue", "schedule", "retry", "requeue", "delete", "restore")
+JOB_VERBS = ("enqueue", "schedule", "retry", "edit_and_retry", "requeue", "delete", "restore")
 SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker")
-BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export")
+BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export", "exported")
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
+ELSEWHERE = ("asked", "job_ids", "from")  # parts of an entry's data that other columns tell
+LABELS = {("retry", "scheduled"): "Run now", ("delete", "processing"): "Stop and delete"}
 # What a target's first word names, and the page that holds it; the rest of the target is its id or name.
 PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies"}
 
@@ -116,8 +118,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
     @display(description="did")
     def what(self, entry: AuditEntry) -> str:
-        """The verb."""
-        return inert(in_words(entry.verb))
+        """The verb, as the button said it."""
+        return inert(_button(entry) or in_words(entry.verb))
 
     @display(description="to")
     def target_link(self, entry: AuditEntry) -> SafeString | str:
@@ -152,7 +154,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
                 if lines
                 else ""
             )
-        rest = {name: value for name, value in data.items() if name not in ("asked", "job_ids") and value is not None}
+        rest = {name: value for name, value in data.items() if name not in ELSEWHERE and value is not None}
         if not rest:
             return ""
         return format_html(
@@ -187,6 +189,12 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 def in_words(verb: str) -> str:
     """A verb as people read it."""
     return verb.replace("_", " ").capitalize()
+
+
+def _button(entry: AuditEntry) -> str:
+    """What stood on the button, where that depends on the state that the jobs were in, all of them."""
+    sources = _data(entry).get("from")
+    return LABELS.get((entry.verb, *sources), "") if isinstance(sources, dict) else ""
 
 
 def _data(entry: AuditEntry) -> dict[str, Any]:

@@ -57,11 +57,13 @@ class Edit:
 
 
 def last_success(request: HttpRequest, record: JobRecord, shown_here: Any) -> Comparison | None:
-    """The newest success of ``record``'s type, if there is one among the newest jobs of the type.
+    """The newest success of ``record``'s type, if there is one among the newest other jobs of the type.
 
     ``shown_here``: the arguments of ``record`` as this person may see them. Two queries, by index.
     """
-    newest = JobPayload.objects.filter(job_type=record.job_type).order_by("-pk").values_list("pk", flat=True)
+    # Not the job itself: it may have succeeded since the page's other parts were read.
+    others = JobPayload.objects.filter(job_type=record.job_type).exclude(pk=record.pk)
+    newest = others.order_by("-pk").values_list("pk", flat=True)
     ids = list(newest[:LOOKED_AT])
     succeeded = JobRecord.objects.filter(pk__in=ids, state=State.SUCCEEDED.value, arguments__isnull=False)
     other = succeeded.select_related("arguments").order_by("-pk").first() if ids else None

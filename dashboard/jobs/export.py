@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -27,8 +28,9 @@ COLUMNS = (
     "id", "state", "type", "queue", "attempt", "failures", "crashes", "created_at", "created_by", "run_at",
     "enqueued_at", "started_at", "finished_at", "worker", "error", "fingerprint", "parent", "correlation", "arguments",
 )  # fmt: skip
-# A spreadsheet would run what begins so; tab and return count, because it drops them first.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet would run what begins so; tab and return count, because it drops them first. Many split at semicolons or
+# tabs, whatever the quotation marks say, so a cell may begin there too.
+FORMULA = re.compile(r"\A[\t\r\n]|(?:\A|(?<=[;\t\r\n]))(?=[=+\-@])")
 NUMBERS = {"id", "attempt", "failures", "crashes", "parent"}
 
 Row = dict[str, Any]
@@ -111,9 +113,9 @@ def _counted(request: HttpRequest, source: str, told: dict[str, Any], exported: 
 
 
 def as_csv(exported: Iterable[Row]) -> Iterator[str]:
-    """Lines of CSV, its cells made safe for spreadsheets; arguments as JSON in one cell."""
+    """Lines of CSV, its text in quotation marks and made safe for spreadsheets; arguments as JSON in one cell."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer)
+    writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(COLUMNS)
     for row in exported:
         writer.writerow([_cell(name, row[name]) for name in COLUMNS])
@@ -138,7 +140,7 @@ def _cell(name: str, value: Any) -> Any:
     if name in NUMBERS or value is None:
         return value
     text = json.dumps(value, ensure_ascii=False) if name == "arguments" else str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return FORMULA.sub(lambda found: f"'{found[0]}", text)
 
 
 FORMATS: dict[str, tuple[Callable[[Iterable[Row]], Iterator[str]], str, str]] = {

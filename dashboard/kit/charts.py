@@ -213,11 +213,18 @@ def _column(point: Point, x: float, width: float, zero: float, scale: float, ste
     )
     hit = format_html('<rect class="hit" x="{}%" y="0" width="{}%" height="{}"/>', _px(x), _px(width), HEIGHT)
     words = f"{_clock(point.at, step)} UTC: {_counts(point.succeeded, point.failed, point.retried)}"
-    return format_html('<g class="column"><title>{}</title>{}{}</g>', words, hit, drawn)
+    return format_html(
+        '<g class="column"><title data-at="{}" data-as="{}" data-beside="utc">{}</title>{}{}</g>',
+        point.at.isoformat(),
+        _form(step),
+        words,
+        hit,
+        drawn,
+    )
 
 
 def _times(points: Sequence[Point], step: timedelta) -> SafeString:
-    days = step > timedelta(minutes=30)
+    days = _is_long(step)
     every = max(len(points) // (7 if days else 4), 1)
     places = range(every // 2, len(points), every)
     return format_html_join(
@@ -240,10 +247,17 @@ def _times(points: Sequence[Point], step: timedelta) -> SafeString:
 def _table(points: Sequence[Point], step: timedelta) -> SafeString:
     rows = format_html_join(
         "",
-        '<tr><th scope="row">{}</th><td class="number">{}</td><td class="number">{}</td>'
+        '<tr><th scope="row" data-at="{}" data-as="{}">{}</th><td class="number">{}</td><td class="number">{}</td>'
         '<td class="number">{}</td></tr>',
         (
-            (_clock(point.at, step), f"{point.succeeded:,}", f"{point.failed:,}", f"{point.retried:,}")
+            (
+                point.at.isoformat(),
+                _form(step),
+                _clock(point.at, step),
+                f"{point.succeeded:,}",
+                f"{point.failed:,}",
+                f"{point.retried:,}",
+            )
             for point in reversed(points)
             if point.succeeded or point.failed or point.retried
         ),
@@ -252,7 +266,7 @@ def _table(points: Sequence[Point], step: timedelta) -> SafeString:
         return SafeString("")
     return format_html(
         '<details class="chart-table"><summary>As a table</summary><table class="plain"><thead><tr>'
-        '<th scope="col">From (UTC)</th><th scope="col" class="number">Succeeded</th>'
+        '<th scope="col">From (<span data-zone="utc">UTC</span>)</th><th scope="col" class="number">Succeeded</th>'
         '<th scope="col" class="number">Failed</th><th scope="col" class="number">Run again</th></tr></thead>'
         "<tbody>{}</tbody></table></details>",
         rows,
@@ -270,8 +284,18 @@ def _counts(succeeded: int, failed: int, retried: int) -> str:
     return f"{succeeded:,} succeeded, {failed:,} failed{again}"
 
 
+def _is_long(step: timedelta) -> bool:
+    """Whether points so far apart span days, so that the hour alone does not tell when."""
+    return step > timedelta(minutes=30)
+
+
+def _form(step: timedelta) -> str:
+    """How ``times.js`` writes in the operator's zone what ``_clock`` writes in UTC."""
+    return "moment" if _is_long(step) else "time"
+
+
 def _clock(at: datetime, step: timedelta) -> str:
-    return f"{at.astimezone(UTC):{'%a %d %b %H:%M' if step > timedelta(minutes=30) else '%H:%M'}}"
+    return f"{at.astimezone(UTC):{'%a %d %b %H:%M' if _is_long(step) else '%H:%M'}}"
 
 
 def _delay_labels(place: int, value: float, width: float, size: float) -> SafeString:

@@ -21,22 +21,30 @@ from handlers.models.count import BUCKET_FIELDS, BUCKETS, Outcome, Period
 ENDED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 # What puts a job on its queue. A scheduled one counts when it is created, not when it is due.
 INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK)
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 class Span(NamedTuple):
-    """A time until now, its points, and the rows that are read for them."""
+    """A time until now, in whole periods of which the present one is the last, and the rows that are read for it.
 
-    points: int
-    step: timedelta
+    All that the console counts over a span it counts from ``began``, so that its numbers add up to each other.
+    """
+
+    length: timedelta
+    whole: Period  # for sums over all of it, which begins with a whole one
+    step: timedelta  # from point to point
     period: Period  # for points
-    whole: Period  # for sums over all of it
+
+    def began(self) -> datetime:
+        """When it began."""
+        unit = MINUTE if self.whole is Period.MINUTE else HOUR
+        return _floor(timezone.now(), unit) - self.length + unit
 
 
 SPANS = {
-    "1h": Span(60, timedelta(minutes=1), Period.MINUTE, Period.MINUTE),
-    "24h": Span(96, timedelta(minutes=15), Period.MINUTE, Period.HOUR),
-    "7d": Span(84, timedelta(hours=2), Period.HOUR, Period.HOUR),
+    "1h": Span(HOUR, Period.MINUTE, MINUTE, Period.MINUTE),
+    "24h": Span(DAY, Period.HOUR, 15 * MINUTE, Period.MINUTE),
+    "7d": Span(7 * DAY, Period.HOUR, 2 * HOUR, Period.HOUR),
 }
 
 
@@ -76,10 +84,11 @@ class TypeStats(NamedTuple):
 
 
 class GroupCounts(NamedTuple):
-    """Failures of one group in the last hour, day and week, by hour over the last day, and of which types."""
+    """Failed attempts of one group in the last hour, day and week, by hour over the last day, and of which types."""
 
     hour: int
     day: int
+    day_again: int  # of those of the day: after which the job was to run again
     week: int
     sparkline: list[int]
     types: list[str]
@@ -87,23 +96,23 @@ class GroupCounts(NamedTuple):
 
 def throughput(span: str) -> list[Point]:
     """How attempts ended, evenly spaced, oldest first, zero where nothing did. The last point is still growing."""
-    points, step, period, _ = SPANS[span]
-    first = _floor(timezone.now(), step) - (points - 1) * step
+    _, _, step, period = SPANS[span]
+    first = SPANS[span].began()
     found: defaultdict[datetime, dict[str, int]] = defaultdict(dict)
     rows = JobCount.objects.filter(
         period=period, queue="", job_type="", fingerprint="", at__gte=first, outcome__in=ENDED
     ).values_list("at", "outcome", "count")
     for at, outcome, count in rows:
-        place = found[_floor(at, step)]
+        place = found[first + (at - first) // step * step]
         place[outcome] = place.get(outcome, 0) + count
+    points = (timezone.now() - first) // step + 1
     return [Point(at, **found.get(at, {})) for at in (first + place * step for place in range(points))]
 
 
 def percentiles(span: str, *, outcome: str = "succeeded", job_type: str | None = None) -> Percentiles:
     """Run times of what ``succeeded``, or waits on the queue of what ``started``, of all types or of one."""
-    points, step, _, period = SPANS[span]
-    first = _floor(timezone.now() - points * step, timedelta(minutes=1) if period is Period.MINUTE else HOUR)
-    rows = JobCount.objects.filter(period=period, fingerprint="", outcome=outcome, at__gte=first)
+    chosen = SPANS[span]
+    rows = JobCount.objects.filter(period=chosen.whole, fingerprint="", outcome=outcome, at__gte=chosen.began())
     rows = rows.filter(queue="", job_type="") if job_type is None else rows.filter(job_type=job_type)
     sums = rows.aggregate(**{name: Sum(name) for name in BUCKET_FIELDS})
     buckets = [sums[name] or 0 for name in BUCKET_FIELDS]
@@ -155,9 +164,9 @@ def queue_rates(minutes: int = 5) -> dict[str, Rate]:
 def type_stats(only: str = "") -> dict[str, TypeStats]:
     """How the attempts of each type, or of ``only`` that one, ended in the last 24 hours, by whole hours."""
     of_types = JobCount.objects.filter(job_type=only) if only else JobCount.objects.exclude(job_type="")
-    first = _floor(timezone.now() - DAY, HOUR)
+    first = SPANS["24h"].began()
     # Each hour by name: PostgreSQL takes what is after a time for many times the rows, and calls helpers to read them.
-    hours = [first + HOUR * number for number in range(26)]  # one more: the database's clock may be ahead of ours
+    hours = [first + HOUR * number for number in range(25)]  # one more: the database's clock may be ahead of ours
     rows = (
         of_types.filter(period=Period.HOUR, at__in=hours, fingerprint="", outcome__in=ENDED)
         .values_list("job_type", "outcome")
@@ -179,21 +188,21 @@ def type_stats(only: str = "") -> dict[str, TypeStats]:
 
 
 def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:
-    """The failures of each group of ``fingerprints``; zeros for one that did not fail lately.
-
-    The day is this hour and the 23 before; the week is today (UTC) and the six days before.
-    """
-    now = timezone.now()
-    this_hour, today = _floor(now, HOUR), _floor(now, DAY)
+    """The failures of each group of ``fingerprints``; zeros for one that did not fail lately."""
+    hour, day, week = (SPANS[span].began() for span in ("1h", "24h", "7d"))
     rows = JobCount.objects.filter(fingerprint__in=list(fingerprints)).exclude(fingerprint="")
     sparks = {fingerprint: [0] * 24 for fingerprint in fingerprints}
-    hourly = rows.filter(period=Period.HOUR, at__gt=this_hour - DAY, at__lte=this_hour)
-    for fingerprint, at, count in hourly.values_list("fingerprint", "at").annotate(total=Sum("count")):
-        sparks[fingerprint][int((at - this_hour) / HOUR) - 1] = count
+    again: Counter[str] = Counter()
+    hourly = rows.filter(period=Period.HOUR, at__gte=day, at__lt=day + DAY)
+    for fingerprint, at, outcome, count in hourly.values_list("fingerprint", "at", "outcome").annotate(
+        total=Sum("count")
+    ):
+        sparks[fingerprint][(at - day) // HOUR] += count
+        again[fingerprint] += count if outcome == Outcome.RETRIED else 0
     hours: Counter[str] = Counter()
     types: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    latest = Q(period=Period.MINUTE, at__gte=_floor(now - HOUR, timedelta(minutes=1)))
-    weekly = Q(period=Period.DAY, at__gte=today - 6 * DAY)
+    latest = Q(period=Period.MINUTE, at__gte=hour)
+    weekly = Q(period=Period.HOUR, at__gte=week)
     sums = rows.filter(latest | weekly).values_list("fingerprint", "period", "job_type").annotate(total=Sum("count"))
     for fingerprint, period, job_type, count in sums:
         if period == Period.MINUTE:
@@ -204,6 +213,7 @@ def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:
         fingerprint: GroupCounts(
             hours[fingerprint],
             sum(spark),
+            again[fingerprint],
             types[fingerprint].total(),
             spark,
             sorted(types[fingerprint], key=lambda name: (-types[fingerprint][name], name)),

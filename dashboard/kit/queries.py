@@ -33,13 +33,20 @@ STATES = (
 
 
 class Count(NamedTuple):
-    """A count that stopped at the cap."""
+    """A count that stopped at the cap, or of a look at the first of them."""
 
     value: int
     more: bool = False
 
     def __str__(self) -> str:
+        if self.is_unknown:
+            return "?"
         return f"{self.value:,}{'+' if self.more else ''}"
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it says nothing: none was met, and not all were looked at."""
+        return self.more and not self.value
 
     @classmethod
     def of(cls, found: int, *, more: bool = False, cap: int = CAP) -> Count:
@@ -66,7 +73,7 @@ def state_counts() -> dict[str, Count]:
 def failed_of_groups(fingerprints: Collection[str]) -> dict[str, Count]:
     """How many jobs of each failure group are failed now, in one statement."""
     rows = _of_named(statements.FAILED_OF_GROUPS, fingerprints)
-    return {name: Count.of(found, cap=statements.GROUP) for name, found in rows}
+    return {name: Count.of(found) for name, found in rows}
 
 
 def last_failures(limit: int = 8) -> list[JobRecord]:
@@ -89,7 +96,8 @@ class QueueRow(NamedTuple):
 def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow]:
     """Every queue with capped counts, in two statements, however many queues there are.
 
-    What runs and what is scheduled is told apart among the first 2,000; beyond them a count is the least there is.
+    What runs and what is scheduled is told apart among the first 2,000; beyond them a count is the least there is, and
+    unknown where none was among them.
     ``paused``: the switches, where the caller has read them.
     """
     if paused is None:

@@ -9,7 +9,6 @@ from handlers.models import JobRecord
 from handlers.states import State
 
 CAP = 1000  # a count above this reads "1,000+"
-GROUP = 300  # likewise for each of a page's failure groups
 QUEUES = 500  # queues looked for
 LOOK = 2_000  # jobs of one state among which one read tells queues or types apart
 
@@ -80,7 +79,7 @@ IN_HAND = " UNION ALL ".join(map(_by_queue, (State.PROCESSING, State.SCHEDULED))
 FAILED_OF_GROUPS = f"""
     SELECT name, (SELECT COUNT(*) FROM (
         SELECT 1 FROM {_JOBS} WHERE NOT (fingerprint = '')
-            AND state = '{State.FAILED}' AND fingerprint = named.name LIMIT {GROUP + 1}
+            AND state = '{State.FAILED}' AND fingerprint = named.name LIMIT {CAP + 1}
     ) AS some_failed)
     FROM named
 """

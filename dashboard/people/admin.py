@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse
 
 from dashboard.kit.text import inert
 from dashboard.people import fields
-from dashboard.people.entries import audit_person, person_facts
+from dashboard.people.entries import audit_password, audit_person, person_facts
 from dashboard.roles import group_of
 
 BEFORE = "_facts_before"  # on the request: what the form's object was
@@ -80,14 +80,10 @@ class AuditedMixin(Mixin):
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """Django's own log, and the audit. A password is only said to have been set."""
-        after = person_facts(obj)
-        before = getattr(request, BEFORE, None)
-        if before is None:
-            more = {"password": "was set"} if self._sets_password(request) else {}
-            before = {"name": after["name"]}
-            audit_person(cast("Any", request.user), "change", obj, before, before, **more)
+        if self._sets_password(request):
+            audit_password(cast("Any", request.user), obj)
         else:
-            audit_person(cast("Any", request.user), "change", obj, before, after)
+            audit_person(cast("Any", request.user), "change", obj, getattr(request, BEFORE, None), person_facts(obj))
         return super().log_change(request, obj, message)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:

@@ -9,7 +9,10 @@ from django.db.models import Model
 
 from handlers.audit import By, audit
 
-PEOPLE_VERBS = ("add_user", "change_user", "delete_user", "add_group", "change_group", "delete_group")
+PEOPLE_VERBS = (
+    "add_user", "change_user", "delete_user", "set_password", "disable_password",
+    "add_group", "change_group", "delete_group",
+)  # fmt: skip
 FLAGS = ("email", "is_active", "is_staff", "is_superuser")
 MAX_LISTED = 200  # permissions or groups that an entry names
 
@@ -28,13 +31,17 @@ def person_facts(person: Any) -> dict[str, Any]:
     }
 
 
-def audit_person(
-    by: By, did: str, person: Model, before: dict[str, Any] | None, after: dict[str, Any] | None, **more: Any
-) -> None:
+def audit_person(by: By, did: str, person: Model, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
     """Write down that ``by`` did ``did`` (add, change or delete) to a user or a group."""
     kind = "group" if isinstance(person, Group) else "user"
     name = (after or before or {}).get("name", "")
-    audit(by, f"{did}_{kind}", f"{kind} {name}", 1, "", {"before": before, "after": after, **more})
+    audit(by, f"{did}_{kind}", f"{kind} {name}", 1, "", {"before": before, "after": after})
+
+
+def audit_password(by: By, person: Any) -> None:
+    """Write down that ``by`` gave a user, maybe themselves, another password, or none that lets them in."""
+    did = "set_password" if person.has_usable_password() else "disable_password"
+    audit(by, did, f"user {person.get_username()}", 1)
 
 
 def _labels(permissions: Any) -> list[str]:

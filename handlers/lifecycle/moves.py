@@ -93,6 +93,7 @@ class Applied:
     moved: set[int] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)  # to publish
     stale: list[Message] = field(default_factory=list)  # can no longer change anything
+    sources: dict[str, int] = field(default_factory=dict)  # retry, delete: how many moved from each state
     failures: list[Failed] = field(default_factory=list)  # what the log must be told
 
 

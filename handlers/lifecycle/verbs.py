@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -40,7 +41,7 @@ def delete(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[
     with transaction.atomic(using=alias):
         rows = _rows(ids, expect, alias)
         moves = [Move(row.pk, row.token, changes[row.state]) for row in rows if row.state in changes]
-        return apply(moves, actor=actor, using=alias)
+        return _told(apply(moves, actor=actor, using=alias), rows)
 
 
 def retry(
@@ -64,7 +65,12 @@ def retry(
         applied = apply(moves, actor=actor, using=alias)
         if payload is not None and applied.moved:
             JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(data=json.loads(payload))
-        return applied
+        return _told(applied, rows)
+
+
+def _told(applied: Applied, rows: Sequence[_Row]) -> Applied:
+    applied.sources = Counter(row.state for row in rows if row.pk in applied.moved)
+    return applied
 
 
 def _payload(job_id: int, alias: str) -> Any:

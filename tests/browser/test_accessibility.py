@@ -98,8 +98,8 @@ def test_failed_job_is_found_and_retried_by_keyboard_alone(page: Page, live_serv
     page.keyboard.type(f"id:{job.pk}")
     page.keyboard.press("Enter")
     page.wait_for_url("**q=id*")
-    page.keyboard.press("Escape")
-    page.keyboard.press("j")
+    page.wait_for_load_state()
+    page.keyboard.press("j")  # moves, and types nothing into the box
     expect(page.locator("#result_list tbody tr").first).to_have_class(re.compile("current"))
     page.keyboard.press("Enter")
     page.wait_for_url("**/change/**")  # loaded, the scripts that bind the keys too

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
@@ -11,7 +12,8 @@ from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from dashboard.bulk import pages as bulk
-from handlers.models import JobRecord
+from handlers.folding import periods
+from handlers.models import JobCount, JobRecord
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
 from tests.console.factories import make_job
@@ -107,3 +109,46 @@ def test_question_mark_shows_the_keys_and_slash_finds_the_search(overview: Page)
     overview.keyboard.press("Escape")
     overview.keyboard.press("/")
     expect(overview.locator("#searchbar")).to_be_focused()
+    assert overview.url.endswith("/admin/jobs/jobrecord/")
+
+
+@pytest.mark.parametrize("where", ["/admin/failures/", "/admin/job-types/", "/admin/queues/"])
+def test_slash_searches_jobs_wherever_no_list_has_a_search_of_its_own(
+    overview: Page, live_server: LiveServer, where: str
+) -> None:
+    overview.goto(live_server.url + where)
+    overview.keyboard.press("/")
+    overview.wait_for_url("**/admin/jobs/jobrecord/")
+    expect(overview.locator("#searchbar")).to_be_focused()
+
+
+def test_slash_searches_the_list_that_has_a_search_also_from_a_tick_box(
+    overview: Page, live_server: LiveServer
+) -> None:
+    for where in ("/admin/auth/user/", "/admin/jobs/jobrecord/"):
+        overview.goto(live_server.url + where)
+        overview.locator("input.action-select").first.focus()
+        overview.keyboard.press("/")
+        expect(overview.locator("#searchbar")).to_be_focused()
+        assert overview.url == live_server.url + where
+
+
+@pytest.mark.parametrize("span", ["1h", "7d"])
+def test_chart_says_its_times_in_one_zone(overview: Page, live_server: LiveServer, span: str) -> None:
+    minute = timezone.now().replace(second=0, microsecond=0)
+    for period, at in periods(minute):
+        JobCount.objects.create(period=period, at=at, outcome="failed", count=3)
+    overview.goto(f"{live_server.url}/admin/?span={span}")
+    chart = overview.locator("#throughput .chart")
+    expect(chart.locator("figcaption")).to_contain_text("times in America/Bogota")
+    row = chart.locator(".chart-table tbody tr")
+    begins = minute if span == "1h" else minute.replace(minute=0)
+    began = row.locator("th").get_attribute("data-at") or ""
+    local = datetime.fromisoformat(began).astimezone(ZoneInfo("America/Bogota"))
+    assert abs(datetime.fromisoformat(began) - begins) < timedelta(hours=2)
+    form = "%H:%M" if span == "1h" else "%a %d %b %H:%M"
+    expect(row.locator("th")).to_have_text(f"{local:{form}}")
+    expect(chart.locator(".chart-table thead th").first).to_have_text("From (America/Bogota)")
+    said = chart.locator("title", has_text="3 failed").text_content() or ""
+    assert said.startswith(f"{local:{form}} here, ")
+    assert f"{local.astimezone(UTC):{form}} UTC: 0 succeeded, 3 failed" in said

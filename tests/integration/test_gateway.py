@@ -450,7 +450,8 @@ def test_verbs_on_many_answer_how_many_really_moved(olga: User) -> None:
     assert job_scheduler.delete_many(ids, by=olga) == 5  # all but the deleted one; the running one too
     audit = AuditEntry.objects.get(verb="delete")
     assert audit.count == 5
-    assert audit.data == {"asked": 7, "job_ids": sorted(set(jobs.values()) - {jobs["deleted"]})}
+    moved = sorted(set(jobs.values()) - {jobs["deleted"]})
+    assert audit.data == {"asked": 7, "job_ids": moved, "from": {"enqueued": 4, "processing": 1}}
     assert job_scheduler.restore_many(ids) == 5  # the running one not
     assert record(jobs["processing"]).state == "deleted"
 
@@ -475,8 +476,9 @@ def test_verb_of_a_person_is_on_the_audit(verb: str, olga: User) -> None:
     job_id = MAKERS[maker]()
     assert call(job_id, by=olga, reason="because")
     entry = AuditEntry.objects.get()
+    origin = {"from": {maker: 1}} if verb in ("retry", "delete") else {}
     assert (entry.user_id, entry.username, entry.verb, entry.target, entry.count, entry.reason, entry.data) == (
-        olga.pk, "olga", verb, f"job {job_id}", 1, "because", {"asked": 1, "job_ids": [job_id]},
+        olga.pk, "olga", verb, f"job {job_id}", 1, "because", {"asked": 1, "job_ids": [job_id]} | origin,
     )  # fmt: skip
     assert abs(entry.at - timezone.now()) < timedelta(seconds=5)
     last = record(job_id).history.latest("pk")

@@ -1,10 +1,18 @@
-// Keyboard: "/" goes to the search box, "?" shows the keys, "r" retries on the job page. list.js binds those of the job list.
+// Keyboard: "/" goes to the search box of the list, or else to that of the jobs, "?" shows the keys, "r" retries on the job page. list.js binds those of the job list.
 "use strict";
 
 (() => {
   const dialog = document.getElementById("keyboard-help");
   const typing = (target) =>
-    target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+    target instanceof Element &&
+    target.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]") !== null;
+
+  const search = () => {
+    const box = document.getElementById("searchbar");
+    box?.focus();
+    box?.select();
+    return box !== null;
+  };
 
   for (const button of document.querySelectorAll("[data-keyboard-help]")) {
     button.hidden = !dialog;
@@ -24,15 +32,14 @@
         retry.click();
       }
     } else if (event.key === "/") {
-      const box = document.querySelector("#content input[type=search], #searchbar, #content input[name=q]");
       event.preventDefault();
-      if (box) {
-        box.focus();
-        box.select();
-      } else {
-        const jobs = document.querySelector(".console-nav a[data-jobs]");
-        if (jobs) location.href = `${jobs.href}#searchbar`;
-      }
+      const jobs = document.querySelector(".console-nav a[data-jobs]");
+      if (!search() && jobs) location.href = `${jobs.href}#searchbar`;
     }
   });
+
+  // Asked for from another page. Left in the address, it would be in that of the search too, and keys would type there.
+  if (location.hash === "#searchbar" && search()) {
+    history.replaceState(history.state, "", location.pathname + location.search);
+  }
 })();

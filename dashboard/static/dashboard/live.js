@@ -27,6 +27,8 @@
     return Boolean(marked && !marked.isCollapsed && marked.containsNode(part, true));
   };
 
+  const clock = (at) => at.toLocaleTimeString([], { hour12: false, timeZoneName: "short" });
+
   const say = (text) => {
     let line = document.getElementById("live-status");
     if (!line) {
@@ -43,7 +45,7 @@
   };
 
   const failed = () => {
-    say(`Live data as of ${asOf.toLocaleTimeString([], { hour12: false })}: the server does not answer. Trying again.`);
+    say(`Live data as of ${clock(asOf)}: the server does not answer. Trying again.`);
     wait = Math.min(wait * 2, LONGEST);
   };
 
@@ -58,7 +60,7 @@
       signal: AbortSignal.timeout(20000),
     });
     if (answer.type === "opaqueredirect" || answer.status === 403) {
-      say(`Live data as of ${asOf.toLocaleTimeString([], { hour12: false })}: you are no longer signed in. Load the page again.`);
+      say(`Live data as of ${clock(asOf)}: you are no longer signed in. Load the page again.`);
       under = true;
       return;
     }

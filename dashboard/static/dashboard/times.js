@@ -9,6 +9,9 @@
   const short = {
     time: new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", hour12: false }),
     day: new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "2-digit" }),
+    moment: new Intl.DateTimeFormat("en-GB", {
+      weekday: "short", day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hour12: false,
+    }),
   };
 
   // As the server says it: one unit, rounded down.
@@ -39,9 +42,13 @@
         element.title = `${whole.format(at)} ${zone}\n${element.title}`;
       }
     }
-    for (const element of root.querySelectorAll("text[data-at]")) {
+    // A chart: its axis, its table, and what its bars say, there with UTC beside it.
+    for (const element of root.querySelectorAll("[data-at]")) {
       const format = short[element.dataset.as];
-      if (format) element.textContent = format.format(new Date(element.dataset.at));
+      if (!format || element.dataset.local) continue;
+      element.dataset.local = "yes";
+      const at = format.format(new Date(element.dataset.at)).replaceAll(",", "");
+      element.textContent = element.dataset.beside ? `${at} here, ${element.textContent}` : at;
     }
     for (const element of root.querySelectorAll("[data-zone]")) element.textContent = zone;
   };

@@ -12,6 +12,8 @@ from django.utils import timezone
 from handlers import job_scheduler
 from handlers.models import AuditEntry
 from handlers.policy_edits import assign, save_policy
+from handlers.states import State
+from tests.console.factories import make_job
 
 URL = "/admin/jobs/auditentry/"
 
@@ -43,7 +45,20 @@ def test_policy_entry_shows_before_and_after(operator: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["enqueue", "pause_type", "stop_worker", "start_bulk", "export", "save_policy", "change_user"]
+    "verb",
+    [
+        "enqueue",
+        "pause_type",
+        "stop_worker",
+        "start_bulk",
+        "export",
+        "exported",
+        "save_policy",
+        "change_user",
+        "set_password",
+        "disable_password",
+        "edit_and_retry",
+    ],
 )
 def test_verb_is_offered_and_filters(operator: Client, verb: str) -> None:
     entry(verb=verb, reason="this one")
@@ -97,3 +112,21 @@ def test_entry_with_strange_data_is_shown(operator: Client, data: Any) -> None:
 def test_program_is_on_record_by_its_name(operator: Client) -> None:
     job_scheduler.pause_queue("default", by="deploy")
     assert "deploy" in operator.get(URL).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("verb", "states", "words"),
+    [
+        ("retry", [State.SCHEDULED], "Run now"),
+        ("retry", [State.FAILED], "Retry"),
+        ("retry", [State.FAILED, State.SCHEDULED], "Retry"),
+        ("delete", [State.PROCESSING], "Stop and delete"),
+        ("delete", [State.ENQUEUED], "Delete"),
+    ],
+)
+def test_entry_says_what_the_button_said(operator: Client, verb: str, states: list[State], words: str) -> None:
+    ids = [make_job(state).pk for state in states]
+    getattr(job_scheduler, f"{verb}_many")(ids, by="ann")
+    html = operator.get(URL).content.decode()
+    assert f'<td class="field-what">{words}</td>' in html
+    assert "<summary>" not in html.split('id="result_list"')[1]

@@ -53,9 +53,32 @@ def test_group_counts_what_is_failed_now_up_to_a_cap(viewer: Client) -> None:
         JobRecord(
             state=State.FAILED, token="t", job_type="x", queue="q", fingerprint="abc123", created_at=timezone.now()
         )
-        for _ in range(301)
+        for _ in range(1_001)
     )
-    assert 'state=failed">300+<' in viewer.get(URL).content.decode()
+    group("few")
+    make_job(fingerprint="few")
+    html = viewer.get(URL).content.decode()
+    assert 'q=group:abc123&amp;state=failed">1,000+<' in html
+    assert 'q=group:few&amp;state=failed">1<' in html
+    tabs = (
+        viewer.get("/admin/jobs/jobrecord/?q=group:abc123").content.decode().split("state-tabs")[1].split("</nav>")[0]
+    )
+    assert 'Failed <span class="count">1,000+</span>' in tabs  # the same number where its link leads
+
+
+def test_group_tells_what_failed_for_good_from_what_runs_again_as_the_chart_does(viewer: Client) -> None:
+    group()
+    make_job()
+    for period, at in periods(timezone.now().replace(second=0, microsecond=0)):
+        for outcome, number in (("failed", 417), ("retried", 427)):
+            JobCount.objects.create(
+                period=period, at=at, job_type="app.Note", outcome=outcome, fingerprint="abc123", count=number
+            )
+            JobCount.objects.create(period=period, at=at, outcome=outcome, count=number)
+    html = viewer.get(URL).content.decode()
+    assert re.search(r"<dd>844 <span class=\"quiet\">\(427 run again\)</span>", html)
+    chart = viewer.get("/admin/?span=24h").content.decode()
+    assert "0 succeeded, 417 failed, 427 failed and run again" in chart
 
 
 def test_group_first_seen_long_ago_is_not_new(viewer: Client) -> None:

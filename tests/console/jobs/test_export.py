@@ -69,7 +69,7 @@ def test_export_holds_what_the_list_shows(viewer: Client) -> None:
 
 
 def test_export_of_nothing_has_a_head_only(viewer: Client) -> None:
-    assert exported(viewer).strip() == ",".join(export.COLUMNS)
+    assert exported(viewer).strip() == ",".join(f'"{name}"' for name in export.COLUMNS)
     assert exported(viewer, "format=json") == ""
 
 
@@ -79,8 +79,22 @@ def test_export_as_csv_has_no_cell_that_a_spreadsheet_runs(viewer: Client, start
     make_job(State.SUCCEEDED, payload=f"{start}1")
     for row in as_dicts(exported(viewer)):
         for name, cell in row.items():
-            assert name in export.NUMBERS or not cell.startswith(export.FORMULA)
-    assert any(row["type"].startswith(f"'{start}") for row in as_dicts(exported(viewer)))
+            assert name in export.NUMBERS or not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
+    assert any(row["type"].startswith(f"'{start[0]}") for row in as_dicts(exported(viewer)))
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_export_as_csv_has_no_cell_that_a_spreadsheet_which_splits_elsewhere_runs(
+    viewer: Client, separator: str, start: str
+) -> None:
+    make_job(message=f"a{separator}{start}cmd|' /C calc'!A0", payload={"text": f"a;{start}1"})
+    text = exported(viewer)
+    assert "cmd" in text
+    assert f'"a{separator}' in text.replace("ConnectError: ", "")  # in quotation marks
+    for line in text.splitlines():  # split without regard to quotation marks, as some do
+        assert not [cell for cell in line.split(separator)[1:] if cell.startswith(start)]
+    assert json.loads(as_dicts(text)[0]["arguments"]) == {"text": f"a;'{start}1"}
 
 
 @pytest.mark.parametrize(("query", "words"), [("format=exe", "there is no format"), ("q=colour:red", "not known here")])

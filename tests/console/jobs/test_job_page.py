@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -10,6 +11,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from dashboard.jobs import relations
 from dashboard.jobs.tracebacks import parts
 from handlers.models import AttemptError, AttemptLog, FailureGroup, JobRecord
 from handlers.states import State
@@ -81,6 +83,24 @@ def test_last_success_is_set_beside_the_failure_differing_arguments_first(viewer
     assert table.index("differs-word") < table.index("same")
     assert "&quot;bad&quot;" in table
     assert "&quot;good&quot;" in table
+
+
+def test_job_that_succeeds_while_the_page_is_made_is_not_compared_with_itself(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = make_job(State.SUCCEEDED)
+    job = make_job(payload={"text": "just retried"})
+    read = relations.payload_of
+
+    def succeeds(record: JobRecord) -> Any:
+        JobRecord.objects.filter(pk=record.pk).update(state=State.SUCCEEDED)
+        return read(record)
+
+    monkeypatch.setattr("dashboard.jobs.page.payload_of", succeeds)
+    html = page(viewer, job)
+    table = html[html.index("side-by-side") :].split("</table>")[0]
+    assert reverse("admin:jobs_jobrecord_change", args=[good.pk]) in table
+    assert reverse("admin:jobs_jobrecord_change", args=[job.pk]) not in table
 
 
 def test_comparison_without_any_success_says_so(viewer: Client) -> None:

@@ -46,7 +46,7 @@ def count(age: timedelta, outcome: Outcome, number: int = 1, **fields: Any) -> N
             )
 
 
-@pytest.mark.parametrize(("span", "points", "step"), [("1h", 60, 1), ("24h", 96, 15), ("7d", 84, 120)])
+@pytest.mark.parametrize(("span", "points", "step"), [("1h", 60, 1), ("24h", 93, 15), ("7d", 84, 120)])
 def test_throughput_is_evenly_spaced_and_filled_with_zeros(span: str, points: int, step: int) -> None:
     count(timedelta(), Outcome.SUCCEEDED, 3)
     count(timedelta(), Outcome.RETRIED, 2)
@@ -62,6 +62,25 @@ def test_throughput_adds_up_the_minutes_of_a_point() -> None:
     count(16 * MINUTE, Outcome.FAILED)
     count(17 * MINUTE, Outcome.FAILED, 4)
     assert metrics.throughput("24h")[-3].failed == 5
+
+
+@pytest.mark.parametrize(
+    ("span", "began"), [("1h", 59 * MINUTE), ("24h", timedelta(hours=23)), ("7d", timedelta(hours=167))]
+)
+def test_all_numbers_of_a_span_are_of_the_same_time(span: str, began: timedelta) -> None:
+    """At its beginning, the minute before, and now."""
+    for age in (began, began + MINUTE, timedelta()):
+        count(age, Outcome.RETRIED, 1)
+        count(age, Outcome.SUCCEEDED, 1, b10=1)
+        count(age, Outcome.RETRIED, 1, queue="", fingerprint="abc", job_type="app.Note")
+    points = metrics.throughput(span)
+    group = metrics.group_counts(["abc"])["abc"]
+    assert sum(point.retried for point in points) == 2
+    assert {"1h": group.hour, "24h": group.day, "7d": group.week}[span] == 2
+    assert metrics.percentiles(span).count == 2
+    if span == "24h":
+        assert (group.day_again, sum(group.sparkline)) == (2, 2)
+        assert metrics.type_stats()["app.Note"].runs == 4
 
 
 def test_percentiles_come_from_the_buckets() -> None:
@@ -91,14 +110,21 @@ def test_type_stats_count_every_failed_attempt() -> None:
 
 
 def test_group_counts_by_hour_day_and_week() -> None:
-    for age, number in ((10 * MINUTE, 1), (timedelta(hours=3), 2), (timedelta(days=3), 4), (timedelta(days=6), 8)):
-        count(age, Outcome.FAILED, number, queue="", fingerprint="abc", job_type=f"app.Note{number}")
+    for age, number in ((10 * MINUTE, 1), (timedelta(hours=3), 2), (timedelta(days=3), 4), (timedelta(hours=167), 8)):
+        count(
+            age,
+            Outcome.RETRIED if number == 2 else Outcome.FAILED,
+            number,
+            queue="",
+            fingerprint="abc",
+            job_type=f"app.Note{number}",
+        )
     count(timedelta(days=7), Outcome.FAILED, 16, queue="", fingerprint="abc")
     found = metrics.group_counts(["abc", "none"])
-    assert found["abc"][:3] == (1, 3, 15)
+    assert found["abc"][:4] == (1, 3, 2, 15)
     assert found["abc"].sparkline == [0] * 20 + [2, 0, 1, 0]
     assert found["abc"].types == ["app.Note8", "app.Note4", "app.Note2", "app.Note1"]
-    assert found["none"] == (0, 0, 0, [0] * 24, [])
+    assert found["none"] == metrics.GroupCounts(0, 0, 0, 0, [0] * 24, [])
 
 
 def test_new_groups_are_those_first_seen_since() -> None:

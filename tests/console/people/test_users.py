@@ -105,8 +105,8 @@ def test_addition_password_and_deletion_are_on_the_audit_without_the_password(ad
     password = User.objects.get(pk=user.pk).password
     assert administrator.post(f"{USERS}{user.pk}/delete/", {"post": "yes"}).status_code == 302
     entries = list(AuditEntry.objects.order_by("pk"))
-    assert [entry.verb for entry in entries] == ["add_user", "change_user", "delete_user"]
-    assert data_of(entries[1])["password"] == "was set"
+    assert [entry.verb for entry in entries] == ["add_user", "set_password", "delete_user"]
+    assert entries[1].target == "user new"
     for entry in entries:
         for secret in (password, "Tr0ub4dor", "correct-horse", "md5$"):
             assert secret not in str(entry.data)
@@ -192,3 +192,23 @@ def test_role_above_ones_own_cannot_be_given_from_the_list() -> None:
     html = client_of(helper).post(USERS, form, follow=True).content.decode()
     assert "You can give only what you hold yourself" in html
     assert not helper.groups.filter(name="Operator").exists()
+
+
+def test_password_that_lets_nobody_in_is_told_as_such(administrator: Client) -> None:
+    vera = in_role("vera", "Viewer")
+    form = {"password1": "", "password2": "", "usable_password": "false", "unset-password": "1"}
+    assert administrator.post(f"{USERS}{vera.pk}/password/", form).status_code == 302
+    assert not User.objects.get(pk=vera.pk).has_usable_password()
+    entry = AuditEntry.objects.get()
+    assert (entry.username, entry.verb, entry.target) == ("boss", "disable_password", "user vera")
+
+
+def test_own_password_is_on_the_audit_once_it_is_changed() -> None:
+    client = client_of(in_role("vera", "Viewer"))
+    form = {"old_password": "secret", "new_password1": "correct-horse-9", "new_password2": "another-horse-9"}
+    assert client.post("/admin/password_change/", form).status_code == 200
+    assert not AuditEntry.objects.exists()
+    form["new_password2"] = "correct-horse-9"
+    assert client.post("/admin/password_change/", form).status_code == 302
+    entry = AuditEntry.objects.get()
+    assert (entry.username, entry.verb, entry.target, entry.data) == ("vera", "set_password", "user vera", None)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from dashboard.kit import statements
 from handlers.models import QueueSwitch
 from handlers.states import State
 from tests.console.factories import make_job
@@ -44,3 +46,20 @@ def test_queue_that_nobody_names_has_no_button_unless_it_is_paused(superuser: Cl
     answer = superuser.post(f"{PAGE}gone/resume/", follow=True).content.decode()
     assert "Queue gone runs again" in answer
     assert not QueueSwitch.objects.exists()
+
+
+def test_number_that_is_not_known_is_not_told_as_none(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jobs of one queue hide those of the other from a look at the first of them."""
+    few = statements.LOOK
+    monkeypatch.setattr(statements, "LOOK", 3)
+    monkeypatch.setattr(statements, "IN_HAND", statements.IN_HAND.replace(f"LIMIT {few + 1}", "LIMIT 4"))
+    for state in (State.SCHEDULED, State.PROCESSING):
+        for queue in ("default", "default", "default", "default", "mail"):
+            make_job(state, queue=queue)
+    make_job(State.ENQUEUED, queue="mail")
+    shown = viewer.get(PAGE).content.decode()
+    mail = re.sub(r"\s+", " ", shown).split("?queue=mail&amp;state=enqueued")[1].split("</tr>")[0]
+    assert ">0+<" not in shown
+    assert mail.count("none of the") == 2
+    assert mail.count(">?</a>") == 2
+    assert "4" in shown.split("?queue=default&amp;state=scheduled")[1][:10]
