@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -32,7 +32,7 @@ class Heartbeats:
         self._written: set[str] = set()
 
     def soon(self) -> None:
-        """Tell of a new child with the next look instead of seconds later."""
+        """Tell of a child that came or went with the next look instead of seconds later."""
         self._beat_at = self._known_at = 0.0
 
     def beat(self, children: Mapping[str, tuple[int, float, Marks]]) -> set[str]:
@@ -41,50 +41,43 @@ class Heartbeats:
             return set()
         self._beat_at = time.monotonic() + BEAT_SECONDS
         try:
-            if gone := self._written - set(children):
+            asked = self._write(children) if children else set()
+            if gone := self._written - set(children):  # after their successors' rows are there: nobody is missed
                 fleet.leave(gone)
                 self._written -= gone
-            if not children:
-                return set()
-            now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
-            rows = []
-            for name, (pid, born, marks) in children.items():
-                running = marks.running()
-                rows.append(
-                    WorkerProcess(
-                        name=name,
-                        kind="worker",
-                        host=socket.gethostname()[:100],
-                        pid=pid,
-                        queues=self._queues,
-                        types=fleet.digest(self._names),
-                        started_at=now - timedelta(seconds=clock - born),
-                        heartbeat_at=now,
-                        job_id=running.job_id if running else None,
-                        job_since=now - timedelta(seconds=max(clock - running.since, 0.0)) if running else None,
-                        done=marks.done,
-                        failed=marks.failed,
-                        memory_bytes=memory_bytes(pid),
-                    )
-                )
-            self._written |= set(children)
-            asked = fleet.beat(rows, self._names if clock >= self._known_at else ())
-            if clock >= self._known_at:
-                self._known_at = clock + KNOWN_SECONDS
-            return asked
         except Error as error:
             execution.close_broken_connections()
             logger.debug("cannot write heartbeats: %s", str(error).strip())
             return set()
+        return asked
 
-    def leave(self, names: Iterable[str]) -> None:
-        """Remove the rows of children that ended; what cannot be removed now is, with a later beat."""
-        try:
-            fleet.leave(gone := set(names) & self._written)
-        except Error:
-            execution.close_broken_connections()
-        else:
-            self._written -= gone
+    def _write(self, children: Mapping[str, tuple[int, float, Marks]]) -> set[str]:
+        now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
+        rows = []
+        for name, (pid, born, marks) in children.items():
+            running = marks.running()
+            rows.append(
+                WorkerProcess(
+                    name=name,
+                    kind="worker",
+                    host=socket.gethostname()[:100],
+                    pid=pid,
+                    queues=self._queues,
+                    types=fleet.digest(self._names),
+                    started_at=now - timedelta(seconds=clock - born),
+                    heartbeat_at=now,
+                    job_id=running.job_id if running else None,
+                    job_since=now - timedelta(seconds=max(clock - running.since, 0.0)) if running else None,
+                    done=marks.done,
+                    failed=marks.failed,
+                    memory_bytes=memory_bytes(pid),
+                )
+            )
+        self._written |= set(children)
+        asked = fleet.beat(rows, self._names if clock >= self._known_at else ())
+        if clock >= self._known_at:
+            self._known_at = clock + KNOWN_SECONDS
+        return asked
 
 
 def memory_bytes(pid: int) -> int | None:

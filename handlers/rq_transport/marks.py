@@ -13,7 +13,7 @@ from handlers.cancellation import CancelReason
 
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
 SEQUENCE, RUNNING, STARTED_AT, TIMEOUT, HOLDING, STOP, CANCEL_SEQUENCE, CANCEL_REASON, COUNT = range(9)
-DONE, FAILED, FIRST = range(9, 12)
+DONE, FAILED, LEAVING, QUIET, FIRST = range(9, 14)
 REASONS = tuple(CancelReason)
 STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
 
@@ -66,6 +66,10 @@ class Marks:
         """Say that an attempt ended, well or not."""
         self._words[FAILED if failed else DONE] += 1
 
+    def leave(self) -> None:
+        """Say that this process ends for good, and no other shall take its place."""
+        self._words[LEAVING] = True
+
     def cancel_reason(self, sequence: int) -> CancelReason | None:
         """Why the run of this number should stop, if it should."""
         words = self._words
@@ -78,6 +82,11 @@ class Marks:
         """Whether the worker was asked to stop."""
         return bool(self._words[STOP])
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no other process of the worker had anything in hand when the supervisor last looked."""
+        return bool(self._words[QUIET])
+
     # --- written by the supervisor
 
     def stop(self) -> None:
@@ -85,7 +94,8 @@ class Marks:
         self._words[STOP] = STOP_NOW
 
     def finish(self) -> None:
-        """Ask the worker to stop once its present job has ended, however long that takes."""
+        """Ask the worker to stop for good once its present job has ended, however long that takes."""
+        self.leave()
         if not self._words[STOP]:
             self._words[STOP] = STOP_AFTER
 
@@ -94,7 +104,16 @@ class Marks:
         self._words[CANCEL_REASON] = REASONS.index(reason)
         self._words[CANCEL_SEQUENCE] = sequence
 
+    def quiet(self, *, quiet: bool) -> None:
+        """Say whether anybody has something in hand."""
+        self._words[QUIET] = quiet
+
     # --- read by the supervisor
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether no other process shall take this one's place."""
+        return bool(self._words[LEAVING])
 
     @property
     def holding(self) -> bool:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
+from typing import Any
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -32,8 +33,10 @@ from handlers.lifecycle import Move
 from handlers.models import JobRecord
 from handlers.models.sessions import has_own_session
 from handlers.models.sql import is_postgresql
+from handlers.publishing import publish
 from handlers.rq_transport.connections import redis_answers, reset_connections
 from handlers.rq_transport.heartbeats import Heartbeats
+from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks, Running
 from handlers.rq_transport.worker import BatchWorker
 from handlers.states import State
@@ -59,10 +62,11 @@ class Child:
 
 
 class Supervisor:
-    """Runs ``processes`` workers over ``queues`` until SIGTERM or SIGINT."""
+    """Runs ``processes`` workers over ``queues`` until SIGTERM or SIGINT, or all that was there, in a burst."""
 
-    def __init__(self, queues: Sequence[str], *, processes: int, in_order: bool) -> None:
+    def __init__(self, queues: Sequence[str], *, processes: int, in_order: bool, lifetime: Lifetime = ENDLESS) -> None:
         self._queues, self._processes, self._in_order = list(queues), processes, in_order
+        self._lifetime = lifetime
         self._children: dict[int, Child] = {}
         self._lost: list[Child] = []  # dead, their jobs not yet brought back
         self._wanted = processes
@@ -85,6 +89,8 @@ class Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
         connection_created.connect(_be_brief)
         self._await_services()
+        if self._lifetime.burst and self._wanted:
+            self._promote_due()
         gc.freeze()  # what is loaded by now stays shared with the children
         while self._wanted or self._children:
             self._spawn_missing()
@@ -97,6 +103,7 @@ class Supervisor:
             self._check_database()
             self._show_children()
             self._stop_children()
+            self._watch_rest()
         self._bury()
         logger.info("all worker processes have stopped")
 
@@ -127,6 +134,7 @@ class Supervisor:
 
     def _spawn(self) -> None:
         marks = Marks(jobs_settings().batch)
+        marks.hold(holding=self._lifetime.burst)  # there, until it has had a look itself
         name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"
         # A connection must not be shared with the child, and closing it there would close it here.
         connections.close_all()
@@ -137,7 +145,8 @@ class Supervisor:
         forks.hold_signals()
         pid = os.fork()
         if pid == 0:
-            _serve(self._queues, name, marks, parent, before=self._before, in_order=self._in_order)
+            made = {"in_order": self._in_order, "lifetime": self._lifetime}
+            _serve(self._queues, name, marks, parent, self._before, made)
         forks.release_signals()
         self._children[pid] = Child(name, pid, marks, time.monotonic())
         self._heartbeats.soon()
@@ -155,19 +164,27 @@ class Supervisor:
             if child is None:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            if code == 0 and child.killed is None and child.marks.is_stopping:
-                if self._wanted:  # RQ's shutdown command: this one was asked to stop
+            if code == 0 and child.killed is None and child.marks.is_leaving:
+                if self._wanted:
                     self._wanted -= 1
-                    logger.info("worker process %s was told to stop", child.name)
+                    logger.info("worker process %s has ended for good", child.name)
             elif self._stopping_since is None:
-                died = f"exit code {code}" if code > 0 else f"signal {-code}"
-                logger.error("worker process %s ended with %s; starting another", child.name, died)
-                # A job that kills its process is counted and stopped; a process that cannot even start is not.
-                faulty = time.monotonic() - child.born < YOUNG_SECONDS and child.marks.running() is None
-                self._pause = min(max(self._pause * 2, 0.5), 10.0) if faulty else 0.0
-                self._respawn_at = time.monotonic() + self._pause
+                self._replace(child, code)
             self._lost.append(child)
-            self._heartbeats.leave([child.name])
+            self._heartbeats.soon()
+
+    def _replace(self, child: Child, code: int) -> None:
+        """Say why, and let another take its place: at once, unless this one came to nothing."""
+        if code == 0 and child.marks.is_stopping:
+            logger.info("worker process %s was asked to stop by a signal; starting another", child.name)
+        elif code:
+            died = f"exit code {code}" if code > 0 else f"signal {-code}"
+            logger.error("worker process %s ended with %s; starting another", child.name, died)
+        # A job that kills its process is counted and stopped; a process that cannot even start is not.
+        idle = child.marks.running() is None and not child.marks.done + child.marks.failed
+        faulty = idle and time.monotonic() - child.born < YOUNG_SECONDS
+        self._pause = min(max(self._pause * 2, 0.5), 10.0) if faulty else 0.0
+        self._respawn_at = time.monotonic() + self._pause
 
     def _bury(self) -> None:
         """Bring back at once what dead children held. While the database is away they wait for it."""
@@ -270,15 +287,30 @@ class Supervisor:
                 logger.warning("worker process %s did not stop in time: its job goes back to the queue", child.name)
                 self._kill(child, CancelReason.STOPPING)
 
+    # --- a burst
+
+    def _promote_due(self) -> None:
+        """What was scheduled and is due is there, too."""
+        while messages := lifecycle.promote_due():
+            publish(messages)
+
+    def _watch_rest(self) -> None:
+        """In a burst, tell the children that find nothing whether they may end: not while others may bring more."""
+        if self._lifetime.burst:
+            children = self._children.values()
+            missing = len(children) < self._wanted or bool(self._lost)
+            for child in children:
+                child.marks.quiet(quiet=not missing and not any(other.marks.holding for other in children))
+
     def _kill(self, child: Child, why: CancelReason) -> None:
         child.killed = why
         os.kill(child.pid, signal.SIGKILL)  # still ours: it is not reaped yet
 
 
 def _serve(
-    queues: Sequence[str], name: str, marks: Marks, parent: int, *, before: Mapping[int, forks.Handler], in_order: bool
+    queues: Sequence[str], name: str, marks: Marks, parent: int, before: Mapping[int, forks.Handler], made: Any
 ) -> None:
-    """The child's whole life; never returns."""
+    """The child's whole life; never returns. ``made``: further options of its worker."""
     code = 1
     try:
         signal.set_wakeup_fd(-1)
@@ -293,7 +325,7 @@ def _serve(
         while not redis_answers() and not marks.is_stopping:
             time.sleep(0.2)
         if not marks.is_stopping:
-            worker = BatchWorker(queues, name=name, marks=marks, in_order=in_order)
+            worker = BatchWorker(queues, name=name, marks=marks, **made)
             forks.make_ordinary(worker.request_stop, before)
             worker.work(logging_level=None)
             code = 0 if worker.is_stopping else 1

@@ -14,6 +14,7 @@ from typing import Any
 from django.db import Error, close_old_connections, connections
 from redis.exceptions import RedisError
 from rq import SimpleWorker, worker_registration
+from rq.command import parse_payload
 from rq.suspension import is_suspended
 from rq.utils import now
 
@@ -27,6 +28,7 @@ from handlers.models.sql import is_postgresql
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.connections import redis_connection, transport_errors
 from handlers.rq_transport.intake import Intake
+from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks
 from handlers.states import State
 from handlers.transport import Message
@@ -35,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 CLAIM_TRIES = 3  # while the database answers; while it is away, a worker waits as long as it takes
 WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
+BURST_SECONDS = 0.1  # the same in a burst, where it also says how soon it ends
 HEARTBEAT_SECONDS = 5.0
 PARENT_SECONDS = 0.1  # how often a worker looks whether its supervisor lives
 CONNECTIONS_SECONDS = 5.0  # how often connections are looked at
@@ -50,9 +53,11 @@ class BatchWorker(SimpleWorker):
     message only the id and the token are read: never its function, arguments or callbacks.
     """
 
-    def __init__(self, queues: Sequence[str], *, name: str, marks: Marks, in_order: bool) -> None:
+    def __init__(
+        self, queues: Sequence[str], *, name: str, marks: Marks, in_order: bool, lifetime: Lifetime = ENDLESS
+    ) -> None:
         super().__init__(list(queues), name=name, connection=redis_connection(), serializer="json")
-        self._marks, self._in_order = marks, in_order
+        self._marks, self._in_order, self._lifetime = marks, in_order, lifetime
         self._names = list(queues)
         self._intake = Intake()
         self._keeper = Keeper()
@@ -61,6 +66,7 @@ class BatchWorker(SimpleWorker):
         self._heartbeat_at = self._suspension_at = self._connections_at = self._parent_at = 0.0
         self._parent = os.getppid()
         self._size = 1
+        self._ran = 0  # attempts
         self._alone: list[Message] = []
         self._doubtful = False  # whether the database may hold claims of ours that we do not know of
 
@@ -82,6 +88,12 @@ class BatchWorker(SimpleWorker):
     def request_stop_execution(self, execution_id: str) -> None:
         """RQ's command to stop one execution: not ours, jobs are stopped by deleting them."""
 
+    def handle_payload(self, message: Any) -> None:
+        """RQ's commands. A shutdown is for good; the signal that RQ then sends to this process would not be."""
+        if parse_payload(message).get("command") == "shutdown":
+            self._marks.leave()
+        super().handle_payload(message)  # type: ignore[no-untyped-call]
+
     def clean_registries(self) -> None:
         """RQ's clean-up would fail messages that it thinks abandoned; ours come back through recovery."""
         self.last_cleaned_at = now()  # type: ignore[assignment]
@@ -96,6 +108,9 @@ class BatchWorker(SimpleWorker):
         while time.monotonic() >= self._suspension_at and not self.is_stopping:
             with contextlib.suppress(RedisError):
                 if is_suspended(self.connection):
+                    if self._lifetime.burst:
+                        logger.warning("workers are suspended: what is left stays")
+                        self._end(for_good=True)
                     time.sleep(0.5)
                     continue
             self._suspension_at = time.monotonic() + 1.0
@@ -150,18 +165,15 @@ class BatchWorker(SimpleWorker):
         while not self.is_stopping:
             self.heartbeat()
             self.check_for_suspension(burst=False)
+            if why := self._lifetime.spent(self._ran):
+                logger.info("worker process %s makes way for another: %s", self.name, why)
+                self._end(for_good=False)
+                break
             if self._alone:
                 return [self._alone.pop()], None
-            queues = self._open_queues()
             try:
                 with transport_errors():
-                    messages = self._intake.pop(queues, self._size)
-                    if not messages:
-                        self.set_state("idle")
-                        waited = self._intake.wait(queues, self._size, WAIT_SECONDS)
-                        if waited is None:
-                            time.sleep(0.1)
-                        messages = waited or []
+                    messages = self._look()
                 pause = 0.1
             except TransportUnavailable as error:
                 logger.warning("waiting for the queue server: %s", error)
@@ -179,6 +191,31 @@ class BatchWorker(SimpleWorker):
         with contextlib.suppress(RedisError):
             self._intake.forget()
         return None
+
+    def _look(self) -> list[Message]:
+        """What the queues hold; if that is nothing, what comes within a moment."""
+        queues, room = self._open_queues(), self._lifetime.room(self._ran)
+        size = self._size if room is None else min(self._size, room)
+        if messages := self._intake.pop(queues, size):
+            return messages
+        self.set_state("idle")
+        wait = WAIT_SECONDS
+        if self._lifetime.burst:
+            wait = BURST_SECONDS
+            self._marks.hold(holding=False)
+            if self._marks.is_quiet:  # nobody else has anything in hand that may bring more
+                self._end(for_good=True)
+                return []
+        waited = self._intake.wait(queues, size, wait)
+        if waited is None:
+            time.sleep(0.1)
+        return waited or []
+
+    def _end(self, *, for_good: bool) -> None:
+        """Stop of its own accord, between two jobs; unless ``for_good`` another takes its place."""
+        if for_good:
+            self._marks.leave()
+        self._stop_requested = True
 
     def _warm_up(self) -> None:
         """Connect, and let the database plan what claims a job: so that the first one starts as soon as any other."""
@@ -303,6 +340,7 @@ class BatchWorker(SimpleWorker):
                 self.heartbeat()
                 batch.finish(self._attempt(claim))
                 count += 1
+                self._ran += 1
             # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
             self._adapt((time.monotonic() - began) / max(count, 1))
         finally:

@@ -1,0 +1,45 @@
+"""Jobs that show how long a worker process lives."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from handlers import CancellationToken, Job, handles, job_scheduler
+from handlers.models import JobRecord
+from tests.app.jobs import NO_RETRY, Sleep, note
+
+_held: list[bytes] = []
+
+
+@dataclass(frozen=True)
+class Grow(Job):
+    """Leave so much memory behind."""
+
+    mib: int
+
+
+@handles(Grow, retry=NO_RETRY)
+def grow(job: Grow) -> None:
+    """Keep it, and go on for a while."""
+    _held.append(os.urandom(1 << 20) * job.mib)
+    note(f"start grow {os.getpid()}")
+    time.sleep(0.3)
+    note("end grow")
+
+
+@dataclass(frozen=True)
+class Spread(Job):
+    """Enqueue more jobs, once no other has anything to do."""
+
+    count: int
+
+
+@handles(Spread, retry=NO_RETRY)
+def spread(job: Spread, token: CancellationToken) -> None:
+    """Wait, and a little longer, then do it."""
+    while JobRecord.objects.filter(state__in=["enqueued", "processing"]).exclude(pk=token.job_id).exists():
+        time.sleep(0.05)
+    time.sleep(0.5)
+    job_scheduler.enqueue_many([Sleep(0.5, f"spread {n}") for n in range(job.count)])

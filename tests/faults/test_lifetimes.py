@@ -1,0 +1,154 @@
+"""How long worker processes live: replaced when they go or have worked enough, gone when a burst is over."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.utils import timezone
+from redis import Redis
+from rq import Worker
+from rq.command import send_shutdown_command
+
+from handlers import fleet, job_scheduler
+from handlers.models import JobRecord, WorkerProcess
+from tests.app.jobs import Crash, Impatient, Note, Patient, Sleep
+from tests.app.lifetimes import Grow, Spread
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, moves, record, states, wait_state
+from tests.processes import Managed, wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+def listed(redis: Redis, count: int) -> list[Any]:
+    """RQ's own list, once so many workers are in it, idle or not."""
+
+    def found() -> list[Any]:
+        return Worker.all(connection=redis)
+
+    wait_for(f"{count} are up", lambda: len(found()) == count)
+    return found()
+
+
+def pids(notes: Notes, prefix: str) -> list[str]:
+    """Where the jobs that wrote these notes ran."""
+    return [line.split()[-1] for line in notes.starting(prefix)]
+
+
+# --- replaced
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_is_stopped_by_a_signal_ends_gracefully_and_is_replaced(
+    start_worker: Start, notes: Notes, redis: Redis, number: int
+) -> None:
+    worker = start_worker("--processes", "1")
+    listed(redis, 1)
+    job = int(job_scheduler.enqueue(Patient("it")))
+    notes.wait("start it")
+    (first,) = worker.children()
+    first.send_signal(number)
+    notes.wait("cancelled it stopping")
+    notes.wait("start it", times=2)
+    (second,) = worker.children()
+    assert second != first
+    assert (record(job).failures, record(job).crashes) == (0, 0)
+    assert moves(job) == ["processing", "enqueued", "processing"]
+    assert "ERROR" not in worker.log.read_text()
+    assert worker.terminate() == 0, "but a signal to the supervisor is for all, and nobody is replaced"
+    assert worker.log.read_text().count("started, PID") == 2
+
+
+def test_rqs_shutdown_command_is_for_good(start_worker: Start, redis: Redis) -> None:
+    worker = start_worker("--processes", "2")
+    wait_for("both hear commands", lambda: worker.log.read_text().count("Listening on") == 2)
+    one, other = listed(redis, 2)
+    send_shutdown_command(redis, one.name)
+    wait_for("one has left", lambda: len(worker.children()) == 1)
+    send_shutdown_command(redis, other.name)
+    assert worker.process.wait(20) == 0
+    assert worker.log.read_text().count("started, PID") == 2
+
+
+def test_max_jobs_replaces_a_process_between_two_jobs(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    jobs = job_scheduler.enqueue_many([Sleep(0, f"job {n}") for n in range(11)])
+    last = job_scheduler.enqueue(Sleep(0.3, "last"))
+    worker = start_worker("--processes", "1", "--max-jobs", "4")
+    wait_state("succeeded", *jobs, last)
+    ran = pids(notes, "start")
+    assert len({*ran[:4]}) == len({*ran[4:8]}) == len({*ran[8:]}) == 1
+    assert len(set(ran)) == 3
+    assert {(*moves(job), record(job).attempt) for job in [*jobs, last]} == {("processing", "succeeded", 1)}
+    wait_for("the console shows who is there now", lambda: [row.pid for row in fleet.live_workers()] == [
+        child.pid for child in worker.children() if str(child.pid) not in ran
+    ])  # fmt: skip
+    assert "ERROR" not in worker.log.read_text()
+    assert worker.terminate() == 0
+    assert not WorkerProcess.objects.exists()
+
+
+def test_max_memory_replaces_a_process_once_its_job_has_ended(start_worker: Start, notes: Notes) -> None:
+    jobs = job_scheduler.enqueue_many([Sleep(0, "before"), Sleep(0, "again"), Grow(300), Sleep(0, "after")])
+    start_worker("--processes", "1", "--max-memory", "300")
+    wait_state("succeeded", *jobs)
+    before, again, grown, after = pids(notes, "start")
+    assert before == again == grown != after
+    assert "end grow" in notes.lines()
+
+
+@pytest.mark.parametrize("option", ["--processes", "--max-jobs", "--max-memory"])
+def test_worker_refuses_a_limit_of_nothing(option: str) -> None:
+    with pytest.raises(CommandError, match=f"^{option}: must be 1 or more, not 0$"):
+        call_command("worker", option, "0")
+
+
+# --- a burst
+
+
+def ended(worker: Managed, seconds: float = 20) -> None:
+    """The burst is over, by itself and as it should be."""
+    try:
+        assert worker.process.wait(seconds) == 0
+    except subprocess.TimeoutExpired:
+        pytest.fail("the burst does not end")
+    assert not WorkerProcess.objects.exists()
+
+
+def test_burst_runs_what_is_there_and_what_that_brings_then_ends(start_worker: Start, notes: Notes) -> None:
+    jobs = job_scheduler.enqueue_many([Spread(4), *(Note(str(n)) for n in range(50)), Impatient("it"), Crash()])
+    spreading, impatient, crash = jobs[0], jobs[-2], jobs[-1]
+    due, later = job_scheduler.enqueue_many([Note("due"), Note("later")])
+    for job, hours in ((due, -1), (later, 1)):
+        JobRecord.objects.filter(pk=job).update(state="scheduled", run_at=timezone.now() + timedelta(hours=hours))
+    ended(start_worker("--processes", "2", "--burst"))
+    assert states([impatient, crash]) == {"failed"}
+    assert record(int(crash)).crashes == 3
+    assert states([later]) == {"scheduled"}
+    assert states(JobRecord.objects.exclude(pk__in=[impatient, crash, later]).values_list("pk", flat=True)) == {
+        "succeeded"
+    }
+    assert record(int(spreading)).attempt == 1
+    assert "due" in notes.lines()
+    assert len(notes.starting("end spread")) == 4
+    assert len(set(pids(notes, "start spread"))) >= 2, "nobody ended while another was about to bring more"
+
+
+def test_burst_ends_at_once_and_leaves_what_may_not_run(start_worker: Start, notes: Notes, redis: Redis) -> None:
+    job = job_scheduler.enqueue(Note("paused"))
+    job_scheduler.pause_queue("default")
+    ended(start_worker("--burst", "--processes", "2", "--max-jobs", "1"))
+    job_scheduler.resume_queue("default")
+    redis.set("rq:suspended", "1")
+    suspended = start_worker("--burst", "--processes", "1")
+    ended(suspended)
+    assert "suspended" in suspended.log.read_text()
+    redis.delete("rq:suspended")
+    assert (states([job]), notes.lines()) == ({"enqueued"}, [])
+    ended(start_worker("--burst", "--queues", "default"))
+    assert notes.lines() == ["paused"]
