@@ -2,15 +2,26 @@
 
 from importlib import import_module
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.core.exceptions import ImproperlyConfigured
+
+NEEDED = ("handlers", "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes")
 
 
 class DashboardConfig(AppConfig):
-    """No models of its own: pages over ``handlers``, mounted with ``path("admin/", dashboard.site.site.urls)``."""
+    """No models of its own: pages over ``handlers``, mounted with ``path("admin/", include("dashboard.urls"))``."""
 
     name = "dashboard"
     verbose_name = "Jobs console"
 
+    def import_models(self) -> None:
+        """Refuse to start without what the console is built on; before the admin, once ready, imports its pages."""
+        if missing := [name for name in NEEDED if not apps.is_installed(name)]:
+            named = ", ".join(map(repr, missing))
+            raise ImproperlyConfigured(f"INSTALLED_APPS: the console, 'dashboard', needs {named} beside it.")
+        super().import_models()
+
     def ready(self) -> None:
         """Register the pages. Not left to the admin's autodiscovery, which a project with only this site turns off."""
         import_module("dashboard.admin")
+        import_module("dashboard.checks")

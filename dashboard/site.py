@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.decorators import method_decorator
 
+from dashboard.kit.rendering import in_console
 from dashboard.signing_in import SigningIn
 from handlers.audit import acting_from
 
@@ -51,7 +54,6 @@ class JobsSite(SigningIn):
 
         return {
             **super().each_context(request),
-            "is_jobs_console": True,
             "console_banners": lambda: banners(request),  # asked for by pages that show them
             "console_environment": self.environment,
             "console_nav": self._nav(request),
@@ -109,13 +111,18 @@ class JobsSite(SigningIn):
                 answer: HttpResponseBase = view(request, *args, **kwargs)
             except PermissionDenied as denied:
                 context = {**self.each_context(request), "title": "Not permitted", "reason": str(denied)}
-                return TemplateResponse(request, "dashboard/kit/403.html", context, status=403)
+                answer = TemplateResponse(request, "dashboard/kit/403.html", context, status=403)
             finally:
                 acting_from.reset(asked_from)
-            return answer
+            return in_console(answer)
 
         guarded.__dict__.update(getattr(view, "__dict__", {}))  # csrf_exempt and the like
         return super().admin_view(guarded, cacheable)
+
+    @method_decorator(login_not_required)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The stock page, as part of the console."""
+        return in_console(super().login(request, extra_context))
 
     def _page(self, view: Callable[..., HttpResponseBase]) -> Any:
         def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:

@@ -20,7 +20,7 @@ from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.text import inert, one_line, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
 from dashboard.people.fields import is_field
-from dashboard.templatetags.console import ago
+from dashboard.tags import ago
 from handlers.audit import user_name
 from handlers.models import AuditEntry
 from handlers.policy_edits import VERBS as POLICY_VERBS

@@ -9,7 +9,6 @@ from django.contrib.admin import display
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -25,7 +24,7 @@ from dashboard.kit import queries, verbs
 from dashboard.kit.changelist import KeysetChangeList
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.text import inert, one_line
-from dashboard.templatetags.console import ago, due, record_badge
+from dashboard.tags import ago, due, record_badge
 from handlers.models import JobRecord
 from handlers.states import State
 
@@ -176,11 +175,12 @@ class JobRecordAdmin(ReadOnlyAdmin):
         record = self.get_object(request, object_id)
         if record is None:
             messages.warning(request, f"There is no job {one_line(object_id, 30)}. Jobs that ended well age out.")
-            return redirect("admin:jobs_jobrecord_changelist")
+            return HttpResponseRedirect(reverse("admin:jobs_jobrecord_changelist", current_app=self.admin_site.name))
         return job_page.job_page(self.admin_site, request, record)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseRedirect:
         """The job page tells the history."""
-        return redirect("admin:jobs_jobrecord_change", object_id)
+        page = reverse("admin:jobs_jobrecord_change", args=[object_id], current_app=self.admin_site.name)
+        return HttpResponseRedirect(page)

@@ -9,7 +9,6 @@ from django.contrib.admin import AdminSite
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
@@ -75,7 +74,7 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     else:
         words = f"{changed} job type{'' if changed == 1 else 's'} changed" if changed else "Nothing changed"
         messages.success(request, f"{words}. It holds from the next failure on.")
-    return redirect("admin:retry_policy", policy.pk)
+    return _to_policy(request, policy.pk)
 
 
 def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
@@ -95,7 +94,7 @@ def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
         )  # fmt: skip
     except InvalidJob as error:
         messages.error(request, _sentence(error))
-        return redirect("admin:retry_policy", policy.pk)
+        return _to_policy(request, policy.pk)
     back = f"{', '.join(types[:10])} {'follows' if len(types) == 1 else 'follow'} the code again."
     messages.success(request, f"Deleted {policy.name}. {back if types else 'No job type followed it.'}")
     return HttpResponseRedirect(_list_url(request))
@@ -117,7 +116,7 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
             form.refuse(error)
         else:
             messages.success(request, f"Saved {saved.name}. It holds from the next failure on, in every worker.")
-            return redirect("admin:retry_policy", saved.pk)
+            return _to_policy(request, saved.pk)
     followed = _followed()
     types = followed.get(policy.pk, []) if policy else []
     draft = form.draft if form.is_bound else None
@@ -189,6 +188,10 @@ def _sentence(error: InvalidJob) -> str:
 def _gone(request: HttpRequest) -> HttpResponse:
     messages.warning(request, "This retry policy is gone: someone deleted it.")
     return HttpResponseRedirect(_list_url(request))
+
+
+def _to_policy(request: HttpRequest, policy_id: int) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:retry_policy", args=[policy_id], current_app=request.current_app))
 
 
 def _list_url(request: HttpRequest) -> str:

@@ -35,7 +35,6 @@ ROOT_URLCONF = "host.urls"
 TEMPLATES = [{
     "BACKEND": "django.template.backends.django.DjangoTemplates",
     "APP_DIRS": True,
-    "DIRS": [os.environ["TEMPLATES"]],
     "OPTIONS": {"context_processors": [
         "django.template.context_processors.request",
         "django.contrib.auth.context_processors.auth",
@@ -67,6 +66,14 @@ class Note(Job):
 @handles(Note)
 def note(job, token):
     pass
+
+@dataclass(frozen=True)
+class Broken(Job):
+    pass
+
+@handles(Broken)
+def broken(job, token):
+    raise ValueError("as always")
 """
 MANAGE = """
 import os, sys
@@ -152,7 +159,6 @@ class Project:
             "DATABASE_URL": database,
             "REDIS_URL": redis,
             "DJANGO_SETTINGS_MODULE": "host.settings",
-            "TEMPLATES": str(ROOT / "templates"),
             "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}",
         }
 

@@ -55,8 +55,20 @@ WRONG = {
         """,
         "(jobs.E008) DATABASES['default']['TIME_ZONE']",
     ),
+    "a console without its engine": ('INSTALLED_APPS.remove("handlers")', "'dashboard', needs 'handlers' beside it"),
+    "a console without the admin": ('INSTALLED_APPS.remove("django.contrib.admin")', "needs 'django.contrib.admin'"),
+    "a console that is not mounted": ('ROOT_URLCONF = "host.bare"', "(dashboard.E001) The console is installed"),
+    "a console in a namespace": ('ROOT_URLCONF = "host.inside"', "(dashboard.E001) The console is installed"),
+}
+URLS = {
+    "host/bare.py": "urlpatterns = []",
+    "host/inside.py": """
+from django.urls import include, path
+urlpatterns = [path("jobs/", include(("dashboard.urls", "ours")))]
+""",
 }
 RIGHT = {
+    "the engine alone": 'INSTALLED_APPS.remove("dashboard")\nROOT_URLCONF = "host.bare"',
     "as it is": "pass",
     "one server in other words": """
         JOBS = {"REDIS_URL": "redis://localhost:6379/2"}
@@ -74,7 +86,7 @@ RIGHT = {
 
 @pytest.mark.once
 def test_check_names_each_setting_that_would_fail_later(make: Make) -> None:
-    said = make().checks({name: settings for name, (settings, _) in WRONG.items()} | RIGHT)
+    said = make(files=URLS).checks({name: settings for name, (settings, _) in WRONG.items()} | RIGHT)
     missed = {name: said[name] for name, (_, expected) in WRONG.items() if expected not in said[name]}
     assert missed == {}
     assert {name: said[name] for name in RIGHT if "jobs." in said[name] or "no issues" not in said[name]} == {}

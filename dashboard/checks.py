@@ -1,0 +1,32 @@
+"""System checks of what the console needs of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.urls import NoReverseMatch, reverse
+
+from dashboard.site import site
+
+
+@register(Tags.urls)
+def check_console(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """An installed console can be reached: without its addresses no page of it, and no link to one, can be made."""
+    try:
+        if getattr(settings, "ROOT_URLCONF", None):
+            reverse(f"{site.name}:index")
+            return []
+    except NoReverseMatch:
+        pass
+    return [
+        Error(
+            "The console is installed, and ROOT_URLCONF has no address for it.",
+            hint='Add path("jobs/", include("dashboard.urls")) to it, in no namespace of your own, or take "dashboard"'
+            " out of INSTALLED_APPS.",
+            id="dashboard.E001",
+        )
+    ]
