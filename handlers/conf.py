@@ -14,12 +14,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from handlers import redis_urls
+
 SYSTEM_QUEUE = "system"
 ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MOST_AT_ONCE = 1_000  # jobs in one batch
 MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
@@ -98,12 +99,11 @@ def _redis_url(url: Any) -> str:
     """``url``, of which no error repeats anything: a password may be in it."""
     if url is None or url == "":  # as os.environ.get() has it: RQ_QUEUES may name the place
         return ""
-    if not isinstance(url, str) or not url.startswith(REDIS_SCHEMES):
-        raise ImproperlyConfigured(
-            f"JOBS: REDIS_URL must begin with {', '.join(REDIS_SCHEMES[:2])} or {REDIS_SCHEMES[2]},"
-            " as in redis://127.0.0.1:6379/0."
-        )
-    return url
+    try:
+        redis_urls.place(url)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"JOBS: REDIS_URL: {error}.") from None
+    return str(url)
 
 
 def _retention(days: Any) -> dict[str, float | None]:

@@ -25,7 +25,18 @@ class NoHandler(JobsError, LookupError):
 
 
 class TransportUnavailable(JobsError, ConnectionError):
-    """The queue server cannot be reached at the moment."""
+    """The queue server cannot serve at the moment.
+
+    ``is_news``: whether this was just found out; if not, nothing was tried, since it was known already.
+    """
+
+    def __init__(self, message: str, *, is_news: bool = True) -> None:
+        super().__init__(message)
+        self.is_news = is_news
+
+
+class TransportRefuses(TransportUnavailable):
+    """The queue server answers, but takes no messages: it is full, or a replica."""
 
 
 class RetryAfter(JobsError):

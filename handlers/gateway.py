@@ -244,12 +244,12 @@ class JobScheduler:
         """Ask a worker process to end its job and stop; whether it was not asked before. Raises InvalidJob."""
         return switches.stop_worker(name, by, reason)
 
-    def transport_answers(self) -> bool:
-        """Whether the queue server answers now, or did seconds ago. Never raises."""
+    def transport_trouble(self) -> str:
+        """Why the queue server takes no messages now, or seconds ago, in one line; empty when it does. Never raises."""
         try:
-            return get_transport().answers()
-        except TransportUnavailable:
-            return False
+            return get_transport().trouble()
+        except TransportUnavailable as error:
+            return str(error)
 
     # --- inside
 

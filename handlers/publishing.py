@@ -27,7 +27,8 @@ def publish(messages: Sequence[Message], *, wait: bool = True) -> bool:
         if delayed := [message for message in messages if message.run_at is not None]:
             get_transport().publish_delayed(delayed, wait=wait)
     except TransportUnavailable as error:
-        logger.warning("%d jobs are recorded but not yet published, recovery will do it: %s", len(messages), error)
+        level = logging.WARNING if error.is_news else logging.DEBUG  # once in an outage, not once for each job
+        logger.log(level, "%d jobs are recorded but not yet published, recovery will do it: %s", len(messages), error)
         return False
     except Exception as error:
         # Committed work must not fail for this, and one damaged message must not hold the others.

@@ -16,7 +16,7 @@ from django.db import connections
 
 from handlers import bulk, folding, lifecycle, once, waiting
 from handlers.conf import jobs_settings
-from handlers.exceptions import TransportUnavailable
+from handlers.exceptions import TransportRefuses
 from handlers.execution import TRANSIENT
 from handlers.failure_log import log_failures
 from handlers.gateway import job_scheduler
@@ -147,7 +147,7 @@ class Recovery:
         if not lost:
             return 0
         if not publish(lost):
-            raise TransportUnavailable(f"{len(lost)} lost messages wait to be published again")
+            raise TransportRefuses(f"{len(lost)} lost messages wait to be published again")
         self._republished.update(dict.fromkeys(lost, now))
         for queue in {message.queue for message in lost}:
             if (end := ends[queue]) is None:

@@ -40,8 +40,11 @@ class Transport(Protocol):
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages`` that the queue does not hold. It may look only at the head of a long queue."""
 
-    def answers(self) -> bool:
-        """Whether the queue server answers now, or did seconds ago. Takes half a second at most; never raises."""
+    def trouble(self) -> str:
+        """Why the queue server takes no messages now, or seconds ago, in one line; empty when it does.
+
+        Takes half a second at most; never raises.
+        """
 
 
 _transport: Transport | None = None

@@ -12,6 +12,8 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from handlers import redis_urls
+
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_CHARS = 50  # what Django's own deploy check asks for
 _YES = {"1", "true", "yes", "on"}
@@ -152,6 +154,16 @@ def database(data: Path) -> dict[str, Any]:
             "DATABASE_URL must start with sqlite:// or postgres://; other databases are not supported."
         )
     return config | {"DISABLE_SERVER_SIDE_CURSORS": flag("DATABASE_POOLER")}
+
+
+def redis_url(default: str) -> str:
+    """REDIS_URL, or ``default``. Raises ImproperlyConfigured, without repeating any of it, for a bad one."""
+    url = os.environ.get("REDIS_URL") or default
+    try:
+        redis_urls.place(url)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"REDIS_URL is not usable: {error}.") from None
+    return url
 
 
 def sqlite_options(path: Path, data: Path) -> dict[str, Any]:

@@ -106,7 +106,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 # --- jobs ---
-REDIS_URL = os.environ.get("REDIS_URL") or find_url(DATA / "redis")
+REDIS_URL = environment.redis_url(default=find_url(DATA / "redis"))
 JOBS: dict[str, Any] = {"REDIS_URL": REDIS_URL}
 RQ_QUEUES: dict[str, dict[str, Any]] = {}  # filled at start with every declared queue
 RQ_SHOW_ADMIN_LINK = False  # django-rq's pages ask for is_staff only, so none is mounted

@@ -92,10 +92,12 @@ def redis_server() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> None:
-    """What a page of the test before found out about workers, this test must not see."""
+    """What the test before found out about workers and about Redis, this test must not see."""
     from dashboard.kit import health
+    from handlers.rq_transport import availability
 
     health.forget()
+    availability.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
 
 VIEW_JOBS = "jobs.view_jobrecord"
 KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
+TROUBLE_CHARS = 300  # of what Redis says
 NAMED = 5  # types or queues that one sentence names
 
 
@@ -30,12 +31,12 @@ class Banner(NamedTuple):
 
 
 class Fleet(NamedTuple):
-    """Who runs jobs now, and whether Redis answers."""
+    """Who runs jobs now, and how Redis is."""
 
     workers: list[WorkerProcess]
     schedulers: list[WorkerProcess]
     unservable: list[str]
-    answers: bool
+    trouble: str  # why Redis takes no messages; empty when it does
     answered_at: datetime | None  # when Redis last answered this process
 
 
@@ -85,8 +86,8 @@ def _fleet() -> Fleet:
     now = time.monotonic()
     if _kept is not None and now - _kept[0] < KEPT_SECONDS:
         return _kept[1]
-    answers = job_scheduler.transport_answers()
-    if answers:
+    trouble = job_scheduler.transport_trouble()
+    if not trouble:
         _answered_at = timezone.now()
     live = fleet.live_processes()
     workers = [process for process in live if process.kind == "worker"]
@@ -94,7 +95,7 @@ def _fleet() -> Fleet:
         workers,
         [process for process in live if process.kind == "scheduler"],
         fleet.unservable_types(workers),
-        answers,
+        trouble,
         _answered_at,
     )
     _kept = (now, found)
@@ -116,13 +117,13 @@ def _switches() -> tuple[dict[str, QueueSwitch], dict[str, TypeSwitch]]:
 
 
 def _redis(now: Fleet) -> list[Banner]:
-    if now.answers:
+    if not now.trouble:
         return []
     since = f" Live data as of {now.answered_at:%H:%M:%S} UTC." if now.answered_at else ""
-    text = f"Redis does not answer: no job starts until it is back.{since}"
+    text = f"{inert(now.trouble, TROUBLE_CHARS).rstrip('.')}.{since}"
     hint = (
-        "History is still readable. Enqueued work is kept in the database and published when Redis is back. "
-        "Check that the server at REDIS_URL runs and can be reached from here."
+        "Nothing is lost: what is enqueued is kept in the database, and published when Redis takes it. "
+        "Look after the server at REDIS_URL; history is still readable."
     )
     return [Banner("error", text, hint)]
 
@@ -149,7 +150,7 @@ def _troubles(now: Fleet) -> list[Banner]:
             "Its other duties go on, and this one is tried again every second. The scheduler's log says more.",
         )
         for what, since, reason in oldest.values()
-        if now.answers or what != QUEUE_SERVER  # else the sentence about Redis says all
+        if not now.trouble or what != QUEUE_SERVER  # else the sentence about Redis says all
     ]
 
 

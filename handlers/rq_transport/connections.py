@@ -1,9 +1,8 @@
-"""Where Redis is, from django-rq's own settings: a client per process, one error for every kind of outage."""
+"""Where Redis is, from the project's settings, and the client of this process."""
 
 from __future__ import annotations
 
 import os
-import time
 from typing import Any
 
 from django.conf import settings
@@ -11,31 +10,22 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django_rq.connection_utils import get_redis_connection
 from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    MasterDownError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.connection import ConnectionPool
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
 
+from handlers import redis_urls
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.registry import registry
+from handlers.rq_transport.clients import WholeRedis, whole
 
-# A server that does not answer for this long is away. Whoever blocks on purpose must block for less.
-SOCKET_TIMEOUT_SECONDS = 5.0
-HEALTH_TIMEOUT_SECONDS = 0.5  # a page that asks whether Redis answers waits no longer
-HEALTH_SECONDS = 3.0  # how long the answer is kept
+# A server that does not answer for this long is away: it is what the first caller waits in an outage. All that we ask
+# of Redis takes it milliseconds; whoever blocks on purpose says how long.
+ANSWER_SECONDS = 1.0
+SENTINEL_SECONDS = 0.3  # the same for each Sentinel, which is asked before the server is
 SERIALIZER = "json"  # rq's alias; pickle would let whoever can write to Redis run code when a message is merely read
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # one server, for all that RQ_QUEUES say
@@ -46,11 +36,9 @@ _CONNECTION_KEYS = frozenset({
     *("SSL", "SSL_CERT_REQS", "SENTINELS", "MASTER_NAME", "SOCKET_TIMEOUT", "SENTINEL_KWARGS"),
     *("CONNECTION_KWARGS", "REDIS_CLIENT_KWARGS"),
 })  # fmt: skip
-_AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, MasterDownError, OutOfMemoryError)
-_AWAY_CODES = ("MISCONF ", "NOREPLICAS ", "BUSY ")  # answers that redis-py has no class for
+_TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 
-_client: tuple[int, Redis] | None = None  # and whose: what a parent had stays its own
-_health: tuple[int, float, bool] | None = None  # PID, monotonic time, and what was found
+_client: tuple[int, WholeRedis] | None = None  # and whose: what a parent had stays its own
 
 
 def configure_queues() -> None:
@@ -69,7 +57,7 @@ def configure_queues() -> None:
 
 def _place(declared: dict[str, dict[str, Any]]) -> dict[str, Any]:
     if url := jobs_settings().redis_url:
-        return {"URL": url}
+        return redis_urls.place(url)
     model = declared.get("default") or next(iter(declared.values()), {})
     return {key: value for key, value in model.items() if key in _CONNECTION_KEYS}
 
@@ -83,6 +71,7 @@ def whereabouts(config: dict[str, Any]) -> tuple[Any, ...] | None:
     """Which server and database an RQ_QUEUES entry means, however it is spelled; None for one that cannot be read."""
     try:
         pool = get_redis_connection(config).connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # it does not connect, but knows what may stand in a URL
     except Exception:  # noqa: BLE001 - of redis-py, django-rq, or a cache's backend, and it may name a password
         return None
     kwargs = pool.connection_kwargs
@@ -99,7 +88,7 @@ def _address(kwargs: dict[str, Any]) -> str:
     return f"{'localhost' if host in LOOPBACK else host}:{kwargs.get('port') or 6379}"
 
 
-def redis_connection() -> Redis:
+def redis_connection() -> WholeRedis:
     """This process's client: thread-safe, pooled, and never shared with a parent or child process.
 
     It connects with the first command. Raises TransportUnavailable when no Redis is configured.
@@ -107,19 +96,53 @@ def redis_connection() -> Redis:
     global _client  # noqa: PLW0603
     pid = os.getpid()  # not a hook of Python's fork, which a server that forks in C (uWSGI) does not call
     if _client is None or _client[0] != pid:
-        _client = (pid, _connect())
+        _client = (pid, connect())
     return _client[1]
 
 
-def _connect() -> Redis:
+def connect(at_most: float | None = None) -> WholeRedis:
+    """A new client, which connects with its first command and waits for an answer as long as the project says.
+
+    With ``at_most`` it waits for so many seconds and no longer, and tries once. Raises TransportUnavailable when no
+    Redis is configured.
+    """
     place = configured_place()
     if not place:
         raise TransportUnavailable('no Redis is configured: set REDIS_URL, or JOBS["REDIS_URL"]')
-    # django-rq passes Sentinel no timeout at all, which would wait for ever on a server that hangs.
-    client = get_redis_connection({"SOCKET_TIMEOUT": SOCKET_TIMEOUT_SECONDS, **place})
-    # One quick second try mends a connection that went stale. redis-py's own ten would hold a web request for seconds.
-    client.set_retry(Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 1))
+    # One quick second try mends a connection that went stale. redis-py's own ten would hold a web request for seconds,
+    # and what was waited for already is not worth it.
+    retry = Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 0 if at_most else 1, (RedisConnectionError,))
+    try:
+        client = whole(_own_client(place))
+        pool = client.connection_pool
+        pool.connection_kwargs.update(_timeouts(place, pool.connection_kwargs, at_most))
+    except (KeyError, TypeError, ValueError):  # of redis-py and django-rq; it may name a password
+        raise TransportUnavailable("Redis is named in a way that cannot be read: see manage.py check") from None
+    client.set_retry(retry)
     return client
+
+
+def _own_client(place: dict[str, Any]) -> Redis:
+    """A client with a pool of its own."""
+    # django-rq gives Sentinels no timeouts, nor redis-py fewer than ten tries.
+    limits: dict[str, Any] = dict.fromkeys(_TIMEOUTS, SENTINEL_SECONDS) | {"retry": Retry(NoBackoff(), 0)}
+    client = get_redis_connection({**place, "SENTINEL_KWARGS": limits | (place.get("SENTINEL_KWARGS") or {})})
+    if "USE_REDIS_CACHE" not in place:
+        return client
+    cache = client.connection_pool  # the site's: what follows is not for its other users
+    return Redis.from_pool(
+        ConnectionPool(
+            connection_class=cache.connection_class, max_connections=cache.max_connections, **cache.connection_kwargs
+        )
+    )
+
+
+def _timeouts(place: dict[str, Any], kwargs: dict[str, Any], at_most: float | None) -> dict[str, float]:
+    if at_most:
+        return dict.fromkeys(_TIMEOUTS, at_most)
+    given = dict(kwargs) if "URL" in place else {"socket_timeout": place.get("SOCKET_TIMEOUT")}
+    given |= {**(place.get("CONNECTION_KWARGS") or {}), **(place.get("REDIS_CLIENT_KWARGS") or {})}
+    return {name: given.get(name) or ANSWER_SECONDS for name in _TIMEOUTS}
 
 
 def reset_connections() -> None:
@@ -127,70 +150,10 @@ def reset_connections() -> None:
     global _client  # noqa: PLW0603
     if _client is not None and _client[0] == os.getpid():
         _client[1].close()
-        _client[1].connection_pool.disconnect()
     _client = None
 
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: Any) -> None:
-    global _health  # noqa: PLW0603
     if setting in {"JOBS", "RQ_QUEUES"}:
-        _health = None
         reset_connections()
-
-
-def is_away(error: BaseException | None) -> bool:
-    """Whether the error means that Redis cannot serve now."""
-    return isinstance(error, _AWAY) or (isinstance(error, ResponseError) and str(error).startswith(_AWAY_CODES))
-
-
-class _Translation:
-    """Not made with ``contextmanager``: a generator for each command costs as much as half of an enqueue's checks."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if is_away(error):
-            says = "is away" if isinstance(error, _AWAY) else "refuses work"
-            raise TransportUnavailable(f"Redis {says}: {error}") from error
-
-
-_TRANSLATION = _Translation()
-
-
-def transport_errors() -> _Translation:
-    """Raise TransportUnavailable for whatever means that Redis cannot serve now. Other errors pass: they are bugs."""
-    return _TRANSLATION
-
-
-def redis_answers_soon() -> bool:
-    """Whether Redis answers within half a second; what was found is kept for three. Never raises."""
-    global _health  # noqa: PLW0603
-    now = time.monotonic()
-    if _health is None or _health[0] != os.getpid() or now - _health[1] > HEALTH_SECONDS:
-        _health = (os.getpid(), now, _ping())
-    return _health[2]
-
-
-def _ping() -> bool:
-    try:
-        client = _connect()
-        limits = {"socket_timeout": HEALTH_TIMEOUT_SECONDS, "socket_connect_timeout": HEALTH_TIMEOUT_SECONDS}
-        client.connection_pool.connection_kwargs.update(limits)
-        client.set_retry(Retry(ExponentialWithJitterBackoff(base=0.01, cap=0.1), 0))
-        try:
-            return bool(client.ping())
-        finally:
-            client.close()
-            client.connection_pool.disconnect()
-    except (RedisError, TransportUnavailable):
-        return False
-
-
-def redis_answers() -> bool:
-    """Whether Redis answers now. Never raises."""
-    try:
-        return bool(redis_connection().ping())
-    except (RedisError, TransportUnavailable):
-        return False

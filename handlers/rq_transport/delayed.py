@@ -30,7 +30,8 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord, WorkerProcess
 from handlers.models.sql import database_now
-from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.availability import transport_errors
+from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.duties import DATABASE, Duties
 from handlers.rq_transport.heartbeats import memory_bytes
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE

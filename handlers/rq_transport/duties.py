@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, InternalError, NotSupportedError, OperationalError, ProgrammingError, connections
 
 from handlers import execution
-from handlers.exceptions import TransportUnavailable
+from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.failures import class_path
 from handlers.fleet import QUEUE_SERVER
 from handlers.rq_transport.outages import Outage
@@ -64,6 +64,8 @@ class Duties:
                 self._blamed = ""
                 self.worked(QUEUE_SERVER)
             return answer
+        except TransportRefuses as error:
+            self._fail(name, error)  # a full server refuses what is written, not what is read or taken
         except TransportUnavailable as error:
             self.server_lost(name, error)
         except DatabaseError as error:

@@ -13,6 +13,8 @@ from handlers.rq_transport.own_connection import own_connection
 from handlers.transport import Message
 
 AHEAD = 1_000  # how far past foreign jobs to look for ours
+# What is on its way to us when we stop waiting is lost until recovery finds it: so be more patient than callers are.
+PATIENCE_SECONDS = 3.0
 
 # KEYS: queues in the order of preference. ARGV: how many at most, then ids that were taken in another way. Takes from
 # the first queue that has any of ours; answers its number and the ids, then whether some queue has foreign jobs at its
@@ -73,7 +75,7 @@ class Intake:
         if not queues:
             return []
         keys = [queue_key(name) for name in queues]
-        number, ids, foreign = _POP(own_connection(), keys, [most, *self._waited_for])
+        number, ids, foreign = _POP(own_connection(), keys, [most, *self._waited_for], within=PATIENCE_SECONDS)
         self._waited_for = []
         self._foreign = bool(foreign)
         return [Message(job_id, token, queues[number - 1]) for job_id, token in parse_rq_job_ids(ids)]
@@ -84,7 +86,8 @@ class Intake:
             return None
         keys = [queue_key(name) for name in queues]
         redis = own_connection()
-        found: Any = redis.blmpop(seconds, len(keys), *keys, direction="LEFT", count=most)
+        call = ("BLMPOP", seconds, len(keys), *keys, "LEFT", "COUNT", most)
+        found: Any = redis.execute_command(*call, within=seconds + PATIENCE_SECONDS)
         if not found:
             return []
         key, entries = found

@@ -25,12 +25,14 @@ class LuaScript:
         """The command that runs it, where Redis knows it already."""
         return ("EVALSHA", self._digest, len(keys), *keys, *args)
 
-    def __call__(self, connection: Redis, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
-        """Run it once, in one round trip. Raises what redis-py raises."""
+    def __call__(
+        self, connection: Redis, keys: Sequence[str], args: Sequence[str | int | float], **options: Any
+    ) -> Any:
+        """Run it once, in one round trip. Raises what redis-py raises. ``options``: of ``execute_command``."""
         try:
-            return connection.execute_command(*self.call(keys, args))
+            return connection.execute_command(*self.call(keys, args), **options)
         except NoScriptError:  # a restarted or flushed server
-            return connection.execute_command("EVAL", self._source, len(keys), *keys, *args)
+            return connection.execute_command("EVAL", self._source, len(keys), *keys, *args, **options)
 
 
 # A message as RQ stores a job. Fields that RQ would leave empty are left out, and the call is not compressed: RQ reads

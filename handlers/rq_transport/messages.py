@@ -13,11 +13,8 @@ from rq_scheduler import Scheduler
 
 from handlers.conf import QUEUE_NAME
 from handlers.exceptions import InvalidJob
-from handlers.rq_transport.connections import (
-    redis_answers_soon,
-    redis_connection,
-    transport_errors,
-)
+from handlers.rq_transport.availability import spare_caller, transport_errors, trouble
+from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import KEPT, PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
 from handlers.rq_transport.own_connection import OwnRedis, own_connection
 from handlers.transport import Message
@@ -102,6 +99,7 @@ class RQTransport:
         A queued id stays on its list, because taking it out means reading the list. Without its hash RQ's workers pass
         over it, and ours are refused the claim.
         """
+        spare_caller()
         for chunk in _chunks(messages):
             ids = [rq_job_id(message) for message in chunk]
             with transport_errors(), redis_connection().pipeline(transaction=False) as pipe:
@@ -109,9 +107,9 @@ class RQTransport:
                 pipe.unlink(*map(Job.key_for, ids))
                 pipe.execute()
 
-    def answers(self) -> bool:
-        """Whether Redis answers now, or did seconds ago."""
-        return redis_answers_soon()
+    def trouble(self) -> str:
+        """Why Redis takes no messages now, or seconds ago; empty when it does."""
+        return trouble()
 
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.
@@ -142,6 +140,7 @@ class RQTransport:
 
 
 def _send(script: LuaScript, keys: Sequence[str], args: Sequence[str | int | float], wait: bool) -> None:
+    spare_caller()
     with transport_errors():
         client = own_connection()
         if wait or not isinstance(client, OwnRedis):

@@ -15,7 +15,9 @@ from redis.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
-from handlers.rq_transport.connections import is_away, redis_connection
+from handlers.rq_transport.availability import is_away, outages_noted
+from handlers.rq_transport.clients import exchange, send
+from handlers.rq_transport.connections import redis_connection
 
 Again = Callable[[Redis], object]
 
@@ -31,6 +33,7 @@ class OwnRedis(Redis):
     _owed: Again | None = None  # the answer to a script is still to come; this does the same again, and waits
     _sent_at = 0.0  # the last command
     _answered_at = 0.0  # when the last command that was answered had been sent
+    _outages = 0  # that had been noted when it connected
 
     # Whatever interrupts one of these, such as a handler's timeout, disconnects: the answer that it did not wait for
     # must not be taken for the next command's.
@@ -38,16 +41,15 @@ class OwnRedis(Redis):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command and read its answer; a connection that went stale is tried once more, as everywhere."""
         self._read_owed()
+        if self._outages != (noted := outages_noted()):
+            self._own.disconnect()  # it may lead to a server that is still frozen, and no longer the master
+            self._outages = noted
 
         def once() -> Any:
-            try:
-                self._send(args)
-                return self._read(args[0], options)
-            except ResponseError:
-                raise
-            except BaseException:
-                self._own.disconnect()
-                raise
+            self._sent_at = time.monotonic()
+            answer = exchange(self, self._own, args, **options)
+            self._answered_at = self._sent_at
+            return answer
 
         return self._own.retry.call_with_retry(once, lambda _: None)
 
@@ -63,7 +65,8 @@ class OwnRedis(Redis):
             return
         try:
             self._owed = again
-            self._send(call)
+            self._sent_at = time.monotonic()
+            send(self._own, call)
         except BaseException as error:
             self._forget_owed()
             if not isinstance(error, RedisConnectionError):
@@ -80,21 +83,13 @@ class OwnRedis(Redis):
     def _own(self) -> Connection:
         return self.connection  # type: ignore[return-value]
 
-    def _send(self, args: tuple[Any, ...]) -> None:
-        self._sent_at = time.monotonic()
-        self._own.send_command(*args)
-
-    def _read(self, command: str, options: dict[str, Any]) -> Any:
-        answer = self.parse_response(self._own, command, **options)  # type: ignore[no-untyped-call]
-        self._answered_at = self._sent_at
-        return answer
-
     def _read_owed(self) -> None:
         """Read the answer that is still to come. Raises redis-py's errors, when Redis is away."""
         if (again := self._owed) is None:
             return
         try:
-            self._read("EVALSHA", {})
+            self.parse_response(self._own, "EVALSHA")  # type: ignore[no-untyped-call]
+            self._answered_at = self._sent_at
             self._owed = None
             return
         except ResponseError:
@@ -146,6 +141,7 @@ def own_connection() -> Redis:
             if taken * 2 >= getattr(pool, "max_connections", 0):
                 return shared  # more threads than places: half of these stay free for everybody
             _thread.client = OwnRedis(connection_pool=pool, single_connection_client=True)
+            _thread.client._outages = outages_noted()
             _clients.add(_thread.client)
         _thread.shared = shared
     client: OwnRedis = _thread.client

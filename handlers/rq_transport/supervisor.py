@@ -34,7 +34,8 @@ from handlers.models import JobRecord
 from handlers.models.sessions import has_own_session
 from handlers.models.sql import is_postgresql
 from handlers.publishing import publish
-from handlers.rq_transport.connections import redis_answers, reset_connections
+from handlers.rq_transport.availability import silence, stay_without_threads
+from handlers.rq_transport.connections import reset_connections
 from handlers.rq_transport.heartbeats import Heartbeats
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks, Running
@@ -88,6 +89,7 @@ class Supervisor:
             self._before[number] = signal.signal(number, self._on_stop)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
         connection_created.connect(_be_brief)
+        stay_without_threads()
         self._await_services()
         if self._lifetime.burst and self._wanted:
             self._promote_due()
@@ -115,15 +117,15 @@ class Supervisor:
             self._wanted = 0
 
     def _await_services(self) -> None:
-        self._await("the queue server at JOBS['REDIS_URL'] (REDIS_URL)", redis_answers)
-        self._await("the database (DATABASE_URL)", execution.database_answers)
+        self._await("the queue server at JOBS['REDIS_URL'] (REDIS_URL)", silence)
+        self._await("the database (DATABASE_URL)", lambda: "" if execution.database_answers() else "it does not answer")
 
-    def _await(self, what: str, answers: Callable[[], bool]) -> None:
-        told = False
-        while self._wanted and not answers():
-            if not told:
-                logger.warning("waiting for %s to answer", what)
-                told = True
+    def _await(self, what: str, trouble: Callable[[], str]) -> None:
+        told = ""
+        while self._wanted and (why := trouble()):
+            if (kind := why.partition(":")[0]) != told:  # the rest may change with each try
+                logger.warning("waiting for %s: %s", what, why)
+                told = kind
             time.sleep(0.5)
 
     # --- children
@@ -322,7 +324,7 @@ def _serve(
         _die_with_parent()
         if os.getppid() != parent:  # it died before that
             marks.stop()
-        while not redis_answers() and not marks.is_stopping:
+        while silence() and not marks.is_stopping:
             time.sleep(0.2)
         if not marks.is_stopping:
             worker = BatchWorker(queues, name=name, marks=marks, **made)

@@ -25,11 +25,13 @@ from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler, known_queues
 from handlers.lifecycle import Claim
 from handlers.models.sql import is_postgresql
+from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.batch import Batch, Keeper
-from handlers.rq_transport.connections import redis_connection, transport_errors
+from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.intake import Intake
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.outages import Outage
 from handlers.states import State
 from handlers.transport import Message
 
@@ -60,6 +62,7 @@ class BatchWorker(SimpleWorker):
         self._marks, self._in_order, self._lifetime = marks, in_order, lifetime
         self._names = list(queues)
         self._intake = Intake()
+        self._outage = Outage("queue server", logger)
         self._keeper = Keeper()
         self._paused: set[str] = set()
         self._paused_checked_at = 0.0
@@ -100,6 +103,40 @@ class BatchWorker(SimpleWorker):
 
     clean_group_registries = clean_registries
 
+    def _set_connection(self, connection: Any) -> Any:
+        """RQ would wait for an answer as long as its blocking pop does, by the minute. Ours says itself how long."""
+        return connection
+
+    def _set_ip_address(self, connection: Any) -> None:
+        self.ip_address = "unknown"
+        with contextlib.suppress(RedisError):  # a Redis that is full, or away just now, is no reason not to start
+            super()._set_ip_address(connection)
+
+    def register_birth(self) -> None:
+        """Tell RQ that we live; if Redis has no room for that now, the heartbeat does it."""
+        self.birth_date = now()
+        with contextlib.suppress(RedisError):
+            super().register_birth()  # type: ignore[no-untyped-call]
+
+    def subscribe(self) -> None:
+        """Listen for RQ's commands; if Redis does not let us now, the heartbeat tries again."""
+        with contextlib.suppress(RedisError):
+            super().subscribe()  # type: ignore[no-untyped-call]
+
+    def register_death(self) -> None:
+        """Have RQ forget us. A full Redis would refuse to note when we died, which is RQ's way."""
+        with self.connection.pipeline() as pipe:
+            worker_registration.unregister(self, pipe)
+            pipe.unlink(self.key, self.executions_key)
+            pipe.execute()
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        """Go on listening for RQ's commands after an outage of any kind; RQ does only after some."""
+        if not isinstance(exc, RedisError) and not self._stop_requested:
+            raise exc
+        logger.debug("waiting for the queue server: %s", exc)
+        time.sleep(WAIT_SECONDS)
+
     def procline(self, message: str) -> None:
         """Leave the process title alone."""
 
@@ -126,6 +163,8 @@ class BatchWorker(SimpleWorker):
             pipe.hset(self.key, mapping=self.serialize())
             pipe.expire(self.key, self.worker_ttl + 60)
             pipe.execute()
+        if self.pubsub is not None and self.pubsub_thread is None:
+            self.subscribe()  # which failed at the start
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
         """Tell RQ what we do, when it changes."""
@@ -161,7 +200,6 @@ class BatchWorker(SimpleWorker):
             self._keeper.start()
             self.heartbeat()
             self._warm_up()
-        pause = 0.1
         while not self.is_stopping:
             self.heartbeat()
             self.check_for_suspension(burst=False)
@@ -174,12 +212,10 @@ class BatchWorker(SimpleWorker):
             try:
                 with transport_errors():
                     messages = self._look()
-                pause = 0.1
             except TransportUnavailable as error:
-                logger.warning("waiting for the queue server: %s", error)
-                time.sleep(pause)
-                pause = min(pause * 2, WAIT_SECONDS)
+                time.sleep(self._outage.failed(error))
                 continue
+            self._outage.worked()
             if messages and self.is_stopping:
                 self._put_back(messages)
             elif messages:

@@ -30,7 +30,7 @@ OTHERS = ["20241124-1", "12-ff", "uuid-x", "0-00000000000000aa", f"7-{'A' * 16}"
 def worker() -> BatchWorker:
     """A worker in this process, not yet at work."""
     made = BatchWorker(["default"], name="host.1.poison", marks=Marks(8), in_order=True)
-    made.register_birth()  # type: ignore[no-untyped-call]
+    made.register_birth()
     return made
 
 

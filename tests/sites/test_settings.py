@@ -10,8 +10,12 @@ from tests.sites.conftest import Make
 WRONG = {
     "wall clocks": ("USE_TZ = False", "(jobs.E006) USE_TZ is False"),
     "one queue for a list": ('JOBS["QUEUES"] = "default"', "JOBS: QUEUES must be a list of names"),
-    "a URL without a scheme": ('JOBS["REDIS_URL"] = "127.0.0.1:6379/0"', "JOBS: REDIS_URL must begin with redis://"),
-    "a URL that is none": ('JOBS["REDIS_URL"] = "redis://:s3cret#1@host:6379/0"', "(jobs.E009) JOBS REDIS_URL names"),
+    "a URL without a scheme": (
+        'JOBS["REDIS_URL"] = "127.0.0.1:6379/0"',
+        "JOBS: REDIS_URL: it must begin with redis://",
+    ),
+    "a URL that is none": ('JOBS["REDIS_URL"] = "redis://:s3cret#1@host:6379/0"', "JOBS: REDIS_URL: it holds a #"),
+    "an option of no URL": ('JOBS["REDIS_URL"] = "redis://host:6379/0?s3=1"', "(jobs.E009) JOBS REDIS_URL names"),
     "days as words": ('JOBS["RETENTION_DAYS"] = {"succeeded": "7"}', "RETENTION_DAYS: 'succeeded' must be a number"),
     "no settings": ("del JOBS", "(jobs.E009) No Redis is configured"),
     "no settings that say where": ('JOBS = {"REDIS_URL": None}', "(jobs.E009) No Redis is configured"),

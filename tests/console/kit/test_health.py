@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Redis answers."""
-    monkeypatch.setattr(job_scheduler, "transport_answers", lambda: True)
+    """Redis takes messages."""
+    monkeypatch.setattr(job_scheduler, "transport_trouble", lambda: "")
 
 
 def process(kind: str, age: float = 0, **fields: object) -> WorkerProcess:
@@ -65,12 +65,12 @@ def test_redis_away_is_said_with_the_time_of_the_live_data(viewer: Client, monke
     process("worker")
     process("scheduler")
     page(viewer)
-    monkeypatch.setattr(job_scheduler, "transport_answers", lambda: False)
+    monkeypatch.setattr(job_scheduler, "transport_trouble", lambda: "Redis is full: give it <more> room")
     monkeypatch.setattr(health, "KEPT_SECONDS", 0)
     said = page(viewer)
-    assert "Redis does not answer" in said
+    assert "Redis is full: give it &lt;more&gt; room." in said
     assert "Live data as of" in said
-    assert "History is still readable" in said
+    assert "Nothing is lost" in said
     assert 'role="alert"' in said
 
 

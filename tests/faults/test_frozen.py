@@ -1,0 +1,106 @@
+"""A queue server that accepts connections and answers nothing: callers go on, workers notice, and all of it heals."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+from redis import Redis
+from rq import Worker
+
+from handlers import job_scheduler
+from handlers.models import JobRecord
+from handlers.rq_transport.messages import queue_key
+from tests import servers
+from tests.app.jobs import Note
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, wait_state
+from tests.processes import Managed, wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]  # it is Redis that freezes
+
+FIRST = 1.5  # seconds that the first caller may take
+
+
+@pytest.fixture
+def url(private_valkey: Path) -> Iterator[str]:
+    """A server of this test's own."""
+    with servers.valkey(private_valkey) as url:
+        yield url
+
+
+def timed(act: Callable[[], object]) -> float:
+    """How long it takes, in seconds."""
+    since = time.monotonic()
+    act()
+    return time.monotonic() - since
+
+
+def says(process: Managed, text: str) -> bool:
+    return text in process.log.read_text()
+
+
+def enqueue() -> None:
+    job_scheduler.enqueue(Note("x"))
+
+
+def enqueue_in_a_thread() -> None:
+    try:
+        enqueue()
+    finally:
+        connections.close_all()
+
+
+def test_only_the_first_caller_waits_for_a_frozen_server(url: str) -> None:
+    ids = job_scheduler.enqueue_many([Note(str(n)) for n in range(3)])
+    healthy = statistics.median(timed(enqueue) for _ in range(50))
+    with servers.frozen(url):
+        first = timed(lambda: job_scheduler.delete(ids[0]))
+        assert 0.5 < first < FIRST
+        later = statistics.median(timed(enqueue) for _ in range(50))
+        verbs: list[Callable[[], object]] = [
+            lambda: job_scheduler.enqueue_many([Note("a"), Note("b")]),
+            lambda: job_scheduler.enqueue(Note("c"), delay=timedelta(hours=1)),
+            lambda: job_scheduler.schedule(Note("d"), timezone.now() + timedelta(hours=1)),
+            lambda: job_scheduler.delete(ids[1]),
+            lambda: job_scheduler.pause_queue("default"),
+            lambda: job_scheduler.resume_queue("default"),
+            lambda: job_scheduler.pause_type("app.Note"),
+            lambda: job_scheduler.resume_type("app.Note"),
+        ]
+        assert max(map(timed, verbs)) < 0.5
+        with ThreadPoolExecutor(1) as pool:  # has no connection yet
+            assert pool.submit(timed, enqueue_in_a_thread).result() < 0.5
+        assert "does not answer" in job_scheduler.transport_trouble()
+    assert later < 2 * healthy  # it is shorter on a quiet machine
+    wait_for("it is known that the server answers again", lambda: not job_scheduler.transport_trouble(), seconds=1)
+    with Redis.from_url(url) as client:
+        before = client.llen(queue_key("default"))
+        enqueue()
+        assert client.llen(queue_key("default")) == before + 1
+
+
+def test_workers_and_schedulers_notice_a_frozen_server_and_stop_or_go_on(
+    url: str, start_worker: Start, start_scheduler: Start, notes: Notes
+) -> None:
+    staying, leaving, scheduler = start_worker("--processes", "1"), start_worker("--processes", "1"), start_scheduler()
+    with Redis.from_url(url) as client:
+        wait_for("both are there", lambda: Worker.count(connection=client) == 2)
+    wait_state("succeeded", int(job_scheduler.enqueue(Note("before"))))
+    with servers.frozen(url):
+        ids = [int(i) for i in job_scheduler.enqueue_many([Note(str(n)) for n in range(20)])]
+        for process in (staying, leaving, scheduler):
+            wait_for("it is noticed", partial(says, process, "Redis does not answer"))
+        assert leaving.terminate(9) == 0  # before its grace is over and it is killed
+    wait_state("succeeded", *ids)
+    assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
+    assert "did not stop in time" not in leaving.log.read_text()
+    assert (staying.terminate(), scheduler.terminate()) == (0, 0)
