@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
 
+from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
 from dashboard.signing_in import SigningIn
 from handlers.audit import acting_from
@@ -40,6 +43,7 @@ class JobsSite(SigningIn):
     index_title = "Overview"
     index_template = "dashboard/overview/overview.html"
     app_index_template = "dashboard/kit/app_index.html"
+    login_template = "dashboard/access/login.html"
     enable_nav_sidebar = False  # a bar below the header leads to every page, on a phone too
     site_url: Any = None  # where "View site" leads, if anywhere; may be lazy
 
@@ -102,11 +106,17 @@ class JobsSite(SigningIn):
         ]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """The stock wrapper; and whoever lacks a permission gets a page that says so (403), inside the console."""
+        """The stock wrapper; and whoever lacks a permission gets a page that says so (403), inside the console.
+
+        A form that is sent when nobody is signed in gets the login in the place of an answer, and is given back after.
+        """
+        from dashboard.access import pages as access  # needs models, which are not loaded when this module is
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             request.current_app = self.name
             asked_from = acting_from.set(request.META.get("REMOTE_ADDR", ""))
+            if is_draft(request):
+                messages.warning(request, TOLD)
             try:
                 answer: HttpResponseBase = view(request, *args, **kwargs)
             except PermissionDenied as denied:
@@ -114,15 +124,32 @@ class JobsSite(SigningIn):
                 answer = TemplateResponse(request, "dashboard/kit/403.html", context, status=403)
             finally:
                 acting_from.reset(asked_from)
+            if isinstance(answer, HttpResponseNotAllowed) and request.method == "GET":
+                answer = access.only_sent(self, request, answer.headers["Allow"])
             return in_console(answer)
 
         guarded.__dict__.update(getattr(view, "__dict__", {}))  # csrf_exempt and the like
-        return super().admin_view(guarded, cacheable)
+        stock = super().admin_view(guarded, cacheable)
+
+        @wraps(stock)
+        def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if request.method == "POST" and not self.has_permission(request):
+                return access.signed_out(self, request)
+            return stock(request, *args, **kwargs)
+
+        return asked
 
     @method_decorator(login_not_required)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The stock page, as part of the console."""
-        return in_console(super().login(request, extra_context))
+        """The stock page, as part of the console; whoever had sent a form when nobody was signed in gets it back."""
+        from dashboard.access import asked
+        from dashboard.access import pages as access
+
+        wanted = asked.read(self, request.POST.get(asked.FIELD, ""))
+        answer = super().login(request, access.carried(wanted) | (extra_context or {}))
+        if wanted and isinstance(answer, HttpResponseRedirect) and self.has_permission(request):
+            answer = access.nothing_done(self, request, wanted, access.SIGNED_OUT)
+        return in_console(answer)
 
     def _page(self, view: Callable[..., HttpResponseBase]) -> Any:
         def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:

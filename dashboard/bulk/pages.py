@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import verbs
+from dashboard.kit.drafts import is_draft
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.once import act_once
 from dashboard.kit.search import list_query, selection_of
@@ -88,7 +89,8 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         del form.fields["canary"], form.fields["max_failed_percent"]
     if not selection.is_empty:
         del form.fields["confirm_count"]
-    if request.method == "POST" and form.is_valid() and (started := _start(request, verb, selection, form)):
+    acts = request.method == "POST" and not is_draft(request)
+    if acts and form.is_valid() and (started := _start(request, verb, selection, form)):
         return HttpResponseRedirect(reverse("admin:bulk_run", args=[started], current_app=site.name))
     asks_again = "X-Live" in request.headers  # for the number alone
     count, most = _count(fitting, whole=asks_again)

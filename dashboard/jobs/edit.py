@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from dashboard.kit import catalogue, verbs
+from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
 from dashboard.kit.payload_page import OWN, code_of, is_engines_own, is_raw, render
 from dashboard.kit.sensitive import may_see, shown
@@ -55,7 +56,7 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     code = ""
     if posted is not None and form.is_valid():
         code = code_of(request, job_type, form.data_json, None)
-        if "preview" not in posted:
+        if "preview" not in posted and not is_draft(request):
             try:
                 moved = job_scheduler.retry(
                     job_id,

@@ -18,6 +18,7 @@ from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 
+from dashboard.kit.drafts import is_draft
 from dashboard.kit.text import inert
 from dashboard.people import fields
 from dashboard.people.entries import audit_password, audit_person, person_facts
@@ -66,6 +67,21 @@ def _role_help() -> str:
 
 class AuditedMixin(Mixin):
     """Each addition, change and deletion goes on the audit, with before and after."""
+
+    shows_drafts = True  # its forms are shown as they were sent when nobody was signed in, and save nothing then
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The stock form; as a draft it is not valid, so that it is shown and nothing is saved."""
+        base = super().get_form(request, obj, change=change, **kwargs)
+        if not is_draft(request):
+            return base
+
+        class Draft(base):  # type: ignore[misc, valid-type]
+            def clean(self) -> Any:
+                super().clean()
+                raise ValidationError("Nothing is saved yet.")
+
+        return Draft
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Note what it was."""

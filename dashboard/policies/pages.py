@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from dashboard.kit import catalogue
 from dashboard.kit.differences import differences
+from dashboard.kit.drafts import is_draft
 from dashboard.kit.verbs import MAX_REASON
 from dashboard.policies.form import PolicyForm
 from dashboard.policies.preview import history, preview
@@ -105,7 +106,7 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
     shown = policy or StoredPolicy()
     form = PolicyForm(request.POST) if request.method == "POST" else PolicyForm.of(shown)
     valid = form.is_bound and form.is_valid()
-    if valid and request.POST.get("do") == "save":
+    if valid and request.POST.get("do") == "save" and not is_draft(request):
         try:
             saved = save_policy(
                 policy.pk if policy else None, form.fields_of_policy,

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from dashboard.kit import catalogue, verbs
+from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import payload_form
 from dashboard.kit.once import act_once
 from dashboard.kit.payload_page import ENQUEUE, OWN, code_of, is_engines_own, is_raw, render
@@ -71,7 +72,7 @@ def enqueue(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
         queue = when.cleaned_data["queue"]
         other = None if queue == job_type.queue else queue
         code = code_of(request, job_type, form.data_json, other)
-        if "preview" not in posted:
+        if "preview" not in posted and not is_draft(request):
             try:
                 job_id, is_new = act_once(
                     request, lambda: str(_enqueue(request, job_type, form.data_json, when.cleaned_data, other))

@@ -257,7 +257,8 @@ def _wrong(role: int, least: int, method: str, status: int, location: str, writt
     if status >= 500:
         return "an error"
     if role == ANONYMOUS:
-        return "" if status == 302 and "/login/" in location and not written else "not led to the login"
+        led = (status == 302 and "/login/" in location) or (status == 403 and method == "post")
+        return "" if led and not written else "not led to the login"
     if role < least:
         return "" if status in REFUSED and not written else "not refused"
     if least == NOBODY:
