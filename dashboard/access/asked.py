@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
-from django.urls import Resolver404, ResolverMatch, resolve, reverse
+from django.urls import Resolver404, ResolverMatch, get_script_prefix, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from dashboard.kit.drafts import DRAFT
@@ -80,10 +80,11 @@ def shows_drafts(site: AdminSite, path: str) -> bool:
 
 def _match(site: AdminSite, url: str) -> ResolverMatch | None:
     """The console's page at ``url``; None: there is none."""
-    if not url.startswith("/") or not url_has_allowed_host_and_scheme(url, allowed_hosts=None):
+    prefix = get_script_prefix()
+    if not url.startswith(prefix) or not url_has_allowed_host_and_scheme(url, allowed_hosts=None):
         return None
     try:
-        match = resolve(urlsplit(url).path)
+        match = resolve(f"/{urlsplit(url).path[len(prefix) :]}")
     except (Resolver404, ValueError):
         return None
     return match if match.namespace == site.name else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.test import Client
+from django.urls import set_script_prefix
 
 from handlers.models import AuditEntry, BulkOperation, JobRecord, StoredPolicy
 from handlers.policy_edits import save_policy
@@ -109,6 +111,26 @@ def test_enqueue_form_is_given_back_after_the_login(olga: Person) -> None:
     olga.look(ENQUEUE)
     olga.send(ENQUEUE, SENT)
     assert JobRecord.objects.count() == 1
+
+
+@pytest.fixture
+def prefix() -> Iterator[str]:
+    """The site lies under a prefix."""
+    set_script_prefix("/ops/")  # as the WSGI handler does
+    yield "/ops"
+    set_script_prefix("/")
+
+
+def test_form_is_given_back_under_a_prefix(olga: Person, prefix: str) -> None:
+    olga.defaults["SCRIPT_NAME"] = prefix
+    olga.look(ENQUEUE)
+    Session.objects.all().delete()
+    olga.at = f"/ops{ENQUEUE}"
+    olga.send(ENQUEUE, SENT)
+    olga.html = olga.html.replace('action="/ops', 'action="')  # the server in front takes it off
+    olga.sign_in()
+    assert olga.given_back()[0] == f"/ops{ENQUEUE}"
+    assert 'id="resume"' in olga.html
 
 
 def test_every_form_is_given_back_as_it_was_sent(olga: Person) -> None:
