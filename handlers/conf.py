@@ -24,6 +24,7 @@ MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
+    "unknown_type_hours",
 )  # fmt: skip
 WHOLE = ("max_crashes", "batch", "max_payload_bytes", "max_error_chars")
 
@@ -43,6 +44,7 @@ class JobsSettings:
     batch: int = 256  # most jobs a worker claims at once; 1 turns batching off
     max_payload_bytes: int = 1024 * 1024
     max_error_chars: int = 64 * 1024  # stored of one traceback or message
+    unknown_type_hours: float = 4.0  # how long a job waits for a worker whose code can run it before it is failed
     restore_minutes: float = 60.0  # how long a deleted job can be restored
     recovery_seconds: float = 1.0  # how often the scheduler looks for what was lost
     retention_days: dict[str, float | None] = field(

@@ -17,15 +17,15 @@ from typing import Any
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers import forks, lifecycle, logs, masking
+from handlers import forks, lifecycle, logs, masking, stranded
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
 from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
 from handlers.failure_log import log_failures
-from handlers.failures import class_path, describe
-from handlers.lifecycle import Change, Claim, Move, Step
-from handlers.models import JobRecord
+from handlers.failures import class_path, clean, describe
+from handlers.lifecycle import Change, Claim, Move, Refusal, Refused, Step
+from handlers.models import JobPayload, JobRecord
 from handlers.policies import effective
 from handlers.publishing import publish
 from handlers.registry import registry
@@ -139,11 +139,28 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
 
 
 def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
-    """Nothing here can run the job. Retries would not help: a deploy, or an edited payload, must mend it."""
-    reason = "no handler" if isinstance(error, NoHandler) else "its arguments no longer fit its type"
+    """This code cannot run the job. It waits for a worker that can, unless the arguments are wrong for any code."""
     described = describe(error, _hider(claim), **claim.attempted)
     failure = dataclasses.replace(described, traceback="")  # it would show the engine only
+    lacking = isinstance(error, NoHandler)
+    if lacking or _others_wrote(claim):
+        reason = "its worker has no handler for it" if lacking else "its worker's code does not read its arguments"
+        refusal = Refusal(failure.exception, clean(failure.message, 500), claim.job_type, registry.release)
+        return _move(
+            claim, Step(State.ENQUEUED, f"{reason}: it waits for one that can"), attempt_by=-1, refusal=refusal
+        )
+    reason = "its arguments no longer fit its type"
     return _move(claim, Step(State.FAILED, f"{reason}: {failure.message}"), failures_by=1, failure=failure)
+
+
+def _others_wrote(claim: Claim) -> bool:
+    """Whether the arguments were written by another release than this one, as in the middle of a deploy."""
+    try:
+        found = JobPayload.objects.using(lifecycle.database()).filter(pk=claim.job_id).values_list("release", flat=True)
+        return found.first() not in (None, registry.release)
+    except Error:
+        close_broken_connections()
+        return True  # to wait is the mistake that costs nothing
 
 
 def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
@@ -282,8 +299,18 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
         else:
             publish(applied.messages)
             log_failures(applied.failures)
+            if applied.refused:
+                _strand(applied.refused)
             return applied.moved
     return set()
+
+
+def _strand(refused: Sequence[Refused]) -> None:
+    try:
+        stranded.keep(refused)
+    except Error as error:  # recovery offers them again, and they are refused again
+        close_broken_connections()
+        logger.warning("cannot note that %d jobs wait for another worker: %s", len(refused), type(error).__name__)
 
 
 def _plain(move: Move) -> Move:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
+from django.db.models import Exists, QuerySet, Value
 from django.db.models.functions import Now
 
 from handlers.lifecycle import database
@@ -42,37 +41,39 @@ def troubles(process: WorkerProcess) -> list[Trouble]:
     ]
 
 
-def known_names() -> list[str]:
-    """The names, aliases included, of every type that this process has a handler for."""
-    return sorted({name for job_type in registry.all() for name in (job_type.name, *job_type.aliases)})
+class Told(NamedTuple):
+    """What workers learn when they give a sign of life."""
+
+    asked: set[str]  # the names of those asked to stop
+    wanted: bool  # whether there is what the caller asked for
 
 
-def digest(names: Sequence[str]) -> str:
-    """What stands for ``names`` in a worker's row."""
-    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:16]
+def known() -> KnownTypes:
+    """What this process has handlers for: the row that its workers' rows name."""
+    return KnownTypes(digest=registry.release, names=registry.versions())
 
 
-def beat(rows: Sequence[WorkerProcess], known: Sequence[str] = ()) -> set[str]:
-    """Write ``rows``, each its process's first or next sign of life; the names of those asked to stop.
+def beat(
+    rows: Sequence[WorkerProcess], known: KnownTypes | None = None, *, wanted: QuerySet[Any] | None = None
+) -> Told:
+    """Write ``rows``, each its process's first or next sign of life.
 
-    ``known``: the job types that these processes know, unless written lately. Times of the rows are the database's.
+    ``known``: the job types that these processes know, unless written lately. ``wanted``: is there any of these, too?
+    Times of the rows are the database's.
     """
     if not rows:
-        return set()
+        return Told(set(), wanted=False)
     alias = database()
-    if known:
-        KnownTypes.objects.using(alias).bulk_create(
-            [KnownTypes(digest=digest(known), names=list(known))], ignore_conflicts=True
-        )
+    if known is not None:
+        KnownTypes.objects.using(alias).bulk_create([known], ignore_conflicts=True)
     WorkerProcess.objects.using(alias).bulk_create(
         rows, update_conflicts=True, unique_fields=["name"], update_fields=TOLD
     )
     if all(row.kind == "scheduler" for row in rows):  # which nobody asks
-        return set()
-    asked = WorkerProcess.objects.using(alias).filter(
-        name__in=[row.name for row in rows], stop_requested_at__isnull=False
-    )
-    return set(asked.values_list("name", flat=True))
+        return Told(set(), wanted=False)
+    written = WorkerProcess.objects.using(alias).filter(name__in=[row.name for row in rows])
+    told = written.values_list("name", "stop_requested_at", Value(value=False) if wanted is None else Exists(wanted))
+    return Told({name for name, asked_at, _ in told if asked_at}, any(is_wanted for *_, is_wanted in told))
 
 
 def leave(names: Iterable[str]) -> None:

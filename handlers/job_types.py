@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import inspect
+import json
 import os
 import re
 from abc import ABC, abstractmethod
@@ -50,6 +52,7 @@ class JobType:
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
     sensitive_fields: frozenset[str] = field(init=False, repr=False, default=frozenset())  # dotted paths, all below too
+    version: str = field(init=False, repr=False, default="")  # stands for the payload's schema: 8 hex digits
 
     def __post_init__(self) -> None:
         payloads.check_class(self.payload_class)
@@ -74,7 +77,10 @@ class JobType:
                 f"{self.name}: timeout must be a timedelta above zero, such as timedelta(minutes=5)", field="timeout"
             )
         object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
-        object.__setattr__(self, "sensitive_fields", sensitive.paths(self.schema()))
+        schema = self.schema()
+        object.__setattr__(self, "sensitive_fields", sensitive.paths(schema))
+        text = json.dumps(schema, sort_keys=True, default=str)
+        object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:8])
 
     @property
     def kind(self) -> Literal["job", "command"]:

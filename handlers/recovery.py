@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from handlers import bulk, folding, lifecycle, once, waiting
+from handlers import bulk, folding, lifecycle, once, stranded, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportRefuses
 from handlers.execution import TRANSIENT
@@ -34,6 +34,8 @@ LOOK = 1_000  # jobs of one queue compared at once
 CHUNKS = 50  # such looks at one queue in one pass
 PATIENCE_SECONDS = 1.0  # a message must be missing twice, this far apart: between pop and claim it is nowhere
 REPUBLISHED_SECONDS = 10.0  # what was published again stands at the end of a long queue: spare looking for it at once
+STRANDED_SECONDS = 5.0  # between two looks after jobs that wait for another worker
+OFFER_SECONDS = 60.0  # between two offers of some of them to workers that do not fetch them
 BULK_SECONDS = 10.0  # between two looks for bulk operations that stand still
 IDLE_FOLD_SECONDS = 2.0  # how often new counts are looked for after there were none
 FRONT_SECONDS = 60.0  # how long it is remembered where the jobs of paused types in front of a queue end
@@ -68,12 +70,12 @@ class Recovery:
         self._doubts = 0  # for how many of them leases were bounded
         self._suspects: dict[Message, float] = {}  # since when
         self._republished: dict[Message, float] = {}
-        self._paused: set[str] = set()  # names of types
-        self._fronts: dict[str, waiting.Place] = {}  # of a queue: before it only jobs of paused types wait
+        self._passed: tuple[set[str], bool] = (set(), False)  # names of paused types; whether some jobs are stranded
+        self._fronts: dict[str, waiting.Place] = {}  # of a queue: before it only such jobs wait
         self._fronts_until = 0.0
         self._reached: dict[str, waiting.Place] = {}  # of a queue: up to here what was lost is published again
         self._fold_after = 0.0
-        self._watch_bulk_after = 0.0
+        self._watch_bulk_after = self._stranded_after = self._offer_after = 0.0
 
     def look(self) -> Agenda:
         """Ask the database what there is to do, and when it is. Raises its errors."""
@@ -99,6 +101,7 @@ class Recovery:
         duties = (
             Duty("expired leases", partial(self.expire_leases, agenda)),
             Duty("lost messages", partial(self._find_lost_messages, agenda), needs_transport=True),
+            Duty("stranded jobs", partial(self._look_after_stranded, agenda)),
             Duty("counts", self._fold),
             Duty("bulk operations", self._watch_bulk),
         )
@@ -121,24 +124,27 @@ class Recovery:
 
     def _find_lost_messages(self, agenda: Agenda) -> int:
         if agenda.waiting or agenda.lapsed:  # what comes back waits too
-            return self.find_lost_messages()
+            return self.find_lost_messages(any_stranded=agenda.stranded)
         self._suspects, self._reached = {}, {}
         return 0
 
-    def find_lost_messages(self) -> int:
-        """Publish again what is enqueued in the database but on no queue: lost, or never published."""
+    def find_lost_messages(self, *, any_stranded: bool = True) -> int:
+        """Publish again what is enqueued in the database but on no queue: lost, or never published.
+
+        ``any_stranded``: whether there may be jobs that wait for a worker that can run them, which are on no queue.
+        """
         now = time.monotonic()
         self._republished = {m: at for m, at in self._republished.items() if now - at < REPUBLISHED_SECONDS}
         missing: dict[Message, float] = {}
         # Workers drop the messages of paused types: they are published again once the type runs again.
         queues = list(waiting.queues())
         paused_queues, paused_types = job_scheduler.paused_queues(), set(paused_type_names())
-        if paused_types != self._paused or now >= self._fronts_until:
-            self._paused, self._fronts, self._fronts_until = paused_types, {}, now + FRONT_SECONDS
+        if (paused_types, any_stranded) != self._passed or now >= self._fronts_until:
+            self._passed, self._fronts, self._fronts_until = (paused_types, any_stranded), {}, now + FRONT_SECONDS
         ends: dict[str, waiting.Place | None] = {}
         for queue in queues:
             if queue not in paused_queues:
-                found, ends[queue] = self._missing(queue, paused_types)
+                found, ends[queue] = self._missing(queue, paused_types, any_stranded)
                 missing |= {message: self._suspects.get(message, now) for message in found}
                 if not found:
                     self._reached.pop(queue, None)
@@ -157,19 +163,22 @@ class Recovery:
         logger.warning("published %d jobs again whose messages were lost or never sent", len(lost))
         return len(lost)
 
-    def _missing(self, queue: str, paused: Collection[str]) -> tuple[list[Message], waiting.Place | None]:
+    def _missing(
+        self, queue: str, paused: Collection[str], any_stranded: bool
+    ) -> tuple[list[Message], waiting.Place | None]:
         """What of the queue's oldest jobs the transport does not hold; further on only while something is missing.
 
         And the place that the look ended at, None when nothing lies behind it that had to be looked at.
         """
         lost: list[Message] = []
         after = self._reached.get(queue)
-        # However many jobs of paused types stand in front, they are read once in a while and not in every pass.
+        # However many jobs of paused types, or stranded, stand in front, they are read once in a while, not each time.
         since = self._fronts.get(queue) if after is None else None
-        end = waiting.last(queue) if paused else None  # read first: what comes meanwhile lies behind it
+        passes = bool(paused) or any_stranded
+        end = waiting.last(queue) if passes else None  # read first: what comes meanwhile lies behind it
         for turn in range(CHUNKS):
-            found = waiting.oldest(queue, LOOK, after=after, since=since, without=paused)
-            if paused and not turn and after is None and (front := found[0].place if found else end):
+            found = waiting.oldest(queue, LOOK, after=after, since=since, without=paused, stranded=not any_stranded)
+            if passes and not turn and after is None and (front := found[0].place if found else end):
                 self._fronts[queue] = front
             suspects = [job.message for job in found if job.message not in self._republished]
             missing = get_transport().missing(queue, suspects)
@@ -178,6 +187,16 @@ class Recovery:
                 return lost, None
             after, since = found[-1].place, None
         return lost, after
+
+    def _look_after_stranded(self, agenda: Agenda) -> int:
+        now = time.monotonic()
+        if agenda.stranded and now >= self._stranded_after:
+            self._stranded_after = now + STRANDED_SECONDS
+            stranded.look_after(hours=jobs_settings().unknown_type_hours)
+        if agenda.stranded and now >= self._offer_after:
+            self._offer_after = now + OFFER_SECONDS
+            stranded.offer()
+        return 0
 
     def _fold(self) -> int:
         """Sum the counts. Nothing is brought back by that."""

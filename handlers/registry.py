@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -37,7 +39,8 @@ class Registry:
         self._types: dict[str, JobType] = {}
         self._names: dict[str, str] = {}  # every name and alias -> the name
         self._classes: dict[type, str] = {}
-        self._packages: frozenset[str] | None = None  # once asked for
+        self._packages: frozenset[str] | None = None  # once asked for, as is the next
+        self._release = ""
 
     def register(self, job_type: JobType) -> None:
         """Add ``job_type``. The same class imported anew replaces the old one, as the autoreloader needs.
@@ -62,7 +65,7 @@ class Registry:
                 )
         if (old := self._types.get(job_type.name)) is not None:
             self._forget(old)
-        self._packages = None
+        self._packages, self._release = None, ""
         self._types[job_type.name] = job_type
         self._names |= dict.fromkeys((job_type.name, *job_type.aliases), job_type.name)
         self._classes[job_type.payload_class] = job_type.name
@@ -102,6 +105,17 @@ class Registry:
         """The queues that types name."""
         return {job_type.queue for job_type in self._types.values()}
 
+    def versions(self) -> dict[str, str]:
+        """The version of each type's payload schema, by all its names, former ones included."""
+        return {name: self._types[known].version for name, known in sorted(self._names.items())}
+
+    @property
+    def release(self) -> str:
+        """What stands for the types that this code knows, with their schemas: 16 hex digits."""
+        if not self._release:
+            self._release = hashlib.sha256(json.dumps(self.versions()).encode()).hexdigest()[:16]
+        return self._release
+
     def packages(self) -> frozenset[str]:
         """The packages of the apps whose code declares types or handles them, as dotted names; not the engine's own."""
         if self._packages is None:
@@ -117,7 +131,7 @@ class Registry:
             yield
         finally:
             self._types, self._names, self._classes = before
-            self._packages = None
+            self._packages, self._release = None, ""
 
     def _forget(self, job_type: JobType) -> None:
         del self._types[job_type.name]

@@ -28,7 +28,7 @@ S = State
 TRANSITIONS: dict[State, dict[State, str]] = {
     S.AWAITING: {S.ENQUEUED: "the parent ended", S.SCHEDULED: "the parent ended", S.DELETED: "delete"},
     S.SCHEDULED: {S.ENQUEUED: "due, or run now", S.DELETED: "delete"},
-    S.ENQUEUED: {S.PROCESSING: "claim", S.DELETED: "delete"},
+    S.ENQUEUED: {S.PROCESSING: "claim", S.DELETED: "delete", S.FAILED: "no worker could run it for too long"},
     S.PROCESSING: {
         S.SUCCEEDED: "the handler returned",
         S.FAILED: "the attempt failed, or the worker was lost too often",

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from handlers.lifecycle import database
-from handlers.models import JobRecord
+from handlers.models import JobRecord, StrandedJob
 from handlers.states import State
 from handlers.transport import Message
 
@@ -39,9 +39,18 @@ def queues() -> Iterator[str]:
 
 
 def oldest(
-    queue: str, limit: int, *, after: Place | None = None, since: Place | None = None, without: Collection[str] = ()
+    queue: str,
+    limit: int,
+    *,
+    after: Place | None = None,
+    since: Place | None = None,
+    without: Collection[str] = (),
+    stranded: bool = True,
 ) -> list[Waiting]:
-    """Up to ``limit`` jobs: behind ``after``, or from ``since`` on; none of a type that ``without`` names."""
+    """Up to ``limit`` jobs: behind ``after``, or from ``since`` on; none of a type that ``without`` names.
+
+    ``stranded``: also those that wait for a worker that can run them.
+    """
     rows = _enqueued().filter(queue=queue)
     if since is not None:
         rows = _from(rows, since, Q(pk__gte=since.job_id))
@@ -49,6 +58,8 @@ def oldest(
         rows = _from(rows, after, Q(pk__gt=after.job_id))
     if without:
         rows = rows.exclude(job_type__in=without)
+    if not stranded:
+        rows = rows.exclude(Exists(StrandedJob.objects.filter(pk=OuterRef("pk"), token=OuterRef("token"))))
     rows = rows.order_by("enqueued_at", "pk")
     return [
         Waiting(Message(pk, token, queue), job_type, Place(at, pk))

@@ -20,7 +20,7 @@ from handlers.lifecycle.claims import (
 )
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
-from handlers.lifecycle.moves import Applied, Change, Failed, Move, Step, apply, database
+from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply, database
 from handlers.lifecycle.retention import age_out
 from handlers.lifecycle.verbs import delete, requeue, restore, retry
 
@@ -32,6 +32,8 @@ __all__ = [
     "Failed",
     "Move",
     "NewJob",
+    "Refusal",
+    "Refused",
     "Step",
     "age_out",
     "agenda",

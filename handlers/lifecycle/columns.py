@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 # A job to be. ``run_at``, or ``delay`` in seconds from the database's now; neither: enqueued at once.
 CREATE = {
     "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "delay": "float",
-    "created_by": "text", "data": "json", "parent_id": "id", "correlation": "text",
+    "created_by": "text", "data": "json", "parent_id": "id", "correlation": "text", "release": "text",
 }  # fmt: skip
 # What a worker wants to claim.
 CLAIM = {"id": "id", "token": "text"}

@@ -80,6 +80,8 @@ def outcome_of(source: State, targets: Iterable[State]) -> Outcome | None:
         return Outcome.DROPPED if first == State.DELETED else Outcome.HANDED_BACK
     if path[-1] == State.DELETED:
         return Outcome.DELETED
+    if source == State.ENQUEUED and first == State.FAILED:
+        return Outcome.FAILED
     if source == State.AWAITING:
         return None
     return Outcome.REVIVED

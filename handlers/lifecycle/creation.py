@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.failures import clean
 from handlers.lifecycle.moves import database, dialect, new_token
+from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message
 
@@ -58,12 +59,12 @@ def _chunks(jobs: Sequence[NewJob]) -> Iterator[list[NewJob]]:
 
 
 def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor: str) -> list[Message]:
-    tokens = [new_token() for _ in jobs]
+    tokens, release = [new_token() for _ in jobs], registry.release
     rows = [
         (
             SCHEDULED if job.run_at or job.delay else ENQUEUED, token, job.job_type, job.queue,
             job.run_at, job.delay.total_seconds() if job.delay else None, actor, job.payload.decode(), job.parent_id,
-            job.correlation,
+            job.correlation, release,
         )
         for job, token in zip(jobs, tokens, strict=True)
     ]  # fmt: skip

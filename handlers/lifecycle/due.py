@@ -8,11 +8,11 @@ from datetime import datetime
 from django.db import connections
 
 from handlers.lifecycle.moves import database, dialect
-from handlers.models import JobRecord
+from handlers.models import JobRecord, StrandedJob
 from handlers.models.sql import database_now, fetch, from_time, is_postgresql, to_time
 from handlers.transport import Message
 
-JOBS = JobRecord._meta.db_table
+JOBS, STRANDED = JobRecord._meta.db_table, StrandedJob._meta.db_table
 
 
 def promote_due(limit: int = 500) -> list[Message]:
@@ -28,6 +28,7 @@ class Agenda:
     due_in: float | None  # seconds until the next scheduled job is due, not below 0; None when there is none
     lapsed: bool  # whether a lease is over
     waiting: bool  # whether any job is on a queue
+    stranded: bool  # whether one waits for a worker that can run it
     now: datetime  # by the database's clock, when it was asked
 
 
@@ -37,12 +38,13 @@ def agenda() -> Agenda:
     now_sql, params = "clock_timestamp()", []
     if not is_postgresql(connection):
         now_sql, params = "%s", [to_time(connection, database_now(connection))] * 2
-    ((run_at, lapsed, waiting, now),) = fetch(
+    ((run_at, lapsed, waiting, stranded, now),) = fetch(
         connection,
         f"""
         SELECT (SELECT run_at FROM {JOBS} WHERE state = 'scheduled' ORDER BY run_at, id LIMIT 1),
             EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'processing' AND lease_expires_at < {now_sql}),
             EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'enqueued'),
+            EXISTS (SELECT 1 FROM {STRANDED}),
             {now_sql}
         """,
         params,
@@ -50,4 +52,4 @@ def agenda() -> Agenda:
     due, clock = from_time(run_at), from_time(now)
     assert clock is not None
     due_in = None if due is None else max((due - clock).total_seconds(), 0.0)
-    return Agenda(due_in, bool(lapsed), bool(waiting), clock)
+    return Agenda(due_in, bool(lapsed), bool(waiting), bool(stranded), clock)

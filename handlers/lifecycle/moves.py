@@ -46,6 +46,15 @@ class Step(NamedTuple):
     data: Mapping[str, Any] | None = None
 
 
+class Refusal(NamedTuple):
+    """Why this code cannot run a job that another release may."""
+
+    exception: str  # a class's dotted path
+    reason: str
+    job_type: str
+    release: str  # this code
+
+
 class Change(NamedTuple):
     """What shall happen to jobs that are in ``source``. Jobs of a batch to which the same happens share one."""
 
@@ -59,6 +68,7 @@ class Change(NamedTuple):
     run_at: datetime | None = None
     delay: timedelta | None = None  # from now, by the database's clock; not together with run_at
     failure: Failure | None = None
+    refusal: Refusal | None = None  # the job goes back to its queue, yet not to whoever comes next
 
     @property
     def target(self) -> State:
@@ -86,6 +96,14 @@ class Failed(NamedTuple):
     delay: timedelta | None
 
 
+class Refused(NamedTuple):
+    """A job that went back to its queue because this code cannot run it."""
+
+    message: Message
+    former_token: str
+    refusal: Refusal
+
+
 @dataclass(slots=True)
 class Applied:
     """Which jobs moved, and what the transport must be told once that is committed."""
@@ -94,6 +112,7 @@ class Applied:
     messages: list[Message] = field(default_factory=list)  # to publish
     stale: list[Message] = field(default_factory=list)  # can no longer change anything
     sources: dict[str, int] = field(default_factory=dict)  # retry, delete: how many moved from each state
+    refused: list[Refused] = field(default_factory=list)  # not to be published
     failures: list[Failed] = field(default_factory=list)  # what the log must be told
 
 
@@ -157,7 +176,11 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
         move = by_id[job_id]
         applied.moved.add(job_id)
         if job_id in tokens:
-            applied.messages.append(Message(job_id, tokens[job_id], queue, run_at))
+            message = Message(job_id, tokens[job_id], queue, run_at)
+            if move.change.refusal is None:
+                applied.messages.append(message)
+            else:
+                applied.refused.append(Refused(message, move.token, move.change.refusal))
         if move.change.source in QUEUED:
             applied.stale.append(Message(job_id, move.token, queue))
     if errors:

@@ -60,8 +60,8 @@ def _create_sql(*, single: bool) -> str:
             RETURNING id, token, job_type, queue, run_at, created_at
         ),
         beside AS (
-            INSERT INTO {PAYLOADS} (job_id, data, job_type, queue, parent_id, correlation)
-            SELECT id, data, made.job_type, made.queue, parent_id, correlation FROM made JOIN {v} USING (token)
+            INSERT INTO {PAYLOADS} (job_id, data, job_type, queue, parent_id, correlation, release)
+            SELECT id, data, made.job_type, made.queue, parent_id, correlation, release FROM made JOIN {v} USING (token)
         ),
         counts AS (
             INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds)

@@ -25,7 +25,10 @@ from handlers.states import State
 
 JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
-BESIDE = {"job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text"}
+BESIDE = {
+    "job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text",
+    "release": "text",
+}  # fmt: skip
 HISTORY = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
 FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.00025, 0.001  # how often a writer looks whether it is its turn
 
@@ -40,8 +43,8 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
         cursor.execute(_create_sql(), params)
         ids = {token: job_id for job_id, token in cursor.fetchall()}
         beside = []
-        for _, token, job_type, queue, _, _, _, data, parent_id, correlation in rows:
-            beside.append((ids[token], data, job_type, queue, parent_id, correlation))
+        for _, token, job_type, queue, _, _, _, data, *kin in rows:
+            beside.append((ids[token], data, job_type, queue, *kin))
             tally.add(queue, job_type, Outcome.CREATED)
         insert(connection, JobPayload, BESIDE, beside)
         tally.save(connection)

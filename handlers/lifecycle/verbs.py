@@ -13,6 +13,7 @@ from django.db import connections, transaction
 from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database
 from handlers.models import JobHistory, JobPayload, JobRecord
 from handlers.models.sql import database_now, is_postgresql
+from handlers.registry import registry
 from handlers.states import DELETABLE, RETRYABLE, State
 
 
@@ -64,7 +65,9 @@ def retry(
         moves = [Move(row.pk, row.token, changes[row.state]) for row in rows]
         applied = apply(moves, actor=actor, using=alias)
         if payload is not None and applied.moved:
-            JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(data=json.loads(payload))
+            JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(
+                data=json.loads(payload), release=registry.release
+            )
         return _told(applied, rows)
 
 

@@ -8,6 +8,7 @@ from handlers.models.failure_group import FailureGroup
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
 from handlers.models.policy import PolicyAssignment, StoredPolicy
+from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
 from handlers.models.worker import KnownTypes, WorkerProcess
 
@@ -33,6 +34,7 @@ __all__ = [
     "PolicyAssignment",
     "QueueSwitch",
     "StoredPolicy",
+    "StrandedJob",
     "Switch",
     "TypeSwitch",
     "WorkerProcess",

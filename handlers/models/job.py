@@ -105,6 +105,7 @@ class JobPayload(models.Model):
     queue = models.CharField(max_length=64, default="")
     parent_id = models.BigIntegerField(null=True)  # the job whose handler enqueued this one
     correlation = models.CharField(max_length=64, blank=True, default="")  # shared by what belongs together
+    release = models.CharField(max_length=16, null=True)  # noqa: DJ001 - KnownTypes of the code that wrote the arguments
 
     class Meta:
         default_permissions = ()

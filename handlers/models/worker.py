@@ -40,7 +40,7 @@ class KnownTypes(models.Model):
     """The names of job types, aliases included, that a worker knows; one row for all workers of a release."""
 
     digest = models.CharField(max_length=16, primary_key=True)
-    names = models.JSONField()
+    names = models.JSONField()  # with the version of each one's payload schema
 
     class Meta:
         default_permissions = ()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.db import Error, connections
 
-from handlers import execution, fleet, lifecycle
+from handlers import execution, fleet, lifecycle, stranded
 from handlers.models import WorkerProcess
 from handlers.models.sql import database_now
 from handlers.rq_transport.marks import Marks
@@ -27,7 +27,7 @@ class Heartbeats:
     """The rows of one supervisor's children."""
 
     def __init__(self, queues: Sequence[str]) -> None:
-        self._queues, self._names = list(queues), fleet.known_names()
+        self._queues, self._known = list(queues), fleet.known()
         self._beat_at = self._known_at = 0.0
         self._written: set[str] = set()
 
@@ -63,7 +63,7 @@ class Heartbeats:
                     host=socket.gethostname()[:100],
                     pid=pid,
                     queues=self._queues,
-                    types=fleet.digest(self._names),
+                    types=self._known.digest,
                     started_at=now - timedelta(seconds=clock - born),
                     heartbeat_at=now,
                     job_id=running.job_id if running else None,
@@ -74,10 +74,16 @@ class Heartbeats:
                 )
             )
         self._written |= set(children)
-        asked = fleet.beat(rows, self._names if clock >= self._known_at else ())
+        told = fleet.beat(
+            rows,
+            self._known if clock >= self._known_at else None,
+            wanted=stranded.servable(self._queues, self._known.digest),
+        )
         if clock >= self._known_at:
             self._known_at = clock + KNOWN_SECONDS
-        return asked
+        for _, _, marks in children.values():
+            marks.tell_stranded(waiting=told.wanted)
+        return told.asked
 
 
 def memory_bytes(pid: int) -> int | None:

@@ -13,7 +13,7 @@ from handlers.cancellation import CancelReason
 
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
 SEQUENCE, RUNNING, STARTED_AT, TIMEOUT, HOLDING, STOP, CANCEL_SEQUENCE, CANCEL_REASON, COUNT = range(9)
-DONE, FAILED, LEAVING, QUIET, FIRST = range(9, 14)
+DONE, FAILED, LEAVING, QUIET, STRANDED, FIRST = range(9, 15)
 REASONS = tuple(CancelReason)
 STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
 
@@ -78,6 +78,11 @@ class Marks:
         return CancelReason.STOPPING if words[STOP] == STOP_NOW else None
 
     @property
+    def stranded(self) -> bool:
+        """Whether jobs that others could not run wait for a worker such as this."""
+        return bool(self._words[STRANDED])
+
+    @property
     def is_stopping(self) -> bool:
         """Whether the worker was asked to stop."""
         return bool(self._words[STOP])
@@ -98,6 +103,10 @@ class Marks:
         self.leave()
         if not self._words[STOP]:
             self._words[STOP] = STOP_AFTER
+
+    def tell_stranded(self, *, waiting: bool) -> None:
+        """Say whether jobs that others could not run wait for a worker such as this."""
+        self._words[STRANDED] = waiting
 
     def cancel(self, sequence: int, reason: CancelReason) -> None:
         """Ask the run of this number to stop."""

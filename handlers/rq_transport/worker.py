@@ -32,6 +32,7 @@ from handlers.rq_transport.intake import Intake
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outages import Outage
+from handlers.rq_transport.stranded import Stranded
 from handlers.states import State
 from handlers.transport import Message
 
@@ -71,6 +72,7 @@ class BatchWorker(SimpleWorker):
         self._size = 1
         self._ran = 0  # attempts
         self._alone: list[Message] = []
+        self._stranded = Stranded(marks)
         self._doubtful = False  # whether the database may hold claims of ours that we do not know of
 
     # --- RQ's loop, where it would do too much or too little
@@ -232,12 +234,11 @@ class BatchWorker(SimpleWorker):
         """What the queues hold; if that is nothing, what comes within a moment."""
         queues, room = self._open_queues(), self._lifetime.room(self._ran)
         size = self._size if room is None else min(self._size, room)
-        if messages := self._intake.pop(queues, size):
+        if messages := self._stranded.take(queues, size) or self._intake.pop(queues, size):
             return messages
         self.set_state("idle")
-        wait = WAIT_SECONDS
-        if self._lifetime.burst:
-            wait = BURST_SECONDS
+        wait = self._stranded.patience(BURST_SECONDS if self._lifetime.burst else WAIT_SECONDS)
+        if self._lifetime.burst and not self._stranded.is_due:
             self._marks.hold(holding=False)
             if self._marks.is_quiet:  # nobody else has anything in hand that may bring more
                 self._end(for_good=True)

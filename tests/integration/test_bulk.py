@@ -160,7 +160,7 @@ def test_canary_that_succeeds_lets_the_rest_follow() -> None:
 
 
 def test_canary_that_fails_pauses_and_resume_goes_on() -> None:
-    ids = [make_job(State.FAILED, job_type="gone.Type").pk for _ in range(3)]
+    ids = [make_job(State.FAILED, payload={"no": "note"}).pk for _ in range(3)]
     operation = job_scheduler.start_bulk("retry", FAILED, canary=2)
     step(operation)
     run(*ids[:2])
@@ -185,7 +185,7 @@ def test_canary_that_does_not_end_pauses_after_five_minutes() -> None:
 
 def test_share_of_failures_pauses_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks, "CHUNK", 20)
-    ids = [make_job(State.FAILED, job_type="gone.Type").pk for _ in range(21)]
+    ids = [make_job(State.FAILED, payload={"no": "note"}).pk for _ in range(21)]
     operation = job_scheduler.start_bulk("retry", FAILED, max_failed_share=0.5)
     step(operation)
     run(*ids[:20])
@@ -342,7 +342,7 @@ def test_run_that_no_worker_takes_is_paused_and_says_so() -> None:
 
 def test_receipt_tells_first_attempts_and_where_the_jobs_are() -> None:
     good = make_job(State.FAILED).pk
-    bad = make_job(State.FAILED, job_type="gone.Type").pk
+    bad = make_job(State.FAILED, payload={"no": "note"}).pk
     deleted, waiting = failed_jobs(2)
     operation = job_scheduler.start_bulk("retry", FAILED)
     step(operation)

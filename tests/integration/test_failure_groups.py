@@ -17,7 +17,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from dashboard.jobs.tracebacks import app_frame
-from handlers import execution, folding, job_scheduler, lifecycle
+from handlers import execution, folding, job_scheduler, lifecycle, stranded
 from handlers.failures import Failure, describe
 from handlers.models import AttemptError, FailureGroup, JobCount, JobRecord
 from handlers.registry import registry
@@ -115,6 +115,7 @@ def missing_handler(job_id: int) -> None:
         registry._types.clear()
         registry._names.clear()
         run(job_id)
+        stranded.look_after(hours=-1)
 
 
 def unrecordable(job_id: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from handlers import execution, job_scheduler, lifecycle, recovery
+from handlers import execution, job_scheduler, lifecycle, recovery, stranded
 from handlers.logs import JobLogHandler
 from handlers.models import AttemptError, AttemptLog, JobPayload, JobRecord
 from tests.app.jobs import Card, Crash, Fail, Hostile, Note, Pay, Vanish
@@ -76,11 +76,14 @@ def test_log_of_hostile_endings(lines: Any, how: str) -> None:
 
 
 def test_log_of_a_type_that_nobody_handles(lines: Any) -> None:
-    job_id = job_scheduler.enqueue(Note("a"))
+    job_id = job_scheduler.enqueue(Note("a"), correlation="c")
     JobRecord.objects.filter(pk=job_id).update(job_type="gone.Type")
     run(job_id)
+    assert lines() == [], "it waits for a worker that knows it"
+    stranded.look_after(hours=-1)
     (line,) = lines()
     assert (line.levelname, line.job_type, line.exception) == ("ERROR", "gone.Type", "handlers.exceptions.NoHandler")
+    assert (line.attempt, line.queue, line.correlation) == (0, "default", "c")
 
 
 def test_log_of_arguments_that_no_longer_fit(lines: Any) -> None:

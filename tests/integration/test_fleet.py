@@ -20,7 +20,7 @@ from tests.app.jobs import AsyncNote, Note
 from tests.running import NotingTransport, claim
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NAMES = ["app.A", "app.B"]
+NAMES = KnownTypes(digest="a-and-b", names={"app.A": "1", "app.B": "2"})
 
 
 def row(name: str, age: timedelta = timedelta(0), kind: str = "worker", types: str = "") -> WorkerProcess:
@@ -35,20 +35,14 @@ def enqueue(count: int) -> list[int]:
 # --- heartbeats ---
 
 
-def test_digest_stands_for_the_names_and_nothing_else() -> None:
-    assert fleet.digest(NAMES) == fleet.digest(list(NAMES))
-    assert fleet.digest(NAMES) != fleet.digest(["app.A, app.B"])
-    assert len(fleet.digest(NAMES)) == 16
-
-
 def test_beat_tells_who_is_asked_to_stop_and_keeps_that() -> None:
-    assert fleet.beat([row("a"), row("b")], NAMES) == set()
+    assert fleet.beat([row("a"), row("b")], NAMES).asked == set()
     assert job_scheduler.stop_worker("a", by="ann", reason="why") is True
     assert job_scheduler.stop_worker("a", by="ann") is False
-    assert fleet.beat([row("a"), row("b")], NAMES) == {"a"}
+    assert fleet.beat([row("a"), row("b")], NAMES).asked == {"a"}
     fleet.leave(["a"])
     assert [process.name for process in fleet.live_workers()] == ["b"]
-    assert fleet.beat([]) == set()
+    assert fleet.beat([]).asked == set()
 
 
 def test_beat_of_many_children_costs_no_more_statements_than_that_of_one() -> None:
@@ -71,13 +65,11 @@ def test_process_that_went_silent_is_not_live() -> None:
 
 
 def test_tidy_removes_the_long_dead_and_types_that_no_row_names() -> None:
-    fleet.beat(
-        [row("dead", fleet.LOST + timedelta(minutes=1), types="old"), row("new", types=fleet.digest(NAMES))], NAMES
-    )
+    fleet.beat([row("dead", fleet.LOST + timedelta(minutes=1), types="old"), row("new", types=NAMES.digest)], NAMES)
     KnownTypes.objects.create(digest="old", names=["app.Old"])
     fleet.tidy()
     assert list(WorkerProcess.objects.values_list("name", flat=True)) == ["new"]
-    assert list(KnownTypes.objects.values_list("digest", flat=True)) == [fleet.digest(NAMES)]
+    assert list(KnownTypes.objects.values_list("digest", flat=True)) == [NAMES.digest]
 
 
 def test_unknown_worker_cannot_be_asked_to_stop() -> None:
@@ -91,16 +83,16 @@ def test_unknown_worker_cannot_be_asked_to_stop() -> None:
 
 
 def test_unservable_types_are_those_that_no_live_worker_knows() -> None:
-    known = fleet.known_names()
-    fleet.beat([row("a", types=fleet.digest(known))], known)
+    known = fleet.known()
+    fleet.beat([row("a", types=known.digest)], known)
     assert fleet.unservable_types() == []
     JobRecord.objects.create(
         state="enqueued", token="t" * 16, job_type="gone.Type", queue="default",
         created_at=timezone.now(), enqueued_at=timezone.now(),
     )  # fmt: skip
     assert fleet.unservable_types() == ["gone.Type"]
-    without = [name for name in known if name != "app.Note"]
-    fleet.beat([row("b", types=fleet.digest(without))], without)
+    without = KnownTypes(digest="without", names={name: "" for name in known.names if name != "app.Note"})
+    fleet.beat([row("b", types="without")], without)
     assert fleet.unservable_types() == ["gone.Type"]  # another worker knows it
     fleet.leave(["a"])
     assert fleet.unservable_types() == ["app.Note", "gone.Type"]

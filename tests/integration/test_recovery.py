@@ -281,7 +281,7 @@ def test_no_lease_is_expired_for_one_lease_after_nobody_could_write(
 def test_a_duty_that_fails_holds_up_no_other_and_no_lease(
     rescue: Recovery, clock: Clock, noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: Any) -> int:
+    def fail(*_: Any, **__: Any) -> int:
         raise ProgrammingError("permission denied")
 
     def each(duty: Duty) -> int:

@@ -12,7 +12,7 @@ from handlers.states import ACTIVE, DELETABLE, FINAL, RETRYABLE, TRANSITIONS, St
 ALLOWED = {
     "awaiting": {"enqueued", "scheduled", "deleted"},
     "scheduled": {"enqueued", "deleted"},
-    "enqueued": {"processing", "deleted"},
+    "enqueued": {"processing", "failed", "deleted"},
     "processing": {"succeeded", "failed", "enqueued", "deleted"},
     "failed": {"enqueued", "scheduled", "deleted"},
     "succeeded": {"enqueued"},

@@ -1,0 +1,69 @@
+"""A rolling deploy: workers of two releases at one queue, each with jobs that only the other can run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module, reload
+from typing import Any
+
+import pytest
+
+from handlers import job_scheduler
+from handlers.models import JobHistory, StrandedJob
+from handlers.registry import registry
+from tests.app.jobs import Note
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, record, wait_state
+from tests.processes import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+@contextmanager
+def release(name: str) -> Iterator[Any]:
+    """This process has the code of that release; its job types."""
+    with registry.isolated():
+        module = import_module(f"tests.releases.{name}.jobs")
+        if "shop.Parcel" not in registry.versions():  # imported before, and forgotten since
+            module = reload(module)
+        yield module
+
+
+def refusals(ids: list[int]) -> int:
+    return JobHistory.objects.filter(job__in=ids, from_state="processing", to_state="enqueued").count()
+
+
+def test_jobs_of_either_release_wait_for_its_workers_and_cost_the_others_one_look(
+    start_worker: Start, notes: Notes, child_env: dict[str, str]
+) -> None:
+    with release("older") as older:
+        old = [int(i) for i in job_scheduler.enqueue_many([older.Parcel(n) for n in range(3)])]
+    with release("newer") as newer:
+        new = [int(i) for i in job_scheduler.enqueue_many([newer.Track(1), newer.Parcel(2, "NZ")])]
+    child_env["JOBSITE_APPS"] = "tests.app,tests.releases.newer"
+    start_worker("--processes", "1")
+    wait_state("succeeded", *new)
+    wait_for("the old ones wait", lambda: StrandedJob.objects.count() == len(old))
+    assert {(row.state, row.attempt) for row in map(record, old)} == {("enqueued", 0)}
+    child_env["JOBSITE_APPS"] = "tests.app,tests.releases.older"
+    start_worker("--processes", "1")
+    wait_state("succeeded", *old)
+    with release("newer") as newer:  # both are at work now
+        new += [int(job_scheduler.enqueue(newer.Track(n))) for n in range(10, 16)]
+    wait_state("succeeded", *new)
+    assert refusals(old) == len(old)
+    assert refusals(new) <= len(new)
+    expected = [f"older packs {n}" for n in range(3)] + ["newer packs 2 for NZ", "newer tracks 1"]
+    assert sorted(notes.lines()) == sorted(expected + [f"newer tracks {n}" for n in range(10, 16)])
+    assert all(record(job_id).attempt == 1 for job_id in [*old, *new])
+
+
+def test_a_stock_rqworker_leaves_a_type_that_it_does_not_know_to_others(start: Start, start_worker: Start) -> None:
+    with release("newer") as newer:
+        job_id = int(job_scheduler.enqueue(newer.Track(1)))
+    other = int(job_scheduler.enqueue(Note("known")))
+    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(30) == 0
+    assert (record(job_id).state, record(job_id).attempt) == ("enqueued", 0)
+    assert record(other).state == "succeeded"
+    assert StrandedJob.objects.get().job_id == job_id

@@ -1,0 +1,1 @@
+"""Apps that stand for two releases of one site, of which a deploy has both at work for a while."""
