@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urldefrag, urlencode, urljoin, urlsplit
 
 ADDRESSES = {"href", "action", "formaction", "src"}
-READ_BY_PEOPLE = {"title", "aria-label", "alt", "content", "placeholder"}
+READ_BY_PEOPLE = {"title", "aria-label", "alt", "content", "placeholder", "d", "points"}  # or drawn
 DRAWN = {"x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height", "min", "max", "step"}
-NUMBER = re.compile(r"-?\d+(\.\d+)?(%|px|em)?|any")
+NUMBER = re.compile(r"-?\d+(\.\d+)?(%|px|r?em)?|any")
 # 5.000 and 5,000 and 5 000, with whatever blank; and 0,2.
 GROUPED = re.compile(r"(?<![\d.,])\d{1,3}([.,'\u00a0\u202f\u066c]\d{3})+(?![\d.,])")
 COMMA = re.compile(r"-?\d+[,\u066b]\d+")
-MOST = 7  # visits to one page with different filters, and 2 with the same ones
+MOST = 4  # visits to one page with different filters, and 2 with the same ones
 
 
 class Page(NamedTuple):
