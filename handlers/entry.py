@@ -8,6 +8,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -36,7 +37,11 @@ def run(job_id: int, token: str) -> None:
     # Unique: in a container that was restarted the PIDs come again, and a renewal by name would keep a dead one's jobs.
     worker = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}.rqworker"
     lease = timedelta(seconds=settings.lease_seconds)
-    claims = lifecycle.claim([Message(job_id, token, "")], worker=worker, lease=lease)
+    try:
+        claims = lifecycle.claim([Message(job_id, token, "")], worker=worker, lease=lease)
+    except Error:
+        _give_back(worker, settings.lease_seconds)
+        raise
     for claim in claims:
         cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt)
         limit = partial(_hard_timeout, claim, cancellation)
@@ -44,6 +49,20 @@ def run(job_id: int, token: str) -> None:
             move = execution.run(claim, cancellation, worker=worker, around=limit)
         if move is not None:
             execution.settle([move], worker=worker)
+
+
+def _give_back(worker: str, seconds: float) -> None:
+    """The claim may hold, and only its answer be lost: give back, unstarted, what it took, before its lease is over."""
+    until, reason = time.monotonic() + seconds, "its worker did not learn that it was claimed"
+    while time.monotonic() < until:
+        execution.close_broken_connections()
+        try:
+            moves = [lifecycle.handed_back(claim, reason, started=False) for claim in lifecycle.claims_of(worker)]
+            execution.settle(moves, worker=worker, keep_trying=lambda: False)
+        except Error:
+            time.sleep(0.5)
+        else:
+            return
 
 
 class _LeaseThread(threading.Thread):

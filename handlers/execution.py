@@ -163,20 +163,10 @@ def _others_wrote(claim: Claim) -> bool:
         return True  # to wait is the mistake that costs nothing
 
 
-def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
-    """The job goes back to its queue, uncounted; ``started`` says whether its handler began."""
-    return Move(claim.job_id, claim.token, _hand_back(reason, started))
-
-
-@lru_cache(maxsize=16)
-def _hand_back(reason: str, started: bool) -> Change:
-    return Change(State.PROCESSING, (Step(State.ENQUEUED, reason),), attempt_by=0 if started else -1)
-
-
 def _cancelled(claim: Claim, token: CancellationToken, error: JobCancelled, worker: str, seconds: float) -> Move | None:
     reason = token.reason
     if reason == CancelReason.STOPPING:
-        return handed_back(claim, "its worker was asked to stop", started=True)
+        return lifecycle.handed_back(claim, "its worker was asked to stop", started=True)
     if reason == CancelReason.TIMEOUT:
         return failed(claim, timed_out(claim), worker=worker, seconds=seconds)
     if reason is None:

@@ -86,8 +86,31 @@ def describe(error: BaseException, hide: Callable[[str], str] = str, **attempt: 
 
     ``hide`` takes what must not be recorded out of a text; it comes before any cut, which could halve a secret.
     """
+    if isinstance(error, MemoryError):
+        _free(error)
+    try:
+        return _described(error, hide, attempt)
+    except Exception:  # noqa: BLE001 - MemoryError: there is no room for so many words
+        _free(error)
+    try:
+        return _described(error, hide, attempt)
+    except Exception as second:  # noqa: BLE001
+        return Failure(class_path(error), f"(describing it raised {class_path(second)})", **attempt)
+
+
+def _described(error: BaseException, hide: Callable[[str], str], attempt: dict[str, Any]) -> Failure:
     message, trace = hide(_message(error)), hide(_traceback(error))
     return Failure(class_path(error), clean(message), clean(trace), clean(_frame(error), 300), **attempt)
+
+
+def _free(error: BaseException) -> None:
+    """Let go of the local variables of the handler's frames, which the error holds; no text shows them."""
+    chain: BaseException | None = error
+    seen: set[int] = set()
+    while chain is not None and id(chain) not in seen:
+        seen.add(id(chain))
+        traceback.clear_frames(chain.__traceback__)
+        chain = chain.__cause__ or chain.__context__
 
 
 def _message(error: BaseException) -> str:

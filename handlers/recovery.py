@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from django.db import connections
 
 from handlers import bulk, folding, lifecycle, once, stranded, waiting
 from handlers.conf import jobs_settings
-from handlers.exceptions import TransportRefuses
+from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.execution import TRANSIENT
 from handlers.failure_log import log_failures
 from handlers.gateway import job_scheduler
@@ -25,7 +25,7 @@ from handlers.models.sql import database_now
 from handlers.publishing import publish
 from handlers.states import State
 from handlers.switches import paused_type_names
-from handlers.transport import Message, get_transport
+from handlers.transport import LastWords, Message, get_transport
 from handlers.vigil import Vigil
 
 logger = logging.getLogger(__name__)
@@ -46,12 +46,19 @@ def bring_back(*, before: datetime | None = None) -> int:
 
     Whether such a lease may be believed, only a ``Recovery`` knows.
     """
-    applied = lifecycle.expire_leases(max_crashes=jobs_settings().max_crashes, before=before)
+    applied = lifecycle.expire_leases(max_crashes=jobs_settings().max_crashes, before=before, last_words=_last_words)
     if applied.moved:
         logger.warning("recovered %d jobs of lost workers", len(applied.moved))
         publish(applied.messages)
         log_failures(applied.failures)
     return len(applied.moved)
+
+
+def _last_words(workers: Sequence[str]) -> Mapping[str, LastWords]:
+    try:
+        return get_transport().last_words(workers)
+    except TransportUnavailable:
+        return {}  # then they are as any other that is lost
 
 
 class Duty(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -16,6 +16,13 @@ class Message(NamedTuple):
     token: str  # 16 hex digits
     queue: str
     run_at: datetime | None = None  # set for a delayed job
+
+
+class LastWords(NamedTuple):
+    """What is known of a worker process that ended, with jobs whose outcome is not recorded."""
+
+    crashed: int  # the job that was running when it died; 0: none was
+    started: frozenset[int]  # the jobs whose runs began; of them no other can be going on
 
 
 @runtime_checkable
@@ -45,6 +52,12 @@ class Transport(Protocol):
 
         Takes half a second at most; never raises.
         """
+
+    def leave_last_words(self, worker: str, words: LastWords) -> None:
+        """Keep what only a supervisor knows, and cannot tell the database, until recovery asks."""
+
+    def last_words(self, workers: Sequence[str]) -> Mapping[str, LastWords]:
+        """What was left of those of ``workers`` of which something was."""
 
 
 _transport: Transport | None = None

@@ -11,7 +11,7 @@ from django.utils import timezone
 from handlers import CancellationToken, execution, lifecycle
 from handlers.lifecycle import Claim, Move
 from handlers.models import JobRecord
-from handlers.transport import Message
+from handlers.transport import LastWords, Message
 
 WORKER = "host-1.17.0"
 LEASE = timedelta(seconds=15)
@@ -24,6 +24,7 @@ class NotingTransport:
         self.published: list[list[Message]] = []  # one list per call
         self.delayed: list[list[Message]] = []
         self.withdrawn: list[list[Message]] = []
+        self.words: dict[str, LastWords] = {}
         self.asked: list[str] = []  # the queues that were looked through
 
     def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
@@ -42,6 +43,12 @@ class NotingTransport:
 
     def trouble(self) -> str:
         return ""
+
+    def leave_last_words(self, worker: str, words: LastWords) -> None:
+        self.words[worker] = words
+
+    def last_words(self, workers: Sequence[str]) -> dict[str, LastWords]:
+        return {worker: self.words[worker] for worker in workers if worker in self.words}
 
     @property
     def ids(self) -> list[list[int]]:

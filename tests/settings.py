@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
@@ -34,8 +35,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; no
 
 if "TEST_BATCH" in os.environ:
     JOBS = JOBS | {"BATCH": int(os.environ["TEST_BATCH"])}
-if "TEST_LEASE" in os.environ:
-    JOBS = JOBS | {"LEASE_SECONDS": float(os.environ["TEST_LEASE"])}
+JOBS = JOBS | json.loads(os.environ.get("TEST_JOBS", "{}"))
 if "TEST_CLOCK" in os.environ:  # a file that says by how many seconds the host's clock was set
     _set, _now = Path(os.environ["TEST_CLOCK"]), timezone.now
     timezone.now = lambda: _now() + timedelta(seconds=float(_set.read_text()))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
@@ -16,7 +17,7 @@ from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, databas
 from handlers.models import JobRecord
 from handlers.models.sql import database_now, is_postgresql
 from handlers.states import State
-from handlers.transport import Message
+from handlers.transport import LastWords, Message
 
 CORRELATION = F("arguments__correlation")
 MOMENT = timedelta(seconds=2)
@@ -121,12 +122,18 @@ def bound_leases(lease: timedelta) -> int:
         return long.update(lease_expires_at=until)
 
 
-def expire_leases(*, max_crashes: int, before: datetime | None = None, limit: int = 50) -> Applied:
+def expire_leases(
+    *,
+    max_crashes: int,
+    before: datetime | None = None,
+    limit: int = 50,
+    last_words: Callable[[Sequence[str]], Mapping[str, LastWords]] = lambda workers: {},
+) -> Applied:
     """Bring back the jobs of up to ``limit`` workers whose leases ran out ``before``, a moment ago; else, by now.
 
     A job that its worker held alone was the one running: that counts as a crash. Of several held together nobody can
     tell which one ran, so none is counted, and each runs alone next time. So a worker's jobs come back together, once
-    the lease of the last one is over.
+    the lease of the last one is over. Of workers that have left ``last_words`` more is known.
 
     Nothing is done when ``before`` is no longer a moment ago: meanwhile the clock was set, the host was suspended, or
     others held the database, and whoever lives could not renew.
@@ -144,6 +151,7 @@ def expire_leases(*, max_crashes: int, before: datetime | None = None, limit: in
         workers = list(lost.values_list("worker", flat=True).distinct()[:limit])
         if not workers:
             return Applied()
+        known = last_words(workers)
         # Counted before the rows are locked: another scheduler may be at some of them already.
         company = Counter(held.filter(worker__in=workers).values_list("worker", flat=True))
         expired = held.filter(worker__in=workers, lease_expires_at__lt=now).order_by("pk")
@@ -156,7 +164,9 @@ def expire_leases(*, max_crashes: int, before: datetime | None = None, limit: in
             for worker in workers
         }
         moves = [
-            crash(_claim(row), max_crashes=max_crashes, worker=row.worker)
+            left_behind(_claim(row), known[row.worker], max_crashes=max_crashes, worker=row.worker)
+            if row.worker in known
+            else crash(_claim(row), max_crashes=max_crashes, worker=row.worker)
             if company[row.worker] == 1
             else Move(row.pk, row.token, apart[row.worker])
             for row in rows
@@ -184,3 +194,22 @@ def crash(claim: Claim, *, max_crashes: int, worker: str) -> Move:
     failure = Failure("handlers.WorkerLost", message, **claim.attempted)
     change = Change(State.PROCESSING, (Step(State.FAILED, reason, data),), crashes_by=1, failure=failure)
     return Move(claim.job_id, claim.token, change)
+
+
+def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
+    """The job goes back to its queue, uncounted; ``started`` says whether its handler began."""
+    return Move(claim.job_id, claim.token, _hand_back(reason, started))
+
+
+@lru_cache(maxsize=16)
+def _hand_back(reason: str, started: bool) -> Change:
+    return Change(State.PROCESSING, (Step(State.ENQUEUED, reason),), attempt_by=0 if started else -1)
+
+
+def left_behind(claim: Claim, words: LastWords, *, max_crashes: int, worker: str) -> Move:
+    """The move of a job that a worker held when it ended, by what is known of that worker."""
+    if claim.job_id == words.crashed:
+        return crash(claim, max_crashes=max_crashes, worker=worker)
+    started = claim.job_id in words.started
+    reason = "its worker was lost before the outcome was recorded" if started else "worker lost"
+    return handed_back(claim, reason, started=started)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from django.db import Error, connections
 
-from handlers.execution import handed_back, settle
-from handlers.lifecycle import Claim, Move
+from handlers.execution import settle
+from handlers.lifecycle import Claim, Move, handed_back
 
 logger = logging.getLogger(__name__)
 

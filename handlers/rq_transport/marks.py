@@ -38,10 +38,14 @@ class Marks:
 
     # --- written by the worker
 
-    def hold(self, *, holding: bool) -> None:
-        """Say whether jobs are claimed, or about to be; a new batch forgets which jobs of the last one started."""
+    def hold(self) -> None:
+        """Say that jobs are claimed, or about to be."""
+        self._words[HOLDING] = True
+
+    def release(self) -> None:
+        """Say that nothing is held: all that was has its outcome recorded, or was given back."""
         self._words[COUNT] = 0
-        self._words[HOLDING] = holding
+        self._words[HOLDING] = False
 
     def start(self, job_id: int, timeout: float) -> int:
         """Say that a run begins; its sequence number."""
@@ -59,8 +63,13 @@ class Marks:
         return sequence
 
     def end(self) -> None:
-        """Say that the run is over."""
+        """Say that the run is over, and its outcome known to the worker."""
         self._words[RUNNING] = 0
+
+    def blame(self) -> None:
+        """Say that the last run broke this process after all: it could not make an outcome of it, nor record one."""
+        if count := self._words[COUNT]:
+            self._words[RUNNING] = self._words[FIRST + count - 1]
 
     def count(self, *, failed: bool) -> None:
         """Say that an attempt ended, well or not."""
@@ -148,6 +157,6 @@ class Marks:
             if self._words[SEQUENCE] == sequence and self._words[RUNNING] == job_id:
                 return found if job_id else None
 
-    def started(self) -> set[int]:
-        """Which jobs of the batch in hand were started."""
-        return set(self._words[FIRST : FIRST + self._words[COUNT]])
+    def started(self) -> frozenset[int]:
+        """Which of the jobs that are held were started; some may be recorded by now."""
+        return frozenset(self._words[FIRST : FIRST + self._words[COUNT]])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rq.job import Job
 from rq.queue import Queue
@@ -17,10 +18,12 @@ from handlers.rq_transport.availability import spare_caller, transport_errors, t
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import KEPT, PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
 from handlers.rq_transport.own_connection import OwnRedis, own_connection
-from handlers.transport import Message
+from handlers.transport import LastWords, Message
 
 QUEUES_KEY: str = Queue.redis_queues_keys
 DELAYED_KEY: str = Scheduler.scheduled_jobs_key  # rq-scheduler's own key, so that its tools see our delayed jobs
+LAST_WORDS = "jobs:last-words:"  # before a worker's name
+LAST_WORDS_SECONDS = 24 * 3600
 WAKE_CHANNEL = f"{DELAYED_KEY}:wake"  # says that a delayed job now comes first; the message is its due time
 
 CHUNK = 1_000  # messages per script: a few milliseconds of Redis, which does nothing else meanwhile
@@ -110,6 +113,19 @@ class RQTransport:
     def trouble(self) -> str:
         """Why Redis takes no messages now, or seconds ago; empty when it does."""
         return trouble()
+
+    def leave_last_words(self, worker: str, words: LastWords) -> None:
+        """Keep what only a supervisor knows, and cannot tell the database, until recovery asks. A day at most."""
+        told = json.dumps([words.crashed, sorted(words.started)])
+        with transport_errors():
+            redis_connection().set(LAST_WORDS + worker, told, ex=LAST_WORDS_SECONDS)
+
+    def last_words(self, workers: Sequence[str]) -> Mapping[str, LastWords]:
+        """What was left of those of ``workers`` of which something was."""
+        with transport_errors():
+            found: Any = redis_connection().mget([LAST_WORDS + worker for worker in workers]) if workers else []
+        told = {worker: json.loads(text) for worker, text in zip(workers, found, strict=True) if text is not None}
+        return {worker: LastWords(crashed, frozenset(started)) for worker, (crashed, started) in told.items()}
 
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.

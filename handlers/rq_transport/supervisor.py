@@ -29,6 +29,7 @@ from django.db.backends.signals import connection_created
 from handlers import execution, forks, lifecycle
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
+from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import Move
 from handlers.models import JobRecord
 from handlers.models.sessions import has_own_session
@@ -41,11 +42,13 @@ from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks, Running
 from handlers.rq_transport.worker import BatchWorker
 from handlers.states import State
+from handlers.transport import LastWords, get_transport
 
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
 CHECK_SECONDS = 1.0  # how often the database is asked whether running jobs are still ours
+BURY_SECONDS = 2.0  # what the last children held is tried to be brought back for so long, when the database is away
 YOUNG_SECONDS = 2.0  # a process that dies younger than this, without a job, makes the next one wait
 
 
@@ -106,7 +109,7 @@ class Supervisor:
             self._show_children()
             self._stop_children()
             self._watch_rest()
-        self._bury()
+        self._bury_the_last()
         logger.info("all worker processes have stopped")
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
@@ -136,7 +139,8 @@ class Supervisor:
 
     def _spawn(self) -> None:
         marks = Marks(jobs_settings().batch)
-        marks.hold(holding=self._lifetime.burst)  # there, until it has had a look itself
+        if self._lifetime.burst:
+            marks.hold()  # until it has had a look itself
         name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"
         # A connection must not be shared with the child, and closing it there would close it here.
         connections.close_all()
@@ -203,24 +207,35 @@ class Supervisor:
                 return
             self._lost.remove(child)
 
+    def _bury_the_last(self) -> None:
+        """Wait a little for the database; then leave to recovery what the marks say."""
+        until = time.monotonic() + BURY_SECONDS
+        while True:
+            self._bury_after = 0.0
+            self._bury()
+            if not self._lost or self._hurry or time.monotonic() >= until:
+                break
+            time.sleep(LOOK_SECONDS)
+        for child in self._lost:
+            try:
+                get_transport().leave_last_words(child.name, _last_words(child))
+            except TransportUnavailable:
+                logger.warning("nobody can be told what became of the jobs of %s", child.name)
+
     def _last_moves(self, child: Child) -> list[Move]:
-        running, started = child.marks.running(), child.marks.started()
+        running, words = child.marks.running(), _last_words(child)
         moves = []
         for claim in lifecycle.claims_of(child.name):
-            if running is None or claim.job_id != running.job_id:
-                reason = (
-                    "its worker was lost before the outcome was recorded" if claim.job_id in started else "worker lost"
-                )
-                moves.append(execution.handed_back(claim, reason, started=claim.job_id in started))
+            if running is None or claim.job_id != running.job_id or child.killed is None:
+                most = jobs_settings().max_crashes
+                moves.append(lifecycle.left_behind(claim, words, max_crashes=most, worker=child.name))
             elif child.killed == CancelReason.TIMEOUT and child.killed_run == running.sequence:
                 seconds = time.monotonic() - running.since
                 moves.append(execution.failed(claim, execution.timed_out(claim), worker=child.name, seconds=seconds))
-            elif child.killed is not None:  # for the stop, or for the run before this one
+            else:  # for the stop, or for the run before this one
                 moves.append(
-                    execution.handed_back(claim, "its worker had to stop before it could finish", started=True)
+                    lifecycle.handed_back(claim, "its worker had to stop before it could finish", started=True)
                 )
-            else:
-                moves.append(lifecycle.crash(claim, max_crashes=jobs_settings().max_crashes, worker=child.name))
         return moves
 
     # --- what runs
@@ -360,6 +375,12 @@ def _be_brief(connection: BaseDatabaseWrapper, **_: object) -> None:
             cursor.execute("SET statement_timeout = '5s'")
         else:
             cursor.execute("PRAGMA busy_timeout = 1000")
+
+
+def _last_words(child: Child) -> LastWords:
+    """What the marks of a dead child say."""
+    running = child.marks.running()
+    return LastWords(running.job_id if running and child.killed is None else 0, child.marks.started())
 
 
 def _drain(fd: int) -> bool:

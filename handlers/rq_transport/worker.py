@@ -42,6 +42,7 @@ CLAIM_TRIES = 3  # while the database answers; while it is away, a worker waits 
 WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
 BURST_SECONDS = 0.1  # the same in a burst, where it also says how soon it ends
 HEARTBEAT_SECONDS = 5.0
+LEAVE_SECONDS = 1.0  # of the grace of a stop, left for the supervisor
 PARENT_SECONDS = 0.1  # how often a worker looks whether its supervisor lives
 CONNECTIONS_SECONDS = 5.0  # how often connections are looked at
 UNTIL_PLANNED = 7  # runs of a statement: one unprepared, five that PostgreSQL plans anew, one with the plan it keeps
@@ -73,6 +74,7 @@ class BatchWorker(SimpleWorker):
         self._ran = 0  # attempts
         self._alone: list[Message] = []
         self._stranded = Stranded(marks)
+        self._wait_until: float | None = None  # in monotonic time, once asked to stop
         self._doubtful = False  # whether the database may hold claims of ours that we do not know of
 
     # --- RQ's loop, where it would do too much or too little
@@ -187,6 +189,15 @@ class BatchWorker(SimpleWorker):
             self._stop_requested = True
         return self._stop_requested
 
+    def _may_wait(self) -> bool:
+        """Whether to wait for a database that is away: asked to stop, only until shortly before the grace is over."""
+        if not self.is_stopping:
+            return True
+        grace = jobs_settings().shutdown_grace_seconds
+        if self._wait_until is None:
+            self._wait_until = time.monotonic() + max(grace - LEAVE_SECONDS, grace / 2)
+        return time.monotonic() < self._wait_until
+
     def _is_orphan(self) -> bool:
         """Whether the supervisor is gone; asked now and then."""
         if (now := time.monotonic()) < self._parent_at:
@@ -205,6 +216,7 @@ class BatchWorker(SimpleWorker):
         while not self.is_stopping:
             self.heartbeat()
             self.check_for_suspension(burst=False)
+            self._await_certainty()
             if why := self._lifetime.spent(self._ran):
                 logger.info("worker process %s makes way for another: %s", self.name, why)
                 self._end(for_good=False)
@@ -239,7 +251,7 @@ class BatchWorker(SimpleWorker):
         self.set_state("idle")
         wait = self._stranded.patience(BURST_SECONDS if self._lifetime.burst else WAIT_SECONDS)
         if self._lifetime.burst and not self._stranded.is_due:
-            self._marks.hold(holding=False)
+            self._let_go()
             if self._marks.is_quiet:  # nobody else has anything in hand that may bring more
                 self._end(for_good=True)
                 return []
@@ -286,15 +298,18 @@ class BatchWorker(SimpleWorker):
         messages: list[Message] = job
         if len(messages) > 1:  # a single one starts sooner; it is told once it takes long
             self.set_state("busy")
-        self._marks.hold(holding=True)
+        self._marks.hold()
         try:
-            self._release_orphans()  # again, if the database was away when the last batch ended
             claims = self._claim(messages)
             if claims:
                 self._run(claims)
-            self._release_orphans()
-        finally:
-            self._marks.hold(holding=False)
+        except BaseException as error:
+            # This process ends, and its supervisor brings back what it held, by the marks. Unless it is the database
+            # that was away, the last run is why.
+            if not isinstance(error, Error):
+                self._marks.blame()
+            raise
+        self._let_go()
 
     def _claim(self, messages: list[Message]) -> list[Claim]:
         lease = timedelta(seconds=jobs_settings().lease_seconds)
@@ -334,13 +349,33 @@ class BatchWorker(SimpleWorker):
         logger.error("cannot claim job %d (%s); recovery will offer it again", messages[0].job_id, type(error).__name__)
         return []
 
-    def _release_orphans(self) -> None:
-        """In doubt, give back what the database says we process. Only while nothing is in hand: then nobody runs it."""
+    def _await_certainty(self) -> None:
+        """Take nothing new while it is in doubt what is held: the database was away when the last batch ended."""
+        pause = 0.1
+        while self._doubtful and not self.is_stopping:
+            self.heartbeat()
+            self._let_go()
+            if self._doubtful:
+                time.sleep(pause)
+                pause = min(pause * 2, WAIT_SECONDS)
+
+    def _let_go(self) -> None:
+        """Hold nothing any more. In doubt, give back what the database says we process; while it is away, hold on.
+
+        Only while nothing is in hand: then nobody runs it.
+        """
+        if self._doubtful:
+            self._give_back_unknown()
         if not self._doubtful:
-            return
+            self._marks.release()
+
+    def _give_back_unknown(self) -> None:
+        started = self._marks.started()
         try:
             moves = [
-                execution.handed_back(claim, "its outcome could not be recorded", started=True)
+                lifecycle.handed_back(claim, "its outcome could not be recorded", started=True)
+                if claim.job_id in started
+                else lifecycle.handed_back(claim, "its worker did not learn that it was claimed", started=False)
                 for claim in lifecycle.claims_of(self.name)
             ]
             execution.settle(moves, worker=self.name, keep_trying=lambda: False)
@@ -362,7 +397,7 @@ class BatchWorker(SimpleWorker):
         batch = Batch(
             claims,
             worker=self.name,
-            keep_trying=lambda: not self.is_stopping,
+            keep_trying=self._may_wait,
             on_slow=lambda: self.set_state("busy"),
         )
         self._keeper.watch(batch)
@@ -371,7 +406,7 @@ class BatchWorker(SimpleWorker):
         try:
             while claim := batch.take():
                 if self.is_stopping:
-                    batch.finish(execution.handed_back(claim, "its worker was asked to stop", started=False))
+                    batch.finish(lifecycle.handed_back(claim, "its worker was asked to stop", started=False))
                     batch.give_back("its worker was asked to stop")
                     break
                 self.heartbeat()
@@ -393,15 +428,13 @@ class BatchWorker(SimpleWorker):
             return self._marks.cancel_reason(sequence)
 
         token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
-        try:
-            move = execution.run(claim, token, worker=self.name)
-            if move is not None:
-                failed = move.change.failure is not None
-                if failed or move.change.target == State.SUCCEEDED:
-                    self._marks.count(failed=failed)
-            return move
-        finally:
-            self._marks.end()
+        move = execution.run(claim, token, worker=self.name)
+        self._marks.end()  # not after an error: then this run broke the process
+        if move is not None:
+            failed = move.change.failure is not None
+            if failed or move.change.target == State.SUCCEEDED:
+                self._marks.count(failed=failed)
+        return move
 
     def _adapt(self, mean: float) -> None:
         """Choose the next batch's size by how long this one's jobs took, in seconds."""

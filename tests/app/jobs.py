@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import re
+import resource
 import signal
 import time
 from dataclasses import dataclass, field
@@ -186,6 +187,30 @@ def crash(job: Crash) -> None:
     """Die as by the kernel's hand."""
     note("crash")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Hoard(Job):
+    """Take all the memory that there is, and never let go."""
+
+
+@handles(Hoard, retry=NO_RETRY)
+def hoard(job: Hoard) -> None:
+    """Fill what is left below a limit of this process's own, down to the last small pieces."""
+    note("hoard")
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + (64 << 20)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    for size in (1 << 20, 1 << 16, 1 << 12, 1 << 9, 1 << 6):
+        try:
+            while True:
+                HOARD.append(bytearray(size))
+        except MemoryError:
+            continue
+    raise MemoryError
+
+
+HOARD: list[bytearray] = []
 
 
 @dataclass(frozen=True)

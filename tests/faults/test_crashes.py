@@ -9,7 +9,7 @@ import pytest
 
 from handlers import job_scheduler
 from handlers.models import AttemptError, JobRecord
-from tests.app.jobs import Crash, Leave, Note, Sleep
+from tests.app.jobs import Crash, Hoard, Leave, Note, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, broken_trails, moves, record, trail, wait_state
 from tests.processes import wait_for
@@ -52,6 +52,19 @@ def test_a_job_that_exits_with_success_is_a_crash_and_does_not_stop_the_worker(
     assert (record(job).crashes, notes.lines().count("leave")) == (3, 3)
     wait_state("succeeded", job_scheduler.enqueue(Note("afterwards")))
     assert len(worker.children()) == 2
+
+
+def test_a_job_that_leaves_no_memory_to_describe_its_error_ends_and_is_counted(
+    start_worker: Start, notes: Notes
+) -> None:
+    quick = [int(i) for i in job_scheduler.enqueue_many([Note(str(n)) for n in range(5)])]
+    job = int(job_scheduler.enqueue(Hoard()))
+    start_worker("--processes", "1")
+    wait_state("failed", job)
+    runs = notes.lines().count("hoard")
+    assert (runs, 0) in {(1, record(job).crashes), (3, record(job).crashes - 3)}, "failed as such, or for three crashes"
+    assert record(job).attempt == runs
+    wait_state("succeeded", *quick, job_scheduler.enqueue(Note("afterwards")))
 
 
 @pytest.mark.usefixtures("batch")

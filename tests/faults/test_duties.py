@@ -13,8 +13,8 @@ from handlers import job_scheduler
 from handlers.models import WorkerProcess
 from handlers.models.sql import is_postgresql
 from tests.app.jobs import Sleep
-from tests.conftest import database_url
 from tests.faults.conftest import Start
+from tests.faults.outages import ROLE, guest_url, say
 from tests.faults.records import Notes, record
 from tests.processes import wait_for
 
@@ -22,40 +22,21 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 DELTAS = "jobs_jobcountdelta"
 
 
-def say(*statements: str) -> None:
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
 @contextmanager
 def counts_cannot_be_folded() -> Iterator[tuple[str, str, Callable[[], None]]]:
     """The URL of a database in which that is so, what is said of it, and how to mend it."""
-    if not is_postgresql(connection):
+    with guest_url() as url:
+        if is_postgresql(connection):
+            say(f"REVOKE DELETE ON {DELTAS} FROM {ROLE}")
+            reason = f"ProgrammingError: permission denied for table {DELTAS}"
+            yield url, reason, lambda: say(f"GRANT DELETE ON {DELTAS} TO {ROLE}")
+            return
         say(f"CREATE TRIGGER no_counts BEFORE DELETE ON {DELTAS} BEGIN SELECT RAISE(ABORT, 'no counts today'); END")
         mend = "DROP TRIGGER IF EXISTS no_counts"
         try:
-            yield (
-                database_url(connection.settings_dict),
-                "IntegrityError: the scheduler's log says more",
-                lambda: say(mend),
-            )
+            yield url, "IntegrityError: the scheduler's log says more", lambda: say(mend)
         finally:
             say(mend)
-        return
-    tables = "ALL TABLES IN SCHEMA public"
-    say(
-        "CREATE ROLE poor LOGIN PASSWORD 'poor'",
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {tables} TO poor",
-        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO poor",
-        f"REVOKE DELETE ON {DELTAS} FROM poor",
-    )
-    url = database_url(connection.settings_dict | {"USER": "poor", "PASSWORD": "poor"})
-    reason = f"ProgrammingError: permission denied for table {DELTAS}"
-    try:
-        yield url, reason, lambda: say(f"GRANT DELETE ON {DELTAS} TO poor")
-    finally:
-        say("DROP OWNED BY poor", "DROP ROLE poor")
 
 
 def troubles() -> list[dict[str, Any]] | None:
@@ -66,7 +47,7 @@ def troubles() -> list[dict[str, Any]] | None:
 def test_a_lost_workers_job_runs_again_and_the_row_tells_while_a_duty_fails(
     start_worker: Start, start_scheduler: Start, notes: Notes, child_env: dict[str, str]
 ) -> None:
-    child_env["TEST_LEASE"] = "4"
+    child_env["TEST_JOBS"] = '{"LEASE_SECONDS": 4}'
     here = child_env["DATABASE_URL"]
     job = int(job_scheduler.enqueue(Sleep(25, "it")))
     worker = start_worker("--processes", "1")

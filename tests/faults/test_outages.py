@@ -16,7 +16,8 @@ from handlers.models import JobRecord
 from tests import servers
 from tests.app.jobs import AsyncNote, Note, Sleep
 from tests.faults.conftest import Start
-from tests.faults.records import Notes, broken_trails, record, states, wait_state
+from tests.faults.outages import away, guest_url
+from tests.faults.records import Notes, broken_trails, record, states, trail, wait_state
 from tests.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -53,6 +54,32 @@ else:
         wait_state("succeeded", running)
         assert record(running).attempt == 1
         wait_state("succeeded", job_scheduler.enqueue(Note("next")))
+
+
+@pytest.mark.parametrize("until", [pytest.param("its supervisor", marks=pytest.mark.once), "recovery"])
+def test_a_run_that_ended_while_the_database_was_away_is_counted_and_no_crash(
+    start_worker: Start, start_scheduler: Start, notes: Notes, child_env: dict[str, str], until: str
+) -> None:
+    child_env["TEST_JOBS"] = '{"LEASE_SECONDS": 2, "SHUTDOWN_GRACE_SECONDS": 1}'
+    job = int(job_scheduler.enqueue(Sleep(0.2, "it")))
+    with guest_url() as child_env["DATABASE_URL"]:
+        worker = start_worker("--processes", "1")
+        notes.wait("start it")
+        with away():
+            notes.wait("end it")
+            worker.process.terminate()
+            if until == "recovery":
+                assert worker.process.wait(20) == 0
+            else:
+                wait_for("the supervisor cannot bring it back", lambda: "cannot bring back" in worker.log.read_text())
+        if until == "recovery":
+            assert record(job).state == "processing"
+            worker = start_scheduler()
+        wait_state("enqueued", job)
+        row = record(job)
+        assert (row.attempt, row.crashes, row.failures) == (1, 0, 0)
+        assert trail(job)[-1][2] == "its worker was lost before the outcome was recorded"
+        worker.end()
 
 
 def test_everything_runs_although_the_queue_server_was_flushed(

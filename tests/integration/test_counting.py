@@ -67,7 +67,7 @@ def act_at_random(draw: random.Random) -> None:
     scheduled = list(JobRecord.objects.filter(state=State.SCHEDULED).values_list("pk", flat=True))
 
     def hand_back() -> None:
-        moves = [execution.handed_back(one, "stopping", started=draw.random() < 0.5) for one in claim(*enqueued)]
+        moves = [lifecycle.handed_back(one, "stopping", started=draw.random() < 0.5) for one in claim(*enqueued)]
         execution.settle(moves, worker="w")
 
     def crash() -> None:

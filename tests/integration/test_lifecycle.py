@@ -219,7 +219,7 @@ def test_job_that_must_run_alone_is_claimed_only_without_company() -> None:
 def test_hand_back_returns_the_job_with_a_new_token(started: bool, noting: NotingTransport) -> None:
     job_id = note()
     (claimed,) = claim(job_id)
-    assert execution.settle([execution.handed_back(claimed, "stopping", started=started)], worker=WORKER) == {job_id}
+    assert execution.settle([lifecycle.handed_back(claimed, "stopping", started=started)], worker=WORKER) == {job_id}
     row = record(job_id)
     assert (row.state, row.attempt, row.failures, row.worker) == ("enqueued", int(started), 0, "")
     assert (row.lease_expires_at, row.started_at) == (None, None)
@@ -299,7 +299,7 @@ def test_settle_of_a_batch_records_each_outcome_with_its_own_facts(noting: Notin
         elif n % 3 == 1:
             outcomes[n] = execution.failed(claimed, ValueError(f"no {n}"), worker=WORKER, seconds=n / 8)
         else:
-            outcomes[n] = execution.handed_back(claimed, f"reason {n % 2}", started=n % 2 == 0)
+            outcomes[n] = lifecycle.handed_back(claimed, f"reason {n % 2}", started=n % 2 == 0)
     tokens = {job_id: record(job_id).token for job_id in ids}
     assert execution.settle(list(outcomes.values())[::-1], worker=WORKER) == set(ids)
     for n, job_id in enumerate(ids):
@@ -334,7 +334,7 @@ def test_settle_of_a_stale_run_changes_nothing(noting: NotingTransport) -> None:
     for outcome in (
         execution.succeeded(stale, worker=WORKER, seconds=1),
         execution.failed(stale, ValueError("late"), worker=WORKER, seconds=1),
-        execution.handed_back(stale, "late", started=True),
+        lifecycle.handed_back(stale, "late", started=True),
     ):
         assert execution.settle([outcome], worker=WORKER) == set()
     assert (facts(job_id, "state", "token", "attempt", "worker"), moves_of(job_id)) == before
@@ -819,10 +819,10 @@ class Walk:
         self.outcome(lambda c: execution.succeeded(c, worker=WORKER, seconds=1), stale=True)
 
     def hand_back(self) -> None:
-        self.outcome(lambda c: execution.handed_back(c, "stop", started=True))
+        self.outcome(lambda c: lifecycle.handed_back(c, "stop", started=True))
 
     def hand_back_unstarted(self) -> None:
-        self.unstarted += len(self.outcome(lambda c: execution.handed_back(c, "long batch", started=False)))
+        self.unstarted += len(self.outcome(lambda c: lifecycle.handed_back(c, "long batch", started=False)))
 
     def lose_worker(self) -> None:
         expire(self.id) if record(self.id).state == "processing" else None

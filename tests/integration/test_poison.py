@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError, connection
+from django.test import override_settings
 
-from handlers import execution, job_scheduler, lifecycle
+from handlers import entry, execution, job_scheduler, lifecycle, recovery
 from handlers.cancellation import CancellationToken
 from handlers.models import JobRecord
 from handlers.recovery import Recovery
@@ -18,18 +21,18 @@ from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.messages import RQTransport, parse_rq_job_id, queue_key
 from handlers.rq_transport.worker import BatchWorker
 from handlers.states import State
-from handlers.transport import Message
+from handlers.transport import LastWords, Message, get_transport
 from tests.app.jobs import Hostile, Nothing
-from tests.running import message, moves_of
+from tests.running import facts, message, moves_of, record
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 OTHERS = ["20241124-1", "12-ff", "uuid-x", "0-00000000000000aa", f"7-{'A' * 16}"]
 
 
-def worker() -> BatchWorker:
+def worker(marks: Marks | None = None) -> BatchWorker:
     """A worker in this process, not yet at work."""
-    made = BatchWorker(["default"], name="host.1.poison", marks=Marks(8), in_order=True)
+    made = BatchWorker(["default"], name="host.1.poison", marks=marks or Marks(8), in_order=True)
     made.register_birth()
     return made
 
@@ -79,9 +82,107 @@ def test_claim_whose_answer_is_lost_is_given_back(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lifecycle, "claim", claim_and_lose)
     busy = worker()
     busy.execute_job([message(job_id)], None)
-    assert JobRecord.objects.get(pk=job_id).state == State.ENQUEUED, "not an orphan in processing"
+    assert facts(job_id, "state", "attempt") == (State.ENQUEUED, 0), "not an orphan in processing, and nothing ran"
     busy.execute_job([message(job_id)], None)
-    assert JobRecord.objects.get(pk=job_id).state == State.SUCCEEDED
+    assert facts(job_id, "state", "attempt") == (State.SUCCEEDED, 1)
+
+
+def test_claim_of_a_stock_worker_whose_answer_is_lost_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(messages: Any, **options: Any) -> Any:
+        claim(messages, **options)
+        raise OperationalError("connection lost")
+
+    job_id = int(job_scheduler.enqueue(Nothing()))
+    claim, sent = lifecycle.claim, message(job_id)
+    monkeypatch.setattr(lifecycle, "claim", lost)
+    with pytest.raises(OperationalError):
+        entry.run(sent.job_id, sent.token)
+    assert facts(job_id, "state", "attempt", "crashes") == (State.ENQUEUED, 0, 0)
+    assert message(job_id) != sent
+
+
+def test_run_whose_error_cannot_be_described_is_the_one_that_runs_until_its_worker_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def describe(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    good, bad, behind = (int(job_scheduler.enqueue(job)) for job in (Nothing(), Hostile("base"), Nothing()))
+    monkeypatch.setattr(execution, "describe", describe)
+    busy = worker(marks := Marks(8))
+    with pytest.raises(MemoryError):
+        busy.execute_job([message(job_id) for job_id in (good, bad, behind)], None)
+    running = marks.running()
+    assert running is not None
+    assert (running.job_id, marks.holding, marks.started()) == (bad, True, frozenset({good, bad}))
+    assert facts(good, "state", "attempt") == (State.SUCCEEDED, 1)
+
+
+def test_run_whose_outcome_breaks_its_worker_is_the_one_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apply(*_: Any, **__: Any) -> Any:
+        raise MemoryError
+
+    job_id = int(job_scheduler.enqueue(Nothing()))
+    monkeypatch.setattr(lifecycle, "apply", apply)
+    busy = worker(marks := Marks(8))
+    with pytest.raises(MemoryError):
+        busy.execute_job([message(job_id)], None)
+    running = marks.running()
+    assert running is not None
+    assert (running.job_id, marks.holding) == (job_id, True)
+
+
+def test_run_that_ended_stays_marked_as_such_when_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apply(*_: Any, **__: Any) -> Any:
+        busy.request_stop(signal.SIGTERM, None)
+        raise OperationalError("away")
+
+    job_id = int(job_scheduler.enqueue(Nothing()))
+    monkeypatch.setattr(lifecycle, "apply", apply)
+    busy = worker(marks := Marks(8))
+    with override_settings(JOBS=settings.JOBS | {"SHUTDOWN_GRACE_SECONDS": 0.1}), pytest.raises(OperationalError):
+        busy.execute_job([message(job_id)], None)
+    assert (marks.running(), marks.holding, marks.started()) == (None, True, frozenset({job_id}))
+
+
+def test_worker_in_doubt_keeps_what_it_holds_until_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(messages: Any, **options: Any) -> Any:
+        claim(messages, **options)
+        raise OperationalError("connection lost")
+
+    def away(worker: str) -> Any:
+        raise OperationalError("away")
+
+    job_id = int(job_scheduler.enqueue(Nothing()))
+    claim, first = lifecycle.claim, message(job_id)
+    busy = worker(marks := Marks(8))
+    with monkeypatch.context() as patch:
+        patch.setattr(lifecycle, "claim", lost)
+        patch.setattr(lifecycle, "claims_of", away)
+        busy.execute_job([first], None)
+        assert (marks.holding, record(job_id).state) == (True, "processing"), "so its lease is renewed"
+    redis_connection().flushall()  # an idle worker asks, too
+    [again], _ = busy.dequeue_job_and_maintain_ttl(None)
+    assert (marks.holding, again) == (False, message(job_id))
+    assert facts(job_id, "state", "attempt") == (State.ENQUEUED, 0)
+
+
+def test_what_a_supervisor_could_not_record_is_told_to_recovery() -> None:
+    def lapsed(*, crashed: bool, started: bool) -> int:
+        job_id = int(job_scheduler.enqueue(Nothing()))
+        name = f"host.1.{job_id}"
+        lifecycle.claim([message(job_id)], worker=name, lease=timedelta(seconds=-1))
+        words = LastWords(job_id if crashed else 0, frozenset({job_id} if started else ()))
+        get_transport().leave_last_words(name, words)
+        return job_id
+
+    ran, unstarted, crashed = (
+        lapsed(crashed=crashed, started=started) for crashed, started in ((False, True), (False, False), (True, True))
+    )
+    assert recovery.bring_back() == 3
+    assert facts(ran, "state", "attempt", "crashes") == (State.ENQUEUED, 1, 0)
+    assert facts(unstarted, "state", "attempt", "crashes") == (State.ENQUEUED, 0, 0)
+    assert facts(crashed, "state", "attempt", "crashes") == (State.ENQUEUED, 1, 1)
 
 
 def test_outcome_is_recorded_after_a_handler_left_a_raw_transaction_open() -> None:

@@ -423,7 +423,7 @@ def test_message_that_was_only_on_its_way_is_suspected_anew(rescue: Recovery, cl
     redis.flushall()
     assert rescue.tick() == 0
     (claimed,) = claim(job_id)
-    execution.settle([execution.handed_back(claimed, "stop", started=False)], worker=WORKER)
+    execution.settle([lifecycle.handed_back(claimed, "stop", started=False)], worker=WORKER)
     redis.flushall()
     clock.now += 2 * PATIENCE_SECONDS
     assert rescue.tick() == 0, "another token, another message"
