@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -42,29 +41,22 @@ class Clock:
     """The monotonic clock that recovery goes by, wound by the test; the database's goes with it until it is set."""
 
     def __init__(self) -> None:
-        self._ahead = self._set_by = 0.0
-
-    @property
-    def now(self) -> float:
-        return time.monotonic() + self._ahead
-
-    @now.setter
-    def now(self, value: float) -> None:
-        self._ahead = value - time.monotonic()
+        self.now = 10_000.0
+        self._set_by = timedelta(0)
 
     def monotonic(self) -> float:
         return self.now
 
     def set_database(self, by: timedelta) -> None:
         """Set the database's clock: what it wrote before is that much older now."""
-        self._set_by += by.total_seconds()
+        self._set_by += by
         for row in JobRecord.objects.filter(state="processing"):
             assert row.lease_expires_at is not None
             JobRecord.objects.filter(pk=row.pk).update(lease_expires_at=row.lease_expires_at - by)
 
-    def databases(self, now: datetime) -> datetime:
-        """What the database's clock would show."""
-        return now + timedelta(seconds=self._ahead + self._set_by)
+    def databases(self) -> datetime:
+        """What the database's clock shows, as far as recovery is told."""
+        return datetime.fromtimestamp(self.now, UTC) + self._set_by
 
 
 @pytest.fixture
@@ -72,7 +64,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(recovery, "time", clock)
     look = Vigil.look
-    monkeypatch.setattr(Vigil, "look", lambda vigil, now, *ours: look(vigil, clock.databases(now), *ours))
+    monkeypatch.setattr(Vigil, "look", lambda vigil, _, *ours: look(vigil, clock.databases(), *ours))
     return clock
 
 
