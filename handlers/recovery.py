@@ -156,11 +156,13 @@ class Recovery:
                 if not found:
                     self._reached.pop(queue, None)
         lost = [message for message, since in missing.items() if now - since >= PATIENCE_SECONDS]
-        self._suspects = {message: since for message, since in missing.items() if now - since < PATIENCE_SECONDS}
+        self._suspects = missing
         if not lost:
             return 0
         if not publish(lost):
-            raise TransportRefuses(f"{len(lost)} lost messages wait to be published again")
+            why = get_transport().trouble()
+            raise TransportRefuses(f"{len(lost)} lost messages wait to be published again: {why}")
+        self._suspects = {message: since for message, since in missing.items() if now - since < PATIENCE_SECONDS}
         self._republished.update(dict.fromkeys(lost, now))
         for queue in {message.queue for message in lost}:
             if (end := ends[queue]) is None:

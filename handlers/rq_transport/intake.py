@@ -53,14 +53,22 @@ return {0, {}, foreign}
 """.replace("@AHEAD@", str(AHEAD))
 )
 
+# What was taken goes back to a full server too: it had room for that a moment ago, and another program's job would be
+# lost for good.
+_ALLOW_FULL = "#!lua flags=allow-oom\n"
+
 # KEYS: a queue's list. ARGV: its name, now as RQ writes it, then ids, the last one first. Puts them at its head.
 _PUT_BACK = script(
+    _ALLOW_FULL,
     SAVE,
     """
 for at = 3, #ARGV do save(ARGV[at], ARGV[1], 'queued', ARGV[2]) end
 redis.call('LPUSH', KEYS[1], unpack(ARGV, 3))
 """,
 )
+
+# KEYS: a queue's list. ARGV: other programs' ids, the last one first. Puts them at its head; their RQ jobs are there.
+_GIVE_BACK = script(_ALLOW_FULL, "redis.call('LPUSH', KEYS[1], unpack(ARGV))")
 
 
 class Intake:
@@ -97,7 +105,7 @@ class Intake:
         if None in parsed:
             self._foreign = True
             foreign = [entry for entry, ours in zip(entries, parsed, strict=True) if ours is None]
-            redis.lpush(key, *reversed(foreign))
+            _GIVE_BACK(redis, [queue_key(name)], foreign[::-1])
         self._waited_for += [text for text, ours in zip(ids, parsed, strict=True) if ours is not None]
         return [Message(ours[0], ours[1], name) for ours in parsed if ours is not None]
 

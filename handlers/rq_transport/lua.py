@@ -13,6 +13,8 @@ from rq.job import Job
 RUN_JOB = "handlers.entry.run"  # the one function that a message of ours names
 FAILURE_TTL_SECONDS = 86_400  # how long RQ keeps a message that a stock worker could not even start
 
+Argument = str | bytes | int | float
+
 
 class LuaScript:
     """A script that Redis keeps by its digest. It is sent again whenever Redis has forgotten it."""
@@ -21,13 +23,11 @@ class LuaScript:
         self._source = source
         self._digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    def call(self, keys: Sequence[str], args: Sequence[str | int | float]) -> tuple[Any, ...]:
+    def call(self, keys: Sequence[str], args: Sequence[Argument]) -> tuple[Any, ...]:
         """The command that runs it, where Redis knows it already."""
         return ("EVALSHA", self._digest, len(keys), *keys, *args)
 
-    def __call__(
-        self, connection: Redis, keys: Sequence[str], args: Sequence[str | int | float], **options: Any
-    ) -> Any:
+    def __call__(self, connection: Redis, keys: Sequence[str], args: Sequence[Argument], **options: Any) -> Any:
         """Run it once, in one round trip. Raises what redis-py raises. ``options``: of ``execute_command``."""
         try:
             return connection.execute_command(*self.call(keys, args), **options)

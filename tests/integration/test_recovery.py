@@ -388,9 +388,9 @@ def test_lost_message_is_published_again_once_it_was_missing_twice(
     redis.flushall()
     assert rescue.tick() == 0, "it may be between pop and claim"
     assert queued(redis) == []
-    clock.now += PATIENCE_SECONDS * 0.9
+    clock.now += PATIENCE_SECONDS * 0.3
     assert rescue.tick() == 0
-    clock.now += PATIENCE_SECONDS * 0.2
+    clock.now += PATIENCE_SECONDS * 0.7
     assert rescue.tick() == 4
     assert queued(redis) == [rq_job_id(message(job_id)) for job_id in ids]
     assert queued(redis, "mail") == [rq_job_id(message(mail))]
