@@ -17,7 +17,7 @@ from typing import Any
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers import forks, lifecycle, logs, masking, stranded
+from handlers import forks, lifecycle, logs, masking, processes, stranded
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
@@ -89,10 +89,12 @@ def _attempt(
         finally:
             forks.end_unless(process)
             _tidy_connections()  # first: what follows a failure is read from the database
-    except JobCancelled as error:
-        return _cancelled(claim, token, error, worker, time.monotonic() - started)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
-        return failed(claim, error, worker=worker, seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        processes.end_started(since=started)
+        if isinstance(error, JobCancelled):
+            return _cancelled(claim, token, error, worker, seconds)
+        return failed(claim, error, worker=worker, seconds=seconds)
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
 
 

@@ -1,7 +1,7 @@
 """Starts a few long-lived child processes, starts them again when they die, and stops them in order.
 
-Each child leads a process group of its own: a Ctrl-C in the terminal reaches only the supervisor, which then stops the
-children in the right order, and what a child left behind can be found by its group.
+Each child leads a session of its own: a Ctrl-C in the terminal reaches only the supervisor, which then stops the
+children in the right order, and what a child left behind can be found by its session.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from handlers.processes import kill_session
 
 POLL_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 30.0
@@ -114,7 +116,7 @@ class Supervisor:
             delay = min(2.0 ** (service.deaths - 1), MAX_BACKOFF_SECONDS)
             service.start_again_at = now + delay
             self.say(f"{service.name} {_how_it_ended(service)}; starting it again in {delay:.0f} s.")
-            _kill_group(service.process.pid)  # a new one must not meet what the old one left behind
+            kill_session(service.process.pid)  # a new one must not meet what the old one left behind
             service.process = None
         elif now >= service.start_again_at:
             self.start(service)
@@ -127,7 +129,7 @@ class Supervisor:
             if service.is_alive:
                 service.process.terminate()
                 self._await_end(service)
-            _kill_group(service.process.pid)
+            kill_session(service.process.pid)
             service.process.wait()
 
     def _await_end(self, service: Service) -> None:
@@ -147,14 +149,6 @@ def _how_it_ended(service: Service) -> str:
 
 def _where(service: Service) -> str:
     return f"see {service.log}" if service.log else "its message is above"
-
-
-def _kill_group(group: int) -> None:
-    """End what is left of a child's process group."""
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # macOS says EPERM for a group of zombies
-        pass
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

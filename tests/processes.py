@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
+
+from handlers.processes import kill_session
 
 ROOT = Path(__file__).parent.parent
 T = TypeVar("T")
@@ -29,7 +28,7 @@ def wait_for(what: str, condition: Callable[[], T], *, seconds: float = 20.0) ->
 
 
 class Managed:
-    """One ``manage.py`` process in a group of its own, its output in a file."""
+    """One ``manage.py`` process in a session of its own, its output in a file."""
 
     def __init__(self, env: dict[str, str], folder: Path, *args: str) -> None:
         self.log = folder / f"{args[0]}-{time.monotonic_ns()}.log"
@@ -55,11 +54,9 @@ class Managed:
 
     def kill_all(self) -> None:
         """SIGKILL to it and all its children at once, as a power cut would."""
-        os.killpg(self.pid, signal.SIGKILL)
+        kill_session(self.pid)
         self.process.wait(10)
 
     def end(self) -> None:
         """Leave nothing behind."""
-        with suppress(ProcessLookupError):
-            self.kill_all()
-        self.process.wait(10)
+        self.kill_all()

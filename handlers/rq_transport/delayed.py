@@ -30,10 +30,10 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord, WorkerProcess
 from handlers.models.sql import database_now
+from handlers.processes import memory_bytes
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.duties import DATABASE, Duties
-from handlers.rq_transport.heartbeats import memory_bytes
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
 from handlers.states import State

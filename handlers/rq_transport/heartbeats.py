@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 from django.db import Error, connections
 
 from handlers import execution, fleet, lifecycle, stranded
 from handlers.models import WorkerProcess
 from handlers.models.sql import database_now
+from handlers.processes import memory_bytes
 from handlers.rq_transport.marks import Marks
 
 logger = logging.getLogger(__name__)
@@ -84,12 +83,3 @@ class Heartbeats:
         for _, _, marks in children.values():
             marks.tell_stranded(waiting=told.wanted)
         return told.asked
-
-
-def memory_bytes(pid: int) -> int | None:
-    """The memory of the process that is in RAM, on Linux."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")

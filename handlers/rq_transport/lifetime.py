@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from handlers.rq_transport.heartbeats import memory_bytes
+from handlers.processes import memory_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from types import FrameType
@@ -26,7 +27,7 @@ from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from handlers import execution, forks, lifecycle
+from handlers import execution, forks, lifecycle, processes
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
@@ -63,6 +64,8 @@ class Child:
     killed: CancelReason | None = None  # why we killed it, if we did
     killed_run: int = 0  # the run (by sequence) that it was killed for
     asked_run: int = 0  # the run (by sequence) whose time was up and that we asked to stop
+    deleted_run: int = 0  # the run (by sequence) whose job was deleted
+    deleted_at: float = 0.0  # when we told it, in monotonic seconds
 
 
 class Supervisor:
@@ -153,6 +156,8 @@ class Supervisor:
         if pid == 0:
             made = {"in_order": self._in_order, "lifetime": self._lifetime}
             _serve(self._queues, name, marks, parent, self._before, made)
+        with suppress(OSError):  # the child does it, too: whoever is first, it is so from now on
+            os.setpgid(pid, pid)
         forks.release_signals()
         self._children[pid] = Child(name, pid, marks, time.monotonic())
         self._heartbeats.soon()
@@ -169,6 +174,7 @@ class Supervisor:
             child = self._children.pop(pid, None)
             if child is None:
                 continue
+            processes.kill_group(pid)  # what its jobs left running goes with it
             code = os.waitstatus_to_exitcode(status)
             if code == 0 and child.killed is None and child.marks.is_leaving:
                 if self._wanted:
@@ -241,16 +247,19 @@ class Supervisor:
     # --- what runs
 
     def _watch_timeouts(self) -> None:
-        now = time.monotonic()
+        now, grace = time.monotonic(), jobs_settings().timeout_grace_seconds
         for child in self._children.values():
             running = child.marks.running()
             if running is None or child.killed is not None:
                 continue
             over = now - running.since - running.timeout
-            if over >= jobs_settings().timeout_grace_seconds:
+            if over >= grace:
                 logger.error("job %d did not stop at its timeout: killing %s", running.job_id, child.name)
                 child.killed_run = running.sequence
                 self._kill(child, CancelReason.TIMEOUT)
+            elif running.sequence == child.deleted_run and now >= child.deleted_at + grace:
+                logger.warning("job %d was deleted and did not stop: killing %s", running.job_id, child.name)
+                self._kill(child, CancelReason.DELETED)
             elif over >= 0 and running.sequence != child.asked_run:
                 child.asked_run = running.sequence
                 child.marks.cancel(running.sequence, CancelReason.TIMEOUT)
@@ -282,6 +291,8 @@ class Supervisor:
     def _tell_lost(self, child: Child, running: Running) -> None:
         states = JobRecord.objects.using(lifecycle.database()).filter(pk=running.job_id).values_list("state", flat=True)
         deleted = states.first() == State.DELETED
+        if deleted and child.deleted_run != running.sequence:
+            child.deleted_run, child.deleted_at = running.sequence, time.monotonic()
         child.marks.cancel(running.sequence, CancelReason.DELETED if deleted else CancelReason.LEASE_LOST)
 
     def _show_children(self) -> None:
@@ -321,7 +332,8 @@ class Supervisor:
 
     def _kill(self, child: Child, why: CancelReason) -> None:
         child.killed = why
-        os.kill(child.pid, signal.SIGKILL)  # still ours: it is not reaped yet
+        running = child.marks.running()
+        processes.kill_worker(child.pid, since=running.since if running else None)  # still ours: it is not reaped yet
 
 
 def _serve(
@@ -330,6 +342,8 @@ def _serve(
     """The child's whole life; never returns. ``made``: further options of its worker."""
     code = 1
     try:
+        os.setpgid(0, 0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # to read from the terminal would stop a group in the background
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         connection_created.disconnect(_be_brief)
@@ -352,6 +366,8 @@ def _serve(
         logger.exception("worker process %s failed", name)
     finally:
         logging.shutdown()
+        if os.getppid() != parent:  # nobody else ends what its jobs left running
+            processes.kill_group(os.getpid())
         os._exit(code)
 
 

@@ -25,6 +25,7 @@ from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler, known_queues
 from handlers.lifecycle import Claim
 from handlers.models.sql import is_postgresql
+from handlers.processes import kill_group
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.connections import redis_connection
@@ -70,6 +71,7 @@ class BatchWorker(SimpleWorker):
         self._paused_checked_at = 0.0
         self._heartbeat_at = self._suspension_at = self._connections_at = self._parent_at = 0.0
         self._parent = os.getppid()
+        self._orphan_since: float | None = None
         self._size = 1
         self._ran = 0  # attempts
         self._alone: list[Message] = []
@@ -398,7 +400,7 @@ class BatchWorker(SimpleWorker):
             claims,
             worker=self.name,
             keep_trying=self._may_wait,
-            on_slow=lambda: self.set_state("busy"),
+            on_slow=self._while_slow,
         )
         self._keeper.watch(batch)
         began, count = time.monotonic(), 0
@@ -420,6 +422,16 @@ class BatchWorker(SimpleWorker):
             self._keeper.rest()
             batch.flush()
             self._doubtful |= batch.is_doubtful
+
+    def _while_slow(self) -> None:
+        """Called every now and then, by the keeper, while a job runs that takes long."""
+        if self._is_orphan():
+            self._orphan_since = self._orphan_since or time.monotonic()
+            self._marks.stop()
+            if time.monotonic() - self._orphan_since >= jobs_settings().shutdown_grace_seconds:
+                logger.warning("the supervisor is gone and the job did not stop in time: killing %s", self.name)
+                kill_group(os.getpid())
+        self.set_state("busy")
 
     def _attempt(self, claim: Claim) -> lifecycle.Move | None:
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))

@@ -98,7 +98,7 @@ def test_supervisor_kills_what_does_not_stop_and_what_a_child_left_behind(
     mark = tmp_path / "grandchild"
     code = (
         "import subprocess, sys, pathlib\n"
-        f"p = subprocess.Popen([sys.executable, '-S', '-c', {STUBBORN!r}], stdout=subprocess.PIPE)\n"
+        f"p = subprocess.Popen([sys.executable, '-S', '-c', {STUBBORN!r}], stdout=subprocess.PIPE, process_group=0)\n"
         f"p.stdout.readline(); pathlib.Path({str(mark)!r}).write_text(str(p.pid) + '\\n')\n{STUBBORN}"
     )
     supervisor.start(service(code, stop_seconds=0.1))
