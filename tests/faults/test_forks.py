@@ -12,6 +12,13 @@ from tests.faults.records import Notes, moves, record, wait_state
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
+
+@pytest.fixture(autouse=True)
+def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No job is handed back because the one before it in its batch took long."""
+    monkeypatch.setenv("TEST_BATCH", "1")
+
+
 # How it is started, and what became of it.
 OUTCOMES = {
     **{f"terminated {method}": "-15" for method in ("fork", "spawn", "forkserver")},
