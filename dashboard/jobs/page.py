@@ -22,6 +22,7 @@ from dashboard.jobs.neighbours import neighbours
 from dashboard.jobs.relations import payload_of, relations
 from dashboard.kit import catalogue, queries, sensitive, verbs
 from dashboard.kit.text import call, inert
+from handlers.masking import mask
 from handlers.models import AttemptError, JobRecord
 from handlers.policies import effective
 from handlers.registry import JobType
@@ -54,6 +55,8 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
     runs = timeline.attempts(record, moves, errors, now)
     job_type = catalogue.find(record.job_type)
     payload = payload_of(record)
+    # What is copied leaves the console, for whoever reads the ticket: masked, whatever this person may see.
+    to_copy = _call(record, job_type, mask(job_type, payload.data) if payload else None)
     if payload:
         payload.data = sensitive.shown(request, record, payload.data)  # for the page; never saved
     chosen = effective(job_type) if job_type else None
@@ -80,7 +83,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "record": record,
         "job_type": job_type,
         "call": code,
-        "markdown": failure_markdown(record, last_failure, code) if shows_failure and last_failure else "",
+        "markdown": failure_markdown(record, last_failure, to_copy) if shows_failure and last_failure else "",
         "is_live": state in (State.ENQUEUED, State.PROCESSING, State.SCHEDULED),
         "payload": payload,
         "steps": timeline.steps(record, moves, now),

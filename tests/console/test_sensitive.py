@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -78,6 +79,20 @@ def test_job_page_shows_all_with_the_permission(privileged: Client) -> None:
     job = _job()
     body = _body(privileged.get(f"/admin/jobs/jobrecord/{job.pk}/change/"))
     assert all(secret in body for secret in SECRETS)
+
+
+@pytest.mark.parametrize("who", ["viewer", "privileged"])
+def test_what_is_copied_for_a_ticket_holds_no_secret_whoever_copies_it(
+    request: pytest.FixtureRequest, who: str
+) -> None:
+    job = _job()
+    body = _body(request.getfixturevalue(who).get(f"/admin/jobs/jobrecord/{job.pk}/change/"))
+    copied = re.findall(r'data-copies="([^"]+)"', body)
+    assert "job-markdown" in copied
+    for name in copied:
+        (text,) = re.findall(rf'<(?:textarea|pre)[^>]* id="{name}"[^>]*>(.*?)</(?:textarea|pre)>', body, re.DOTALL)
+        assert not [secret for secret in SECRETS if secret in text], name
+    assert "order_id=7" in body
 
 
 def test_job_page_shows_no_values_of_an_unknown_type(viewer: Client) -> None:
