@@ -12,8 +12,10 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 
+from dashboard.kit import turns
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.sensitive import shown
@@ -43,21 +45,48 @@ def export(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         if name not in FORMATS:
             raise InvalidSelection("format", f"there is no format {name[:30]!r}; there are {', '.join(FORMATS)}")
         selection = selection_of(request)
-        with time_limit(CHUNK_SECONDS):
-            selection = selection.pinned()  # each chunk looks at the same newest jobs
-            first = selection.page(CHUNK)
-    except (InvalidSelection, TookTooLong) as error:
+        place = turns.take(request, "export")
+    except InvalidSelection as error:
         return _refused(site, request, error)
+    except turns.NoTurn as error:
+        back = f"{reverse('admin:jobs_jobrecord_changelist', current_app=site.name)}?{list_query(request.GET)}"
+        return turns.refused(site, request, error, back)
+    try:
+        return _streamed(request, name, selection, place)
+    except BaseException as error:
+        place.give_back()
+        if isinstance(error, TookTooLong):
+            return _refused(site, request, error)
+        raise
+
+
+def _streamed(request: HttpRequest, name: str, selection: Selection, place: turns.Place) -> StreamingHttpResponse:
+    """The file; when it has gone out, or its reader has left, ``place`` is given back."""
+    with time_limit(CHUNK_SECONDS):
+        selection = selection.pinned()  # each chunk looks at the same newest jobs
+        first = selection.page(CHUNK)
     write, content_type, ending = FORMATS[name]
     told = {"format": name, "search": str(hidden(selection))[:2000]}
     audit(request.user, "export", "jobs", 0, data=told)  # type: ignore[arg-type]  # nobody anonymous comes here
-    lines = write(_counted(request, acting_from.get(), told, rows(request, selection, first)))
-    response = StreamingHttpResponse(lines, content_type=content_type)
+    lines = write(_counted(request, acting_from.get(), told, rows(request, selection, first), place))
+    response = _File(lines, content_type=content_type)
+    response.place = place
     stamp = f"{timezone.now():%Y-%m-%d-%H%M}"
     response.headers["Content-Disposition"] = f'attachment; filename="jobs-{stamp}.{ending}"'
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # a proxy in front shall not collect it
     return response
+
+
+class _File(StreamingHttpResponse):
+    """A file that is sent as it is made."""
+
+    place: turns.Place
+
+    def close(self) -> None:
+        """The server has sent it, or its reader left, maybe before the first line: the place is free again."""
+        self.place.give_back()  # first: what follows ends the request, and its connections
+        super().close()
 
 
 def rows(request: HttpRequest, selection: Selection, first: list[JobRecord]) -> Iterator[Row]:
@@ -98,15 +127,20 @@ def _row(request: HttpRequest, record: JobRecord, payload: JobPayload | None) ->
     }
 
 
-def _counted(request: HttpRequest, source: str, told: dict[str, Any], exported: Iterable[Row]) -> Iterator[Row]:
+def _counted(
+    request: HttpRequest, source: str, told: dict[str, Any], exported: Iterable[Row], place: turns.Place
+) -> Iterator[Row]:
     """``exported``, and afterwards a line in the audit that says how many went out, also when the reader left."""
     count, is_whole = 0, False
     try:
         for row in exported:
             yield row
             count += 1
+            if not place.keep():  # its reader was so slow that another one has it
+                return
         is_whole = True
     finally:
+        place.give_back()
         reset = acting_from.set(source)  # the request is over by now
         audit(request.user, "exported", "jobs", count, data={**told, "whole": is_whole})  # type: ignore[arg-type]
         acting_from.reset(reset)

@@ -10,6 +10,7 @@ from handlers.models.job import JobPayload, JobRecord
 from handlers.models.policy import PolicyAssignment, StoredPolicy
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
+from handlers.models.turn import Turn
 from handlers.models.worker import KnownTypes, WorkerProcess
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "StoredPolicy",
     "StrandedJob",
     "Switch",
+    "Turn",
     "TypeSwitch",
     "WorkerProcess",
 ]

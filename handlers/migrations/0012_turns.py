@@ -1,0 +1,22 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [
+        ("jobs", "0011_stranded_jobs"),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name="Turn",
+            fields=[
+                ("name", models.CharField(max_length=200, primary_key=True, serialize=False)),
+                ("token", models.CharField(max_length=32)),
+                ("holder", models.CharField(max_length=150)),
+                ("until", models.DateTimeField()),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+    ]
