@@ -57,7 +57,7 @@ def test_exports_are_limited_for_one_person_and_for_all(viewers: list[Client]) -
     assert refused.status_code == 429
     assert "3 exports are under way, by vera, viktor: all together" in refused.content.decode()
     leave(going[0])
-    assert not list(going[2]._iterator)  # this one is read to its end
+    list(going[2]._iterator)  # this one is read to its end
     going.append(begin(viola))
     assert going[-1].status_code == 200
     for answer in going:
