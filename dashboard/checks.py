@@ -8,8 +8,10 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
+from dashboard.kit import addresses
 from dashboard.site import site
 
 
@@ -30,3 +32,13 @@ def check_console(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
             id="dashboard.E001",
         )
     ]
+
+
+@register(Tags.security)
+def check_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """The proxies that are trusted are such."""
+    try:
+        addresses.trusted(tuple(getattr(settings, addresses.SETTING, ())))
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="dashboard.E002")]
+    return []

@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
 
+from dashboard.kit.addresses import client_address
 from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
 from dashboard.signing_in import SigningIn
@@ -114,7 +115,7 @@ class JobsSite(SigningIn):
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             request.current_app = self.name
-            asked_from = acting_from.set(request.META.get("REMOTE_ADDR", ""))
+            asked_from = acting_from.set(client_address(request))
             if is_draft(request):
                 messages.warning(request, TOLD)
             try:

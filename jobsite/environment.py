@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from dashboard.kit.addresses import trusted
 from handlers import redis_urls
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -79,6 +81,26 @@ def allowed_hosts(*, debug: bool) -> list[str]:
             "DJANGO_DEBUG shows settings and source to every visitor: unset it, or unset DJANGO_ALLOWED_HOSTS."
         )
     return hosts
+
+
+def script_name(name: str = "SCRIPT_NAME") -> str:
+    """The path below which the site lies, such as ``/ops``, or nothing. Raises ImproperlyConfigured for no path."""
+    path = os.environ.get(name, "").rstrip("/")
+    if path and not path.startswith("/"):
+        raise ImproperlyConfigured(f"{name} must be a path such as '/ops', not {path!r}.")
+    return path
+
+
+def cookie_name(what: str, secret: str) -> str:
+    """The name of a cookie that only the sites with this ``secret`` use: the hosts of one site, and no other site."""
+    return f"jobsite_{what}_{hashlib.sha256(secret.encode()).hexdigest()[:8]}"
+
+
+def proxies(name: str = "TRUSTED_PROXIES") -> list[str]:
+    """The proxies in variable ``name``, none by default. Raises ImproperlyConfigured for one that is none."""
+    found = names(name)
+    trusted(tuple(found))
+    return found
 
 
 def ensure_data_folder(folder: Path) -> Path:

@@ -15,6 +15,8 @@ from jobsite import environment
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("JOBSITE_DATA") or BASE_DIR / "var").absolute()
 PORT = environment.port()
+PREFIX = environment.script_name()  # below which the site lies; gunicorn reads the same variable
+FORCE_SCRIPT_NAME = PREFIX or None
 DEMO = environment.flag("JOBSITE_DEMO")
 CONSOLE_ENVIRONMENT = environment.badge()
 
@@ -27,7 +29,6 @@ SECRET_KEY = environment.secret_key(DATA, ALLOWED_HOSTS, debug=DEBUG)
 # from FORWARDED_ALLOW_IPS, so that no visitor can claim it.
 HTTPS = environment.flag("DJANGO_HTTPS", default=not environment.is_loopback(ALLOWED_HOSTS))
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # load balancers ask over plain HTTP
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
 # HSTS for subdomains and the preload list speak for a whole domain, which is not this site's to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
@@ -36,6 +37,11 @@ CSRF_TRUSTED_ORIGINS = environment.names("DJANGO_CSRF_TRUSTED_ORIGINS")
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
+# Browsers send a host's cookies to each of its ports and paths: two sites there must not take each other's.
+SESSION_COOKIE_NAME = environment.cookie_name("session", SECRET_KEY)
+CSRF_COOKIE_NAME = environment.cookie_name("csrf", SECRET_KEY)
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # the default's cookie has a fixed name
+CONSOLE_TRUSTED_PROXIES = environment.proxies()
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -65,6 +71,7 @@ INSTALLED_APPS = [
     *environment.apps(),
 ]
 MIDDLEWARE = [
+    "jobsite.health.answer_probes",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -116,7 +123,7 @@ RQ_SHOW_ADMIN_LINK = False  # django-rq's pages ask for is_staff only, so none i
 LANGUAGE_CODE = "en-us"
 USE_TZ = True
 TIME_ZONE = "UTC"
-STATIC_URL = "/static/"
+STATIC_URL = f"{PREFIX}/static/"
 STATIC_ROOT = DATA / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

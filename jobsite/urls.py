@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver, include, path, reverse_lazy
 from django.views.generic import RedirectView
 
 from dashboard.site import site
 
-
-def healthz(request: HttpRequest) -> HttpResponse:
-    """Says that this process answers; it asks no database, so that a slow one does not get healthy hosts restarted."""
-    return HttpResponse("ok\n", content_type="text/plain")
-
-
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", site.urls),
-    path("healthz", healthz),
 ]
 if settings.DEMO:
     urlpatterns.append(path("shop/", include("jobsite.demo.urls")))

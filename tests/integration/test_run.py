@@ -139,11 +139,13 @@ def test_run_serves_the_console_to_the_printed_login(lasting_run: Run) -> None:
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
     page = browser.open(run.url("/"))
     assert page.url.startswith(run.url("/admin/login/"))
-    stylesheets = re.findall(r'href="(/static/[^"]+\.css)"', page.read().decode())
+    html = page.read().decode()
+    stylesheets = re.findall(r'href="(/static/[^"]+\.css)"', html)
     assert stylesheets
     assert browser.open(run.url(stylesheets[0])).status == 200
-    token = next(cookie.value for cookie in jar if cookie.name == "csrftoken") or ""
-    form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token, "next": "/admin/"}
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', html)
+    assert token
+    form = {"username": "admin", "password": password, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
     answer = browser.open(run.url("/admin/login/"), urlencode(form).encode())
     assert answer.url == run.url("/admin/")
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]

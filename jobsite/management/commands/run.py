@@ -38,7 +38,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run until SIGINT or SIGTERM. Raises CommandError, one line that says what to do, if it cannot start."""
         data: Path = settings.DATA
-        address = f"http://{HOST}:{settings.PORT}/admin/"
+        address = f"http://{HOST}:{settings.PORT}{settings.FORCE_SCRIPT_NAME or ''}/admin/"
         try:
             ensure_data_folder(data)
             with only_run(data / "run.lock", f"process {os.getpid()}, {address}"):
@@ -139,7 +139,9 @@ def check_port_is_free(port: int) -> None:
 def console_answers(port: int) -> bool:
     """True when the web server answers over HTTP."""
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=5) as response:
+        with urllib.request.urlopen(
+            f"http://{HOST}:{port}{settings.FORCE_SCRIPT_NAME or ''}/healthz", timeout=5
+        ) as response:
             return bool(response.status == 200)
     except (urllib.error.URLError, OSError):
         return False
