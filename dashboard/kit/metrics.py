@@ -193,16 +193,16 @@ def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:
     rows = JobCount.objects.filter(fingerprint__in=list(fingerprints)).exclude(fingerprint="")
     sparks = {fingerprint: [0] * 24 for fingerprint in fingerprints}
     again: Counter[str] = Counter()
-    hourly = rows.filter(period=Period.HOUR, at__gte=day, at__lt=day + DAY)
-    for fingerprint, at, outcome, count in hourly.values_list("fingerprint", "at", "outcome").annotate(
-        total=Sum("count")
-    ):
+    hourly = rows.filter(period=Period.HOUR, at__gte=day, at__lt=day + DAY).values_list("fingerprint", "at")
+    retried = Sum("count", filter=Q(outcome=Outcome.RETRIED), default=0)
+    for fingerprint, at, count, number in hourly.annotate(total=Sum("count"), again=retried):
         sparks[fingerprint][(at - day) // HOUR] += count
-        again[fingerprint] += count if outcome == Outcome.RETRIED else 0
+        again[fingerprint] += number
     hours: Counter[str] = Counter()
     types: defaultdict[str, Counter[str]] = defaultdict(Counter)
     latest = Q(period=Period.MINUTE, at__gte=hour)
-    weekly = Q(period=Period.HOUR, at__gte=week)
+    whole_day = _floor(week + DAY - HOUR, DAY)  # before it the week has hours only; days are fewer rows
+    weekly = Q(period=Period.HOUR, at__gte=week, at__lt=whole_day) | Q(period=Period.DAY, at__gte=whole_day)
     sums = rows.filter(latest | weekly).values_list("fingerprint", "period", "job_type").annotate(total=Sum("count"))
     for fingerprint, period, job_type, count in sums:
         if period == Period.MINUTE:
