@@ -52,7 +52,7 @@ HEALTH_TIMEOUT_SECONDS = 0.5  # a page that asks how Redis is waits no longer
 HEALTH_SECONDS = 3.0  # how long the answer is kept
 
 _AWAY = (RedisConnectionError, RedisTimeoutError, MasterDownError, NoPermissionError)
-_AWAY_CODES = ("BUSY ",)  # answers that redis-py has no class for
+_AWAY_CODES = ("BUSY ", "UNBLOCKED ")  # answers that redis-py has no class for; a master that becomes a replica says so
 _REFUSES = (OutOfMemoryError, ReadOnlyError)  # what is written
 _REFUSES_CODES = ("MISCONF ", "NOREPLICAS ")
 _UNKNOWN_TO_IT = (AuthenticationError, AuthorizationError, NoPermissionError)
