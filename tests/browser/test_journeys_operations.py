@@ -127,7 +127,7 @@ def test_history_is_readable_while_redis_is_away_and_all_goes_on_when_it_is_back
 ) -> None:
     someone("olga", "Operator")
     job = make_job(payload={"text": "at last"}, message="gateway is down")
-    away = page.locator(".banner").filter(has_text="Redis does not answer")
+    away = page.locator(".banner").filter(has_text="Redis is away")
     with servers.valkey(private_valkey):
         start_worker("--processes", "1")
         start_scheduler()
