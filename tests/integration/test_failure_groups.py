@@ -60,7 +60,8 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (packages / "helper_library.py").write_text("def through(what):\n    return what()\n")
     monkeypatch.syspath_prepend(packages)
     names = [config.name for config in apps.get_app_configs()]
-    with override_settings(INSTALLED_APPS=[*names, "billing_app"]), registry.isolated():
+    # Isolated first: installing the app is what declares its types.
+    with registry.isolated(), override_settings(INSTALLED_APPS=[*names, "billing_app"]):
         yield import_module("billing_app.jobs")
     for name in [name for name in sys.modules if name.split(".")[0] in ("billing_app", "helper_library")]:
         monkeypatch.delitem(sys.modules, name)

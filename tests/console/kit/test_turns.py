@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.test import Client
 from django.utils import timezone
 
@@ -158,14 +159,13 @@ def test_eight_exports_of_a_viewer_leave_the_others_their_pages(make_user: MakeU
     JobRecord.objects.bulk_create(rows)
     big = {"text": "x" * 10_000}  # more than the sockets between hold
     JobPayload.objects.bulk_create(JobPayload(job=row, data=big) for row in rows)
-    sessions = {
-        name: logged_in(make_user(name, "view_jobrecord")).cookies["sessionid"].value for name in ("vera", "viktor")
-    }
+    cookie = settings.SESSION_COOKIE_NAME
+    sessions = {name: logged_in(make_user(name, "view_jobrecord")).cookies[cookie].value for name in ("vera", "viktor")}
 
     def ask(path: str, name: str) -> socket.socket:
         made = socket.create_connection(("127.0.0.1", server), timeout=60)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: sessionid={sessions[name]}\r\n"
+        head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}={sessions[name]}\r\n"
         made.sendall(f"{head}Connection: close\r\n\r\n".encode())
         return made
 
