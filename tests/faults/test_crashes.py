@@ -51,7 +51,7 @@ def test_a_job_that_exits_with_success_is_a_crash_and_does_not_stop_the_worker(
     wait_state("failed", job)
     assert (record(job).crashes, notes.lines().count("leave")) == (3, 3)
     wait_state("succeeded", job_scheduler.enqueue(Note("afterwards")))
-    assert len(worker.children()) == 2
+    wait_for("its process is replaced", lambda: len(worker.children()) == 2)
 
 
 def test_a_job_that_leaves_no_memory_to_describe_its_error_ends_and_is_counted(
