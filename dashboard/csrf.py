@@ -7,11 +7,11 @@ from urllib.parse import urlsplit
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.csrf import csrf_failure
 
 from dashboard.access import asked, pages
 from dashboard.kit.rendering import in_console
+from dashboard.signing_in import is_here
 from dashboard.site import site
 
 
@@ -38,6 +38,4 @@ def _is_own(request: HttpRequest) -> bool:
 
 def _next(request: HttpRequest) -> str:
     wanted = request.POST.get(REDIRECT_FIELD_NAME, "")
-    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
-        return wanted
-    return reverse("admin:index", current_app=site.name)
+    return wanted if is_here(request, wanted) else reverse("admin:index", current_app=site.name)

@@ -22,14 +22,14 @@ class SigningIn(AdminSite):
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The stock page. Whoever has nowhere to go, or was to go to another site, comes to the start page."""
         wanted = request.POST.get(REDIRECT_FIELD_NAME, request.GET.get(REDIRECT_FIELD_NAME))
-        if not _is_here(request, wanted):  # Django would go to LOGIN_REDIRECT_URL, which need not be an address of ours
+        if not is_here(request, wanted):  # Django would go to LOGIN_REDIRECT_URL, which need not be an address of ours
             _go_on_to(request, reverse("admin:index", current_app=self.name))
         return super().login(request, extra_context)
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The stock page, which leads to no other site either."""
         wanted = request.POST.get(REDIRECT_FIELD_NAME, request.GET.get(REDIRECT_FIELD_NAME))
-        if wanted is not None and not _is_here(request, wanted):  # Django would ask for its own address once more
+        if wanted is not None and not is_here(request, wanted):  # Django would ask for its own address once more
             _go_on_to(request, reverse("admin:index", current_app=self.name))
         return super().logout(request, extra_context)
 
@@ -44,7 +44,7 @@ class SigningIn(AdminSite):
         return answer
 
 
-def _is_here(request: HttpRequest, address: str | None) -> bool:
+def is_here(request: HttpRequest, address: str | None) -> bool:
     """Whether ``address`` is one of this site."""
     return url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
 

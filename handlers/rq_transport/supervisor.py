@@ -315,6 +315,11 @@ class Supervisor:
                 logger.warning("worker process %s did not stop in time: its job goes back to the queue", child.name)
                 self._kill(child, CancelReason.STOPPING)
 
+    def _kill(self, child: Child, why: CancelReason) -> None:
+        child.killed = why
+        running = child.marks.running()
+        processes.kill_worker(child.pid, since=running.since if running else None)  # still ours: it is not reaped yet
+
     # --- a burst
 
     def _promote_due(self) -> None:
@@ -329,11 +334,6 @@ class Supervisor:
             missing = len(children) < self._wanted or bool(self._lost)
             for child in children:
                 child.marks.quiet(quiet=not missing and not any(other.marks.holding for other in children))
-
-    def _kill(self, child: Child, why: CancelReason) -> None:
-        child.killed = why
-        running = child.marks.running()
-        processes.kill_worker(child.pid, since=running.since if running else None)  # still ours: it is not reaped yet
 
 
 def _serve(
