@@ -33,7 +33,10 @@ def launched(notes: Notes, key: str) -> list[psutil.Process]:
 
 
 def lives(process: psutil.Process) -> bool:
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it went between the two questions
+        return False
 
 
 def gone(processes: list[psutil.Process]) -> None:
