@@ -1,0 +1,147 @@
+"""The worker processes of one supervisor: started, replaced when they end, killed when they must."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from django.db import connections
+
+from handlers import forks, processes
+from handlers.cancellation import CancelReason
+from handlers.conf import jobs_settings
+from handlers.rq_transport.connections import reset_connections
+from handlers.rq_transport.lifetime import Lifetime
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.serving import serve
+
+logger = logging.getLogger(__name__)
+
+YOUNG_SECONDS = 2.0  # a process that dies younger than this, without a job, makes the next one wait
+
+
+@dataclass(slots=True)
+class Child:
+    """One worker process."""
+
+    name: str
+    pid: int
+    marks: Marks
+    born: float
+    killed: CancelReason | None = None  # why we killed it, if we did
+    killed_run: int = 0  # the run (by sequence) that it was killed for
+    asked_run: int = 0  # the run (by sequence) whose time was up and that we asked to stop
+    deleted_run: int = 0  # the run (by sequence) whose job was deleted
+    deleted_at: float = 0.0  # when we told it, in monotonic seconds
+
+    def kill(self, why: CancelReason) -> None:
+        """End it and what its jobs started. It is still ours: not reaped yet."""
+        self.killed = why
+        running = self.marks.running()
+        processes.kill_worker(self.pid, since=running.since if running else None)
+
+
+class Children:
+    """Those that live, and how many are wanted. Iterating gives each ``Child``.
+
+    ``on_change`` is called when one was started, and with the one that has ended.
+    """
+
+    def __init__(
+        self,
+        queues: Sequence[str],
+        *,
+        count: int,
+        in_order: bool,
+        lifetime: Lifetime,
+        on_change: Callable[[Child | None], None],
+    ) -> None:
+        self._queues, self._in_order, self._lifetime = queues, in_order, lifetime
+        self._on_change = on_change
+        self._living: dict[int, Child] = {}
+        self._respawn_at = 0.0
+        self._pause = 0.0
+        self.wanted = count  # none once the supervisor is asked to stop
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(self._living.values())
+
+    def __len__(self) -> int:
+        return len(self._living)
+
+    def spawn_missing(self, before: Mapping[int, forks.Handler]) -> None:
+        """Start as many as are missing. ``before``: what SIGTERM and SIGINT did before the supervisor."""
+        while len(self._living) < self.wanted and time.monotonic() >= self._respawn_at:
+            self._spawn(before)
+
+    def _spawn(self, before: Mapping[int, forks.Handler]) -> None:
+        marks = Marks(jobs_settings().batch)
+        if self._lifetime.burst:
+            marks.hold()  # until it has had a look itself
+        name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"
+        # A connection must not be shared with the child, and closing it there would close it here.
+        connections.close_all()
+        reset_connections()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        forks.hold_signals()
+        pid = os.fork()
+        if pid == 0:
+            serve(
+                self._queues,
+                name=name,
+                marks=marks,
+                in_order=self._in_order,
+                lifetime=self._lifetime,
+                parent=parent,
+                before=before,
+            )
+        with suppress(OSError):  # the child does it, too: whoever is first, it is so from now on
+            os.setpgid(pid, pid)
+        forks.release_signals()
+        self._living[pid] = Child(name, pid, marks, time.monotonic())
+        self._on_change(None)
+        logger.info("worker process %s started, PID %d", name, pid)
+
+    def reap(self) -> None:
+        """Take note of those that have ended, and of whether others take their places."""
+        while self._living:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            child = self._living.pop(pid, None)
+            if child is None:
+                continue
+            processes.kill_group(pid)  # what its jobs left running goes with it
+            code = os.waitstatus_to_exitcode(status)
+            if code == 0 and child.killed is None and child.marks.is_leaving:
+                if self.wanted:
+                    self.wanted -= 1
+                    logger.info("worker process %s has ended for good", child.name)
+            elif self.wanted:
+                self._replace(child, code)
+            self._on_change(child)
+
+    def _replace(self, child: Child, code: int) -> None:
+        """Say why, and let another take its place: at once, unless this one came to nothing."""
+        if code == 0 and child.marks.is_stopping:
+            logger.info("worker process %s was asked to stop by a signal; starting another", child.name)
+        elif code:
+            died = f"exit code {code}" if code > 0 else f"signal {-code}"
+            logger.error("worker process %s ended with %s; starting another", child.name, died)
+        # A job that kills its process is counted and stopped; a process that cannot even start is not.
+        idle = child.marks.running() is None and not child.marks.done + child.marks.failed
+        faulty = idle and time.monotonic() - child.born < YOUNG_SECONDS
+        self._pause = min(max(self._pause * 2, 0.5), 10.0) if faulty else 0.0
+        self._respawn_at = time.monotonic() + self._pause

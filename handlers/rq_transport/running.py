@@ -1,0 +1,78 @@
+"""Running what was claimed, one job after another, and recording what they come to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from handlers import execution, lifecycle, logs
+from handlers.cancellation import CancellationToken, CancelReason
+from handlers.lifecycle import Claim, Move
+from handlers.rq_transport.batch import Batch, Keeper
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.sizes import Sizes
+from handlers.rq_transport.stopping import Stopping
+from handlers.states import State
+
+
+class Runs:
+    """The runs of one worker process."""
+
+    def __init__(self, name: str, *, marks: Marks, stopping: Stopping, sizes: Sizes) -> None:
+        self._name, self._marks, self._stopping, self._sizes = name, marks, stopping, sizes
+        self._keeper = Keeper()
+        self.count = 0  # attempts
+
+    def begin(self) -> bool:
+        """Be ready to run; whether this is the first time."""
+        if first := not self._keeper.is_alive():
+            self._keeper.start()
+        return first
+
+    def run(self, claims: list[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> bool:
+        """Run them and record their outcomes; whether all of these are known to be recorded.
+
+        ``between`` is called before each job; ``while_slow`` every now and then, by another thread, while one takes
+        long.
+        """
+
+        def on_slow() -> None:
+            self._stopping.look_for_parent()
+            while_slow()
+
+        batch = Batch(claims, worker=self._name, keep_trying=self._stopping.may_wait, on_slow=on_slow)
+        self._keeper.watch(batch)
+        began, count = time.monotonic(), 0
+        logs.attach()  # once for all of them: between two jobs of a batch no code of an app runs
+        try:
+            while claim := batch.take():
+                if self._stopping.is_asked:
+                    batch.finish(lifecycle.handed_back(claim, "its worker was asked to stop", started=False))
+                    batch.give_back("its worker was asked to stop")
+                    break
+                between()
+                batch.finish(self._attempt(claim))
+                count += 1
+                self.count += 1
+            # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
+            self._sizes.learn((time.monotonic() - began) / max(count, 1))
+        finally:
+            logs.detach()
+            self._keeper.rest()
+            batch.flush()
+        return not batch.is_doubtful
+
+    def _attempt(self, claim: Claim) -> Move | None:
+        sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))
+
+        def probe() -> CancelReason | None:
+            return self._marks.cancel_reason(sequence)
+
+        token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
+        move = execution.run(claim, token, worker=self._name)
+        self._marks.end()  # not after an error: then this run broke the process
+        if move is not None:
+            failed = move.change.failure is not None
+            if failed or move.change.target == State.SUCCEEDED:
+                self._marks.count(failed=failed)
+        return move

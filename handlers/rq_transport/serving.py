@@ -1,0 +1,71 @@
+"""The life of one worker process, from the fork to its end."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from django.db.backends.signals import connection_created
+
+from handlers import forks, processes
+from handlers.rq_transport.availability import silence
+from handlers.rq_transport.database_limits import be_brief
+from handlers.rq_transport.lifetime import Lifetime
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.worker import BatchWorker
+
+logger = logging.getLogger(__name__)
+
+
+def serve(
+    queues: Sequence[str],
+    *,
+    name: str,
+    marks: Marks,
+    in_order: bool,
+    lifetime: Lifetime,
+    parent: int,
+    before: Mapping[int, forks.Handler],
+) -> None:
+    """The child's whole life; never returns. ``before``: what SIGTERM and SIGINT did before the supervisor."""
+    code = 1
+    try:
+        os.setpgid(0, 0)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # to read from the terminal would stop a group in the background
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        connection_created.disconnect(be_brief)
+        for number in forks.STOPS:  # until RQ's worker sets its own
+            signal.signal(number, lambda *_: marks.stop())
+        forks.release_signals()
+        _die_with_parent()
+        if os.getppid() != parent:  # it died before that
+            marks.stop()
+        while silence() and not marks.is_stopping:
+            time.sleep(0.2)
+        if not marks.is_stopping:
+            worker = BatchWorker(queues, name=name, marks=marks, in_order=in_order, lifetime=lifetime)
+            forks.make_ordinary(worker.request_stop, before)
+            worker.work(logging_level=None)
+            code = 0 if worker.is_stopping else 1
+        else:
+            code = 0
+    except BaseException:
+        logger.exception("worker process %s failed", name)
+    finally:
+        logging.shutdown()
+        if os.getppid() != parent:  # nobody else ends what its jobs left running
+            processes.kill_group(os.getpid())
+        os._exit(code)
+
+
+def _die_with_parent() -> None:
+    """Have Linux send SIGTERM to this process when the supervisor dies; elsewhere the worker notices between jobs."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)

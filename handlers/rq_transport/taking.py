@@ -1,0 +1,90 @@
+"""Taking messages off the queues that are open: in turns, or in the order that was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+from django.db import Error
+from redis.exceptions import RedisError
+
+from handlers import lifecycle
+from handlers.gateway import job_scheduler
+from handlers.rq_transport.intake import Intake
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.stranded import Stranded
+from handlers.transport import Message
+
+PAUSED_SECONDS = 1.0  # how often it is asked again which queues are paused, while some are
+
+
+class Taking:
+    """One worker's way to messages, and the way back for those that it may not run now."""
+
+    def __init__(self, queues: Sequence[str], *, marks: Marks, in_order: bool) -> None:
+        self._names, self._in_order = list(queues), in_order
+        self._intake, self._stranded = Intake(), Stranded(marks)
+        self._alone: list[Message] = []
+        self._paused: set[str] = set()
+        self._paused_checked_at = 0.0
+
+    @property
+    def is_stranded_due(self) -> bool:
+        """Whether there may be jobs that others could not run, for this worker."""
+        return self._stranded.is_due
+
+    def alone(self) -> list[Message]:
+        """A message that was refused in company, if there is one."""
+        return [self._alone.pop()] if self._alone else []
+
+    def pop(self, size: int) -> list[Message]:
+        """Up to ``size`` messages that are there now, all of one queue. Raises what Redis raises."""
+        queues = self._open_queues()
+        return self._turn(self._stranded.take(queues, size) or self._intake.pop(queues, size))
+
+    def wait(self, size: int, seconds: float) -> list[Message]:
+        """The same, of what comes within so many seconds."""
+        waited = self._intake.wait(self._open_queues(), size, self._stranded.patience(seconds))
+        if waited is None:
+            time.sleep(0.1)
+        return self._turn(waited or [])
+
+    def put_back(self, messages: Sequence[Message]) -> None:
+        """Return messages to the heads of their queues. Never raises."""
+        with contextlib.suppress(RedisError):  # or recovery finds that they are on no queue
+            self._intake.put_back(messages)
+
+    def refused(self, messages: Sequence[Message], claimed: set[int]) -> None:
+        """Messages that we may not run now: outdated ones are dropped, the others wait for their turn.
+
+        Raises the database's errors; recovery then finds that they are on no queue.
+        """
+        refused = [message for message in messages if message.job_id not in claimed]
+        self._learn_paused()
+        if paused := [message for message in refused if message.queue in self._paused]:
+            self.put_back(paused)
+        if len(messages) > 1:
+            self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
+
+    def end(self) -> None:
+        """Nothing more is taken: leave nothing behind. Never raises."""
+        self.put_back(self._alone)
+        with contextlib.suppress(RedisError):
+            self._intake.forget()
+
+    def _turn(self, messages: list[Message]) -> list[Message]:
+        if messages and not self._in_order:  # all queues alike: the next turn begins with another one
+            at = self._names.index(messages[0].queue) + 1
+            self._names = self._names[at:] + self._names[:at]
+        return messages
+
+    def _open_queues(self) -> list[str]:
+        if self._paused and time.monotonic() >= self._paused_checked_at + PAUSED_SECONDS:
+            with contextlib.suppress(Error):
+                self._learn_paused()
+        return [name for name in self._names if name not in self._paused]
+
+    def _learn_paused(self) -> None:
+        self._paused = set(job_scheduler.paused_queues())
+        self._paused_checked_at = time.monotonic()
