@@ -24,6 +24,7 @@ OPERATOR = VIEWER | {
     "jobs.retry_jobrecord",
     "jobs.requeue_jobrecord",
     "jobs.delete_jobrecord",
+    "jobs.move_jobrecord",
     "jobs.enqueue_jobrecord",
     "jobs.run_bulkoperation",
     "jobs.pause_queueswitch",

@@ -17,8 +17,8 @@ from django.utils.module_loading import import_string
 
 from handlers import lifecycle
 from handlers.conf import jobs_settings
-from handlers.gateway import known_queues
 from handlers.models.sessions import POOLED, POOLED_HINT, leads_to_pooler
+from handlers.queues import known_queues
 from handlers.rq_transport.connections import configured_place, whereabouts
 
 VENDORS = ("postgresql", "sqlite")

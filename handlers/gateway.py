@@ -9,7 +9,7 @@ from typing import Any, NewType
 
 from django.db import transaction
 
-from handlers import bulk, lifecycle, switches
+from handlers import bulk, lifecycle, queues, switches
 from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
@@ -18,7 +18,7 @@ from handlers.lifecycle import Applied, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
-from handlers.registry import check_queue, registry
+from handlers.registry import registry
 from handlers.selection import Selection
 from handlers.transport import get_transport
 
@@ -136,6 +136,13 @@ class JobScheduler:
         """Put a deleted job back to where it was, within JOBS RESTORE_MINUTES and unless it was running."""
         return self.restore_many([job_id], by=by, reason=reason, expect=_expect(job_id, expect)) == 1
 
+    def move(self, job_id: Any, queue: str, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
+        """Put a job that waits (scheduled and retrying ones too) on another queue; a failed one, for its next retry.
+
+        Raises InvalidJob for a queue that the code does not name, or the engine's own.
+        """
+        return self.move_many([job_id], queue, by=by, reason=reason, expect=_expect(job_id, expect)) == 1
+
     # --- many jobs
 
     def delete_many(
@@ -163,6 +170,19 @@ class JobScheduler:
         within = timedelta(minutes=jobs_settings().restore_minutes)
         return self._act(lifecycle.restore, ids, by, reason, expect, within=within)
 
+    def move_many(
+        self,
+        ids: Iterable[Any],
+        queue: str,
+        *,
+        by: By = None,
+        reason: str = "",
+        expect: Mapping[int, str] | None = None,
+    ) -> int:
+        """``move`` for each of ``ids``; how many are on ``queue`` that were not before."""
+        queues.check_target(queue)
+        return self._act(lifecycle.move_to_queue, ids, by, reason, expect, "move", queue=queue)
+
     # --- queues
 
     def pause_queue(self, name: str, until: datetime | None = None, *, by: By = None, reason: str = "") -> None:
@@ -170,7 +190,7 @@ class JobScheduler:
 
         Raises InvalidJob for an unknown queue, the engine's own, or a naive time.
         """
-        _known_queue(name)
+        queues.check_stored(name)
         if name == SYSTEM_QUEUE:
             raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} serves the engine itself and cannot be paused", field="queue")
         switches.pause(QueueSwitch, [name], until, by, reason)
@@ -178,7 +198,7 @@ class JobScheduler:
     def resume_queue(self, name: str, *, by: By = None, reason: str = "") -> None:
         """Let workers claim jobs of this queue again. Raises InvalidJob for an unknown queue that is not paused."""
         if not QueueSwitch.objects.using(lifecycle.database()).filter(name=str(name)).exists():
-            _known_queue(name)
+            queues.check_stored(name)
         switches.resume(QueueSwitch, [name], by, reason)
 
     def paused_queues(self) -> dict[str, QueueSwitch]:
@@ -192,6 +212,7 @@ class JobScheduler:
         verb: str,
         selection: Selection,
         *,
+        queue: str | None = None,
         by: By = None,
         reason: str = "",
         rate_per_second: float | None = None,
@@ -200,14 +221,15 @@ class JobScheduler:
         confirm_count: int | None = None,
         count: int | None = None,
     ) -> BulkOperation:
-        """Do ``verb`` (retry, requeue, delete) to all jobs that match now, in the background, oldest first.
+        """Do ``verb`` (retry, requeue, delete, move) to all jobs that match now, in the background, oldest first.
 
-        At most ``rate_per_second`` jobs; the first ``canary`` must succeed before the rest follows; above
-        ``max_failed_share`` of failed first attempts it pauses. ``count``: how many, where the caller knows. Raises
-        InvalidJob; for a selection that nothing narrows unless ``confirm_count`` is the exact number.
+        ``queue``: where move takes them. At most ``rate_per_second`` jobs; the first ``canary`` must succeed before
+        the rest follows; above ``max_failed_share`` of failed first attempts it pauses. ``count``: how many, where the
+        caller knows. Raises InvalidJob; for a selection that nothing narrows unless ``confirm_count`` is the exact
+        number.
         """
         return bulk.start(
-            verb, selection, by=by, reason=reason, rate_per_second=rate_per_second, canary=canary,
+            verb, selection, queue=queue, by=by, reason=reason, rate_per_second=rate_per_second, canary=canary,
             max_failed_share=max_failed_share, confirm_count=confirm_count, count=count,
         )  # fmt: skip
 
@@ -263,7 +285,7 @@ class JobScheduler:
         delay: timedelta | None = None,
     ) -> list[NewJob]:
         if queue is not None:  # a type's own queue is known by the type
-            _known_queue(queue)
+            queues.check_known(queue)
         parent = current.get()
         if correlation is None:
             correlation = parent.family if parent else ""
@@ -308,27 +330,13 @@ class JobScheduler:
             moved = sorted(applied.moved)
             data: dict[str, Any] = {"asked": len(known), "job_ids": moved[:1_000]}
             data |= {"from": applied.sources} if applied.sources else {}
+            data |= {"to_queue": options["queue"], "from_queues": applied.queues} if "queue" in options else {}
             audit(by, did or verb.__name__, _target(known), len(moved), reason, data)
             publish_on_commit(applied.messages, using=alias, stale=applied.stale)
         return len(moved)
 
 
 job_scheduler = JobScheduler()
-
-
-def known_queues() -> set[str]:
-    """Every queue that a job type or JOBS QUEUES names, and the engine's own."""
-    return registry.queues() | set(jobs_settings().queues) | {SYSTEM_QUEUE}
-
-
-def _known_queue(name: str) -> None:
-    check_queue(name, engine=True)
-    known = known_queues()
-    if name not in known:
-        raise InvalidJob(
-            f"queue: {name!r} is not known: name it in JOBS['QUEUES'], or use one of {', '.join(sorted(known))}",
-            field="queue",
-        )
 
 
 def _check_correlation(value: object) -> None:

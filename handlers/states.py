@@ -44,6 +44,7 @@ FINAL = frozenset({S.SUCCEEDED, S.FAILED, S.DELETED})
 ACTIVE = frozenset(S) - FINAL
 DELETABLE = frozenset(source for source, targets in TRANSITIONS.items() if S.DELETED in targets)
 RETRYABLE = frozenset({S.FAILED, S.SCHEDULED})
+MOVABLE = frozenset({S.AWAITING, S.SCHEDULED, S.ENQUEUED, S.FAILED})  # to another queue, in the same state
 
 
 def is_allowed(source: State, target: State) -> bool:

@@ -9,8 +9,8 @@ from django.http import HttpRequest
 
 from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
 from dashboard.kit.queries import STATES
-from handlers.gateway import known_queues
 from handlers.models import WorkerProcess
+from handlers.queues import known_queues
 from handlers.registry import registry
 
 MAX_WORKERS = 100  # that are offered

@@ -11,9 +11,10 @@ from django.db import connections, router
 from django.db.models import Model, QuerySet
 
 from dashboard.kit import statements
-from handlers.gateway import job_scheduler, known_queues
+from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, QueueSwitch
 from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
+from handlers.queues import known_queues
 from handlers.states import FINAL, State
 
 CAP = statements.CAP  # a count above this reads "1,000+"

@@ -18,7 +18,8 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import metrics, queries, verbs
 from handlers import fleet
 from handlers.exceptions import InvalidJob
-from handlers.gateway import job_scheduler, known_queues
+from handlers.gateway import job_scheduler
+from handlers.queues import known_queues
 
 PAUSE = "jobs.pause_queueswitch"
 

@@ -22,8 +22,9 @@ from dashboard.kit.payload_page import ENQUEUE, OWN, code_of, is_engines_own, is
 from dashboard.kit.sensitive import may_see
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
-from handlers.gateway import job_scheduler, known_queues
+from handlers.gateway import job_scheduler
 from handlers.job_types import JobType
+from handlers.queues import known_queues
 
 
 class WhenForm(forms.Form):

@@ -95,8 +95,10 @@ class _Chunk:
         operation.after_id = rows[-1].pk
         more = len(rows) == size
         reason = f"{named(operation.pk)}: {operation.reason}" if operation.reason else named(operation.pk)
+        options = {"queue": operation.queue} if VERBS[operation.verb].to_queue else {}
         applied = VERBS[operation.verb].act(
             [row.pk for row in rows],
+            **options,
             actor=actor_name(starter(operation)),
             reason=clean(reason, 500),
             expect={row.pk: row.token for row in rows},  # moved as they were read: the attempt noted is right

@@ -21,6 +21,7 @@ from handlers.models import BulkOperation, JobRecord
 from handlers.models.bulk import BulkState
 from handlers.models.sql import database_now
 from handlers.publishing import publish_on_commit
+from handlers.queues import check_target
 from handlers.selection import Selection, hidden
 from handlers.states import State
 
@@ -45,7 +46,9 @@ def narrowed(verb: str, selection: Selection) -> Selection:
         return replace(selection, states=tuple(sorted(sources - {"retrying"})))
     states = tuple(state for state in selection.states if state in sources)
     if not states:
-        raise InvalidJob(f"verb: no job that is {' or '.join(selection.states)} can be {_past(verb)}", field="verb")
+        raise InvalidJob(
+            f"verb: no job that is {' or '.join(selection.states)} can be {VERBS[verb].past}", field="verb"
+        )
     return replace(selection, states=states)
 
 
@@ -62,6 +65,7 @@ def start(
     verb: str,
     selection: Selection,
     *,
+    queue: str | None = None,
     by: By = None,
     reason: str = "",
     rate_per_second: float | None = None,
@@ -72,6 +76,7 @@ def start(
 ) -> BulkOperation:
     """Begin a run of ``verb`` over the jobs that match now. Raises InvalidJob naming the option that is wrong."""
     fitting = narrowed(verb, selection)
+    _check_queue(verb, queue)
     _check(verb, rate_per_second, canary, max_failed_share)
     alias = database()
     with transaction.atomic(using=alias):
@@ -93,6 +98,7 @@ def start(
         now = database_now(connections[alias])
         operation = BulkOperation.objects.using(alias).create(
             verb=verb,
+            queue=queue or "",
             selection=fixed.to_json(),
             upper_id=upper,
             count=count or 0,
@@ -110,6 +116,7 @@ def start(
             "verb": verb, "search": str(hidden(selection)), "rate_per_second": rate_per_second, "canary": canary,
             "max_failed_share": max_failed_share, "upper_id": upper,
         }  # fmt: skip
+        facts |= {"to_queue": queue} if queue else {}
         audit(by, "start_bulk", named(operation.pk), count or 0, reason, facts)
         publish_on_commit(next_chunk(operation, alias), using=alias)
     return operation
@@ -197,7 +204,17 @@ def _check(verb: str, rate: float | None, canary: int, share: float | None) -> N
         raise InvalidJob("max_failed_share: must be from 0 to 1", field="max_failed_share")
     if not VERBS[verb].runs and (canary or share is not None):
         field = "canary" if canary else "max_failed_share"
-        raise InvalidJob(f"{field}: deleted jobs do not run, so there is nothing to watch", field=field)
+        raise InvalidJob(f"{field}: to be {VERBS[verb].past} is not to run, so there is nothing to watch", field=field)
+
+
+def _check_queue(verb: str, queue: str | None) -> None:
+    if not VERBS[verb].to_queue:
+        if queue is not None:
+            raise InvalidJob(f"queue: jobs stay on their queues when they are {VERBS[verb].past}", field="queue")
+    elif queue is None:
+        raise InvalidJob("queue: name the queue that the jobs go to", field="queue")
+    else:
+        check_target(queue)
 
 
 def _is_number(value: object) -> bool:
@@ -210,7 +227,3 @@ def _name(by: By) -> str:
 
 def _note(did: str, by: By) -> str:
     return clean(f"{did} by {_name(by)}." if by is not None else f"{did}.", 500)
-
-
-def _past(verb: str) -> str:
-    return {"retry": "retried", "requeue": "requeued", "delete": "deleted"}[verb]

@@ -14,7 +14,7 @@ from handlers.models import BulkOperation, JobPayload, JobRecord
 from handlers.models.bulk import BulkState
 from handlers.payloads import Job
 from handlers.registry import registry
-from handlers.states import DELETABLE, RETRYABLE, State
+from handlers.states import DELETABLE, MOVABLE, RETRYABLE, State
 from handlers.transport import Message
 
 LIVE = (BulkState.CANARY.value, BulkState.RUNNING.value)
@@ -37,12 +37,15 @@ class BulkVerb:
     act: Callable[..., Applied]
     sources: frozenset[State]
     runs: bool  # the jobs run afterwards, so that their first attempts can be watched
+    past: str  # "no such job can be retried"
+    to_queue: bool = False  # it is told which queue they go to
 
 
 VERBS = {
-    "retry": BulkVerb(lifecycle.retry, frozenset(RETRYABLE), runs=True),
-    "requeue": BulkVerb(lifecycle.requeue, frozenset({State.SUCCEEDED}), runs=True),
-    "delete": BulkVerb(lifecycle.delete, frozenset(DELETABLE), runs=False),
+    "retry": BulkVerb(lifecycle.retry, frozenset(RETRYABLE), runs=True, past="retried"),
+    "requeue": BulkVerb(lifecycle.requeue, frozenset({State.SUCCEEDED}), runs=True, past="requeued"),
+    "delete": BulkVerb(lifecycle.delete, frozenset(DELETABLE), runs=False, past="deleted"),
+    "move": BulkVerb(lifecycle.move_to_queue, frozenset(MOVABLE), runs=False, past="moved", to_queue=True),
 }
 
 

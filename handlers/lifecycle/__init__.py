@@ -24,7 +24,7 @@ from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply, database
 from handlers.lifecycle.retention import age_out
-from handlers.lifecycle.verbs import delete, requeue, restore, retry
+from handlers.lifecycle.verbs import delete, move_to_queue, requeue, restore, retry
 
 __all__ = [
     "Agenda",
@@ -51,6 +51,7 @@ __all__ = [
     "handed_back",
     "held_by",
     "left_behind",
+    "move_to_queue",
     "must_run_alone",
     "promote_due",
     "renew",

@@ -22,6 +22,8 @@ CHANGE = {
 # took, if it had one.
 WHICH = {"id": "id", "token": "text", "new_token": "text"}
 MOVE = WHICH | {"change": "int", "seconds": "float"}
+# A job that goes to another queue and stays in its state; and why, with facts, for its history.
+TO_QUEUE = WHICH | {"state": "text", "reason": "text", "data": "value"}
 # A step of a change (``data`` is not encoded). Of its first one how long the run took is a fact, too.
 STEP = {"change": "int", "first": "bool", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
 # What else is written of a job that has moved; ``job_id`` comes first.

@@ -111,7 +111,8 @@ class Applied:
     moved: set[int] = field(default_factory=set)
     messages: list[Message] = field(default_factory=list)  # to publish
     stale: list[Message] = field(default_factory=list)  # can no longer change anything
-    sources: dict[str, int] = field(default_factory=dict)  # retry, delete: how many moved from each state
+    sources: dict[str, int] = field(default_factory=dict)  # by some verbs: how many moved from each state
+    queues: dict[str, int] = field(default_factory=dict)  # to another queue: how many moved from each
     refused: list[Refused] = field(default_factory=list)  # not to be published
     failures: list[Failed] = field(default_factory=list)  # what the log must be told
 

@@ -217,6 +217,38 @@ def _move_sql(*, errors: bool, logs: bool) -> str:
     """
 
 
+def move_to_queue(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], queue: str, actor: str) -> list[int]:
+    """Put those jobs of ``rows`` (columns.TO_QUEUE) whose guards hold on ``queue``; their ids."""
+    params = {"rows": as_rows(connection, rows), "queue": queue, "actor": actor}
+    return [job_id for (job_id,) in fetch(connection, _to_queue_sql(), params)]
+
+
+@cache
+def _to_queue_sql() -> str:
+    return f"""
+        WITH {CLOCK}, {rows_cte("v", columns.TO_QUEUE, rows="%(rows)s")},
+        held AS (
+            SELECT v.* FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
+            WHERE {BY_KEY} AND j.state || '' = v.state
+            ORDER BY j.id FOR UPDATE OF j
+        ),
+        moved AS (
+            UPDATE {JOBS} j SET token = v.new_token, queue = %(queue)s,
+                enqueued_at = CASE WHEN j.state = 'enqueued' THEN now ELSE enqueued_at END
+            FROM clock, held v WHERE j.id = v.id
+            RETURNING j.id, j.state, j.attempt, now, v.reason, v.data
+        ),
+        beside AS (
+            UPDATE {PAYLOADS} SET queue = %(queue)s FROM moved WHERE job_id = moved.id
+        ),
+        history AS (
+            INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
+            SELECT id, state, state, now, attempt, reason, %(actor)s, data FROM moved ORDER BY id
+        )
+        SELECT id FROM moved
+    """
+
+
 # width_bucket() counts the bounds that are not above its value. Asked with both negated it counts those that are not
 # below, and the rest are below: the number of the bucket, as ``counting.bucket`` has it.
 _BOUNDS = ", ".join(str(-bound) for bound in reversed(BUCKETS))

@@ -177,6 +177,31 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
     return [(job_id, queue, run_at) for job_id, (queue, run_at) in moved.items()]
 
 
+def move_to_queue(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], queue: str, actor: str) -> list[int]:
+    """Put those jobs of ``rows`` (columns.TO_QUEUE) whose guards hold on ``queue``; their ids."""
+    stamp = to_time(connection, database_now(connection))
+    with writing(connection) as cursor:
+        params = {"rows": as_rows(connection, rows), "queue": queue, "now": stamp}
+        cursor.execute(_to_queue_sql(), params)
+        moved = [job_id for (job_id,) in cursor.fetchall()]
+        which = "job_id IN (SELECT value FROM json_each(%s))"
+        cursor.execute(f"UPDATE {PAYLOADS} SET queue = %s WHERE {which}", [queue, json.dumps(moved)])
+        held = set(moved)
+        steps = [(job_id, state, state, reason, data) for job_id, _, _, state, reason, data in rows if job_id in held]
+        _append(cursor, JobHistory, HISTORY, as_rows(connection, steps), {"at": stamp, "actor": actor})
+    return moved
+
+
+@cache
+def _to_queue_sql() -> str:
+    changes = """
+        token = excluded.token, queue = %(queue)s,
+        enqueued_at = CASE WHEN state = 'enqueued' THEN %(now)s ELSE enqueued_at END
+        RETURNING id
+    """
+    return _update(columns.TO_QUEUE, "new_token", "j.state = v.state", changes)
+
+
 def _history(batch: columns.MoveBatch) -> Iterator[tuple[Any, ...]]:
     """The batch's steps job by job (HISTORY)."""
     steps: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)

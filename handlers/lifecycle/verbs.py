@@ -10,11 +10,14 @@ from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 
-from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database
+from handlers.conf import SYSTEM_QUEUE
+from handlers.failures import clean
+from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, database, dialect, new_token
 from handlers.models import JobHistory, JobPayload, JobRecord
-from handlers.models.sql import database_now, is_postgresql
+from handlers.models.sql import chunks, database_now, is_postgresql
 from handlers.registry import registry
-from handlers.states import DELETABLE, RETRYABLE, State
+from handlers.states import DELETABLE, MOVABLE, RETRYABLE, State
+from handlers.transport import Message
 
 
 class _Row(NamedTuple):
@@ -23,6 +26,7 @@ class _Row(NamedTuple):
     pk: int
     token: str
     state: str
+    queue: str
     run_at: datetime | None
     finished_at: datetime | None
 
@@ -118,3 +122,35 @@ def restore(
             change = Change(State.DELETED, (Step(State(origin), reason or "restored"),), run_at=run_at)
             moves.append(Move(row.pk, row.token, change))
         return apply(moves, actor=actor, using=alias)
+
+
+def move_to_queue(
+    ids: Sequence[int], *, queue: str, actor: str, reason: str = "", expect: Mapping[int, str] | None = None
+) -> Applied:
+    """Put jobs that wait, or that failed, on ``queue``, at its end; none of the engine's own. Their states stay."""
+    alias = database()
+    applied = Applied()
+    with transaction.atomic(using=alias):
+        rows = [row for row in _rows(ids, expect, alias) if row.state in MOVABLE]
+        for chunk in chunks([row for row in rows if row.queue not in (queue, SYSTEM_QUEUE)], CHUNK):
+            _move_chunk(chunk, queue, actor, reason, applied, alias)
+        applied.queues = Counter(row.queue for row in rows if row.pk in applied.moved)
+        return _told(applied, rows)
+
+
+def _move_chunk(rows: Sequence[_Row], queue: str, actor: str, reason: str, applied: Applied, alias: str) -> None:
+    # A new token each: what stands on the former queue is void, and a page that shows that queue is out of date.
+    tokens = {row.pk: new_token() for row in rows}
+    batch = []
+    for row in rows:
+        why = f"moved from queue {row.queue} to {queue}{': ' if reason else ''}{reason}"
+        batch.append((row.pk, row.token, tokens[row.pk], row.state, clean(why, 500), {"old_queue": row.queue}))
+    moved = set(dialect(connections[alias]).move_to_queue(connections[alias], batch, queue, clean(actor, 150)))
+    for row in rows:
+        if row.pk not in moved:
+            continue
+        applied.moved.add(row.pk)
+        if row.state in QUEUED:
+            run_at = row.run_at if row.state == State.SCHEDULED else None
+            applied.messages.append(Message(row.pk, tokens[row.pk], queue, run_at))
+            applied.stale.append(Message(row.pk, row.token, row.queue))

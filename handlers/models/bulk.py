@@ -22,7 +22,8 @@ class BulkOperation(models.Model):
     """A verb that works through the jobs that match a selection, oldest first, in chunks, in the background."""
 
     id = models.BigAutoField(primary_key=True)
-    verb = models.CharField(max_length=10)  # retry, requeue, delete
+    verb = models.CharField(max_length=10)  # retry, requeue, delete, move
+    queue = models.CharField(max_length=64, blank=True, default="", db_default="")  # move: to this one
     selection = models.JSONField()  # as handlers.selection reads it
     upper_id = models.BigIntegerField()  # jobs that are created later are not part of it
     count = models.PositiveBigIntegerField()  # how many matched when it was made; 0: counting them took too long

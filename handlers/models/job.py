@@ -47,6 +47,7 @@ class JobRecord(models.Model):
             ("enqueue_jobrecord", "Can enqueue jobs"),
             ("retry_jobrecord", "Can retry failed and scheduled jobs"),
             ("requeue_jobrecord", "Can run succeeded jobs again"),
+            ("move_jobrecord", "Can move jobs to another queue"),
             ("delete_jobrecord", "Can delete and restore jobs"),
             ("view_sensitive", "Can see sensitive arguments"),
         ]
@@ -93,7 +94,7 @@ class AsItIs(json.JSONEncoder):
 class JobPayload(models.Model):
     """A job's arguments and what else it is found by, apart from the row that workers update.
 
-    ``job_type`` and ``queue`` repeat the job's, which never change: their indexes stay out of the workers' way here.
+    ``job_type`` and ``queue`` repeat the job's, which workers never change: their indexes stay out of their way here.
     On PostgreSQL ``data`` has a ``jsonb_path_ops`` index, made by migration.
     """
 

@@ -10,9 +10,7 @@ from typing import Any
 
 from django.db import Error
 
-from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import TransportUnavailable
-from handlers.gateway import known_queues
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.claiming import Claiming
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
@@ -110,8 +108,3 @@ class BatchWorker(RQLoop):
                 self._marks.blame()
             raise
         self._claiming.let_go()
-
-
-def all_queues(named: Sequence[str] | None) -> list[str]:
-    """The queues to serve: those named, or all; the engine's own always."""
-    return list(dict.fromkeys([*named, SYSTEM_QUEUE])) if named else sorted(known_queues())

@@ -14,6 +14,7 @@ from redis import Redis
 
 from handlers import execution, job_scheduler, lifecycle, recovery
 from handlers.exceptions import InvalidJob, TransportUnavailable
+from handlers.lifecycle import NewJob
 from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
 from handlers.recovery import PATIENCE_SECONDS, REPUBLISHED_SECONDS, Duty, Recovery
 from handlers.rq_transport.messages import queue_key, rq_job_id
@@ -377,7 +378,32 @@ def test_no_lease_is_expired_for_one_lease_after_recovery_itself_stood_still(
     assert rescue.tick() == 1
 
 
+def test_recovery_has_nothing_to_do_after_jobs_moved_to_another_queue(
+    rescue: Recovery, clock: Clock, redis: Redis
+) -> None:
+    ids = [note(str(n)) for n in range(4)]
+    assert job_scheduler.move_many(ids[:2], "mail") == 2
+    for _ in range(3):
+        assert rescue.tick() == 0
+        clock.now += PATIENCE_SECONDS + 1
+    assert queued(redis, "mail") == [rq_job_id(message(job_id)) for job_id in ids[:2]]
+    assert queued(redis)[-2:] == [rq_job_id(message(job_id)) for job_id in ids[2:]]
+
+
 # --- lost messages ---
+
+
+def test_lost_message_on_a_queue_that_nobody_names_is_published_again(
+    rescue: Recovery, clock: Clock, redis: Redis
+) -> None:
+    (gone,) = lifecycle.create([NewJob("app.Note", b'{"text": "a"}', "gone-queue")])
+    later = note()
+    redis.flushall()
+    assert rescue.tick() == 0
+    clock.now += 2 * PATIENCE_SECONDS
+    assert rescue.tick() == 2
+    assert queued(redis, "gone-queue") == [rq_job_id(gone)]
+    assert queued(redis) == [rq_job_id(message(later))]
 
 
 def test_lost_message_is_published_again_once_it_was_missing_twice(

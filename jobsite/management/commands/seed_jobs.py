@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 
 from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
-from handlers.gateway import known_queues
 from handlers.models import JobRecord
+from handlers.queues import known_queues
 from handlers.registry import registry
 from jobsite.made_up import templates
 from jobsite.seeding import seed
