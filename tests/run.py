@@ -1,4 +1,8 @@
-"""``make test``: starts the servers and runs the whole suite on SQLite and on PostgreSQL, both at once."""
+"""``make test``: starts the servers and runs the whole suite on SQLite and on PostgreSQL, all parts at once.
+
+What needs running only once is a part of its own, for it takes as long as what runs on both databases: so three parts
+of about the same length share the machine.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from tests import chromium, pgbouncer, servers
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit status when a selection matches nothing
 OURS = ("DJANGO_", "JOBSITE_")
-NOT_TWICE = "not browser and not once"
+ONCE = "browser or once"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,24 +44,34 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("PORT", "DATABASE_URL", "REDIS_URL"):
         env.pop(name, None)
     env["CHROMIUM"] = browser or ""
+    once, twice = ONCE if browser else "once", f"not ({ONCE})"
     with (
         tempfile.TemporaryDirectory(prefix="jobsite-test-") as made,
         servers.valkey(Path(made) / "sqlite") as one,  # one each: tests empty it
-        servers.valkey(Path(made) / "postgresql") as other,
+        servers.valkey(Path(made) / "once") as another,
+        servers.valkey(Path(made) / "postgresql") as third,
         servers.postgresql() as database,
     ):
         started = time.monotonic()
-        aside = Path(made) / "postgresql.log"
-        # Two reports of coverage, as before: neither must take the other's data for its own.
-        there = env | {"REDIS_URL": other, "DATABASE_URL": database, "COVERAGE_FILE": str(Path(made) / "coverage")}
+        aside = {name: Path(made) / f"{name}.log" for name in ("once", "postgresql")}
+        # Reports of coverage of their own: none must take another's data for its own.
+        envs = {name: env | {"COVERAGE_FILE": str(Path(made) / f"{name}.coverage")} for name in aside}
         with (
-            aside.open("w") as output,
-            pytest("" if browser else "not browser", arguments, env | {"REDIS_URL": one}) as sqlite,
-            pytest(NOT_TWICE, arguments, there, output) as postgresql,
+            aside["once"].open("w") as log_once,
+            aside["postgresql"].open("w") as log_postgresql,
+            pytest(twice, arguments, env | {"REDIS_URL": one}) as sqlite,
+            pytest(once, arguments, envs["once"] | {"REDIS_URL": another}, log_once) as single,
+            pytest(
+                twice,
+                arguments,
+                envs["postgresql"] | {"REDIS_URL": third, "DATABASE_URL": database},
+                log_postgresql,
+            ) as postgresql,
         ):
-            print("\n=== Tests on SQLite, and on PostgreSQL meanwhile ===", flush=True)
-            results = {"SQLite": sqlite.wait(), "PostgreSQL": postgresql.wait()}
-        print(f"\n=== Tests on PostgreSQL ===\n{aside.read_text(errors='replace')}", flush=True)
+            print("\n=== Tests on SQLite; meanwhile on PostgreSQL, and those that run once ===", flush=True)
+            results = {"SQLite": sqlite.wait(), "Once": single.wait(), "PostgreSQL": postgresql.wait()}
+        for title, name in (("that run once", "once"), ("on PostgreSQL", "postgresql")):
+            print(f"\n=== Tests {title} ===\n{aside[name].read_text(errors='replace')}", flush=True)
     took = time.monotonic() - started
     told = ", ".join(f"{name} {'passed' if code in (0, NO_TESTS) else 'FAILED'}" for name, code in results.items())
     print(f"\n{told} in {took:.0f} s", flush=True)
@@ -70,7 +84,7 @@ def pytest(
     marks: str, arguments: Sequence[str], env: Mapping[str, str], output: IO[str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The suite, running on one database. Its process has ended when the context has."""
-    command = [sys.executable, "-m", "pytest", *(["-m", marks] if marks else []), *arguments]
+    command = [sys.executable, "-m", "pytest", "-m", marks, *arguments]
     aside: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
     process = subprocess.Popen(command, cwd=ROOT, env=env, **(aside if output else {}))
     try:
