@@ -6,6 +6,7 @@ import contextlib
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -54,9 +55,16 @@ def running(program: str, server: Mapping[str, Any], *, pool: int) -> Iterator[d
             command += ["--user", owner.pw_name]
         process = subprocess.Popen([*command, str(folder / "pgbouncer.ini")], start_new_session=True)
         try:
-            wait_for("PgBouncer listens", lambda: (folder / f".s.PGSQL.{PORT}").exists() or process.poll() is not None)
+            address = str(folder / f".s.PGSQL.{PORT}")
+            wait_for("PgBouncer listens", lambda: _answers(address) or process.poll() is not None)
             assert process.poll() is None, "PgBouncer did not start"
             yield dict(server) | {"HOST": str(folder), "PORT": PORT}
         finally:
             process.terminate()
             process.wait(10)
+
+
+def _answers(address: str) -> bool:
+    """Whether a client may connect: the socket is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(address) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -61,12 +60,11 @@ def enqueue_in_a_thread() -> None:
 
 def test_only_the_first_caller_waits_for_a_frozen_server(url: str) -> None:
     ids = job_scheduler.enqueue_many([Note(str(n)) for n in range(3)])
-    healthy = statistics.median(timed(enqueue) for _ in range(50))
     with servers.frozen(url):
         first = timed(lambda: job_scheduler.delete(ids[0]))
         assert 0.5 < first < FIRST
-        later = statistics.median(timed(enqueue) for _ in range(50))
         verbs: list[Callable[[], object]] = [
+            *[enqueue] * 50,
             lambda: job_scheduler.enqueue_many([Note("a"), Note("b")]),
             lambda: job_scheduler.enqueue(Note("c"), delay=timedelta(hours=1)),
             lambda: job_scheduler.schedule(Note("d"), timezone.now() + timedelta(hours=1)),
@@ -76,11 +74,10 @@ def test_only_the_first_caller_waits_for_a_frozen_server(url: str) -> None:
             lambda: job_scheduler.pause_type("app.Note"),
             lambda: job_scheduler.resume_type("app.Note"),
         ]
-        assert max(map(timed, verbs)) < 0.5
+        assert max(map(timed, verbs)) < 0.5, "none waits for the server"
         with ThreadPoolExecutor(1) as pool:  # has no connection yet
             assert pool.submit(timed, enqueue_in_a_thread).result() < 0.5
         assert "does not answer" in job_scheduler.transport_trouble()
-    assert later < 2 * healthy  # it is shorter on a quiet machine
     wait_for("it is known that the server answers again", lambda: not job_scheduler.transport_trouble(), seconds=1)
     with Redis.from_url(url) as client:
         before = client.llen(queue_key("default"))
