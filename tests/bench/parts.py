@@ -16,6 +16,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("engine.killed", {}),
     ("engine.flushed", {"count": 100_000}),
     ("engine.idle", {"seconds": 8}),
+    ("frozen.calls", {"times": 60}),
 )
 
 
