@@ -6,8 +6,6 @@ import dataclasses
 import logging
 import os
 import random
-import sqlite3
-import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -15,9 +13,8 @@ from functools import lru_cache
 from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers import forks, lifecycle, logs, masking, processes, stranded
+from handlers import forks, lifecycle, logs, masking, processes, stranded, tidying
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
@@ -36,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 # What waiting or a new connection can mend: an outage, a failover, a transaction that was left broken.
 TRANSIENT = (OperationalError, InterfaceError, InternalError)
-IDLE = 0  # libpq's PQTRANS_IDLE
 
 
 def timeout_of(claim: Claim) -> float:
@@ -76,6 +72,7 @@ def _attempt(
     claim: Claim, token: CancellationToken, worker: str, around: Callable[[], AbstractContextManager[None]]
 ) -> Move | None:
     started, process = time.monotonic(), os.getpid()
+    tidying.watch()
     try:
         job_type = registry.get(claim.job_type)
         payload = job_type.decode(claim.encoded)
@@ -88,7 +85,7 @@ def _attempt(
                 handler(payload, token)
         finally:
             forks.end_unless(process)
-            _tidy_connections()  # first: what follows a failure is read from the database
+            tidying.tidy()  # first: what follows a failure is read from the database
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
         processes.end_started(since=started)
@@ -204,62 +201,6 @@ def _hider(claim: Claim) -> Callable[[str], str]:
 def _move(claim: Claim, *steps: Step, seconds: float | None = None, **changes: Any) -> Move:
     seconds = None if seconds is None else round(seconds, 6)
     return Move(claim.job_id, claim.token, Change(State.PROCESSING, steps, **changes), seconds)
-
-
-def _tidy_connections() -> None:
-    """Undo what a handler left behind: an open transaction, manual commits, a connection that broke or was closed."""
-    for connection in _open_connections():
-        if connection.connection is None:
-            continue
-        try:
-            if connection.errors_occurred:
-                connection.close_if_unusable_or_obsolete()
-            left = connection.in_atomic_block or not connection.autocommit or _is_unclean(connection)
-        except Error:
-            left = True
-        if left:
-            _discard(connection)
-
-
-def _open_connections() -> Sequence[BaseDatabaseWrapper]:
-    """This thread's connections, open or not. To look each up between two jobs costs more than all that is tidied."""
-    known: Sequence[BaseDatabaseWrapper] = getattr(_of_thread, "connections", ())
-    if len(known) < len(connections.settings):  # once a thread has them all, they stay the same objects
-        known = _of_thread.connections = connections.all(initialized_only=True)
-    return known
-
-
-_of_thread = threading.local()
-
-
-def _is_unclean(connection: BaseDatabaseWrapper) -> bool:
-    """Whether someone closed the driver's connection, or began a transaction on it, behind Django's back.
-
-    Asks nothing of the server.
-    """
-    raw = connection.connection
-    if connection.vendor == "sqlite":
-        try:
-            return bool(raw.total_changes < 0 or raw.in_transaction)
-        except sqlite3.ProgrammingError:  # closed
-            return True
-    return bool(raw.pgconn.transaction_status != IDLE)  # nor is that of a closed one
-
-
-def _discard(connection: BaseDatabaseWrapper) -> None:
-    # Dropping the driver's connection rolls back. Django's own close() would only mark one inside an atomic block.
-    raw = connection.connection
-    connection.in_atomic_block = False
-    connection.savepoint_ids = []
-    connection.atomic_blocks = []
-    connection.run_on_commit = []
-    connection.needs_rollback = False
-    connection.closed_in_transaction = False
-    connection.connection = None
-    with suppress(Exception):
-        raw.rollback()
-    with suppress(Exception):
-        raw.close()
 
 
 def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool] = lambda: True) -> set[int]:

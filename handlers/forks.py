@@ -12,15 +12,12 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from django.db import connections
-
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[int, FrameType | None], Any] | int | None  # as the signal module takes and gives them
 STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 _held = threading.local()  # ``mask``: what the thread that forks lets through otherwise
-_inherited: list[object] = []  # the parent's: kept, because letting go of one would close it for the parent too
 
 
 def end_unless(owner: int) -> None:
@@ -57,21 +54,13 @@ def release_signals() -> None:
 def make_ordinary(ours: Handler, before: Mapping[int, Handler]) -> None:
     """From now on a process that is forked here has the signal handlers of ``before`` wherever this one has ``ours``.
 
-    And it makes database connections of its own. Once per process; a fork in C does not know of it.
+    Once per process; a fork in C does not know of it.
     """
 
     def in_child() -> None:
         for number, handler in before.items():
             if signal.getsignal(number) == ours:
                 signal.signal(number, handler)
-        _forget_connections()
         release_signals()
 
     os.register_at_fork(before=hold_signals, after_in_parent=release_signals, after_in_child=in_child)
-
-
-def _forget_connections() -> None:
-    for connection in connections.all(initialized_only=True):
-        pools: dict[str, object] = getattr(type(connection), "_connection_pools", {})
-        _inherited.extend((connection, pools.pop(connection.alias, None)))
-        del connections[connection.alias]

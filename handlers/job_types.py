@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import inspect
 import json
-import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar
 
 from django.utils.module_loading import import_string
 
-from handlers import forks, payloads, sensitive
+from handlers import coroutines, payloads, sensitive
 from handlers.cancellation import CancellationToken
 from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
@@ -131,7 +129,7 @@ class JobType:
 
         def run(payload: Any, token: CancellationToken) -> Any:
             result = function(payload, token) if self.takes_token else function(payload)
-            return asyncio.run(_finish(result)) if inspect.isawaitable(result) else result
+            return coroutines.run_to_end(result) if inspect.isawaitable(result) else result
 
         return run
 
@@ -170,11 +168,3 @@ def _takes_token(name: str, handler: object) -> bool:
     if not positional or len(required) > 2 or any(p.kind is p.KEYWORD_ONLY for p in required):
         raise InvalidJob(f"{name}: the handler must take (job, token), or (job) alone")
     return len(positional) > 1
-
-
-async def _finish(awaitable: Awaitable[Any]) -> Any:
-    process = os.getpid()
-    try:
-        return await awaitable
-    finally:
-        forks.end_unless(process)  # here, before it takes down the event loop that it shares with its parent

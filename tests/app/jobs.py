@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from asgiref.sync import sync_to_async
-from django.db import connection, connections, transaction
+from django.db import connection, transaction
 
 from handlers import (
     CancellationToken,
@@ -329,15 +329,7 @@ async def announce(job: Announce) -> None:
     """Do both after a turn of the event loop."""
     await asyncio.sleep(0)
     logging.getLogger("shop").warning("announcing %s", job.name)
-    await sync_to_async(_send)(Greet(job.name))
-
-
-def _send(command: Command) -> None:
-    """In a thread that this job began, so its database connection ends with it."""
-    try:
-        command_bus.send(command)
-    finally:
-        connections.close_all()
+    await sync_to_async(command_bus.send)(Greet(job.name))
 
 
 @dataclass(frozen=True)
@@ -365,4 +357,4 @@ def pay(job: Pay) -> None:
     raise ValueError(f"order {job.order_id}: cannot pay with {job.token}, {job!r}")
 
 
-from tests.app import forking, launching, lifetimes  # noqa: E402, F401 - files of their own, since there is much of it
+from tests.app import coroutines, forking, launching, lifetimes  # noqa: E402, F401 - files of their own, since there is much of it
