@@ -22,6 +22,7 @@ from handlers.queues import known_queues
 from handlers.rq_transport.connections import configured_place, whereabouts
 
 VENDORS = ("postgresql", "sqlite")
+POOL_SIZE = 2  # connections that a worker process needs for itself
 
 
 @register
@@ -30,8 +31,8 @@ def check_jobs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
     try:
         jobs_settings()
     except ImproperlyConfigured as error:
-        return [*_time(), *_database(), Error(str(error), id="jobs.E005")]
-    return [*_time(), *_database(), *_factory(), *_place(), *_queues()]
+        return [*_time(), *_database(), *_pools(), Error(str(error), id="jobs.E005")]
+    return [*_time(), *_database(), *_pools(), *_factory(), *_place(), *_queues()]
 
 
 @register(Tags.database)
@@ -90,6 +91,31 @@ def _database() -> list[CheckMessage]:
             )
         ]
     return []
+
+
+def _pools() -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for alias in connections:
+        connection: Any = connections[alias]
+        if connection.vendor != "postgresql" or not connection.settings_dict["OPTIONS"].get("pool"):
+            continue
+        option = f"DATABASES[{alias!r}]['OPTIONS']['pool']"
+        try:
+            pool = connection.pool  # made here, and opened by the first query
+        except Exception as error:  # noqa: BLE001 - what Django, its driver and the pool have to say
+            hint = (
+                'Set CONN_MAX_AGE = 0 beside it; install "psycopg[pool]"; give True, or options of'
+                " psycopg_pool.ConnectionPool such as {'min_size': 2, 'max_size': 4}. Or leave it out: each thread of a"
+                " worker keeps its connection anyway."
+            )
+            found.append(Error(f"{option} cannot work: {error}", hint=hint, id="jobs.E010"))
+            continue
+        if alias == lifecycle.database() and pool.max_size < POOL_SIZE:
+            text = (
+                f"{option} holds one connection: a worker process records outcomes by one while a handler has another."
+            )
+            found.append(Error(text, hint="Set its max_size to 2 or more (4 by default).", id="jobs.E011"))
+    return found
 
 
 def _factory() -> list[CheckMessage]:

@@ -144,6 +144,6 @@ def _discard(connection: BaseDatabaseWrapper) -> None:
     connection.closed_in_transaction = False
     with suppress(Exception):
         connection.connection.rollback()
-    with suppress(Exception):
-        connection._close()  # type: ignore[attr-defined]  # gives it back where it is from a pool, which counts what it has given
+    with suppress(Exception):  # not close() on the driver's: a pool counts what it has given, and wants it back
+        connection._close()  # type: ignore[attr-defined]
     connection.connection = None

@@ -19,7 +19,7 @@ class PreparingCursor(Cursor[Any]):
     def execute(self, query: Any, params: Any = None, **_: Any) -> PreparingCursor:
         """Run ``query``, a str whose text is always the same."""
         session = session_of(self.connection)
-        again = session is not None and session.is_own and query in session.seen
+        again = session is not None and session.prepares and query in session.seen
         if session is not None and not again:
             session.seen.add(query)
         super().execute(query, params, prepare=again)

@@ -37,19 +37,19 @@ _pooled: set[str] = set()  # aliases that lead to a pooler, of which their setti
 
 
 class Session:
-    """What is known of one connection of the driver. ``seen``: the texts of statements that ran on it once."""
+    """What is known of one connection of the driver.
 
-    __slots__ = ("is_own", "seen")
+    ``prepares``: whether statements may be prepared on it. ``seen``: the texts of statements that ran on it once.
+    """
+
+    __slots__ = ("is_own", "prepares", "seen")
 
     def __init__(self, raw: Connection[Any], *, is_own: bool) -> None:
         self.is_own = is_own
+        self.prepares = is_own and _name_apart(raw)
         self.seen: set[str] = set()
-        if is_own:
-            if raw.prepare_threshold is None:
-                raw.prepare_threshold = sys.maxsize  # nothing by itself, but what asks for it
-            # Names that no other connection uses. Should a pooler ever pass for the server, then its answer is an
-            # error: no such statement. By psycopg's own count, from 0 on, it would be another client's row.
-            raw._prepared._prepared_idx = secrets.randbits(NAME_BITS)
+        if self.prepares and raw.prepare_threshold is None:
+            raw.prepare_threshold = sys.maxsize  # nothing by itself, but what asks for it
 
 
 def session_of(raw: Connection[Any]) -> Session | None:
@@ -85,6 +85,19 @@ def look_for_pooler(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Receive Django's signal ``connection_created``."""
     if connection.vendor == "postgresql" and connection.Database.__name__ == "psycopg":  # type: ignore[attr-defined]
         has_own_session(connection)
+
+
+def _name_apart(raw: Connection[Any]) -> bool:
+    """Give its statements names that no other connection uses; whether that could be done.
+
+    Should a pooler ever pass for the server, then its answer is an error: no such statement. By psycopg's own count,
+    from 0 on, it would be another client's row. The count is psycopg's own business (it is there in 3.1 to 3.3).
+    """
+    statements = getattr(raw, "_prepared", None)
+    if not isinstance(getattr(statements, "_prepared_idx", None), int):
+        return False
+    statements._prepared_idx = secrets.randbits(NAME_BITS)  # type: ignore[union-attr]
+    return True
 
 
 def _is_direct(raw: Connection[Any]) -> bool:

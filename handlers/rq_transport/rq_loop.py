@@ -141,9 +141,7 @@ class RQLoop(SimpleWorker):
 
     def _set_ip_address(self, connection: Any) -> None:
         self.ip_address = "unknown"
-        # A Redis that is full, or away just now, is no reason not to start; nor is one on a socket whose path has a
-        # blank or a =: redis-py cannot read what that says of a client.
-        with contextlib.suppress(RedisError, ValueError):
+        with contextlib.suppress(RedisError):  # a Redis that is full, or away just now, is no reason not to start
             super()._set_ip_address(connection)
 
     def procline(self, message: str) -> None:

@@ -152,6 +152,23 @@ def test_statements_are_prepared_on_a_session_of_ones_own_under_a_name_of_its_ow
     assert not sessions.leads_to_pooler("default")
 
 
+def test_nothing_is_prepared_where_the_driver_counts_names_in_another_way(transactional_db: None) -> None:
+    other = type(connections["default"])(connection.settings_dict, "default")
+    try:
+        other.ensure_connection()
+        raw: Any = other.connection
+        delattr(raw, sessions._KEPT)  # as if it were new, and of a psycopg to come
+        del raw._prepared._prepared_idx
+        raw.prepare_threshold = None
+        assert sessions.has_own_session(other)
+        assert [fetch(other, "SELECT %s::int AS mine", [n]) for n in range(8)] == [[(n,)] for n in range(8)]
+        with other.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+            assert cursor.fetchone() == (0,)
+    finally:
+        other.close()
+
+
 def test_nothing_is_prepared_where_the_settings_tell_of_a_pooler(transactional_db: None) -> None:
     settings = {"DISABLE_SERVER_SIDE_CURSORS": True, "OPTIONS": {"prepare_threshold": 0}}
     told = type(connections["default"])(connection.settings_dict | settings, "default")

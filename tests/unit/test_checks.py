@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
+from handlers import checks
 from handlers.conf import parse
 
 pytestmark = pytest.mark.django_db  # Django's own checks may ask the database what it supports
@@ -39,6 +44,65 @@ def test_check_finds_a_declared_queue_on_another_server(settings: Any) -> None:
     other = {"URL": "redis://127.0.0.1:1/0", "SERIALIZER": "json"}
     settings.RQ_QUEUES = settings.RQ_QUEUES | {"default": other}
     assert ids() == {"jobs.E004"}
+
+
+POOLED = {"ENGINE": "django.db.backends.postgresql", "NAME": "nowhere", "CONN_MAX_AGE": 0}
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give the default database a pool with these options; nothing connects to it."""
+
+    def give(pool: Any, **changes: Any) -> None:
+        settings = connections.configure_settings({"default": POOLED | {"OPTIONS": {"pool": pool}} | changes})
+        monkeypatch.setattr(DatabaseWrapper, "_connection_pools", {})
+        monkeypatch.setattr(checks, "connections", {"default": DatabaseWrapper(settings["default"], "default")})
+
+    return give
+
+
+@pytest.mark.parametrize("pool", [True, {"min_size": 2}, {"min_size": 0, "max_size": 8, "timeout": 5}])
+def test_check_finds_nothing_wrong_with_a_pool(pooled: Callable[..., None], pool: Any) -> None:
+    pooled(pool)
+    assert pool_ids() == []
+
+
+@pytest.mark.parametrize(
+    ("pool", "changes", "named"),
+    [
+        (True, {"CONN_MAX_AGE": 60}, "persistent connections"),
+        (True, {"CONN_MAX_AGE": None}, "persistent connections"),
+        ({"size": 4}, {}, "'size'"),
+        ({"min_size": 4, "max_size": 2}, {}, "max_size"),
+        ("yes", {}, "pool"),
+    ],
+)
+def test_check_finds_a_pool_that_cannot_work(
+    pooled: Callable[..., None], pool: Any, changes: dict[str, Any], named: str
+) -> None:
+    pooled(pool, **changes)
+    (error,) = checks.check_jobs(None)
+    assert error.id == "jobs.E010"
+    assert named in error.msg
+
+
+def test_check_finds_a_pool_without_the_package_for_it(
+    pooled: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pooled({"min_size": 2})
+    monkeypatch.setitem(sys.modules, "psycopg_pool", None)
+    (error,) = checks.check_jobs(None)
+    assert (error.id, "psycopg[pool]" in error.msg) == ("jobs.E010", True)
+
+
+def test_check_finds_a_pool_of_one_connection(pooled: Callable[..., None]) -> None:
+    pooled({"min_size": 1})
+    assert pool_ids() == ["jobs.E011"]
+
+
+def pool_ids() -> list[str | None]:
+    """What the engine's own check finds."""
+    return [message.id for message in checks.check_jobs(None)]
 
 
 @pytest.mark.parametrize(

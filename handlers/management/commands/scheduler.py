@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from handlers import pools
 from handlers.exceptions import TransportUnavailable
 from handlers.rq_transport.delayed import DelayedScheduler
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         """Run the scheduler. Raises CommandError when no Redis is configured."""
+        pools.do_without()
         try:
             scheduler = DelayedScheduler()
         except TransportUnavailable as error:

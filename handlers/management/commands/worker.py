@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error, connections
 
+from handlers import pools
 from handlers.exceptions import InvalidJob
 from handlers.queues import known_queues, served
 from handlers.rq_transport.lifetime import Lifetime
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         for option, value in (("--processes", processes), ("--max-jobs", max_jobs), ("--max-memory", max_memory)):
             if value is not None and value < 1:
                 raise CommandError(f"{option}: must be 1 or more, not {value}")
+        pools.do_without()
         named = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
         lifetime = Lifetime(max_jobs, max_memory, burst)
         serves = self._served(named)

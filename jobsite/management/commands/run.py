@@ -15,8 +15,9 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 
+from handlers import pools
 from handlers.exceptions import TransportUnavailable
 from handlers.rq_transport import embedded
 from jobsite.environment import ensure_data_folder
@@ -92,7 +93,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         password = ensure_admin(data)
         call_command("collectstatic", interactive=False, verbosity=0)
-        connections.close_all()  # this process needs none from here on, and would keep it open for days
+        pools.do_without()  # this process needs none from here on, and would keep it open for days
         manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
         services = [
             Service("the worker", [*manage, "worker"], STOP_SECONDS),
