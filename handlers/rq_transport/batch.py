@@ -12,11 +12,11 @@ from django.db import Error, connections
 
 from handlers.execution import settle
 from handlers.lifecycle import Claim, Move, handed_back
+from handlers.rq_transport.slow_types import SLOW_SECONDS
 
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.025  # what is done is recorded at most this long after, while the worker is between jobs
-SLOW_SECONDS = 0.04  # a job that runs this long gives back the jobs that wait behind it
 POLL_SECONDS = 0.015
 
 
@@ -52,10 +52,11 @@ class Batch:
             self._running_since = time.monotonic()
             return self._waiting.popleft()
 
-    def finish(self, move: Move | None) -> None:
-        """The taken job has run to its end; ``move`` is to be recorded, if anything."""
+    def finish(self, move: Move | None) -> float:
+        """The taken job has run to its end; ``move`` is to be recorded, if anything. How many seconds it took."""
         now = time.monotonic()
         with self._lock:
+            seconds = now - (self._running_since or now)
             self._running_since = None
             if move is not None:
                 if not self._done:
@@ -64,6 +65,7 @@ class Batch:
             due = bool(self._done) and now - self._oldest_done >= FLUSH_SECONDS
         if due:
             self.flush()
+        return seconds
 
     def flush(self) -> None:
         """Record what is done."""

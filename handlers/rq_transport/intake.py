@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rq.job import Job
@@ -16,16 +16,17 @@ AHEAD = 1_000  # how far past foreign jobs to look for ours
 # What is on its way to us when we stop waiting is lost until recovery finds it: so be more patient than callers are.
 PATIENCE_SECONDS = 3.0
 
-# KEYS: queues in the order of preference. ARGV: how many at most, then ids that were taken in another way. Takes from
-# the first queue that has any of ours; answers its number and the ids, then whether some queue has foreign jobs at its
-# head. The RQ jobs of what was taken go: only RQ's own workers read them.
+# KEYS: queues in the order of preference. ARGV: how many at most of each, then ids that were taken in another way.
+# Takes from the first queue that has any of ours; answers its number and the ids, then whether some queue has foreign
+# jobs at its head. The RQ jobs of what was taken go: only RQ's own workers read them.
 _POP = script(
     """
-local most, foreign = tonumber(ARGV[1]), 0
-for at = 2, #ARGV do redis.call('UNLINK', '@JOB@' .. ARGV[at]) end
+local foreign = 0
+for at = #KEYS + 1, #ARGV do redis.call('UNLINK', '@JOB@' .. ARGV[at]) end
 local pattern = '^[1-9]%d*%-' .. string.rep('[0-9a-f]', 16) .. '$'
 local function is_ours(id) return #id <= 36 and string.match(id, pattern) end
 for k = 1, #KEYS do
+  local most = tonumber(ARGV[k])
   local head = redis.call('LRANGE', KEYS[k], 0, most - 1)
   local ours = {}
   for _, id in ipairs(head) do
@@ -67,8 +68,8 @@ redis.call('LPUSH', KEYS[1], unpack(ARGV, 3))
 """,
 )
 
-# KEYS: a queue's list. ARGV: other programs' ids, the last one first. Puts them at its head; their RQ jobs are there.
-_GIVE_BACK = script(_ALLOW_FULL, "redis.call('LPUSH', KEYS[1], unpack(ARGV))")
+# KEYS: a queue's list. ARGV: another program's id. Puts it at its head; its RQ job is there.
+_GIVE_BACK = script(_ALLOW_FULL, "redis.call('LPUSH', KEYS[1], ARGV[1])")
 
 
 class Intake:
@@ -78,36 +79,38 @@ class Intake:
         self._foreign = False
         self._waited_for: list[str] = []  # taken by waiting, which leaves their RQ jobs behind
 
-    def pop(self, queues: Sequence[str], most: int) -> list[Message]:
-        """Up to ``most`` messages from the first of ``queues`` that has any; none when all are empty. Never waits."""
+    def pop(self, queues: Mapping[str, int]) -> list[Message]:
+        """Messages of the first of ``queues`` that has any, up to its number; none when all are empty. Never waits."""
         if not queues:
             return []
-        keys = [queue_key(name) for name in queues]
-        number, ids, foreign = _POP(own_connection(), keys, [most, *self._waited_for], within=PATIENCE_SECONDS)
+        names, most = list(queues), queues.values()
+        keys = [queue_key(name) for name in names]
+        number, ids, foreign = _POP(own_connection(), keys, [*most, *self._waited_for], within=PATIENCE_SECONDS)
         self._waited_for = []
         self._foreign = bool(foreign)
-        return [Message(job_id, token, queues[number - 1]) for job_id, token in parse_rq_job_ids(ids)]
+        return [Message(job_id, token, names[number - 1]) for job_id, token in parse_rq_job_ids(ids)]
 
-    def wait(self, queues: Sequence[str], most: int, seconds: float) -> list[Message] | None:
-        """Wait for messages and take up to ``most``. None: no use waiting here, foreign jobs stand at the head."""
+    def wait(self, queues: Sequence[str], seconds: float) -> list[Message] | None:
+        """Wait for a message and take it, one since nobody knows of which queue it will be: the rest is popped.
+
+        None: no use waiting here, foreign jobs stand at the head.
+        """
         if self._foreign or not queues:
             return None
         keys = [queue_key(name) for name in queues]
         redis = own_connection()
-        call = ("BLMPOP", seconds, len(keys), *keys, "LEFT", "COUNT", most)
-        found: Any = redis.execute_command(*call, within=seconds + PATIENCE_SECONDS)
+        found: Any = redis.execute_command("BLPOP", *keys, seconds, within=seconds + PATIENCE_SECONDS)
         if not found:
             return []
-        key, entries = found
-        name = queues[keys.index(key.decode())]
-        ids = [entry.decode(errors="replace") for entry in entries]
-        parsed = [parse_rq_job_id(text) for text in ids]
-        if None in parsed:
+        key, entry = found
+        text = entry.decode(errors="replace")
+        ours = parse_rq_job_id(text)
+        if ours is None:
             self._foreign = True
-            foreign = [entry for entry, ours in zip(entries, parsed, strict=True) if ours is None]
-            _GIVE_BACK(redis, [queue_key(name)], foreign[::-1])
-        self._waited_for += [text for text, ours in zip(ids, parsed, strict=True) if ours is not None]
-        return [Message(ours[0], ours[1], name) for ours in parsed if ours is not None]
+            _GIVE_BACK(redis, [key], [entry])
+            return []
+        self._waited_for.append(text)
+        return [Message(ours[0], ours[1], queues[keys.index(key.decode())])]
 
     def forget(self) -> None:
         """Take away what waiting left behind, if no pop will."""

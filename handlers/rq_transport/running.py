@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from handlers import execution, lifecycle, logs
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.lifecycle import Claim, Move
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.marks import Marks
-from handlers.rq_transport.sizes import Sizes
+from handlers.rq_transport.slow_types import SlowTypes
 from handlers.rq_transport.stopping import Stopping
 from handlers.states import State
 
@@ -18,10 +18,12 @@ from handlers.states import State
 class Runs:
     """The runs of one worker process."""
 
-    def __init__(self, name: str, *, marks: Marks, stopping: Stopping, sizes: Sizes) -> None:
-        self._name, self._marks, self._stopping, self._sizes = name, marks, stopping, sizes
+    def __init__(self, name: str, *, marks: Marks, stopping: Stopping) -> None:
+        self._name, self._marks, self._stopping = name, marks, stopping
+        self._slow = SlowTypes()
         self._keeper = Keeper()
         self.count = 0  # attempts
+        self.mean: float | None = None  # seconds of the last batch's jobs; None when none ran
 
     def begin(self) -> bool:
         """Be ready to run; whether this is the first time."""
@@ -29,7 +31,7 @@ class Runs:
             self._keeper.start()
         return first
 
-    def run(self, claims: list[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> bool:
+    def run(self, claims: Sequence[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> bool:
         """Run them and record their outcomes; whether all of these are known to be recorded.
 
         ``between`` is called before each job; ``while_slow`` every now and then, by another thread, while one takes
@@ -40,6 +42,7 @@ class Runs:
             self._stopping.look_for_parent()
             while_slow()
 
+        claims = self._slow.last(claims)
         batch = Batch(claims, worker=self._name, keep_trying=self._stopping.may_wait, on_slow=on_slow)
         self._keeper.watch(batch)
         began, count = time.monotonic(), 0
@@ -51,11 +54,14 @@ class Runs:
                     batch.give_back("its worker was asked to stop")
                     break
                 between()
-                batch.finish(self._attempt(claim))
+                if claim.job_type in self._slow:  # those behind it are slow, too
+                    batch.give_back("the job before it takes long")
+                self._slow.ran(claim.job_type, batch.finish(self._attempt(claim)))
                 count += 1
                 self.count += 1
             # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
-            self._sizes.learn((time.monotonic() - began) / max(count, 1))
+            self.mean = (time.monotonic() - began) / count if count else None
+            self._slow.end(claims[:count])
         finally:
             logs.detach()
             self._keeper.rest()

@@ -1,4 +1,4 @@
-"""Taking messages off the queues that are open: in turns, or in the order that was asked for."""
+"""Taking messages off the queues that are open, as many at once as their jobs are short."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from handlers import lifecycle
 from handlers.gateway import job_scheduler
 from handlers.rq_transport.intake import Intake
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.shares import Shares
+from handlers.rq_transport.sizes import Sizes
 from handlers.rq_transport.stranded import Stranded
 from handlers.transport import Message
 
@@ -23,7 +25,7 @@ class Taking:
     """One worker's way to messages, and the way back for those that it may not run now."""
 
     def __init__(self, queues: Sequence[str], *, marks: Marks, in_order: bool) -> None:
-        self._names, self._in_order = list(queues), in_order
+        self._shares, self._sizes = Shares(queues, in_order=in_order), Sizes()
         self._intake, self._stranded = Intake(), Stranded(marks)
         self._alone: list[Message] = []
         self._paused: set[str] = set()
@@ -38,17 +40,25 @@ class Taking:
         """A message that was refused in company, if there is one."""
         return [self._alone.pop()] if self._alone else []
 
-    def pop(self, size: int) -> list[Message]:
-        """Up to ``size`` messages that are there now, all of one queue. Raises what Redis raises."""
-        queues = self._open_queues()
-        return self._turn(self._stranded.take(queues, size) or self._intake.pop(queues, size))
+    def pop(self, room: int | None) -> list[Message]:
+        """Messages that are there now, usually of one queue, ``room`` of them at most. Raises what Redis raises."""
+        sizes = {name: self._sizes.of(name) for name in self._open_queues()}
+        if room is not None:
+            sizes = {name: min(size, room) for name, size in sizes.items()}
+        return self._stranded.take(list(sizes), max(sizes.values(), default=1)) or self._intake.pop(sizes)
 
-    def wait(self, size: int, seconds: float) -> list[Message]:
-        """The same, of what comes within so many seconds."""
-        waited = self._intake.wait(self._open_queues(), size, self._stranded.patience(seconds))
+    def wait(self, seconds: float) -> list[Message]:
+        """A message that comes within so many seconds."""
+        waited = self._intake.wait(self._open_queues(), self._stranded.patience(seconds))
         if waited is None:
             time.sleep(0.1)
-        return self._turn(waited or [])
+        return waited or []
+
+    def ran(self, queue: str, *, seconds: float, mean: float | None) -> None:
+        """What was taken of ``queue`` took so long in all, and its jobs so long on average, if any ran."""
+        self._shares.charge(queue, seconds)
+        if mean is not None:
+            self._sizes.learn(queue, mean)
 
     def put_back(self, messages: Sequence[Message]) -> None:
         """Return messages to the heads of their queues. Never raises."""
@@ -73,17 +83,11 @@ class Taking:
         with contextlib.suppress(RedisError):
             self._intake.forget()
 
-    def _turn(self, messages: list[Message]) -> list[Message]:
-        if messages and not self._in_order:  # all queues alike: the next turn begins with another one
-            at = self._names.index(messages[0].queue) + 1
-            self._names = self._names[at:] + self._names[:at]
-        return messages
-
     def _open_queues(self) -> list[str]:
         if self._paused and time.monotonic() >= self._paused_checked_at + PAUSED_SECONDS:
             with contextlib.suppress(Error):
                 self._learn_paused()
-        return [name for name in self._names if name not in self._paused]
+        return [name for name in self._shares.queues if name not in self._paused]
 
     def _learn_paused(self) -> None:
         self._paused = set(job_scheduler.paused_queues())

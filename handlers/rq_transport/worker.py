@@ -18,7 +18,6 @@ from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outages import Outage
 from handlers.rq_transport.rq_loop import RQLoop
 from handlers.rq_transport.running import Runs
-from handlers.rq_transport.sizes import Sizes
 from handlers.rq_transport.taking import Taking
 from handlers.transport import Message
 
@@ -41,10 +40,9 @@ class BatchWorker(RQLoop):
         super().__init__(queues, name=name, marks=marks, burst=lifetime.burst)
         self._lifetime = lifetime
         self._outage = Outage("queue server", logger)
-        self._sizes = Sizes()
         self._taking = Taking(queues, marks=marks, in_order=in_order)
         self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
-        self._runs = Runs(name, marks=marks, stopping=self._stopping, sizes=self._sizes)
+        self._runs = Runs(name, marks=marks, stopping=self._stopping)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
@@ -77,9 +75,7 @@ class BatchWorker(RQLoop):
 
     def _look(self) -> list[Message]:
         """What the queues hold; if that is nothing, what comes within a moment."""
-        room = self._lifetime.room(self._runs.count)
-        size = self._sizes.next if room is None else min(self._sizes.next, room)
-        if messages := self._taking.pop(size):
+        if messages := self._taking.pop(self._lifetime.room(self._runs.count)):
             return messages
         self.set_state("idle")
         if self._burst and not self._taking.is_stranded_due:
@@ -87,7 +83,7 @@ class BatchWorker(RQLoop):
             if self._marks.is_quiet:  # nobody else has anything in hand that may bring more
                 self._stopping.end(for_good=True)
                 return []
-        return self._taking.wait(size, BURST_SECONDS if self._burst else WAIT_SECONDS)
+        return self._taking.wait(BURST_SECONDS if self._burst else WAIT_SECONDS)
 
     def execute_job(self, job: Any, queue: Any) -> None:
         """Claim the batch, run it, record it."""
@@ -95,16 +91,18 @@ class BatchWorker(RQLoop):
         if len(messages) > 1:  # a single one starts sooner; it is told once it takes long
             self.set_state("busy")
         self._marks.hold()
+        began, mean = time.monotonic(), None
         try:
-            claims = self._claiming.claim(messages)
-            if claims and not self._runs.run(
-                claims, between=self.heartbeat, while_slow=partial(self.set_state, "busy")
-            ):
-                self._claiming.doubt()
+            if claims := self._claiming.claim(messages):
+                busy = partial(self.set_state, "busy")
+                if not self._runs.run(claims, between=self.heartbeat, while_slow=busy):
+                    self._claiming.doubt()
+                mean = self._runs.mean
         except BaseException as error:
             # This process ends, and its supervisor brings back what it held, by the marks. Unless it is the database
             # that was away, the last run is why.
             if not isinstance(error, Error):
                 self._marks.blame()
             raise
+        self._taking.ran(messages[0].queue, seconds=time.monotonic() - began, mean=mean)
         self._claiming.let_go()

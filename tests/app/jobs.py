@@ -101,6 +101,20 @@ def sleep(job: Sleep, token: CancellationToken) -> None:
 
 
 @dataclass(frozen=True)
+class Steady(Job):
+    """Take a while, as another type than Sleep."""
+
+    seconds: float
+    text: str = ""
+
+
+@handles(Steady, retry=NO_RETRY)
+def steady(job: Steady, token: CancellationToken) -> None:
+    """Do the same."""
+    sleep(Sleep(job.seconds, job.text), token)
+
+
+@dataclass(frozen=True)
 class Patient(Job):
     """Wait for cancellation."""
 

@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Which queues, how many processes, and how long they work."""
-        parser.add_argument("--queues", help="comma-separated, in order of preference; default: all, taken in turn")
+        parser.add_argument("--queues", help="comma-separated, in order of preference; default: all, sharing the time")
         parser.add_argument("--processes", type=int, default=2, help="worker processes (default: 2)")
         parser.add_argument("--max-jobs", type=int, metavar="N", help="replace a process once it has run so many jobs")
         parser.add_argument(
