@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
@@ -164,12 +165,16 @@ def secret_key(data: Path, hosts: Sequence[str], *, debug: bool) -> str:
 
 def database(data: Path) -> dict[str, Any]:
     """The default database: DATABASE_URL, or SQLite under ``data``. Raises ImproperlyConfigured for a bad URL."""
-    url = os.environ.get("DATABASE_URL") or f"sqlite:///{data / 'db.sqlite3'}"
+    url = os.environ.get("DATABASE_URL") or f"sqlite:///{quote(str(data / 'db.sqlite3'))}"
+    if "#" in url:
+        raise ImproperlyConfigured("DATABASE_URL is not usable: it holds a #; write # as %23, ? as %3F and % as %25.")
     try:
         config: dict[str, Any] = dict(dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True))
     except ValueError as error:  # its unknown-scheme and bad-URL errors are both of this kind
         raise ImproperlyConfigured(f"DATABASE_URL is not usable: {error}") from None
     if config["ENGINE"] == "django.db.backends.sqlite3":
+        if "?" in url:
+            raise ImproperlyConfigured("DATABASE_URL is not usable: SQLite takes no options; in a path write ? as %3F.")
         return config | sqlite_options(Path(config["NAME"]), data)
     if config["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured(

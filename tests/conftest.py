@@ -133,7 +133,7 @@ def child_env(transactional_db: None, redis_server: str, tmp_path: Path) -> dict
 def database_url(config: dict[str, Any]) -> str:
     """The DATABASE_URL of an open connection's settings."""
     if config["ENGINE"].endswith("sqlite3"):
-        return f"sqlite:///{config['NAME']}"
+        return f"sqlite:///{quote(str(config['NAME']))}"
     user = quote(config["USER"], safe="")
     password = f":{quote(config['PASSWORD'], safe='')}" if config["PASSWORD"] else ""
     port = f":{config['PORT']}" if config["PORT"] else ""

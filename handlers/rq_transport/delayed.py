@@ -34,6 +34,7 @@ from handlers.processes import memory_bytes
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.duties import DATABASE, Duties
+from handlers.rq_transport.leftovers import Leftovers
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
 from handlers.states import State
@@ -50,7 +51,9 @@ SWEEP_CHUNK = 500
 RETENTION_SECONDS = 60.0  # how often it is looked what is past its retention
 ERASE_SECONDS = 0.1  # between two chunks of it: what is due meanwhile waits for one chunk at most
 TIDY_SECONDS = 300.0  # how often the rows of long dead workers are removed
+LEFTOVERS_SECONDS = 900.0  # between two looks through Redis for what killed workers left
 LISTENING, PROMOTION, RETENTION, OLD_COUNTS = "wake-ups", "promotion", "retention", "old counts"
+LEFTOVERS = "leftovers"
 
 
 class JSONJob(Job):
@@ -84,6 +87,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._due_at = 0.0  # when there is something to promote, as far as is known, in monotonic time
         self._fruitless = 0  # looks in a row that found something due and moved nothing
         self._sweep_offset = 0
+        self._leftovers = Leftovers(self.connection)
         self._recovery = recovery.Recovery()
         self._duties = Duties(self.log, on_server_lost=self._hang_up, after_each=self._recovery.went_on)
         self._born = time.monotonic()
@@ -137,6 +141,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         turn("tidying", TIDY_SECONDS, fleet.tidy)
         turn(RETENTION, RETENTION_SECONDS, partial(self._erase, RETENTION, recovery.age_out))
         turn(OLD_COUNTS, RETENTION_SECONDS, partial(self._erase, OLD_COUNTS, folding.prune))
+        turn(LEFTOVERS, LEFTOVERS_SECONDS, partial(self._erase, LEFTOVERS, self._leftovers.clear), needs_server=True)
         return moved
 
     def _recover(self, duty: recovery.Duty) -> int:

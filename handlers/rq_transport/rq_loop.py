@@ -141,7 +141,9 @@ class RQLoop(SimpleWorker):
 
     def _set_ip_address(self, connection: Any) -> None:
         self.ip_address = "unknown"
-        with contextlib.suppress(RedisError):  # a Redis that is full, or away just now, is no reason not to start
+        # A Redis that is full, or away just now, is no reason not to start; nor is one on a socket whose path has a
+        # blank or a =: redis-py cannot read what that says of a client.
+        with contextlib.suppress(RedisError, ValueError):
             super()._set_ip_address(connection)
 
     def procline(self, message: str) -> None:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.request
@@ -96,6 +97,7 @@ def lasting_run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 @contextlib.contextmanager
 def started(folder: Path) -> Iterator[Run]:
     """A run that has said that it is ready."""
+    folder.mkdir(exist_ok=True)
     port = free_port()
     process = subprocess.Popen(
         command(),
@@ -151,6 +153,29 @@ def test_run_serves_the_console_to_the_printed_login(lasting_run: Run) -> None:
     assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
     assert (run.data / "secret-key").stat().st_mode & 0o777 == 0o600
     assert (run.data / "admin-password").stat().st_mode & 0o777 == 0o600
+
+
+ODD = "a blank a=b n#1 q?x p%20x it's"
+RUN_A_JOB = """
+import time
+from handlers import job_scheduler
+from handlers.models import JobRecord
+from jobsite.demo.jobs import SendReceipt
+job = job_scheduler.enqueue(SendReceipt(0))
+while not JobRecord.objects.filter(pk=job, state="failed", error__contains="order 0 does not exist"):
+    time.sleep(0.05)
+"""
+
+
+def test_run_works_in_a_data_folder_of_any_name() -> None:
+    # A short path, so that the queue server's socket lies inside it.
+    with tempfile.TemporaryDirectory(prefix="jobsite-test-", dir="/tmp") as name, started(Path(name) / ODD) as run:
+        shell = [*command()[:-1], "shell", "-c", RUN_A_JOB]  # another command finds the database and the queue server
+        done = subprocess.run(shell, env=environment(run.data, run.port), timeout=SECONDS, check=False)
+        assert done.returncode == 0
+        assert (run.data / "db.sqlite3").stat().st_size
+        assert (run.data / "redis" / "valkey.sock").is_socket()
+        assert [path.name for path in Path(name).iterdir()] == [ODD]
 
 
 def test_run_stops_everything_at_ctrl_c(run: Run) -> None:  # the journey ends with a SIGTERM to it alone

@@ -1,0 +1,123 @@
+"""The export from an ASGI server: sent as it is made, one turn each, and over when its reader leaves."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from handlers.models import AuditEntry, JobPayload, JobRecord, Turn
+from handlers.states import State
+from tests.console.conftest import MakeUser, logged_in
+from tests.processes import wait_for
+
+pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
+JOBS = 1_500
+BIG = {"text": "x" * 10_000}  # all of them are more than the sockets between hold
+
+
+class Server(NamedTuple):
+    """A real ASGI server."""
+
+    port: int
+    log: Path
+
+
+@pytest.fixture
+def server(child_env: dict[str, str], tmp_path: Path) -> Iterator[Server]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path / "uvicorn.log"
+    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--lifespan", "off", "jobsite.asgi:application"]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, env=child_env, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        wait_for("the server answers", lambda: _answers(port), seconds=60)
+        yield Server(port, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def ask(make_user: MakeUser, server: Server) -> Iterator[Callable[[], socket.socket]]:
+    """Asks for the export of all jobs, as one person, and reads nothing yet."""
+    start = timezone.now()
+    rows = [
+        JobRecord(state=State.SUCCEEDED, token="t", job_type="app.Note", queue="default", created_at=start)
+        for _ in range(JOBS)
+    ]
+    JobRecord.objects.bulk_create(rows)
+    JobPayload.objects.bulk_create(JobPayload(job=row, data=BIG) for row in rows)
+    cookie = settings.SESSION_COOKIE_NAME
+    session = logged_in(make_user("vera", "view_jobrecord")).cookies[cookie].value
+    made: list[socket.socket] = []
+
+    def asked() -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        head = f"GET /admin/jobs/export/?format=json HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {cookie}={session}\r\n"
+        connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        made.append(connection)
+        return connection
+
+    yield asked
+    for connection in made:
+        connection.close()
+
+
+def until(connection: socket.socket, end: bytes) -> bytes:
+    """What comes up to ``end``."""
+    read = b""
+    while end not in read and (part := connection.recv(65_536)):
+        read += part
+    return read
+
+
+def test_export_is_sent_as_it_is_made(ask: Callable[[], socket.socket], server: Server) -> None:
+    connection = ask()
+    read = until(connection, b'{"id": ')
+    assert read.startswith(b"HTTP/1.1 200")
+    assert Turn.objects.exists(), "the first job has come, and the last is not made"
+    assert not AuditEntry.objects.filter(verb="exported").exists()
+    while part := connection.recv(1 << 20):
+        read += part
+    assert read.count(b'"state": "succeeded"') == JOBS
+    (ended,) = wait_for("the audit says that it has ended", lambda: _ended(1))
+    assert ended == (JOBS, True)
+    assert not Turn.objects.exists()
+    assert "must consume" not in server.log.read_text()
+
+
+def test_reader_who_leaves_ends_the_export_and_gives_the_turn_back(ask: Callable[[], socket.socket]) -> None:
+    asked = [ask(), ask(), ask()]
+    told = [until(connection, b"\r\n\r\n")[:12] for connection in asked]
+    assert sorted(told) == [b"HTTP/1.1 200"] * 2 + [b"HTTP/1.1 429"]
+    for connection in asked:
+        connection.close()
+    wait_for("their places are free", lambda: not Turn.objects.exists())
+    ended = wait_for("both are over", lambda: _ended(2))
+    assert all(count < JOBS and not is_whole for count, is_whole in ended)
+
+
+def _ended(number: int) -> list[tuple[int, bool]]:
+    """How many jobs each export that has ended sent, and whether those were all; empty before ``number`` ended."""
+    rows = AuditEntry.objects.filter(verb="exported").values_list("count", "data")
+    found = [(count, bool(data and data["whole"])) for count, data in rows]
+    return found if len(found) == number else []
