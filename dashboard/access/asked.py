@@ -7,16 +7,18 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from django.contrib.admin import AdminSite
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_script_prefix, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from dashboard.kit.drafts import DRAFT
+from dashboard.kit.text import in_words
 
 FIELD = "_asked"
 LONGEST = 500_000  # characters that are carried; a longer form is lost, and the page says so
 # Fields that nobody typed.
-UNTYPED = {"csrfmiddlewaretoken", "form_key", "expect", "index", "action", "confirmed", "next", "version", DRAFT, FIELD}
+UNTYPED = {"form_key", "expect", "index", "action", "select_across", "shown", "confirmed", "post", "next", "version"}
 # The pages that show a form as it was sent, and do nothing yet. So do the pages of users and groups.
 DRAFTS = {"enqueue_one", "jobs_jobrecord_edit", "bulk_new", "retry_policy_new", "retry_policy"}
 
@@ -36,7 +38,9 @@ class Asked(NamedTuple):
     @property
     def typed(self) -> list[tuple[str, str]]:
         """What a person may have typed into it."""
-        return [(name, value) for name, value in self.fields if value and name.strip("_") and name not in UNTYPED]
+        return [
+            (name, value) for name, value in self.fields if value and not name.startswith("_") and name not in UNTYPED
+        ]
 
 
 def of(site: AdminSite, request: HttpRequest) -> Asked:
@@ -66,6 +70,22 @@ def read(site: AdminSite, text: str) -> Asked | None:
     except (ValueError, TypeError, RecursionError):
         return None
     return found if _match(site, found.path) and _match(site, found.page) else None
+
+
+def words(site: AdminSite, wanted: Asked) -> str:
+    """What the button was that sent it: ``Retry job 7``, ``Pause queue mail``, ``Delete, 2 ticked``."""
+    match = _match(site, wanted.path)
+    if match is None or match.url_name is None:
+        return ""
+    if action := dict(wanted.fields).get("action"):
+        ticked = sum(name == ACTION_CHECKBOX_NAME for name, _ in wanted.fields)
+        return f"{in_words(action)}, {ticked:,} ticked"
+    named = [
+        f"{name.removesuffix('_id')} {value}" if name.endswith("_id") else str(value)
+        for name, value in match.kwargs.items()
+        if name != "what"
+    ]
+    return " ".join([in_words(match.url_name.removeprefix("jobs_jobrecord_")), *named])
 
 
 def shows_drafts(site: AdminSite, path: str) -> bool:

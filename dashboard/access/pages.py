@@ -53,6 +53,7 @@ def nothing_done(site: AdminSite, request: HttpRequest, wanted: Asked, why: str)
         "wanted": wanted,
         "is_form": is_form,
         "fields": [*wanted.fields, *([(DRAFT, "1")] if is_form else [])],
+        "words": "" if is_form else asked.words(site, wanted),
         "typed": [] if is_form else wanted.typed,
     }
     response = TemplateResponse(request, "dashboard/access/nothing_done.html", context)

@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from dashboard.kit.differences import Difference, differences
 from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
 from dashboard.kit.readonly import ReadOnlyAdmin
-from dashboard.kit.text import inert, one_line, pretty_json
+from dashboard.kit.text import in_words, inert, one_line, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
 from dashboard.people.fields import is_field
 from dashboard.tags import ago
@@ -184,11 +184,6 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             return reverse("admin:retry_policy", args=[abs(policies[0])], current_app=site)
         page = PAGES.get(entry.target.partition(" ")[0])
         return reverse(f"admin:{page}", current_app=site) if page else ""
-
-
-def in_words(verb: str) -> str:
-    """A verb as people read it."""
-    return verb.replace("_", " ").capitalize()
 
 
 def _button(entry: AuditEntry) -> str:

@@ -32,6 +32,11 @@ def one_line(text: str, limit: int = 200) -> str:
     return f"{line[: limit - 1]}…" if len(line) > limit else line
 
 
+def in_words(verb: str) -> str:
+    """A verb's name as people read it: ``pause_queue`` is *Pause queue*."""
+    return verb.replace("_", " ").capitalize()
+
+
 def pretty_json(value: Any) -> str:
     """A JSON value as people read it."""
     return inert(json.dumps(value, indent=2, ensure_ascii=False, default=str))

@@ -172,13 +172,37 @@ def test_button_is_given_back_with_what_was_typed_beside_it(olga: Person) -> Non
     Session.objects.all().delete()
     olga.send(f"/admin/jobs/jobrecord/{job.pk}/retry/", {"expect": f"{job.pk}:{job.token}", "reason": "the gateway"})
     olga.sign_in()
-    assert "the gateway" in olga.html
+    assert told(olga) == {"What you sent": f"Retry job {job.pk}", "Reason": "the gateway"}
     assert f'href="{here}"' in unescape(olga.html)
     job.refresh_from_db()
     assert job.state == State.FAILED
     url, fields = olga.given_back()
     assert "Retried job" in olga.get(olga.send(url, fields).headers["Location"]).content.decode()
     assert AuditEntry.objects.get().reason == "the gateway"
+
+
+def told(person: Person) -> dict[str, str]:
+    """What the page says was sent."""
+    return dict(re.findall(r"<dt>([^<]*)</dt><dd>([^<]*)</dd>", person.html))
+
+
+def test_what_a_button_would_have_done_is_said_in_words(olga: Person) -> None:
+    ids = [make_job().pk, make_job().pk]
+    buttons: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+        ("/admin/queues/mail/pause/", {"until": "2h"}, {"What you sent": "Pause queue mail", "Until": "2h"}),
+        (
+            "/admin/jobs/jobrecord/?state=failed",
+            {"action": "delete", "index": "0", "select_across": "0", "_selected_action": ids, "expect": "7:x"},
+            {"What you sent": "Delete, 2 ticked"},
+        ),
+        ("/admin/bulk/7/stop/", {"reason": ""}, {"What you sent": "Bulk stop operation 7"}),
+    ]
+    for url, fields, said in buttons:
+        olga.look("/admin/")
+        Session.objects.all().delete()
+        olga.send(url, fields)
+        olga.sign_in()
+        assert told(olga) == said
 
 
 def test_form_of_another_tab_is_given_back_after_a_new_login(olga: Person) -> None:
