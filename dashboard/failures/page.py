@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from dashboard.kit import charts, metrics
 from dashboard.kit.queries import Count, failed_of_groups
 from dashboard.kit.text import inert
+from dashboard.kit.verbs import RUN_BULK
 from handlers.models import FailureGroup, JobCount
 
 PAGE = 25
@@ -71,7 +72,8 @@ def _rows(request: HttpRequest, groups: list[FailureGroup], now: datetime) -> li
     names = [group.pk for group in groups]
     counts = metrics.group_counts(names)
     failed_now = failed_of_groups(names)
-    may = {verb: request.user.has_perm(f"jobs.{verb}_jobrecord") for verb in ("retry", "delete")}
+    runs = request.user.has_perm(RUN_BULK)
+    may = {verb: runs and request.user.has_perm(f"jobs.{verb}_jobrecord") for verb in ("retry", "delete")}
     rows = []
     for group in groups:
         known = counts[group.pk]

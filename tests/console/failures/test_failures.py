@@ -14,6 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from handlers.folding import periods
 from handlers.models import FailureGroup, JobCount, JobRecord
 from handlers.states import State
+from tests.console.conftest import MakeUser, logged_in
 from tests.console.factories import make_job
 
 URL = "/admin/failures/"
@@ -129,10 +130,14 @@ def test_text_of_a_failure_cannot_break_the_page(viewer: Client) -> None:
     assert "<b>x" not in html
 
 
-def test_verbs_are_not_offered_without_permission(viewer: Client) -> None:
+def test_verbs_are_offered_to_who_may_start_them_on_all_that_match(make_user: MakeUser) -> None:
     group()
     make_job(State.FAILED, fingerprint="abc123")
-    assert "Retry all" not in viewer.get(URL).content.decode()
+    for missing in ("view_jobrecord", "retry_jobrecord", "run_bulkoperation", ""):
+        held = {"view_jobrecord", "retry_jobrecord", "run_bulkoperation"} - {missing}
+        html = logged_in(make_user(f"no-{missing}", *held)).get(URL).content.decode()
+        assert ("Retry all" in html) == (not missing)
+        assert "Delete all" not in html
 
 
 def test_page_is_refused_without_permission(nobody: Client) -> None:
