@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
@@ -54,15 +54,18 @@ def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> dict[str, Any
     return found
 
 
-def _read(given: Any) -> dict[str, Any]:
+def _read(given: Iterable[Term]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     free: list[Term] = []
+    given = list(given)
+    # As in "ConnectionError: localhost:6379 refused": elsewhere an unknown qualifier is more likely a slip.
+    is_error = any(qualifier and not value and not _is_ours(qualifier) for qualifier, value, _ in given)
     for qualifier, value, quoted in given:
         name = qualifier.casefold()
         if not name:
             free.append(Term("", value, quoted))
         elif not value:
-            if qualifier == name and (name in _MANY or name in _ONE or name.startswith("args.")):
+            if _is_ours(qualifier) and not is_error:
                 raise InvalidSelection(qualifier, "say what to look for right after the colon")
             # As errors begin: "KeyError:", or just "Error:". Of the class's path a job's row has the last name only.
             free.append(Term("", f"{qualifier.rpartition('.')[2]}:", quoted=False))
@@ -75,6 +78,9 @@ def _read(given: Any) -> dict[str, Any]:
             read = reader(value)
             if found.setdefault(field, read) != read:
                 raise InvalidSelection(name, "can be given once only")
+        elif is_error or value.startswith("//"):
+            words = [f"{qualifier}:", value] if quoted else [f"{qualifier}:{value}"]
+            free += [Term("", word, quoted) for word in words]
         else:
             known = ", ".join(f"{known}:" for known in QUALIFIERS)
             raise InvalidSelection(
@@ -82,6 +88,11 @@ def _read(given: Any) -> dict[str, Any]:
             )
     _add_free(found, free)
     return found
+
+
+def _is_ours(qualifier: str) -> bool:
+    """Whether it is one of QUALIFIERS, written as these are."""
+    return qualifier in _MANY or qualifier in _ONE or qualifier.startswith("args.")
 
 
 def _add_free(found: dict[str, Any], free: Sequence[Term]) -> None:

@@ -173,3 +173,5 @@ def test_words_with_a_number_are_looked_for_as_words() -> None:
     assert found("order 4711") == {jobs[0].pk}
     assert found("httpx.ConnectError: order 4711 not found") == {jobs[0].pk}, "as a traceback ends"
     assert found(f"{jobs[1].pk}") == {jobs[1].pk}
+    refused = make_job(message="Error 111 connecting to localhost:6379. See https://redis.io/docs?a=1")
+    assert found(f"redis.exceptions.{refused.error}") == {refused.pk}

@@ -98,6 +98,10 @@ def test_from_json_refuses_what_to_json_never_wrote(data: Any) -> None:
         ("99999999999999999999", Selection(text=("99999999999999999999",))),  # no id is as large
         ("httpx.ConnectError: port 5432", Selection(text=("ConnectError:", "port", "5432"))),
         ("Error: 7 of 9", Selection(text=("Error:", "7", "of", "9"))),
+        ("Refused: to localhost:6379.", Selection(text=("Refused:", "to", "localhost:6379."))),
+        ("ValueError: type: not a name", Selection(text=("ValueError:", "type:", "not", "a", "name"))),
+        ('Refused: at:"one host"', Selection(text=("Refused:", "at:", "one host"))),
+        ("https://pay.example.com/?a=1", Selection(text=("https://pay.example.com/?a=1",))),
         ("args.n:18446744073709551615", Selection(arguments=(("n", 2**64 - 1),))),
         ("args.version:1.10", Selection(arguments=(("version", Number("1.10")),))),
         ("args.ok:true args.ok:1", Selection(arguments=(("ok", True), ("ok", 1)))),
