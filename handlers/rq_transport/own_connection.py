@@ -79,6 +79,11 @@ class OwnRedis(Redis):
             self._forget_owed()
         super().close()
 
+    def open(self) -> None:
+        """Take its connection from the pool, and connect. Raises what redis-py raises."""
+        self._outages = outages_noted()
+        self.connection = self.connection_pool.get_connection()
+
     @property
     def _own(self) -> Connection:
         return self.connection  # type: ignore[return-value]
@@ -140,9 +145,9 @@ def own_connection() -> Redis:
             taken = sum(client.connection_pool is pool for client in list(_clients))
             if taken * 2 >= getattr(pool, "max_connections", 0):
                 return shared  # more threads than places: half of these stay free for everybody
-            _thread.client = OwnRedis(connection_pool=pool, single_connection_client=True)
-            _thread.client._outages = outages_noted()
-            _clients.add(_thread.client)
-        _thread.shared = shared
+            opened = OwnRedis(connection_pool=pool)
+            _clients.add(opened)
+        opened.open()  # not under the lock: in an outage each thread would wait for all before it
+        _thread.client, _thread.shared = opened, shared
     client: OwnRedis = _thread.client
     return client

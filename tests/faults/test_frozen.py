@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 from django.db import connections
@@ -27,6 +28,7 @@ from tests.processes import Managed, wait_for
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]  # it is Redis that freezes
 
 FIRST = 1.5  # seconds that the first caller may take
+THREADS = 8
 
 
 @pytest.fixture
@@ -83,6 +85,18 @@ def test_only_the_first_caller_waits_for_a_frozen_server(url: str) -> None:
         before = client.llen(queue_key("default"))
         enqueue()
         assert client.llen(queue_key("default")) == before + 1
+
+
+def test_threads_that_meet_a_frozen_server_together_wait_together(url: str) -> None:
+    barrier = Barrier(THREADS)
+
+    def first_enqueue() -> float:
+        barrier.wait(20)
+        return timed(enqueue_in_a_thread)
+
+    with servers.frozen(url), ThreadPoolExecutor(THREADS) as pool:
+        waited = [each.result() for each in [pool.submit(first_enqueue) for _ in range(THREADS)]]
+    assert max(waited) < 2 * FIRST, "one after another it would be a second for each"
 
 
 def test_workers_and_schedulers_notice_a_frozen_server_and_stop_or_go_on(
