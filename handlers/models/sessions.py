@@ -73,6 +73,8 @@ def has_own_session(connection: BaseDatabaseWrapper) -> bool:
             _pooled.add(connection.alias)
             settings["DISABLE_SERVER_SIDE_CURSORS"] = True
             logger.warning(f"{POOLED} %s", connection.alias, POOLED_HINT)  # noqa: G004 - two constants
+        if not session.is_own and connection.alias in _pooled:
+            raw.prepare_threshold = None  # whatever the settings ask for, which know of no pooler
     return session.is_own
 
 

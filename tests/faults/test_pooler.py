@@ -91,6 +91,15 @@ def test_no_statement_answers_another_clients_row(pooler: dict[str, Any]) -> Non
     assert all_at_once(pooler, ask) == [{number} for number in range(CLIENTS)]
 
 
+def test_orm_prepares_nothing_either_whatever_its_settings_ask_for(pooler: dict[str, Any]) -> None:
+    def ask(number: int) -> set[int]:
+        with connection.cursor() as cursor:
+            return {cursor.execute(f"SELECT {number} + 0 * %s::int", [1]).fetchone()[0] for _ in range(ROUNDS)}
+
+    options = {**pooler["OPTIONS"], "server_side_binding": True, "prepare_threshold": 1}
+    assert all_at_once(pooler | {"OPTIONS": options}, ask) == [{number} for number in range(CLIENTS)]
+
+
 def test_no_cursor_leads_to_another_clients_rows(pooler: dict[str, Any]) -> None:
     first = [job_scheduler.enqueue(Note(str(n))) for n in range(CLIENTS)]
 
