@@ -124,20 +124,22 @@ class _Outage:
 
     def __init__(self, error: BaseException) -> None:
         self.pid = os.getpid()
-        self.why = reason(error)
-        self.kind = unavailable(error) or TransportUnavailable
         self.since = self.tried_at = time.monotonic()
         self.spared = 0  # callers
+        self.learn(error)
+
+    def learn(self, error: BaseException) -> None:
+        """What is the matter may change: a full server can freeze."""
+        self.why, self.kind = reason(error), unavailable(error) or TransportUnavailable
 
     def try_on(self) -> None:
         """The thread: tries until Redis takes something."""
         while _outage is self:
             time.sleep(TRY_SECONDS)
             self.tried_at = time.monotonic()
-            if not (why := _try(TRY_TIMEOUT_SECONDS)):
+            if not _try(TRY_TIMEOUT_SECONDS, on_error=self.learn):
                 self.end()
                 return
-            self.why = why
 
     def end(self) -> None:
         """It is over."""
@@ -168,7 +170,7 @@ def note(error: BaseException) -> None:
         return
     known = _known()
     if known is not None:
-        known.why = reason(error)
+        known.learn(error)
         return
     _noted += 1
     _outage = outage = _Outage(error)
@@ -179,16 +181,19 @@ def note(error: BaseException) -> None:
             threading.Thread(target=outage.try_on, name="redis-outage", daemon=True).start()
 
 
-def spare_caller() -> None:
-    """Raise TransportUnavailable, at once, during an outage that is known already."""
-    if _outage is None or (known := _known()) is None:
+def spare_caller(*, reads: bool = False) -> None:
+    """Raise TransportUnavailable, at once, during an outage that is known already.
+
+    Not for who only ``reads`` while the server refuses what is written.
+    """
+    if _outage is None or (known := _known()) is None or (reads and known.kind is TransportRefuses):
         return
     now = time.monotonic()
     if now - known.tried_at < STALLED_SECONDS:
         known.spared += 1
         raise known.kind(known.why, is_news=False)
     known.tried_at = now
-    if not _try(HEALTH_TIMEOUT_SECONDS):
+    if not _try(HEALTH_TIMEOUT_SECONDS, on_error=known.learn):
         known.end()
 
 

@@ -115,13 +115,18 @@ class RQTransport:
         return trouble()
 
     def leave_last_words(self, worker: str, words: LastWords) -> None:
-        """Keep what only a supervisor knows, and cannot tell the database, until recovery asks. A day at most."""
+        """Keep what only a supervisor knows, and cannot tell the database, until recovery asks. A day at most.
+
+        Raises TransportUnavailable.
+        """
+        spare_caller()
         told = json.dumps([words.crashed, sorted(words.started)])
         with transport_errors():
             redis_connection().set(LAST_WORDS + worker, told, ex=LAST_WORDS_SECONDS)
 
     def last_words(self, workers: Sequence[str]) -> Mapping[str, LastWords]:
-        """What was left of those of ``workers`` of which something was."""
+        """What was left of those of ``workers`` of which something was. Raises TransportUnavailable."""
+        spare_caller(reads=True)
         with transport_errors():
             found: Any = redis_connection().mget([LAST_WORDS + worker for worker in workers]) if workers else []
         told = {worker: json.loads(text) for worker, text in zip(workers, found, strict=True) if text is not None}

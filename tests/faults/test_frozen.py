@@ -16,14 +16,17 @@ from django.utils import timezone
 from redis import Redis
 from rq import Worker
 
-from handlers import job_scheduler
+from handlers import job_scheduler, lifecycle, recovery
+from handlers.exceptions import TransportUnavailable
 from handlers.models import JobRecord
 from handlers.rq_transport.messages import queue_key
+from handlers.transport import LastWords, get_transport
 from tests import servers
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
-from tests.faults.records import Notes, wait_state
+from tests.faults.records import Notes, record, wait_state
 from tests.processes import Managed, wait_for
+from tests.running import LEASE, message
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]  # it is Redis that freezes
 
@@ -97,6 +100,34 @@ def test_threads_that_meet_a_frozen_server_together_wait_together(url: str) -> N
     with servers.frozen(url), ThreadPoolExecutor(THREADS) as pool:
         waited = [each.result() for each in [pool.submit(first_enqueue) for _ in range(THREADS)]]
     assert max(waited) < 2 * FIRST, "one after another it would be a second for each"
+
+
+def test_recovery_and_supervisors_do_not_wait_again_for_words_of_the_dead(url: str) -> None:
+    job_id = int(job_scheduler.enqueue(Note("x")))
+    lifecycle.claim([message(job_id)], worker="w", lease=-LEASE)
+    with servers.frozen(url):
+        enqueue()  # waits, and knows
+        enqueue()
+        assert timed(recovery.bring_back) < 0.5, "it holds a transaction meanwhile, on SQLite the lock to write"
+        with pytest.raises(TransportUnavailable) as raised:
+            get_transport().leave_last_words("w", LastWords(0, frozenset()))
+        assert not raised.value.is_news
+    assert record(job_id).state == "enqueued"
+
+
+def test_words_of_the_dead_are_read_from_a_full_server_until_it_freezes(url: str) -> None:
+    transport, words = get_transport(), LastWords(7, frozenset({7}))
+    transport.leave_last_words("w", words)
+    with Redis.from_url(url) as client:
+        client.config_set("maxmemory", 1)
+    enqueue()
+    assert "Redis is full" in job_scheduler.transport_trouble()
+    assert transport.last_words(["w"]) == {"w": words}
+    with servers.frozen(url):
+        wait_for("it is noticed", lambda: "does not answer" in job_scheduler.transport_trouble())
+        with pytest.raises(TransportUnavailable) as raised:
+            transport.last_words(["w"])
+        assert (raised.type, raised.value.is_news) == (TransportUnavailable, False)
 
 
 def test_workers_and_schedulers_notice_a_frozen_server_and_stop_or_go_on(
