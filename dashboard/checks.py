@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
-from dashboard.kit import addresses
+from dashboard.kit import addresses, lockouts
 from dashboard.site import site
 
 
@@ -41,4 +41,15 @@ def check_proxies(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
         addresses.trusted(tuple(getattr(settings, addresses.SETTING, ())))
     except ImproperlyConfigured as error:
         return [Error(str(error), id="dashboard.E002")]
+    return []
+
+
+@register(Tags.security)
+def check_lockouts(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Who knows of lock-outs is there."""
+    try:
+        lockouts.lockouts()
+    except ImportError as error:
+        hint = "Name a class such as dashboard.kit.lockouts.Lockouts, by its dotted path, or nothing."
+        return [Error(f"{lockouts.SETTING}: {error}", hint=hint, id="dashboard.E003")]
     return []

@@ -24,7 +24,12 @@ class SigningIn(AdminSite):
         wanted = request.POST.get(REDIRECT_FIELD_NAME, request.GET.get(REDIRECT_FIELD_NAME))
         if not is_here(request, wanted):  # Django would go to LOGIN_REDIRECT_URL, which need not be an address of ours
             _go_on_to(request, reverse("admin:index", current_app=self.name))
-        return super().login(request, extra_context)
+        from dashboard.access import sign_ins  # needs models, which are not loaded when this module is
+
+        answer = super().login(request, extra_context)
+        if request.method == "POST":
+            sign_ins.note(request, answer)
+        return answer
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The stock page, which leads to no other site either."""
@@ -35,8 +40,11 @@ class SigningIn(AdminSite):
 
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The stock page; the new password and its audit entry are written together or not at all."""
+        from dashboard.access import sign_ins
         from dashboard.people.entries import audit_password
 
+        if request.method == "POST" and (until := sign_ins.refused(request, request.POST.get("old_password", ""))):
+            return sign_ins.not_now(self, request, until)
         with transaction.atomic():
             answer = super().password_change(request, extra_context)
             if request.method == "POST" and answer.status_code == 302:  # else the form is shown again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ HTTPS = environment.flag("DJANGO_HTTPS", default=not environment.is_loopback(ALL
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
 # HSTS for subdomains and the preload list speak for a whole domain, which is not this site's to decide.
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+# axes' middleware would answer in place of the console's login page, which tells a lock-out itself.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021", "axes.W002"]
 CSRF_FAILURE_VIEW = "dashboard.csrf.refused"
 CSRF_TRUSTED_ORIGINS = environment.names("DJANGO_CSRF_TRUSTED_ORIGINS")
 SECURE_REFERRER_POLICY = "same-origin"
@@ -42,6 +44,21 @@ SESSION_COOKIE_NAME = environment.cookie_name("session", SECRET_KEY)
 CSRF_COOKIE_NAME = environment.cookie_name("csrf", SECRET_KEY)
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # the default's cookie has a fixed name
 CONSOLE_TRUSTED_PROXIES = environment.proxies()
+
+# --- signing in: jobsite/logins/attempts.py says what counts ---
+AUTHENTICATION_BACKENDS = ["jobsite.logins.backend.ThrottledBackend"]
+AXES_HANDLER = "jobsite.logins.backend.Handler"
+AXES_FAILURE_LIMIT = 5  # of one name at one address, or in one browser that the person has signed in with
+LOGIN_FAILURES_OF_NAME = 20  # from wherever
+LOGIN_FAILURES_OF_ADDRESS = 50  # whatever the names
+AXES_COOLOFF_TIME = timedelta(minutes=15)  # for which a failure counts
+AXES_USERNAME_CALLABLE = "jobsite.logins.attempts.counted_name"
+AXES_CLIENT_IP_CALLABLE = "jobsite.logins.attempts.counted_address"
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+LOGIN_BROWSER_COOKIE_NAME = environment.cookie_name("browser", SECRET_KEY)
+CONSOLE_LOCKOUTS = "jobsite.logins.lockouts.Lockouts"
+
+# --- what a browser may load ---
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -62,6 +79,7 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "csp",
     "django_rq",
     "handlers",
@@ -79,6 +97,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "jobsite.logins.browsers.RememberBrowser",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

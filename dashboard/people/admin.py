@@ -6,7 +6,7 @@ than theirs, whose password they could otherwise set.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -14,17 +14,20 @@ from django.contrib.admin import action, display
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
-from django.db import transaction
-from django.db.models import Model, Q, QuerySet
+from django.db import router, transaction
+from django.db.models import Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 
-from dashboard.kit.drafts import is_draft
+from dashboard.kit.lockouts import lockouts
 from dashboard.kit.text import inert
 from dashboard.people import fields
-from dashboard.people.entries import audit_password, audit_person, person_facts
+from dashboard.people.audited import AuditedMixin
+from dashboard.people.entries import audit_person, person_facts, written
 from dashboard.roles import group_of
+from handlers.audit import audit
 
-BEFORE = "_facts_before"  # on the request: what the form's object was
+LOCKED_UNTIL = "locked_until"  # on a user of the list
 LISTED = ("email", "is_active", "is_staff", "is_superuser", "last_login")
 ROLE_HELP = {
     "Viewer": "sees jobs, queues and the audit",
@@ -32,15 +35,10 @@ ROLE_HELP = {
     "Administrator": "also changes retry policies, users and groups",
 }
 
-if TYPE_CHECKING:
-    Mixin = UserAdmin[Any]
-else:
-    Mixin = object
-
 
 def held_by(user: Any) -> set[int]:
     """The permissions that an account has, or would have when it were active. Not those of a superuser."""
-    mine = Permission.objects.filter(Q(user=user) | Q(group__user=user))
+    mine = Permission.objects.using(written(user)).filter(Q(user=user) | Q(group__user=user))
     return set(mine.values_list("pk", flat=True))
 
 
@@ -65,60 +63,6 @@ def _role_help() -> str:
     return " ".join(f"{groups[role].name}: {does}." for role, does in ROLE_HELP.items() if groups[role])
 
 
-class AuditedMixin(Mixin):
-    """Each addition, change and deletion goes on the audit, with before and after."""
-
-    shows_drafts = True  # its forms are shown as they were sent when nobody was signed in, and save nothing then
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """The stock form; as a draft it is not valid, so that it is shown and nothing is saved."""
-        base = super().get_form(request, obj, change=change, **kwargs)
-        if not is_draft(request):
-            return base
-
-        class Draft(base):  # type: ignore[misc, valid-type]
-            def clean(self) -> Any:
-                super().clean()
-                raise ValidationError("Nothing is saved yet.")
-
-        return Draft
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        """Note what it was."""
-        if change and (old := self.model._default_manager.filter(pk=obj.pk).first()) is not None:
-            setattr(request, BEFORE, person_facts(old))
-        super().save_model(request, obj, form, change)
-
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Django's own log, and the audit."""
-        audit_person(cast("Any", request.user), "add", obj, None, person_facts(obj))
-        return super().log_addition(request, obj, message)
-
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        """Django's own log, and the audit. A password is only said to have been set."""
-        if self._sets_password(request):
-            audit_password(cast("Any", request.user), obj)
-        else:
-            audit_person(cast("Any", request.user), "change", obj, getattr(request, BEFORE, None), person_facts(obj))
-        return super().log_change(request, obj, message)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        """Delete it, and write that down in the same transaction."""
-        with transaction.atomic():
-            audit_person(cast("Any", request.user), "delete", obj, person_facts(obj), None)
-            super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
-        """The same for several."""
-        with transaction.atomic():
-            for obj in queryset:
-                audit_person(cast("Any", request.user), "delete", obj, person_facts(obj), None)
-            super().delete_queryset(request, queryset)
-
-    def _sets_password(self, request: HttpRequest) -> bool:
-        return request.path.endswith("/password/")
-
-
 class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
     """Users, with their roles in the list."""
 
@@ -128,7 +72,34 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
     list_filter = fields.present(("is_staff", "is_superuser", "is_active", "groups"))
     search_fields = fields.present(UserAdmin.search_fields)
     ordering = (fields.LOGIN,)
-    actions = ("make_viewer", "make_operator", "make_administrator")
+    actions = ("make_viewer", "make_operator", "make_administrator", "lift_lock_out")
+
+    @display(description="locked out")
+    def locked_out(self, user: Any) -> str:
+        """Until when this person cannot sign in, maybe at one address only."""
+        until = getattr(user, LOCKED_UNTIL, None)
+        return f"until {timezone.localtime(until):%H:%M:%S}" if until else ""
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """With what is known of lock-outs, where something is."""
+        login, *rest = super().get_list_display(request)
+        return (login, "locked_out", *rest) if lockouts() else (login, *rest)
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Nothing can be lifted where nobody is locked out."""
+        found = super().get_actions(request)
+        if not lockouts():
+            found.pop("lift_lock_out", None)
+        return found
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The list, its people with what is known of them, in one query more."""
+        changelist = super().get_changelist_instance(request)
+        if known := lockouts():
+            locked = known.locked([user.get_username() for user in changelist.result_list])
+            for user in changelist.result_list:
+                setattr(user, LOCKED_UNTIL, locked.get(user.get_username()))
+        return changelist
 
     @display(description="roles")
     def roles(self, user: Any) -> str:
@@ -137,7 +108,8 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """With the groups, in one query more."""
-        return super().get_queryset(request).prefetch_related("groups")
+        groups = Group.objects.using(router.db_for_write(self.model))
+        return super().get_queryset(request).prefetch_related(Prefetch("groups", groups))
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """As Django says, but for accounts that hold more than this person's."""
@@ -198,6 +170,24 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
     def make_administrator(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Add them to Administrator."""
         return self._give(request, queryset, "Administrator")
+
+    @action(description="Let the ticked users sign in again", permissions=["change"])
+    def lift_lock_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """Forget their failed attempts to sign in."""
+        known = lockouts()
+        asked = lifted = 0
+        for user in queryset if known else ():
+            asked += 1
+            if not self.has_change_permission(request, user):
+                continue
+            with transaction.atomic():
+                if known and (count := known.lift(user.get_username())):
+                    told = {"failures": count}
+                    audit(cast("Any", request.user), "lift_lock_out", f"user {user.get_username()}", 1, data=told)
+                    lifted += 1
+        left = f" {asked - lifted} had no failed attempts, or hold more than you do." if asked != lifted else ""
+        messages.success(request, f"{lifted} user{'' if lifted == 1 else 's'} can sign in again.{left}")
+        return None
 
     def _give(self, request: HttpRequest, queryset: QuerySet[Any], role: str) -> HttpResponse | None:
         group = group_of(role, Group)

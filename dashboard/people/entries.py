@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.models import Group
+from django.db import router
 from django.db.models import Model
 
 from handlers.audit import By, audit
 
 PEOPLE_VERBS = (
     "add_user", "change_user", "delete_user", "set_password", "disable_password",
-    "add_group", "change_group", "delete_group",
+    "add_group", "change_group", "delete_group", "sign_in", "lock_out", "lift_lock_out",
 )  # fmt: skip
 FLAGS = ("email", "is_active", "is_staff", "is_superuser")
 MAX_LISTED = 200  # permissions or groups that an entry names
@@ -20,15 +21,20 @@ MAX_LISTED = 200  # permissions or groups that an entry names
 def person_facts(person: Any) -> dict[str, Any]:
     """A user or a group as the audit keeps it."""
     if isinstance(person, Group):
-        return {"name": person.name, "permissions": _labels(person.permissions)}
-    groups = person.groups.order_by("name").values_list("name", flat=True)
+        return {"name": person.name, "permissions": _labels(person.permissions.using(written(person)))}
+    groups = person.groups.using(written(person)).order_by("name").values_list("name", flat=True)
     flags = {name: getattr(person, name) for name in FLAGS if hasattr(person, name)}
     return {
         "name": person.get_username(),
         **flags,
         "groups": list(groups[:MAX_LISTED]),
-        "permissions": _labels(person.user_permissions),
+        "permissions": _labels(person.user_permissions.using(written(person))),
     }
+
+
+def written(person: Any) -> str:
+    """The alias of the database that a user or a group is written to: a replica does not know of the last change."""
+    return router.db_for_write(type(person), instance=person)
 
 
 def audit_person(by: By, did: str, person: Model, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:

@@ -62,7 +62,7 @@ def test_administrator_changes_a_retry_policy_and_the_next_failure_follows_it(
     expect(page.get_by_text("Attempt 2 runs")).to_contain_text("in ")
     expect(page.locator("#content-main")).to_contain_text("From the stored policy shipping.")
     assert record(before).state == State.FAILED
-    assert list(AuditEntry.objects.order_by("pk").values_list("username", "verb")) == [
+    assert list(AuditEntry.objects.exclude(verb="sign_in").order_by("pk").values_list("username", "verb")) == [
         ("ada", "save_policy"),
         ("ada", "assign_policy"),
     ]
@@ -119,7 +119,10 @@ def test_administrator_makes_a_viewer_an_operator_who_then_retries(new_page: New
     hers.get_by_role("button", name="Retry").click()
     expect(hers.locator(".messagelist")).to_have_text(f"Retried job {job.pk}.")
     assert record(job.pk).state == State.ENQUEUED
-    assert list(AuditEntry.objects.order_by("pk").values_list("username", flat=True)) == ["ada", "vera"]
+    assert list(AuditEntry.objects.exclude(verb="sign_in").order_by("pk").values_list("username", flat=True)) == [
+        "ada",
+        "vera",
+    ]
 
 
 def test_history_is_readable_while_redis_is_away_and_all_goes_on_when_it_is_back(

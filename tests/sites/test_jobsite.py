@@ -154,8 +154,8 @@ def test_pages_and_assets_lie_below_the_path_of_the_site(signed_in: Site) -> Non
 
 
 def test_cookies_are_the_sites_own(signed_in: Site) -> None:
-    assert len(signed_in.cookies) == 2
-    assert all(re.fullmatch(r"jobsite_(session|csrf)_[0-9a-f]{8}", name) for name in signed_in.cookies)
+    assert len(signed_in.cookies) == 3
+    assert all(re.fullmatch(r"jobsite_(session|csrf|browser)_[0-9a-f]{8}", name) for name in signed_in.cookies)
 
 
 @pytest.mark.parametrize(
