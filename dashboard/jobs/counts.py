@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django.db import connections, router
+from django.db import connections
 
 from dashboard.kit import statements
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import CAP, RETRYING, STATES, Count
 from handlers.models import JobRecord
+from handlers.models.kept import database
 from handlers.models.sql import to_time
 from handlers.selection import Selection, stored_names
 from handlers.states import State
@@ -58,7 +59,7 @@ def _told_apart(rows: Iterable[tuple[str, int]], *, more: bool = False) -> dict[
 
 def _of_each_state(selection: Selection) -> dict[str, Count]:
     """Counts of what times or a failure group narrow, looking at no more than CAP + 1 jobs of each state."""
-    using = router.db_for_read(JobRecord)
+    using = database()
     selection = selection.pinned()  # its times are looked up once
     parts: list[str] = []
     params: list[Any] = []
@@ -78,7 +79,7 @@ def _of_names(selection: Selection) -> dict[str, Count]:
 
     Without ``succeeded``: nearly all jobs are, so that the first of them say nothing.
     """
-    connection = connections[router.db_for_read(JobRecord)]
+    connection = connections[database()]
     names = sorted({stored for name in selection.types for stored in stored_names(name)})
     conditions: dict[str, tuple[str, Sequence[Any]]] = {
         "job_type": (f"job_type IN ({_places(names)})", names),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from django.conf import settings
-from django.db import router
 
 from handlers import limits
 from handlers.limits import TookTooLong
-from handlers.models import JobRecord
+from handlers.models.kept import database
 
 __all__ = ["STATEMENT_SECONDS", "TookTooLong", "statement_seconds", "time_limit"]
 
@@ -27,4 +26,4 @@ def time_limit(seconds: float | None = None, using: str | None = None) -> Abstra
     It is the database that stops, at once on both; statements that begin after the time has passed do not start.
     """
     limit = statement_seconds() if seconds is None else seconds
-    return limits.time_limit(limit, using or router.db_for_read(JobRecord))
+    return limits.time_limit(limit, using or database())

@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Model, QuerySet
 
 from dashboard.kit import statements
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, QueueSwitch
+from handlers.models.kept import database
 from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
 from handlers.queues import known_queues
 from handlers.states import FINAL, State
@@ -65,7 +66,7 @@ def state_counts() -> dict[str, Count]:
 
     Without ``succeeded``: no index tells them from the deleted ones, and nearly all jobs are. Counters tell of them.
     """
-    with connections[router.db_for_read(JobRecord)].cursor() as cursor:
+    with connections[database()].cursor() as cursor:
         cursor.execute(statements.STATE_COUNTS)
         rows = cursor.fetchall()
     return {state: Count.of(found) for state, found in rows}
@@ -105,7 +106,7 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
         paused = job_scheduler.paused_queues()
     declared = {*known_queues(), *paused}
     waiting = _of_named(statements.WAITING, declared)
-    with connections[router.db_for_read(JobRecord)].cursor() as cursor:
+    with connections[database()].cursor() as cursor:
         cursor.execute(statements.IN_HAND)
         in_hand = {(state, name): found for state, name, found in cursor.fetchall()}
     waits = Counter({name: found for name, found, _ in waiting})
@@ -133,7 +134,7 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
 
 def _of_named(sql: str, names: Collection[str]) -> list[tuple[Any, ...]]:
     """The rows of ``sql``, which reads a table ``named`` of ``names``."""
-    connection = connections[router.db_for_read(JobRecord)]
+    connection = connections[database()]
     named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
     with connection.cursor() as cursor:
         cursor.execute(f"WITH RECURSIVE {named} {sql}", [as_rows(connection, [(name,) for name in names])])

@@ -55,7 +55,7 @@ class AuditedMixin(Mixin):
             prefetch_related_objects([found], *sets)
         return found
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
         """A choice among all that there are now."""
         return super().formfield_for_manytomany(
             db_field, request, **{"using": router.db_for_write(self.model), **kwargs}

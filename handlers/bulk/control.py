@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import F
 
 from handlers.audit import LONGEST_NAME, By, audit, user_name
@@ -55,7 +55,7 @@ def narrowed(verb: str, selection: Selection) -> Selection:
 def count_of(selection: Selection, alias: str | None = None, *, most: int = COUNTED) -> int | None:
     """How many jobs match; ``most`` + 1 stands for that many or more. None: counting takes too long."""
     try:
-        with time_limit(COUNT_SECONDS, alias or router.db_for_read(JobRecord)):
+        with time_limit(COUNT_SECONDS, alias or database()):
             return selection.rows(alias).order_by().values("pk")[: most + 1].count()
     except TookTooLong:
         return None

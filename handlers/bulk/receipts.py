@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import connections, router
+from django.db import connections
 
 from handlers.models import AttemptError, BulkItem, BulkOperation, JobRecord
+from handlers.models.kept import database
 from handlers.states import State
 
 LOOK = 20_000  # newest moved jobs that are counted: more would make a page wait
@@ -57,7 +58,7 @@ _SQL = f"""
 def receipt(operation: BulkOperation) -> Receipt:
     """What became of the jobs that it moved."""
     found = Receipt()
-    with connections[router.db_for_read(BulkItem)].cursor() as cursor:
+    with connections[database()].cursor() as cursor:
         cursor.execute(_SQL, [operation.pk])
         for outcome, state, count in cursor.fetchall():
             found.looked_at += count

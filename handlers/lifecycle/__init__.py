@@ -22,9 +22,10 @@ from handlers.lifecycle.claims import (
 )
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
-from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply, database
+from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out
 from handlers.lifecycle.verbs import delete, move_to_queue, requeue, restore, retry
+from handlers.models.kept import database
 
 __all__ = [
     "Agenda",

@@ -13,8 +13,9 @@ from django.db import connections, transaction
 from django.db.models import Exists, F, OuterRef
 
 from handlers.failures import Failure
-from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, database, dialect
+from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, dialect
 from handlers.models import JobRecord
+from handlers.models.kept import database
 from handlers.models.sql import database_now, is_postgresql
 from handlers.states import State
 from handlers.transport import LastWords, Message

@@ -11,7 +11,8 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.failures import clean
-from handlers.lifecycle.moves import database, dialect, new_token
+from handlers.lifecycle.moves import dialect, new_token
+from handlers.models.kept import database
 from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message

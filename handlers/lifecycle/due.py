@@ -7,8 +7,9 @@ from datetime import datetime
 
 from django.db import connections
 
-from handlers.lifecycle.moves import database, dialect
+from handlers.lifecycle.moves import dialect
 from handlers.models import JobRecord, StrandedJob
+from handlers.models.kept import database
 from handlers.models.sql import database_now, fetch, from_time, is_postgresql, to_time
 from handlers.transport import Message
 

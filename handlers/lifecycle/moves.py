@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.current import LogLine
@@ -19,18 +19,14 @@ from handlers.failures import Failure, clean
 from handlers.lifecycle import postgresql, sqlite
 from handlers.lifecycle.columns import MoveBatch
 from handlers.lifecycle.counting import outcome_of
-from handlers.models import FailureGroup, JobRecord
+from handlers.models import FailureGroup
+from handlers.models.kept import database
 from handlers.models.sql import chunks, is_postgresql
 from handlers.states import State, is_allowed
 from handlers.transport import Message
 
 CHUNK = 1_000
 QUEUED = (State.ENQUEUED, State.SCHEDULED)
-
-
-def database() -> str:
-    """The alias of the database that jobs are written to."""
-    return router.db_for_write(JobRecord)
 
 
 def new_token() -> str:

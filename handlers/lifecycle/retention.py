@@ -7,8 +7,8 @@ from datetime import datetime
 from django.db import connections, transaction
 
 from handlers.exceptions import InvalidJob
-from handlers.lifecycle.moves import database
 from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord
+from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
 from handlers.states import FINAL, State
 

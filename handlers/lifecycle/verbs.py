@@ -12,8 +12,9 @@ from django.db import connections, transaction
 
 from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
-from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, database, dialect, new_token
+from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, dialect, new_token
 from handlers.models import JobHistory, JobPayload, JobRecord
+from handlers.models.kept import database
 from handlers.models.sql import chunks, database_now, is_postgresql
 from handlers.registry import registry
 from handlers.states import DELETABLE, MOVABLE, RETRYABLE, State

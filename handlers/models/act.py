@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django.db import models
 
+from handlers.models.kept import Kept
 
-class Act(models.Model):
+
+class Act(Kept):
     """One act of a person under the key of the form that asked for it. Written by ``handlers.once``, kept for a day."""
 
     key = models.CharField(max_length=64, primary_key=True)

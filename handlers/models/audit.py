@@ -7,8 +7,10 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
+from handlers.models.kept import Kept
 
-class AuditEntry(models.Model):
+
+class AuditEntry(Kept):
     """Who did what, when, to how many jobs, and why. Written by the gateway in the verb's own transaction."""
 
     id = models.BigAutoField(primary_key=True)

@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
+from handlers.models.kept import Kept
+
 
 class BulkState(models.TextChoices):
     """Where a run is."""
@@ -18,7 +20,7 @@ class BulkState(models.TextChoices):
     DONE = "done"  # final
 
 
-class BulkOperation(models.Model):
+class BulkOperation(Kept):
     """A verb that works through the jobs that match a selection, oldest first, in chunks, in the background."""
 
     id = models.BigAutoField(primary_key=True)
@@ -57,7 +59,7 @@ class BulkOperation(models.Model):
         return f"{self.verb} {self.count} jobs"
 
 
-class BulkItem(models.Model):
+class BulkItem(Kept):
     """One job of a run: what the run did to it."""
 
     id = models.BigAutoField(primary_key=True)

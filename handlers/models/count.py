@@ -7,6 +7,8 @@ from typing import ClassVar
 from django.db import models
 from django.db.models import Q
 
+from handlers.models.kept import Kept
+
 
 class Outcome(models.TextChoices):
     """What is counted. Each attempt that starts ends as one of succeeded, failed, retried, handed back or dropped."""
@@ -35,7 +37,7 @@ class Period(models.TextChoices):
     DAY = "day"
 
 
-class JobCount(models.Model):
+class JobCount(Kept):
     """How many jobs had ``outcome`` in the period that began at ``at`` (UTC). Written by the scheduler's fold alone.
 
     Rows with ``queue`` and ``job_type`` empty are the totals over all of them, so that a chart reads few rows.
@@ -93,7 +95,7 @@ class JobCount(models.Model):
         return f"{self.count} {self.outcome} in the {self.period} at {self.at:%Y-%m-%d %H:%M}"
 
 
-class JobCountDelta(models.Model):
+class JobCountDelta(Kept):
     """What one batch adds to the counts; appended in its transaction and folded by the scheduler: no row is hot."""
 
     id = models.BigAutoField(primary_key=True)

@@ -6,8 +6,10 @@ from typing import ClassVar
 
 from django.db import models
 
+from handlers.models.kept import Kept
 
-class FailureGroup(models.Model):
+
+class FailureGroup(Kept):
     """All failed attempts with the same exception class and last line of app code. Written by the scheduler's fold.
 
     Those without a line of app code (a hard timeout, a lost worker) are a group for each job type.

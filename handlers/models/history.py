@@ -7,9 +7,10 @@ from typing import ClassVar
 from django.db import models
 
 from handlers.models.job import STATE_CHOICES, JobRecord
+from handlers.models.kept import Kept
 
 
-class JobHistory(models.Model):
+class JobHistory(Kept):
     """One move of a job between states."""
 
     id = models.BigAutoField(primary_key=True)
@@ -35,7 +36,7 @@ class JobHistory(models.Model):
         return f"job {self.job_id}: {self.from_state} to {self.to_state}"
 
 
-class AttemptError(models.Model):
+class AttemptError(Kept):
     """Why one attempt failed, with its traceback; bounded and cleaned of what a database cannot store."""
 
     id = models.BigAutoField(primary_key=True)
@@ -59,7 +60,7 @@ class AttemptError(models.Model):
         return f"job {self.job_id}, attempt {self.attempt}: {self.exception}"
 
 
-class AttemptLog(models.Model):
+class AttemptLog(Kept):
     """What one attempt's handler logged; bounded."""
 
     id = models.BigAutoField(primary_key=True)

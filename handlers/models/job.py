@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 from django.db import models
 from django.db.models import Q
 
+from handlers.models.kept import Kept
 from handlers.states import State
 
 STATE_CHOICES = [(state.value, state.label) for state in State]
 
 
-class JobRecord(models.Model):
+class JobRecord(Kept):
     """One durable job. Only ``handlers.lifecycle`` writes it. All times are aware, UTC."""
 
     id = models.BigAutoField(primary_key=True)
@@ -91,7 +92,7 @@ class AsItIs(json.JSONEncoder):
         super().__init__(**{**options, "ensure_ascii": False})
 
 
-class JobPayload(models.Model):
+class JobPayload(Kept):
     """A job's arguments and what else it is found by, apart from the row that workers update.
 
     ``job_type`` and ``queue`` repeat the job's, which workers never change: their indexes stay out of their way here.

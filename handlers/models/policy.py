@@ -6,6 +6,8 @@ from typing import ClassVar
 
 from django.db import models
 
+from handlers.models.kept import Kept
+
 BACKOFFS = [
     ("polynomial", "Polynomial: 30 s, 46 s, 1 min 16 s, 2 min 36 s ..."),
     ("fixed", "Fixed: always the same"),
@@ -14,7 +16,7 @@ BACKOFFS = [
 ]
 
 
-class StoredPolicy(models.Model):
+class StoredPolicy(Kept):
     """A named retry policy. Goes over the code's for the types assigned to it, except for which errors it retries."""
 
     name = models.CharField(max_length=60, unique=True)
@@ -37,7 +39,7 @@ class StoredPolicy(models.Model):
         return self.name
 
 
-class PolicyAssignment(models.Model):
+class PolicyAssignment(Kept):
     """The policy that a job type follows instead of the code's."""
 
     job_type = models.CharField(max_length=200, primary_key=True)  # the registered name, never an alias

@@ -6,8 +6,10 @@ from typing import ClassVar
 
 from django.db import models
 
+from handlers.models.kept import Kept
 
-class StrandedJob(models.Model):
+
+class StrandedJob(Kept):
     """A job that no worker so far could run: each lacked a handler, or did not read what another release had written.
 
     It holds as long as the job is enqueued with this ``token``.

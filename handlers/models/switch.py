@@ -8,8 +8,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from handlers.models.kept import Kept
 
-class Switch(models.Model):
+
+class Switch(Kept):
     """What is paused. No row: it runs. A row whose ``until`` has passed counts as none."""
 
     kind: ClassVar[str]  # of what is paused, in a word
@@ -29,7 +31,7 @@ class Switch(models.Model):
     @classmethod
     def on(cls) -> models.QuerySet[Self]:
         """Those that count now, by the database's clock."""
-        return cls._default_manager.filter(Q(until=None) | Q(until__gt=Now()))
+        return cls.objects.filter(Q(until=None) | Q(until__gt=Now()))
 
 
 class QueueSwitch(Switch):

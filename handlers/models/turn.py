@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django.db import models
 
+from handlers.models.kept import Kept
 
-class Turn(models.Model):
+
+class Turn(Kept):
     """A place that is taken, by its name. Written by ``handlers.turns``; one that is past ``until`` is free."""
 
     name = models.CharField(max_length=200, primary_key=True)

@@ -6,8 +6,10 @@ from typing import ClassVar
 
 from django.db import models
 
+from handlers.models.kept import Kept
 
-class WorkerProcess(models.Model):
+
+class WorkerProcess(Kept):
     """One worker process or scheduler. Gone when it stops; old when it died: see ``heartbeat_at``."""
 
     name = models.CharField(max_length=100, primary_key=True)  # as in JobRecord.worker
@@ -36,7 +38,7 @@ class WorkerProcess(models.Model):
         return self.name
 
 
-class KnownTypes(models.Model):
+class KnownTypes(Kept):
     """The names of job types, aliases included, that a worker knows; one row for all workers of a release."""
 
     digest = models.CharField(max_length=16, primary_key=True)

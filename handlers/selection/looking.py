@@ -6,10 +6,9 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-from django.db import router
-
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import JobRecord
+from handlers.models.kept import database
 from handlers.selection.conditions import id_bounds, unindexed
 from handlers.selection.criteria import Criteria
 from handlers.selection.matching import by_ids, edge, read
@@ -32,7 +31,7 @@ class Look(NamedTuple):
 
 def look(selection: Criteria, size: int, *, before: int | None, after: int | None, seconds: float | None) -> Look:
     """The next ``size`` jobs of ``selection``, or those that were met in ``seconds``."""
-    using = router.db_for_read(JobRecord)
+    using = database()
     selection = by_ids(selection, using)
     if selection.ids or not unindexed(selection, using):
         return Look(read(selection, size, using, before=before, after=after))

@@ -7,10 +7,11 @@ from dataclasses import replace
 from itertools import product
 from typing import Any, TypeVar
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import QuerySet
 
 from handlers.models import JobPayload, JobRecord
+from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
 from handlers.selection.arguments import contained
 from handlers.selection.conditions import (
@@ -36,13 +37,13 @@ Some = TypeVar("Some", bound=Criteria)
 
 def is_windowed(selection: Criteria, alias: str | None = None) -> bool:
     """Whether some part of it is found by no index."""
-    using = alias or router.db_for_read(JobRecord)
+    using = alias or database()
     return bool(unindexed(selection, using)) and not by_ids(selection, using).ids
 
 
 def rows(selection: Criteria, alias: str | None = None) -> QuerySet[JobRecord]:
     """The jobs of ``selection``, in no order."""
-    using = alias or router.db_for_read(JobRecord)
+    using = alias or database()
     selection = by_ids(selection, using)
     return _rows(selection, _names(selection), using)
 
@@ -51,7 +52,7 @@ def page(
     selection: Criteria, size: int, *, before: int | None, after: int | None, only: Sequence[str], alias: str | None
 ) -> list[JobRecord]:
     """At most ``size`` jobs by id."""
-    using = alias or router.db_for_read(JobRecord)
+    using = alias or database()
     return read(by_ids(selection, using), size, using, before=before, after=after, only=only)
 
 
@@ -84,7 +85,7 @@ def _cut(rows: QuerySet[Any], selection: Criteria, size: int, before: int | None
 
 def pinned(selection: Some, alias: str | None = None) -> Some:
     """``selection`` with the ids written down between which its times and its window lie."""
-    using = alias or router.db_for_read(JobRecord)
+    using = alias or database()
     lowest, highest = id_bounds(selection, using)
     if selection.since and lowest is None:
         lowest = 0
