@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import turns, verbs
+from dashboard.kit import serving, turns, verbs
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.once import act_once
@@ -44,6 +44,10 @@ SWITCHES = {"pause": "Paused", "resume": "Resumed", "stop": "Stopped"}
 class OptionsForm(forms.Form):
     """How a run goes."""
 
+    queue = forms.ChoiceField(
+        label="To queue", error_messages={"required": "Choose the queue that they go to."},
+        help_text="What is scheduled keeps its time. Failed jobs stay failed: their next retry goes there.",
+    )  # fmt: skip
     rate_per_second = forms.FloatField(
         label="At most, jobs a second", required=False, min_value=0.1, max_value=10_000, help_text="Empty: no limit."
     )
@@ -74,7 +78,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     name = request.GET.get("verb", "")
     problem, verb, selection, fitting = "", CHOICES.get(name), None, None
     if verb is None:
-        problem = f"There is no verb {name[:40]!r} for all that match; there are retry, requeue and delete."
+        problem = f"There is no verb {name[:40]!r} for all that match; there are {', '.join(CHOICES)}."
     elif not verb.allowed(request.user):
         raise PermissionDenied(f"You may not {verb.name} jobs.")
     else:
@@ -86,6 +90,11 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     form = OptionsForm(request.POST if request.method == "POST" else None, use_required_attribute=False)
     if verb is None or selection is None or fitting is None:
         return _page(site, request, "new", "New bulk operation", {"problem": problem}, status=400)
+    if verb.to_queue:
+        choices = serving.choices(request, selection.queues[0] if len(selection.queues) == 1 else "")
+        cast("forms.ChoiceField", form.fields["queue"]).choices = [("", "(choose)"), *choices]
+    else:
+        del form.fields["queue"]
     if not bulk.VERBS[verb.name].runs:
         del form.fields["canary"], form.fields["max_failed_percent"]
     if not selection.is_empty:
@@ -171,6 +180,7 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
         made = job_scheduler.start_bulk(
             verb.name,
             selection,
+            queue=given.get("queue"),
             by=cast("AbstractBaseUser", request.user),
             reason=given["reason"],
             rate_per_second=given["rate_per_second"],
@@ -178,7 +188,7 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
             max_failed_share=percent / 100 if percent is not None else None,
             confirm_count=given.get("confirm_count"),
         )
-        messages.success(request, f"Started: {verb.name} {_jobs(made.count)}, in the background.")
+        messages.success(request, f"Started: {verb.name} {_jobs(made.count)}{_where(made)}, in the background.")
         return str(made.pk)
 
     try:
@@ -229,7 +239,7 @@ def _row(operation: BulkOperation) -> dict[str, Any]:
         "operation": operation,
         "verb": verb,
         "label": verb.label if verb else operation.verb,
-        "what": f"{verb.label if verb else operation.verb} {_jobs(operation.count)}",
+        "what": f"{verb.label if verb else operation.verb} {_jobs(operation.count)}{_where(operation)}",
         "progress": _progress(operation),
         "done": operation.moved + operation.moved_on,
         "bar": operation.state not in (BulkState.DONE, BulkState.STOPPED) and 0 < operation.count <= bulk.COUNTED,
@@ -251,6 +261,10 @@ def _jobs(count: int, most: int = bulk.COUNTED) -> str:
     if not count:
         return "all jobs that match"
     return f"more than {most:,} jobs" if count > most else verbs.jobs_in_words(count)
+
+
+def _where(operation: BulkOperation) -> str:
+    return f" to queue {operation.queue}" if operation.queue else ""
 
 
 def _search(request: HttpRequest, operation: BulkOperation) -> str:

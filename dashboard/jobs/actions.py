@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from django.contrib import messages
 from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
+from dashboard.jobs.confirmation import Way, ask, queue_asked
+from dashboard.kit import health
 from dashboard.kit.once import act_once
 from dashboard.kit.readonly import ReadOnlyAdmin
-from dashboard.kit.verbs import MAX_REASON, MAX_TICKED, VERBS, Verb, jobs_in_words, refusal
-from handlers.models import JobRecord
-
-MAX_PREVIEW = 20  # jobs that a confirmation names
+from dashboard.kit.verbs import MAX_TICKED, VERBS, Verb, jobs_in_words, refusal
 
 
 def expected(request: HttpRequest) -> dict[int, str]:
@@ -38,12 +34,6 @@ def ticked(request: HttpRequest) -> dict[int, str]:
     return {int(pk): seen.get(int(pk), "") for pk in ids if pk.isascii() and pk.isdigit() and len(pk) < 19}
 
 
-def tell(request: HttpRequest, verb: Verb, moved: int, asked: int) -> None:
-    """Say how many jobs ``verb`` really moved."""
-    level = messages.SUCCESS if moved == asked else messages.WARNING
-    messages.add_message(request, level, verb.answer(moved, asked))
-
-
 def action(verb: Verb) -> Callable[[ReadOnlyAdmin, HttpRequest, QuerySet[Model]], HttpResponse | None]:
     """An admin action that does ``verb`` to the ticked rows."""
 
@@ -56,16 +46,8 @@ def action(verb: Verb) -> Callable[[ReadOnlyAdmin, HttpRequest, QuerySet[Model]]
             messages.error(request, f"At most {jobs_in_words(MAX_TICKED)} at once; nothing was done.")
         elif why := refusal(expect):
             messages.error(request, why)
-        elif verb.confirm and "confirmed" not in request.POST:
-            return confirmation(admin, request, verb, expect)
         else:
-            reason = request.POST.get("reason", "")
-            moved, is_new = act_once(request, lambda: str(verb.many(expect, request.user, reason)))
-            if is_new:
-                tell(request, verb, int(moved), len(expect))
-            else:
-                told = f"{verb.answer(int(moved), len(expect))} That was when this was sent before"
-                messages.info(request, f"{told}; nothing was done now.")
+            return _act(admin, request, verb, expect)
         return None
 
     act.__name__ = verb.name
@@ -75,31 +57,23 @@ def action(verb: Verb) -> Callable[[ReadOnlyAdmin, HttpRequest, QuerySet[Model]]
     return act
 
 
-def confirmation(admin: ReadOnlyAdmin, request: HttpRequest, verb: Verb, expect: dict[int, str]) -> HttpResponse:
-    """A page that says what would happen to which jobs, and asks."""
-    records = JobRecord.objects.filter(pk__in=list(expect)).order_by("-pk")
-    rows = list(records)
-    fit = [row for row in rows if verb.possible(row) and row.token == expect[row.pk]]
-    context: dict[str, Any] = {
-        **admin.admin_site.each_context(request),
-        "title": f"{verb.label} {jobs_in_words(len(fit))}?",
-        "opts": admin.opts,
-        "verb": verb,
-        "reason": request.POST.get("reason", "")[:MAX_REASON],
-        "max_reason": MAX_REASON,
-        "expect": [f"{job_id}:{token}" for job_id, token in expect.items()],
-        "ids": list(expect),
-        "checkbox": helpers.ACTION_CHECKBOX_NAME,
-        "rows": fit[:MAX_PREVIEW],
-        "more": max(len(fit) - MAX_PREVIEW, 0),
-        "moved_on": len(expect) - len(fit),
-        "by_state": _by_state(fit),
-    }
-    return TemplateResponse(request, "dashboard/jobs/confirm.html", context)
-
-
-def _by_state(rows: Iterable[JobRecord]) -> list[tuple[str, int]]:
-    return Counter("retrying" if row.is_retrying else row.state for row in rows).most_common()
+def _act(admin: ReadOnlyAdmin, request: HttpRequest, verb: Verb, expect: dict[int, str]) -> HttpResponse | None:
+    """Do it, once it is confirmed where that is needed, and say how many really moved."""
+    queue, problem = queue_asked(request, verb)
+    confirmed = "confirmed" in request.POST
+    if verb.confirm and (problem or not confirmed):
+        back = Way(request.get_full_path(), "Back to the list")
+        return ask(admin.admin_site, request, verb, expect, back, problem if confirmed else "")
+    reason = request.POST.get("reason", "")
+    did, is_new = act_once(request, lambda: str(verb.many(expect, request.user, reason, queue)))
+    answer = verb.answer(int(did), len(expect), queue)
+    if is_new:
+        health.forget()  # the next page must not say that they still wait where they were
+        level = messages.SUCCESS if int(did) == len(expect) else messages.WARNING
+        messages.add_message(request, level, answer)
+    else:
+        messages.info(request, f"{answer} That was when this was sent before; nothing was done now.")
+    return None
 
 
 ACTIONS = [action(verb) for verb in VERBS.values()]

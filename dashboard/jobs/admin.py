@@ -135,6 +135,10 @@ class JobRecordAdmin(ReadOnlyAdmin):
         """Whether this person may restore jobs."""
         return verbs.VERBS["restore"].allowed(request.user)
 
+    def has_move_jobs_permission(self, request: HttpRequest) -> bool:
+        """Whether this person may move jobs to another queue."""
+        return verbs.VERBS["move"].allowed(request.user)
+
     def has_delete_jobs_permission(self, request: HttpRequest) -> bool:
         """Whether this person may delete jobs."""
         return verbs.VERBS["delete"].allowed(request.user)
@@ -161,8 +165,8 @@ class JobRecordAdmin(ReadOnlyAdmin):
         """The stock addresses after one for each verb."""
         wrap = self.admin_site.admin_view
         own = [
-            path(f"<int:job_id>/{verb.name}/", wrap(views.verb_view(verb)), name=f"jobs_jobrecord_{verb.name}")
-            for verb in verbs.VERBS.values()
+            path(f"<int:job_id>/{name}/", wrap(views.verb_view(self.admin_site, verb)), name=f"jobs_jobrecord_{name}")
+            for name, verb in verbs.VERBS.items()
         ]
         return own + super().get_urls()
 

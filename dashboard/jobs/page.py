@@ -20,8 +20,10 @@ from dashboard.jobs.log import ShownLine, shown_lines
 from dashboard.jobs.markdown import failure_markdown
 from dashboard.jobs.neighbours import neighbours
 from dashboard.jobs.relations import payload_of, relations
-from dashboard.kit import catalogue, queries, sensitive, verbs
+from dashboard.kit import catalogue, health, queries, sensitive, serving, verbs
 from dashboard.kit.text import call, inert
+from handlers import stranded
+from handlers.conf import jobs_settings
 from handlers.masking import mask
 from handlers.models import AttemptError, JobRecord
 from handlers.policies import effective
@@ -99,6 +101,10 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "failure": last_failure if shows_failure else None,
         "policy": chosen.policy if chosen else None,
         "stored_policy": chosen.stored if chosen else None,
+        "service": serving.of(request, record.queue),
+        "type_switch": health.of(request).types.get(record.job_type),
+        "stranded": stranded.of(record.pk, record.token) if state is State.ENQUEUED else None,
+        "wait_hours": jobs_settings().unknown_type_hours,
         "plan": catalogue.delays(chosen.policy, record.failures) if chosen and record.is_retrying else [],
         "buttons": buttons,
         "edit_url": _job_url(site, "edit", record.pk)

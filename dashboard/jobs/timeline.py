@@ -59,7 +59,10 @@ def steps(record: JobRecord, moves: Sequence[JobHistory], now: datetime) -> list
     if complete:
         start = moves[0].from_state if moves else record.state
         entries.append((str(start), record.created_at, "created", record.created_by))
-    entries += [(_shown(move), move.at, move.reason, move.actor) for move in moves]
+    for move in moves:
+        # To another queue: it stays what it was, also where that is more than its state says.
+        stays = move.to_state == move.from_state and entries
+        entries.append((entries[-1][0] if stays else _shown(move), move.at, move.reason, move.actor))
     told = []
     for place, (state, at, reason, actor) in enumerate(entries):
         is_last = place == len(entries) - 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
@@ -12,12 +13,16 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from dashboard.jobs.actions import expected
-from dashboard.kit import verbs
+from dashboard.jobs.confirmation import Way, ask, queue_asked
+from dashboard.kit import health, verbs
 from dashboard.kit.once import act_once
 
 
-def verb_view(verb: verbs.Verb) -> Callable[..., HttpResponse]:
-    """The address that does ``verb`` to one job: POST only, permission checked, only if the job is as it was seen."""
+def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
+    """The address that does ``verb`` to one job: POST only, permission checked, only if the job is as it was seen.
+
+    Where the verb needs a queue, the first POST is answered with the page that asks for it.
+    """
 
     @require_POST
     def act(request: HttpRequest, job_id: int) -> HttpResponse:
@@ -28,17 +33,29 @@ def verb_view(verb: verbs.Verb) -> Callable[..., HttpResponse]:
         if why := verbs.refusal([job_id]):
             messages.error(request, why)
         else:
-            reason = request.POST.get("reason", "")
-            moved, is_new = act_once(request, lambda: str(int(verb.one(job_id, token, request.user, reason))))
-            if moved == "0":
-                messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
-            elif is_new:
-                messages.success(request, f"{verb.past} job {job_id}.")
-            else:
-                messages.info(request, f"{verb.past} job {job_id} when this was sent before; nothing was done now.")
+            confirmed = "confirmed" in request.POST
+            queue, problem = queue_asked(request, verb)
+            if problem:
+                way = Way(back, "Back to the job")
+                return ask(site, request, verb, {job_id: token}, way, problem if confirmed else "")
+            _act(request, verb, job_id, token, queue)
         return HttpResponseRedirect(back)
 
     return act
+
+
+def _act(request: HttpRequest, verb: verbs.Verb, job_id: int, token: str, queue: str) -> None:
+    """Do it, and say what came of it."""
+    reason = request.POST.get("reason", "")
+    did, is_new = act_once(request, lambda: str(int(verb.one(job_id, token, request.user, reason, queue))))
+    done = f"{verb.past} job {job_id}{f' to queue {queue}' if queue else ''}"
+    if did == "0":
+        messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
+    elif is_new:
+        health.forget()  # the next page must not say that it still waits where it was
+        messages.success(request, f"{done}.")
+    else:
+        messages.info(request, f"{done} when this was sent before; nothing was done now.")
 
 
 def _back(request: HttpRequest, job_id: int) -> str:

@@ -8,18 +8,31 @@ from typing import Any, NamedTuple
 
 from django.db.models import CharField, Value
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 
+from dashboard.kit import queries
 from dashboard.kit.text import inert
 from handlers import fleet
+from handlers.conf import SYSTEM_QUEUE
 from handlers.fleet import QUEUE_SERVER
 from handlers.gateway import job_scheduler
 from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
+from handlers.queues import known_queues
+from handlers.states import State
 
 VIEW_JOBS = "jobs.view_jobrecord"
 KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
 TROUBLE_CHARS = 300  # of what Redis says
 NAMED = 5  # types or queues that one sentence names
+
+
+class Link(NamedTuple):
+    """Where to go on."""
+
+    words: str
+    url: str
 
 
 class Banner(NamedTuple):
@@ -28,6 +41,7 @@ class Banner(NamedTuple):
     level: str
     text: str
     hint: str
+    links: tuple[Link, ...] = ()
 
 
 class Fleet(NamedTuple):
@@ -36,6 +50,7 @@ class Fleet(NamedTuple):
     workers: list[WorkerProcess]
     schedulers: list[WorkerProcess]
     unservable: list[str]
+    unserved: list[queries.Waits]  # queues on which jobs wait and that no live worker serves, the longest wait first
     trouble: str  # why Redis takes no messages; empty when it does
     answered_at: datetime | None  # when Redis last answered this process
 
@@ -75,8 +90,8 @@ def banners(request: HttpRequest) -> list[Banner]:
         return []
     known = of(request)
     found = [
-        *_redis(known.fleet), *_processes(known.fleet), *_troubles(known.fleet), *_unservable(known.fleet),
-        *_paused(known),
+        *_redis(known.fleet), *_processes(known.fleet), *_unserved(request, known.fleet), *_troubles(known.fleet),
+        *_unservable(known.fleet), *_paused(known),
     ]  # fmt: skip
     return sorted(found, key=lambda banner: ("error", "warning", "info").index(banner.level))
 
@@ -95,11 +110,18 @@ def _fleet() -> Fleet:
         workers,
         [process for process in live if process.kind == "scheduler"],
         fleet.unservable_types(workers),
+        _waits_in_vain(workers),
         trouble,
         _answered_at,
     )
     _kept = (now, found)
     return found
+
+
+def _waits_in_vain(workers: list[WorkerProcess]) -> list[queries.Waits]:
+    served = {SYSTEM_QUEUE, *(name for worker in workers for name in worker.queues)}
+    found = [waits for waits in queries.waiting() if waits.queue not in served] if workers else []
+    return sorted(found, key=lambda waits: (waits.since is None, waits.since))
 
 
 def _switches() -> tuple[dict[str, QueueSwitch], dict[str, TypeSwitch]]:
@@ -137,6 +159,29 @@ def _processes(now: Fleet) -> list[Banner]:
         text = "No scheduler is running: scheduled jobs and retries do not become due, and lost jobs stay lost."
         found.append(Banner("error", text, "Start one with “python manage.py scheduler”; two are fine, one works."))
     return found
+
+
+def _unserved(request: HttpRequest, now: Fleet) -> list[Banner]:
+    """Queues whose jobs nobody comes for, though there are workers: with none the other sentence says all."""
+    if not now.unserved:
+        return []
+    names, first = [waits.queue for waits in now.unserved], now.unserved[0]
+    since = f" since {first.since:%Y-%m-%d %H:%M} UTC" if first.since else ""
+    if len(names) == 1:
+        some = "1 job waits" if str(first.number) == "1" else f"{first.number} jobs wait"
+        gone = "" if first.queue in known_queues() else ", which the code no longer names"
+        text = f"No live worker serves queue {_names(names)}{gone}: {some} there, the first{since}."
+    else:
+        text = f"No live worker serves queues {_names(names)}: their jobs wait, the first{since}."
+    start = f"python manage.py worker --queues {','.join(names[:NAMED])}"
+    hint = f"Start one with “{start}”, or move the jobs to another queue."
+    page, jobs = (
+        reverse(f"admin:{name}", current_app=getattr(request, "current_app", None))
+        for name in ("queues", "jobs_jobrecord_changelist")
+    )
+    links = [Link(f"Queue {name}", f"{page}#queue-{name}") for name in names[:NAMED]]
+    query = urlencode({"queue": names[0], "state": State.ENQUEUED.value})
+    return [Banner("error", text, hint, (*links, *([Link("Its jobs", f"{jobs}?{query}")] if len(names) == 1 else [])))]
 
 
 def _troubles(now: Fleet) -> list[Banner]:

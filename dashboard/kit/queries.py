@@ -83,6 +83,20 @@ def last_failures(limit: int = 8) -> list[JobRecord]:
     return list(JobRecord.objects.filter(state=State.FAILED.value).order_by("-finished_at", "-id")[:limit])
 
 
+class Waits(NamedTuple):
+    """What waits on one queue."""
+
+    queue: str
+    number: Count
+    since: datetime | None  # when the first of it was enqueued
+
+
+def waiting() -> list[Waits]:
+    """The queues on which jobs wait, in one statement that hops from queue to queue."""
+    rows = [Waits(name, Count.of(found), from_time(at)) for name, found, at in _of_named(statements.WAITING, ())]
+    return [waits for waits in rows if waits.number.value]
+
+
 class QueueRow(NamedTuple):
     """One queue, as the Queues page shows it."""
 

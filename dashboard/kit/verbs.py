@@ -11,10 +11,10 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
 
-from handlers.conf import ENGINE_TYPES, jobs_settings
+from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE, jobs_settings
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord
-from handlers.states import DELETABLE, FINAL, RETRYABLE, State
+from handlers.states import DELETABLE, FINAL, MOVABLE, RETRYABLE, State
 
 RUN_BULK = "jobs.run_bulkoperation"  # the permission to start, pause, resume and stop bulk operations
 MAX_TICKED = 500  # jobs that one request may name
@@ -31,6 +31,7 @@ class Verb:
     permission: str
     sources: frozenset[State]  # states that it applies to
     confirm: bool = False  # for ticked rows: ask first, with a preview
+    to_queue: bool = False  # ask first, for one job too: which queue it goes to
 
     def allowed(self, user: AbstractBaseUser | AnonymousUser) -> bool:
         """Whether ``user`` holds the permission."""
@@ -41,6 +42,8 @@ class Verb:
         state = State(record.state)
         if state not in self.sources or (record.job_type.startswith(ENGINE_TYPES) and state not in FINAL):
             return False
+        if self is MOVE:
+            return record.queue != SYSTEM_QUEUE
         if self is RESTORE and record.finished_at is not None:
             return timezone.now() - record.finished_at < timedelta(minutes=jobs_settings().restore_minutes)
         return True
@@ -51,33 +54,38 @@ class Verb:
             return "Retry now" if record.failures else "Run now"
         if self is DELETE and record.state == State.PROCESSING:
             return "Stop and delete"
+        if self is MOVE:
+            return "Move to another queue …"
         return self.label
 
-    def one(self, job_id: int, token: str, by: Any, reason: str) -> bool:
-        """Do it to one job that was seen with ``token``. False: it has moved on since."""
+    def one(self, job_id: int, token: str, by: Any, reason: str, queue: str = "") -> bool:
+        """Do it to one job that was seen with ``token``. False: it has moved on since. ``queue``: where it goes."""
         method = getattr(job_scheduler, self.name)
-        return bool(method(job_id, by=by, reason=reason[:MAX_REASON], expect=token))
+        to = {"queue": queue} if self.to_queue else {}
+        return bool(method(job_id, **to, by=by, reason=reason[:MAX_REASON], expect=token))
 
-    def many(self, expect: Mapping[int, str], by: Any, reason: str) -> int:
-        """Do it to jobs that were seen with these tokens. Returns how many really moved."""
+    def many(self, expect: Mapping[int, str], by: Any, reason: str, queue: str = "") -> int:
+        """Do it to jobs that were seen with these tokens. Returns how many really moved. ``queue``: where they go."""
         method = getattr(job_scheduler, f"{self.name}_many")
-        return int(method(list(expect), by=by, reason=reason[:MAX_REASON], expect=expect))
+        to = {"queue": queue} if self.to_queue else {}
+        return int(method(list(expect), **to, by=by, reason=reason[:MAX_REASON], expect=expect))
 
-    def answer(self, moved: int, asked: int) -> str:
+    def answer(self, moved: int, asked: int, queue: str = "") -> str:
         """The honest count, in words."""
-        stale = asked - moved
+        stale, where = asked - moved, f" to queue {queue}" if queue else ""
         if not stale:
-            return f"{self.past} {jobs_in_words(moved)}."
-        return f"{self.past} {moved:,}; {stale:,} had moved on."
+            return f"{self.past} {jobs_in_words(moved)}{where}."
+        return f"{self.past} {moved:,}{where}; {stale:,} had moved on."
 
 
 RETRY = Verb("retry", "Retry", "Retried", "jobs.retry_jobrecord", RETRYABLE)
 REQUEUE = Verb("requeue", "Requeue", "Requeued", "jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}))
 DELETE = Verb("delete", "Delete", "Deleted", "jobs.delete_jobrecord", DELETABLE, confirm=True)
+MOVE = Verb("move", "Move", "Moved", "jobs.move_jobrecord", MOVABLE, confirm=True, to_queue=True)
 RESTORE = Verb("restore", "Restore", "Restored", "jobs.delete_jobrecord", frozenset({State.DELETED}))
 
-BULK_VERBS = (RETRY, REQUEUE, DELETE)  # that a bulk operation can do
-VERBS = {verb.name: verb for verb in (RETRY, REQUEUE, RESTORE, DELETE)}
+BULK_VERBS = (RETRY, REQUEUE, MOVE, DELETE)  # that a bulk operation can do
+VERBS = {verb.name: verb for verb in (RETRY, REQUEUE, RESTORE, MOVE, DELETE)}
 
 
 def refusal(ids: Iterable[int]) -> str:

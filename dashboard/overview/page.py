@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 from django.http import HttpRequest
 from django.utils import timezone
 
-from dashboard.kit import charts, health, metrics, queries
+from dashboard.kit import charts, health, metrics, queries, serving
 from dashboard.kit.text import duration, inert, rough
-from handlers.conf import SYSTEM_QUEUE
-from handlers.models import FailureGroup, JobRecord
+from handlers.models import FailureGroup, JobRecord, WorkerProcess
 from handlers.models.count import Outcome
 from handlers.states import State
 
@@ -76,7 +75,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "times": times.values(),
         "groups": new_groups(),
         "failures": queries.last_failures(),
-        "queues": queue_lines(rows, [worker.queues for worker in workers]),
+        "queues": queue_lines(rows, workers),
         "workers": workers,
         "busy": sum(1 for worker in workers if worker.job_id is not None),
         "hosts": len({worker.host for worker in workers}),
@@ -98,13 +97,13 @@ def lag_words(lags: list[float | None]) -> str:
     return "in time" if min(known) < 1 else f"{duration(min(known))} late"
 
 
-def queue_lines(rows: list[queries.QueueRow], served: list[list[str]]) -> list[QueueLine]:
-    """Each queue in words, those that need somebody first. ``served``: the queues of each live worker."""
+def queue_lines(rows: list[queries.QueueRow], workers: list[WorkerProcess]) -> list[QueueLine]:
+    """Each queue in words, those that need somebody first. ``workers``: the live ones."""
     now = timezone.now()
     lines = []
     for row in rows:
-        workers = len(served) if row.name == SYSTEM_QUEUE else sum(1 for names in served if row.name in names)
-        lines.append(QueueLine(row, _words(row, workers, now), bool(row.waiting.value) and not workers))
+        serve = serving.workers_of(row.name, workers)
+        lines.append(QueueLine(row, _words(row, serve, now), bool(row.waiting.value) and not serve))
     return sorted(lines, key=_urgency)
 
 
@@ -113,7 +112,7 @@ def _urgency(line: QueueLine) -> tuple[bool, bool, str]:
 
 
 def _words(row: queries.QueueRow, workers: int, now: datetime) -> str:
-    """``214 waiting, oldest 9 min, no workers connected``."""
+    """``214 waiting, oldest 9 min, no live worker serves it``."""
     parts = [f"{row.waiting} waiting" if row.waiting.value else "nothing waiting"]
     if row.waiting.value and row.oldest_at:
         parts.append(f"oldest {rough((now - row.oldest_at).total_seconds())}")
@@ -122,8 +121,8 @@ def _words(row: queries.QueueRow, workers: int, now: datetime) -> str:
     if row.switch:
         parts.append("paused" + (f" by {inert(row.switch.by.removeprefix('user:'), 60)}" if row.switch.by else ""))
     if not row.known:
-        parts.append("no longer a queue of this site")
-    parts.append("no workers connected" if not workers else "1 worker" if workers == 1 else f"{workers:,} workers")
+        parts.append("the code no longer names it")
+    parts.append("no live worker serves it" if not workers else "1 worker" if workers == 1 else f"{workers:,} workers")
     return ", ".join(parts)
 
 

@@ -13,10 +13,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import metrics, queries, verbs
-from handlers import fleet
+from dashboard.kit import health, metrics, queries, serving, verbs
+from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.queues import known_queues
@@ -35,14 +36,16 @@ SPANS = {
 
 def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every queue: is it moving?"""
-    rates, workers = metrics.queue_rates(), fleet.live_workers()
+    rates, known = metrics.queue_rates(), health.of(request)
+    may_move = verbs.MOVE.allowed(request.user) and request.user.has_perm(verbs.RUN_BULK)
     facts = [
         {
             "row": row,
             "rate": rates.get(row.name),
-            "workers": sum(row.name in worker.queues for worker in workers),
+            "service": serving.of(request, row.name),
+            "move_url": _move_url(site, row) if may_move else "",
         }
-        for row in queries.queue_rows()
+        for row in queries.queue_rows(known.queues)
     ]
     context = {
         **site.each_context(request),
@@ -53,6 +56,13 @@ def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "max_reason": verbs.MAX_REASON,
     }
     return TemplateResponse(request, "dashboard/queues/queues.html", context)
+
+
+def _move_url(site: AdminSite, row: queries.QueueRow) -> str:
+    """Where all that waits on the queue is moved to another; empty where there is nothing to move."""
+    if row.name == SYSTEM_QUEUE or not (row.waiting.value or row.scheduled.value or row.scheduled.is_unknown):
+        return ""
+    return f"{reverse('admin:bulk_new', current_app=site.name)}?{urlencode({'verb': 'move', 'queue': row.name})}"
 
 
 @require_POST

@@ -15,12 +15,13 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import catalogue, metrics, verbs
+from dashboard.kit import catalogue, health, metrics, serving, verbs
 from dashboard.kit.catalogue import TypeRow
 from dashboard.kit.payload_page import ENQUEUE, is_engines_own
 from handlers import fleet
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
+from handlers.models import WorkerProcess
 from handlers.policies import Effective, effective_many
 
 PAUSE = "jobs.pause_queueswitch"
@@ -32,7 +33,7 @@ def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     every = catalogue.types()
     words = request.GET.get("q", "")[:MAX_FILTER].strip().lower()
     rows = [row for row in every if all(word in row.job_type.name.lower() for word in words.split())]
-    context = {"rows": _facts(rows), "total": len(every), "q": words, "title": "Job types"}
+    context = {"rows": _facts(request, rows), "total": len(every), "q": words, "title": "Job types"}
     return TemplateResponse(request, "dashboard/types/types.html", {**site.each_context(request), **context})
 
 
@@ -41,7 +42,7 @@ def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateRespon
     found = catalogue.find(name)
     if found is None:
         raise Http404(f"There is no job type {name[:100]}.")
-    facts = _facts([TypeRow(found)])[0]
+    facts = _facts(request, [TypeRow(found)])[0]
     context = {
         "title": found.name,
         "fact": facts,
@@ -85,12 +86,12 @@ def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:job_type", args=[found.name], current_app=request.current_app))
 
 
-def _facts(rows: list[TypeRow]) -> list[dict[str, Any]]:
+def _facts(request: HttpRequest, rows: list[TypeRow]) -> list[dict[str, Any]]:
     """Each type with what is known of it at this moment."""
     policies = effective_many([row.job_type for row in rows])
     stats = metrics.type_stats(rows[0].job_type.name if len(rows) == 1 else "")
     paused = job_scheduler.paused_types()
-    known = _known_by_workers()
+    known = _known_by_workers(health.of(request).fleet.workers)
     return [
         {
             "row": row,
@@ -98,14 +99,14 @@ def _facts(rows: list[TypeRow]) -> list[dict[str, Any]]:
             "stats": stats.get(row.job_type.name),
             "paused": paused.get(row.job_type.name),
             "workers": known[row.job_type.name],
+            "service": serving.of(request, row.job_type.queue),
         }
         for row in rows
     ]
 
 
-def _known_by_workers() -> Counter[str]:
-    """How many live workers know each type."""
-    workers = fleet.live_workers()
+def _known_by_workers(workers: list[WorkerProcess]) -> Counter[str]:
+    """How many of ``workers`` know each type."""
     known: Counter[str] = Counter()
     alike = Counter(worker.types for worker in workers)  # nearly all know the same
     for digest, names in fleet.known_types(workers).items():

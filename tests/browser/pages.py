@@ -24,6 +24,7 @@ def furnish() -> list[JobRecord]:
     jobs = one_of_each()
     parent = jobs[0]
     make_job(parent_id=parent.pk, correlation="order-7")
+    make_job(State.ENQUEUED, queue="gone-queue")  # for which nobody comes
     line = [
         "2026-05-04T07:01:02.345+00:00",
         "WARNING",
@@ -97,6 +98,7 @@ def every_page() -> list[str]:
         "/admin/bulk/",
         "/admin/bulk/new/?verb=retry&state=failed",
         "/admin/bulk/new/?verb=delete",
+        "/admin/bulk/new/?verb=move&queue=default",
         f"/admin/bulk/{BulkOperation.objects.get().pk}/",
         "/admin/queues/",
         "/admin/workers/",

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from handlers import job_scheduler
-from handlers.models import AuditEntry, JobRecord, StoredPolicy
+from handlers.models import AuditEntry, JobRecord, StoredPolicy, WorkerProcess
 from handlers.states import State
 from tests import servers
 from tests.app.jobs import Note, Ship
@@ -19,6 +19,7 @@ from tests.browser.people import PASSWORD, someone
 from tests.console.factories import make_job
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
+from tests.processes import wait_for
 
 pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
@@ -158,3 +159,50 @@ def test_history_is_readable_while_redis_is_away_and_all_goes_on_when_it_is_back
         page.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
         expect(page.locator("h1 .state")).to_have_text("Succeeded")
     assert notes.lines() == ["first", "at last"]
+
+
+def test_jobs_on_a_queue_that_nobody_serves_are_moved_one_and_all_and_run(
+    page: Page, live_server: Any, start_worker: Start, notes: Notes
+) -> None:
+    someone("olga", "Operator")
+    jobs = [make_job(State.ENQUEUED, queue="gone-queue", payload={"text": f"job {n}"}) for n in range(4)]
+    failed = make_job(State.FAILED, queue="gone-queue", payload={"text": "again"})
+    start_worker("--queues", "mail", "--processes", "1")
+    wait_for("the worker is known", lambda: WorkerProcess.objects.filter(kind="worker").exists())
+
+    sign_in(page, live_server.url, "olga", PASSWORD)
+    banner = page.locator(".banner").filter(has_text="No live worker serves queue gone-queue")
+    expect(banner).to_contain_text("which the code no longer names: 4 jobs wait there, the first since")
+    banner.get_by_role("link", name="Its jobs").click()
+    page.get_by_role("link", name=f"#{jobs[0].pk}").click()
+    expect(page.locator("#job-plan")).to_contain_text("It waits. No live worker serves queue gone-queue")
+    page.get_by_label("Reason").fill("nobody is there")
+    page.get_by_role("button", name="Move to another queue").click()
+    expect(page.get_by_role("heading", name="Move 1 job to another queue?")).to_be_visible()
+    expect(page.get_by_label("Reason")).to_have_value("nobody is there")
+    page.get_by_label("To queue").select_option("mail")
+    page.get_by_role("button", name="Move 1 job").click()
+    expect(page.locator(".messagelist")).to_contain_text(f"Moved job {jobs[0].pk} to queue mail.")
+    wait_state("succeeded", jobs[0].pk)
+    expect(page.locator(".timeline")).to_contain_text("moved from queue gone-queue to mail: nobody is there")
+
+    page.get_by_role("link", name="Queues", exact=True).click()
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="gone-queue", exact=True))
+    expect(row).to_contain_text("No live worker serves it: 3 wait")
+    row.get_by_role("link", name="Move all of these").click()
+    expect(page.get_by_role("heading", name="Move 4 jobs?")).to_be_visible()
+    page.get_by_label("To queue").select_option("mail")
+    page.get_by_label("Reason").fill("the queue is gone")
+    page.get_by_role("button", name="Move 4 jobs").click()
+    expect(page.locator(".messagelist")).to_contain_text("Started: move 4 jobs to queue mail, in the background.")
+    wait_state("succeeded", *(job.pk for job in jobs))
+    page.goto(f"{live_server.url}/admin/")
+    expect(banner).to_have_count(0, timeout=LIVE_MS)
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/{failed.pk}/change/")
+    page.get_by_role("button", name="Retry").click()
+    wait_state("succeeded", failed.pk)
+    assert sorted(notes.lines()) == ["again", "job 0", "job 1", "job 2", "job 3"]
+    assert set(JobRecord.objects.exclude(queue="system").values_list("queue", flat=True)) == {"mail"}
+    assert [(entry.username, entry.verb) for entry in AuditEntry.objects.order_by("pk")] == [
+        ("olga", "move"), ("olga", "start_bulk"), ("olga", "finish_bulk"), ("olga", "retry"),
+    ]  # fmt: skip

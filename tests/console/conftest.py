@@ -16,6 +16,7 @@ OPERATES = (
     "view_jobrecord",
     "retry_jobrecord",
     "requeue_jobrecord",
+    "move_jobrecord",
     "delete_jobrecord",
     "view_auditentry",
     "pause_queueswitch",

@@ -49,6 +49,9 @@ def test_markup_is_shown_as_text_on_every_page(superuser: Client, state: State) 
         )
     ]
     pages.append(superuser.post("/admin/jobs/jobrecord/", tick))
+    pages.append(superuser.post("/admin/jobs/jobrecord/", tick | {"action": "move"}))
+    pages.append(superuser.post(f"/admin/jobs/jobrecord/{job.pk}/move/", tick))
+    pages.append(superuser.get("/admin/bulk/new/?verb=move"))
     for page in pages:
         html = page.content.decode()
         assert page.status_code == 200

@@ -52,6 +52,7 @@ PAGES: dict[str, tuple[int, int]] = {
     "jobs_jobrecord_edit": (OPERATOR, OPERATOR),
     "jobs_jobrecord_requeue": (NOBODY, OPERATOR),
     "jobs_jobrecord_restore": (NOBODY, OPERATOR),
+    "jobs_jobrecord_move": (NOBODY, OPERATOR),
     "jobs_export": (VIEWER, VIEWER),
     "jobs_new": (VIEWER, VIEWER),
     # audit
@@ -102,6 +103,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "jobs_jobrecord_edit": {"arg-text": "other", "expect": "{token}"},
     "jobs_jobrecord_requeue": {"expect": "{succeeded}:{succeeded_token}"},
     "jobs_jobrecord_restore": {"expect": "{deleted}:{deleted_token}"},
+    "jobs_jobrecord_move": {"expect": "{failed}:{token}", "confirmed": "yes", "queue": "mail"},
     "jobs_export": {},
     "pause_queue": {"span": "1h", "reason": "calm"},
     "resume_queue": {},

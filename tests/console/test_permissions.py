@@ -17,6 +17,7 @@ VERBS = {
     "requeue": (State.SUCCEEDED, "requeue_jobrecord"),
     "delete": (State.ENQUEUED, "delete_jobrecord"),
     "restore": (State.DELETED, "delete_jobrecord"),
+    "move": (State.FAILED, "move_jobrecord"),
 }
 SWITCHES = ("/admin/queues/default/pause/", "/admin/queues/default/resume/")
 
@@ -27,13 +28,13 @@ def verb_url(job: JobRecord, verb: str) -> str:
 
 
 def form(job: JobRecord) -> dict[str, str]:
-    """What the job page's form sends."""
-    return {"expect": f"{job.pk}:{job.token}"}
+    """What the job page's form sends, or that of the page that asks for a queue."""
+    return {"expect": f"{job.pk}:{job.token}", "confirmed": "yes", "queue": "mail"}
 
 
-def state_of(job: JobRecord) -> str:
-    """The job's state now."""
-    return JobRecord.objects.values_list("state", flat=True).get(pk=job.pk)
+def place(job: JobRecord) -> tuple[str, str]:
+    """The job's state and queue now."""
+    return JobRecord.objects.values_list("state", "queue").get(pk=job.pk)
 
 
 @pytest.mark.parametrize("url", READ)
@@ -66,7 +67,7 @@ def test_anonymous_cannot_use_a_verb(db: None, verb: str) -> None:
     job = make_job(VERBS[verb][0])
     response = Client().post(verb_url(job, verb), form(job))
     assert (response.status_code, response.templates[0].name) == (403, "dashboard/access/login.html")
-    assert state_of(job) == VERBS[verb][0]
+    assert place(job) == (VERBS[verb][0], "default")
 
 
 def test_account_outside_the_staff_is_led_to_the_login(make_user: MakeUser) -> None:
@@ -74,7 +75,7 @@ def test_account_outside_the_staff_is_led_to_the_login(make_user: MakeUser) -> N
     job = make_job()
     assert customer.get("/admin/jobs/jobrecord/").status_code == 302
     assert customer.post(verb_url(job, "retry"), form(job)).status_code == 403
-    assert state_of(job) == State.FAILED
+    assert place(job) == (State.FAILED, "default")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -83,7 +84,7 @@ def test_viewer_is_refused_a_forged_post(viewer: Client, verb: str) -> None:
     assert viewer.post(verb_url(job, verb), form(job)).status_code == 403
     bulk = {"action": verb, "_selected_action": job.pk, "index": "0", "confirmed": "yes", **form(job)}
     assert viewer.post("/admin/jobs/jobrecord/", bulk).status_code == 403
-    assert state_of(job) == VERBS[verb][0]
+    assert place(job) == (VERBS[verb][0], "default")
     assert not AuditEntry.objects.exists()
 
 
@@ -96,7 +97,7 @@ def test_verb_needs_only_its_own_permission(make_user: MakeUser, verb: str) -> N
     assert wrong.post(verb_url(job, verb), form(job)).status_code == 403
     right = logged_in(make_user("right", "view_jobrecord", codename))
     assert right.post(verb_url(job, verb), form(job)).status_code == 302
-    assert state_of(job) != state
+    assert place(job) != (state, "default")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -105,7 +106,7 @@ def test_verb_needs_the_permission_to_see_jobs_too(make_user: MakeUser, verb: st
     job = make_job(state)
     blind = logged_in(make_user("blind", codename))
     assert blind.post(verb_url(job, verb), form(job)).status_code == 403
-    assert state_of(job) == state
+    assert place(job) == (state, "default")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -113,7 +114,7 @@ def test_verb_needs_the_permission_to_see_jobs_too(make_user: MakeUser, verb: st
 def test_verb_answers_to_post_only(superuser: Client, verb: str, method: str) -> None:
     job = make_job(VERBS[verb][0])
     assert getattr(superuser, method)(verb_url(job, verb)).status_code == 405
-    assert state_of(job) == VERBS[verb][0]
+    assert place(job) == (VERBS[verb][0], "default")
 
 
 @pytest.mark.parametrize("url", SWITCHES)
@@ -129,7 +130,7 @@ def test_post_without_a_csrf_token_is_refused(make_user: MakeUser, verb: str) ->
     strict = Client(enforce_csrf_checks=True)
     strict.force_login(make_user("admin", is_superuser=True))
     assert strict.post(verb_url(job, verb), form(job)).status_code == 403
-    assert state_of(job) == VERBS[verb][0]
+    assert place(job) == (VERBS[verb][0], "default")
 
 
 def test_viewer_sees_no_button(viewer: Client) -> None:

@@ -10,10 +10,21 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from dashboard.jobs import relations
 from dashboard.jobs.tracebacks import parts
-from handlers.models import AttemptError, AttemptLog, FailureGroup, JobRecord
+from dashboard.kit import health
+from handlers.models import (
+    AttemptError,
+    AttemptLog,
+    FailureGroup,
+    JobRecord,
+    QueueSwitch,
+    StrandedJob,
+    TypeSwitch,
+    WorkerProcess,
+)
 from handlers.states import State
 from tests.console.factories import TRACEBACK, make_job
 
@@ -238,3 +249,69 @@ def test_hostile_traceback_is_shown_whole_and_bounded(viewer: Client, hostile: s
 def test_parts_of_a_traceback_hold_every_line(text: str) -> None:
     told = "\n".join(part.text for part in parts(text)).splitlines()
     assert [line for line in told if line] == [line for line in text.splitlines() if line]
+
+
+def plan(client: Client, job: JobRecord) -> str:
+    """What the page says that comes next, in plain words."""
+    health.forget()
+    html = client.get(f"/admin/jobs/jobrecord/{job.pk}/change/").content.decode()
+    part = html.partition('id="job-plan"')[2].partition("</section>")[0].partition(">")[2]
+    return " ".join(re.sub(r"<[^>]+>", " ", part).split())
+
+
+def serve(*queues: str) -> None:
+    """A live worker of these queues."""
+    now = timezone.now()
+    WorkerProcess.objects.update_or_create(
+        name="w",
+        defaults={
+            "host": "h", "pid": 1, "kind": "worker", "started_at": now, "heartbeat_at": now, "queues": list(queues),
+        },
+    )  # fmt: skip
+
+
+def test_page_tells_whether_anybody_comes_for_the_job(viewer: Client) -> None:
+    job = make_job(State.ENQUEUED, queue="mail")
+    assert "It waits. No live worker serves queue mail." in plan(viewer, job)
+    assert "python manage.py worker --queues mail" in plan(viewer, job)
+    serve("default")
+    assert "It waits. No live worker serves queue mail." in plan(viewer, job)
+    serve("default", "mail")
+    assert "The next free worker of queue mail runs it: 1 serves it." in plan(viewer, job)
+    QueueSwitch.objects.create(name="mail", paused_at=timezone.now())
+    assert "It waits. Queue mail is paused." in plan(viewer, job)
+    assert "next free worker" not in plan(viewer, job)
+
+
+@pytest.mark.parametrize(
+    ("state", "retrying", "words"),
+    [
+        (State.ENQUEUED, False, "It waits."),
+        (State.SCHEDULED, False, "It would wait there."),
+        (State.SCHEDULED, True, "It would wait then."),
+        (State.FAILED, False, "A retry would wait."),
+    ],
+)
+def test_page_tells_of_every_job_that_would_run_that_the_code_forgot_its_queue(
+    viewer: Client, state: State, retrying: bool, words: str
+) -> None:
+    job = make_job(state, queue="gone-queue", retrying=retrying)
+    said = f"{words} No live worker serves queue gone-queue, and the code no longer names it."
+    assert said in plan(viewer, job)
+    serve("gone-queue")
+    assert "No live worker" not in plan(viewer, job)
+
+
+def test_page_tells_that_the_type_is_paused_or_that_no_worker_could_run_the_job(viewer: Client) -> None:
+    job = make_job(State.ENQUEUED)
+    serve("default")
+    TypeSwitch.objects.create(name="app.Note", paused_at=timezone.now())
+    assert "It waits. Its type is paused" in plan(viewer, job)
+    TypeSwitch.objects.all().delete()
+    stranded = StrandedJob.objects.create(
+        job_id=job.pk, token=job.token, job_type="app.Note", queue="default", since=timezone.now(),
+        refused_by="a", exception="x.Y", reason="no handler is <b>registered",
+    )  # fmt: skip
+    assert "for a worker whose code can run it. no handler is" in plan(viewer, job)
+    StrandedJob.objects.filter(pk=stranded.pk).update(token="0" * 16)  # it was moved or retried since
+    assert "The next free worker of queue default runs it" in plan(viewer, job)

@@ -268,6 +268,7 @@ def test_all_that_match_leads_to_a_bulk_operation(make_user: MakeUser, monkeypat
     html = client.get(f"{LIST}?state=failed&queue=mail&before=99999999").content.decode()
     assert bulk_links(html) == [
         "/bulk/new/?verb=retry&state=failed&queue=mail",
+        "/bulk/new/?verb=move&state=failed&queue=mail",
         "/bulk/new/?verb=delete&state=failed&queue=mail",
     ]
     assert not bulk_links(client.get(f"{LIST}?state=awaiting&queue=mail").content.decode())

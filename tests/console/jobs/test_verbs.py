@@ -152,7 +152,7 @@ def test_delete_of_ticked_rows_asks_first_and_shows_what_it_would_do(operator: C
     response = act(operator, "delete", jobs)
     html = response.content.decode()
     assert "Delete 2 jobs?" in html
-    assert "1 of the ticked jobs has moved on or ended" in html
+    assert "1 of these jobs has moved on or ended" in html
     assert all(f'name="expect" value="{job.pk}:{job.token}"' in html for job in jobs)
     assert states(*jobs) == [State.ENQUEUED, State.FAILED, State.SUCCEEDED]
     assert not AuditEntry.objects.exists()
@@ -197,9 +197,9 @@ def test_ids_that_are_no_numbers_are_passed_over(operator: Client) -> None:
 
 def test_job_page_offers_only_what_is_possible(operator: Client) -> None:
     offered = {
-        State.FAILED: {"retry", "delete"},
-        State.SCHEDULED: {"retry", "delete"},
-        State.ENQUEUED: {"delete"},
+        State.FAILED: {"retry", "move", "delete"},
+        State.SCHEDULED: {"retry", "move", "delete"},
+        State.ENQUEUED: {"move", "delete"},
         State.PROCESSING: {"delete"},
         State.SUCCEEDED: {"requeue"},
         State.DELETED: {"restore"},
@@ -207,7 +207,9 @@ def test_job_page_offers_only_what_is_possible(operator: Client) -> None:
     for state, verbs in offered.items():
         job = make_job(state)
         html = operator.get(f"{LIST}{job.pk}/change/").content.decode()
-        assert {verb for verb in ("retry", "requeue", "delete", "restore") if f"/{verb}/" in html} == verbs, state
+        assert {verb for verb in ("retry", "requeue", "move", "delete", "restore") if f"/{verb}/" in html} == verbs, (
+            state
+        )
 
 
 def test_bulk_bar_offers_only_what_fits_the_state_shown(operator: Client) -> None:

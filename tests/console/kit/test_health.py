@@ -14,6 +14,8 @@ from dashboard.kit import health
 from handlers.gateway import job_scheduler
 from handlers.models import KnownTypes, QueueSwitch, TypeSwitch, WorkerProcess
 from handlers.registry import registry
+from handlers.states import State
+from tests.console.factories import make_job
 
 pytestmark = pytest.mark.django_db
 
@@ -139,12 +141,12 @@ def test_log_in_page_has_no_banner(client: Client, db: None) -> None:
     assert "banner" not in page(client, "/admin/login/")
 
 
-def test_banners_cost_four_queries_at_most_and_then_one(viewer: Client, rf: RequestFactory) -> None:
+def test_banners_cost_five_queries_at_most_and_then_one(viewer: Client, rf: RequestFactory) -> None:
     process("worker")
     process("scheduler")
     with CaptureQueriesContext(connection) as cold:
         health.of(rf.get("/"))
-    assert len(cold) <= 4, [query["sql"][:80] for query in cold]
+    assert len(cold) <= 5, [query["sql"][:80] for query in cold]
     with CaptureQueriesContext(connection) as warm:
         health.of(rf.get("/"))
     assert len(warm) == 1
@@ -159,3 +161,50 @@ def test_pause_that_is_over_is_not_said(viewer: Client) -> None:
     said = page(viewer)
     assert "Queue mail" not in said
     assert "Job type app.A is paused" in said
+
+
+def test_queue_whose_jobs_wait_for_nobody_is_said_with_since_when_and_where_to_go(viewer: Client) -> None:
+    process("worker", queues=["default"])
+    process("scheduler")
+    for minutes in (30, 9):
+        make_job(State.ENQUEUED, queue="gone-queue", age=timedelta(minutes=minutes))
+    make_job(State.ENQUEUED)
+    make_job(State.ENQUEUED, job_type="jobs.RunBulk", queue="system")
+    since = timezone.now() - timedelta(minutes=30)
+    said = page(viewer)
+    assert "No live worker serves queue gone-queue, which the code no longer names: 2 jobs wait there" in said
+    assert f"the first since {since:%Y-%m-%d %H:}" in said
+    assert "python manage.py worker --queues gone-queue" in said
+    assert 'href="/admin/queues/#queue-gone-queue"' in said
+    assert 'href="/admin/jobs/jobrecord/?queue=gone-queue&amp;state=enqueued"' in said
+    assert said.count('role="alert"') == 1
+    process("worker", age=1, queues=["gone-queue"])
+    health.forget()
+    assert "gone-queue" not in page(viewer)
+
+
+def test_several_queues_that_nobody_serves_are_one_sentence(viewer: Client) -> None:
+    process("worker", queues=["default"])
+    process("scheduler")
+    for number in range(7):
+        make_job(State.ENQUEUED, queue=f"gone-{number}")
+    said = page(viewer)
+    assert said.count('role="alert"') == 1
+    assert "and 2 more: their jobs wait, the first since" in said
+    assert said.count("#queue-gone-") == 5
+
+
+def test_queue_that_nobody_serves_and_where_nothing_waits_is_no_news(viewer: Client) -> None:
+    process("worker", queues=["default"])
+    process("scheduler")
+    make_job(State.SCHEDULED, queue="gone-queue")
+    make_job(State.FAILED, queue="gone-queue")
+    assert "banner-" not in page(viewer)
+
+
+def test_without_any_worker_one_sentence_says_all(viewer: Client) -> None:
+    process("scheduler")
+    make_job(State.ENQUEUED, queue="gone-queue")
+    said = page(viewer)
+    assert "No worker is connected" in said
+    assert "gone-queue" not in said

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 
 from dashboard.kit import queries, statements
 from dashboard.overview import page as overview
-from handlers.models import FailureGroup, JobCount, JobRecord, QueueSwitch
+from handlers.models import FailureGroup, JobCount, JobRecord, QueueSwitch, WorkerProcess
 from handlers.models.count import Outcome, Period
 from handlers.states import State
 from tests.console.factories import make_job, one_of_each
@@ -38,7 +38,8 @@ def tile(html: str, state: str) -> str:
 
 def line(name: str, served: list[list[str]] | None = None) -> overview.QueueLine:
     """The words about queue ``name``."""
-    lines = overview.queue_lines(queries.queue_rows(), served or [])
+    workers = [WorkerProcess(name=str(place), queues=queues) for place, queues in enumerate(served or [])]
+    lines = overview.queue_lines(queries.queue_rows(), workers)
     return next(line for line in lines if line.row.name == name)
 
 
@@ -98,7 +99,7 @@ def test_queue_says_in_words_that_nobody_comes_for_its_jobs() -> None:
     for minutes in (9, 2):
         make_job(State.ENQUEUED, age=timedelta(minutes=minutes, seconds=5))
     stuck = line("default")
-    assert stuck.words == "2 waiting, oldest 9 min, no workers connected"
+    assert stuck.words == "2 waiting, oldest 9 min, no live worker serves it"
     assert stuck.stuck
     served = line("default", [["default"], ["other"]])
     assert served.words == "2 waiting, oldest 9 min, 1 worker"
@@ -116,7 +117,7 @@ def test_every_worker_serves_the_system_queue() -> None:
 
 def test_queue_that_nobody_names_any_more_is_shown_while_jobs_wait_there() -> None:
     make_job(State.ENQUEUED, queue="gone")
-    assert "no longer a queue of this site" in line("gone").words
+    assert "the code no longer names it" in line("gone").words
 
 
 def test_queue_rows_read_as_often_with_fifty_queues_as_with_few() -> None:

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from dashboard.kit import statements
-from handlers.models import QueueSwitch
+from dashboard.kit import health, statements
+from handlers.models import QueueSwitch, WorkerProcess
 from handlers.states import State
 from tests.console.factories import make_job
 
@@ -63,3 +63,33 @@ def test_number_that_is_not_known_is_not_told_as_none(viewer: Client, monkeypatc
     assert mail.count("none of the") == 2
     assert mail.count(">?</a>") == 2
     assert "4" in shown.split("?queue=default&amp;state=scheduled")[1][:10]
+
+
+def row(client: Client, queue: str) -> str:
+    """The queue's row of the table."""
+    return client.get(PAGE).content.decode().partition(f'<tr id="queue-{queue}"')[2].partition("</tr>")[0]
+
+
+def test_row_tells_who_serves_the_queue_since_when_its_jobs_wait_and_that_the_code_forgot_it(
+    viewer: Client, superuser: Client
+) -> None:
+    job = make_job(State.ENQUEUED, queue="gone")
+    gone = row(viewer, "gone")
+    assert "No live worker serves it: 1 wait, the first since" in gone
+    assert f"{job.enqueued_at:%Y-%m-%d %H:%M}" in gone
+    assert "The code no longer names it." in gone
+    assert "manage.py worker --queues gone" in gone
+    assert "Move all" not in gone, "a viewer moves nothing"
+    assert 'href="/admin/bulk/new/?verb=move&amp;queue=gone"' in row(superuser, "gone")
+    assert "Move all" not in row(superuser, "system")
+    now = timezone.now()
+    WorkerProcess.objects.create(
+        name="w", host="h", pid=1, kind="worker", started_at=now, heartbeat_at=now, queues=["gone", "mail"]
+    )
+    health.forget()
+    served = row(viewer, "gone")
+    assert "No live worker" not in served
+    assert "The code no longer names it." in served
+    assert re.search(r'data-label="Workers"><a [^>]*>1</a>', served)
+    assert re.search(r'data-label="Workers"><a [^>]*>1</a>', row(viewer, "system")), "every worker serves it"
+    assert "No live worker serves it." in row(viewer, "default")

@@ -6,9 +6,10 @@ from dataclasses import make_dataclass
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from handlers import Job, handles, job_scheduler
-from handlers.models import AuditEntry
+from handlers.models import AuditEntry, WorkerProcess
 from handlers.registry import registry
 
 pytestmark = pytest.mark.django_db
@@ -57,3 +58,16 @@ def test_type_is_paused_and_resumed_with_an_audit_entry(operator: Client) -> Non
 def test_pause_needs_its_permission_and_a_post(viewer: Client, operator: Client) -> None:
     assert viewer.post("/admin/job-types/app.Note/pause/").status_code == 403
     assert operator.get("/admin/job-types/app.Note/pause/").status_code == 405
+
+
+def test_type_whose_queue_nobody_serves_says_so(viewer: Client) -> None:
+    now = timezone.now()
+    WorkerProcess.objects.create(
+        name="w", host="h", pid=1, kind="worker", started_at=now, heartbeat_at=now, queues=["default"]
+    )
+    note, greet = (viewer.get(f"/admin/job-types/app.{name}/").content.decode() for name in ("Note", "Greet"))
+    assert "(1 worker)" in note
+    assert "No live worker serves queue mail." in greet
+    assert "python manage.py worker --queues mail" in greet
+    assert "no worker serves it" in viewer.get("/admin/job-types/?q=greet").content.decode()
+    assert "no worker serves it" not in viewer.get("/admin/job-types/?q=app.note").content.decode()

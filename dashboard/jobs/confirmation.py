@@ -1,0 +1,69 @@
+"""The page that says what a verb would do to which jobs, and asks: sure, and where that is open, to which queue?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.contrib.admin import AdminSite, helpers
+from django.http import HttpRequest
+from django.template.response import TemplateResponse
+
+from dashboard.kit import serving
+from dashboard.kit.text import inert
+from dashboard.kit.verbs import MAX_REASON, Verb, jobs_in_words
+from handlers.models import JobRecord
+from handlers.queues import targets
+
+MAX_PREVIEW = 20  # jobs that a confirmation names
+
+
+class Way(NamedTuple):
+    """Where the person came from."""
+
+    url: str
+    words: str
+
+
+def queue_asked(request: HttpRequest, verb: Verb) -> tuple[str, str]:
+    """The queue that the form chose, where ``verb`` needs one; and what is wrong with it."""
+    if not verb.to_queue:
+        return "", ""
+    queue = request.POST.get("queue", "")
+    if not queue:
+        return "", "Choose the queue that they go to."
+    return (queue, "") if queue in targets() else ("", f"There is no queue “{inert(queue, 70)}” to move to.")
+
+
+def ask(
+    site: AdminSite, request: HttpRequest, verb: Verb, expect: dict[int, str], back: Way, problem: str = ""
+) -> TemplateResponse:
+    """The page. ``expect``: the token under which the person saw each job. ``problem``: with the form just sent."""
+    rows = list(JobRecord.objects.filter(pk__in=list(expect)).order_by("-pk"))
+    fit = [row for row in rows if verb.possible(row) and row.token == expect[row.pk]]
+    queues = {row.queue for row in fit}
+    context: dict[str, Any] = {
+        **site.each_context(request),
+        "title": f"{verb.label} {jobs_in_words(len(fit))}{' to another queue' if verb.to_queue else ''}?",
+        "button": f"{verb.label} {jobs_in_words(len(fit))}",
+        "opts": JobRecord._meta,
+        "verb": verb,
+        "reason": request.POST.get("reason", "")[:MAX_REASON],
+        "max_reason": MAX_REASON,
+        "expect": [f"{job_id}:{token}" for job_id, token in expect.items()],
+        "ids": list(expect),
+        "checkbox": helpers.ACTION_CHECKBOX_NAME,
+        "rows": fit[:MAX_PREVIEW],
+        "more": max(len(fit) - MAX_PREVIEW, 0),
+        "moved_on": len(expect) - len(fit),
+        "by_state": _by_state(fit),
+        "queues": serving.choices(request, queues.pop() if len(queues) == 1 else "") if verb.to_queue else [],
+        "problem": problem,
+        "back": back,
+    }
+    return TemplateResponse(request, "dashboard/jobs/confirm.html", context, status=400 if problem else 200)
+
+
+def _by_state(rows: Iterable[JobRecord]) -> list[tuple[str, int]]:
+    return Counter("retrying" if row.is_retrying else row.state for row in rows).most_common()
