@@ -24,7 +24,9 @@ from django.db.backends.signals import connection_created
 
 IDLE = 0  # libpq's PQTRANS_IDLE
 
-_opened: dict[threading.Thread, set[BaseDatabaseWrapper]] = {}
+_opened: dict[threading.Thread, set[BaseDatabaseWrapper]] = {}  # in threads that are younger than the first job
+_older: set[threading.Thread] = set()
+_theirs: set[BaseDatabaseWrapper] = set()  # those that the older ones opened
 _of_thread = threading.local()
 _inherited: list[object] = []  # a parent's: kept, because letting go of one would close it for the parent too
 
@@ -32,7 +34,8 @@ _inherited: list[object] = []  # a parent's: kept, because letting go of one wou
 @cache
 def watch() -> None:
     """From now on know which connections this process opens. To call it again changes nothing."""
-    _opened[threading.current_thread()] = set(connections.all(initialized_only=True))
+    _older.update(threading.enumerate())  # the process's own, which look after themselves
+    _theirs.update(connections.all(initialized_only=True))
     connection_created.connect(_note)
     SyncToAsync.single_thread_executor = _SyncThread()
     os.register_at_fork(after_in_child=_forget)
@@ -44,7 +47,7 @@ def tidy() -> None:
     For the calling thread, which has run the handler, and for those that the handler had work for it.
     """
     _tidy_own()
-    for thread in list(_opened):
+    for thread in list(_opened) if _opened else ():
         if not thread.is_alive():
             for connection in _opened.pop(thread, ()):
                 if connection.connection is not None:
@@ -55,7 +58,8 @@ def tidy() -> None:
 
 def _note(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Receive Django's signal ``connection_created``."""
-    _opened.setdefault(threading.current_thread(), set()).add(connection)
+    thread = threading.current_thread()
+    (_theirs if thread in _older else _opened.setdefault(thread, set())).add(connection)
 
 
 class _SyncThread(ThreadPoolExecutor):
@@ -84,8 +88,9 @@ def _forget() -> None:
     for connection in connections.all(initialized_only=True):
         _inherited.append(connection)
         del connections[connection.alias]
-    _inherited.extend(_opened.values())
+    _inherited.extend((*_opened.values(), *_theirs))
     _opened.clear()
+    _theirs.clear()
     SyncToAsync.single_thread_executor = _SyncThread()
 
 
