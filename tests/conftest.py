@@ -13,11 +13,17 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from tests import chromium, servers
 from tests.processes import wait_for
 
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
+
+# How long examples take to make says how busy the machine is.
+hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
