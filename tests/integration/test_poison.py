@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 from django.test import override_settings
 
 from handlers import entry, execution, job_scheduler, lifecycle, recovery
@@ -143,6 +143,21 @@ def test_run_that_ended_stays_marked_as_such_when_the_database_is_away(monkeypat
     with override_settings(JOBS=settings.JOBS | {"SHUTDOWN_GRACE_SECONDS": 0.1}), pytest.raises(OperationalError):
         busy.execute_job([message(job_id)], None)
     assert (marks.running(), marks.holding, marks.started()) == (None, True, frozenset({job_id}))
+
+
+def test_run_whose_outcome_the_database_refuses_altogether_is_given_back_as_an_attempt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(moves: Any, **options: Any) -> Any:
+        if moves and moves[0].change.target == State.SUCCEEDED:
+            raise DataError("no")
+        return apply(moves, **options)
+
+    job_id, apply = int(job_scheduler.enqueue(Nothing())), lifecycle.apply
+    monkeypatch.setattr(lifecycle, "apply", refuse)
+    worker(marks := Marks(8)).execute_job([message(job_id)], None)
+    assert (marks.holding, facts(job_id, "state", "attempt", "failures", "crashes")) == (False, ("enqueued", 1, 0, 0))
+    assert record(job_id).history.filter(reason="its outcome could not be recorded").exists()
 
 
 def test_worker_in_doubt_keeps_what_it_holds_until_the_database_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
