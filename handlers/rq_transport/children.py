@@ -77,9 +77,13 @@ class Children:
         return len(self._living)
 
     def spawn_missing(self, before: Mapping[int, forks.Handler]) -> None:
-        """Start as many as are missing. ``before``: what SIGTERM and SIGINT did before the supervisor."""
+        """Start as many as are missing and the host has room for. ``before``: what SIGTERM and SIGINT did before us."""
         while len(self._living) < self.wanted and time.monotonic() >= self._respawn_at:
-            self._spawn(before)
+            try:
+                self._spawn(before)
+            except OSError as error:  # the host has no room for another just now, and those that live go on
+                logger.error("no worker process can be started, trying again: %s", error)
+                self._wait(longer=True)
 
     def _spawn(self, before: Mapping[int, forks.Handler]) -> None:
         marks = Marks(jobs_settings().batch)
@@ -93,7 +97,11 @@ class Children:
         sys.stderr.flush()
         parent = os.getpid()
         forks.hold_signals()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            forks.release_signals()
+            raise
         if pid == 0:
             serve(
                 self._queues,
@@ -143,5 +151,9 @@ class Children:
         # A job that kills its process is counted and stopped; a process that cannot even start is not.
         idle = child.marks.running() is None and not child.marks.done + child.marks.failed
         faulty = idle and time.monotonic() - child.born < YOUNG_SECONDS
-        self._pause = min(max(self._pause * 2, 0.5), 10.0) if faulty else 0.0
+        self._wait(longer=faulty)
+
+    def _wait(self, *, longer: bool) -> None:
+        """Let the next start wait ``longer`` than the last one did; else, not at all."""
+        self._pause = min(max(self._pause * 2, 0.5), 10.0) if longer else 0.0
         self._respawn_at = time.monotonic() + self._pause
