@@ -33,6 +33,7 @@ from handlers.rq_transport.timeouts import watch_timeouts
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
+TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 
 
 class Supervisor:
@@ -58,8 +59,8 @@ class Supervisor:
         connection_created.connect(be_brief)
         stay_without_threads()
         self._await_services()
-        if self._lifetime.burst and self._children.wanted:
-            _promote_due()
+        if self._lifetime.burst:
+            self._promote_due()
         gc.freeze()  # what is loaded by now stays shared with the children
         while self._children.wanted or self._children:
             self._children.spawn_missing(before)
@@ -93,7 +94,24 @@ class Supervisor:
             if (kind := why.partition(":")[0]) != told:  # the rest may change with each try
                 logger.warning("waiting for %s: %s", what, why)
                 told = kind
-            time.sleep(0.5)
+            time.sleep(TRY_SECONDS)
+
+    def _promote_due(self) -> None:
+        """In a burst, what was scheduled and is due is there, too."""
+        told = False
+        while self._children.wanted:
+            try:
+                messages = lifecycle.promote_due()
+            except execution.TRANSIENT as error:
+                execution.close_broken_connections()
+                if not told:
+                    logger.warning("cannot promote what is due, trying again: %s", str(error).strip())
+                told = True
+                time.sleep(TRY_SECONDS)
+                continue
+            if not messages:
+                break
+            publish(messages)
 
     # --- what the console shows, and asks
 
@@ -129,12 +147,6 @@ class Supervisor:
             missing = len(self._children) < self._children.wanted or not self._burial.is_over
             for child in self._children:
                 child.marks.quiet(quiet=not missing and not any(other.marks.holding for other in self._children))
-
-
-def _promote_due() -> None:
-    """In a burst, what was scheduled and is due is there, too."""
-    while messages := lifecycle.promote_due():
-        publish(messages)
 
 
 def _drain(fd: int) -> bool:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import signal
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.db import connection, transaction
 from django.utils import timezone
 from redis import Redis
 from rq import Worker
@@ -17,9 +21,11 @@ from rq.command import send_shutdown_command
 
 from handlers import fleet, job_scheduler
 from handlers.models import JobRecord, WorkerProcess
+from handlers.models.sql import is_postgresql
 from tests.app.jobs import Crash, Impatient, Note, Patient, Sleep
 from tests.app.lifetimes import Grow, Spread
 from tests.faults.conftest import Start
+from tests.faults.outages import say
 from tests.faults.records import Notes, moves, record, states, wait_state
 from tests.processes import Managed, wait_for
 
@@ -152,3 +158,27 @@ def test_burst_ends_at_once_and_leaves_what_may_not_run(start_worker: Start, not
     assert (states([job]), notes.lines()) == ({"enqueued"}, [])
     ended(start_worker("--burst", "--queues", "default"))
     assert notes.lines() == ["paused"]
+
+
+@contextmanager
+def nobody_else_can_write() -> Iterator[None]:
+    with transaction.atomic():  # on SQLite that is the lock to write
+        if is_postgresql(connection):
+            say(f"LOCK TABLE {JobRecord._meta.db_table} IN EXCLUSIVE MODE")
+        yield
+
+
+def test_burst_waits_for_a_database_that_takes_nothing_and_may_be_stopped_meanwhile(start_worker: Start) -> None:
+    due = int(job_scheduler.schedule(Note("due"), timezone.now() + timedelta(hours=1)))
+    JobRecord.objects.filter(pk=due).update(run_at=timezone.now() - timedelta(hours=1))
+    with nobody_else_can_write():
+        leaving, staying = start_worker("--burst"), start_worker("--burst")
+        for worker in (leaving, staying):
+            wait_for("it tries again", partial(says, worker, "cannot promote what is due, trying again"))
+        assert leaving.terminate() == 0
+    ended(staying)
+    assert states([due]) == {"succeeded"}
+
+
+def says(worker: Managed, text: str) -> bool:
+    return text in worker.log.read_text()
