@@ -10,12 +10,13 @@ from django.db import connection
 from django.db.models import F
 from django.utils import timezone
 
-from handlers import fleet, job_scheduler
+from handlers import job_scheduler, lifecycle
 from handlers.models import JobRecord
 from tests.app.jobs import Note, Sleep
 from tests.faults.conftest import Start
-from tests.faults.records import Notes, wait_state
+from tests.faults.records import Notes, record, wait_state
 from tests.processes import wait_for
+from tests.running import message
 
 LEASE = timedelta(seconds=15.1)
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -30,12 +31,15 @@ if connection.vendor == "sqlite":  # PostgreSQL's clock is its server's; see the
         child_env["TEST_CLOCK"] = str(clock)
         later = int(job_scheduler.schedule(Note("later"), timezone.now() + timedelta(minutes=9)))
         start_scheduler()
-        wait_for("the scheduler is there", fleet.live_processes)
-        running = [int(i) for i in job_scheduler.enqueue_many([Sleep(4, str(n)) for n in range(3)])]
+        dead = int(job_scheduler.enqueue(Note("lost")))
+        lifecycle.claim([message(dead)], worker="dead", lease=-LEASE)
+        wait_for("the scheduler ends leases", lambda: record(dead).state == "enqueued")
+        running = [int(i) for i in job_scheduler.enqueue_many([Sleep(9, str(n)) for n in range(3)])]
         start_worker("--processes", "4")
         notes.wait("start", times=3)
         young = JobRecord.objects.filter(state="processing", lease_expires_at__lt=F("started_at") + LEASE)
         wait_for("their leases were renewed", lambda: not young.exists())  # which is the last time for a while
         clock.write_text("600")
         wait_state("succeeded", *running, later)
-        assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
+        alive = JobRecord.objects.exclude(pk=dead)
+        assert set(alive.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}

@@ -19,6 +19,7 @@ from django.test import override_settings
 from django_rq import get_queue
 from redis import Redis
 from redis.exceptions import ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from rq import Queue, SimpleWorker
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
@@ -358,6 +359,16 @@ def test_redis_connection_is_one_per_process(transport: RQTransport) -> None:
     assert first.ping()
     connections.reset_connections()
     assert connections.redis_connection() is not first
+
+
+def test_own_connection_from_before_an_outage_is_not_used_again(transport: RQTransport) -> None:
+    def number() -> Any:
+        return own_connection.own_connection().client_id()
+
+    before = number()
+    assert number() == before
+    availability.note(RedisTimeoutError("as another thread met it"))
+    assert number() != before, "it may lead to a server that is frozen, or no longer the master"
 
 
 def test_own_connection_is_one_per_thread_and_goes_back_to_the_pool(transport: RQTransport) -> None:

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, DataError, OperationalError, ProgrammingError
 
 from handlers import execution
-from handlers.exceptions import TransportUnavailable
+from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.rq_transport import duties as module
 from handlers.rq_transport import outages
 from handlers.rq_transport.duties import Duties
@@ -112,3 +112,10 @@ def test_redis_that_is_away_stops_those_that_need_it_until_one_of_them_works(
         "queue server: Redis is away; trying again",
         "queue server: works again after 6.0 s",
     ]
+
+
+def test_redis_that_takes_nothing_holds_up_only_what_it_refuses(duties: Duties, lost: list[None]) -> None:
+    assert duties.turn("a", 0, failing(TransportRefuses("Redis is full")), needs_server=True) == 0
+    assert duties.turn("b", 0, lambda: 1, needs_server=True) == 1
+    assert duties.troubles() == [("a", 100.0, "TransportRefuses: Redis is full")]
+    assert lost == []
