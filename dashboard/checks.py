@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
-from dashboard.kit import addresses, lockouts
+from dashboard.kit import addresses, lockouts, rendering
 from dashboard.site import site
 
 
@@ -30,6 +30,20 @@ def check_console(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
             hint='Add path("jobs/", include("dashboard.urls")) to it, in no namespace of your own, or take "dashboard"'
             " out of INSTALLED_APPS.",
             id="dashboard.E001",
+        )
+    ]
+
+
+@register(Tags.templates)
+def check_templates(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """The pages' templates came along: they lie beside the package, not in it."""
+    if (rendering.TEMPLATES / "dashboard").is_dir():
+        return []
+    return [
+        Error(
+            f"The console's templates are not in {rendering.TEMPLATES}.",
+            hint="Put the folder that holds dashboard, handlers and templates on Python's path as a whole.",
+            id="dashboard.E004",
         )
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.processes import ROOT
 from tests.sites.conftest import Make
 
 # A variant's name -> its settings, and what is said of them.
@@ -95,6 +96,14 @@ def test_check_names_each_setting_that_would_fail_later(make: Make) -> None:
     assert missed == {}
     assert {name: said[name] for name in RIGHT if "jobs." in said[name] or "no issues" not in said[name]} == {}
     assert "s3cret" not in str(said)
+
+
+@pytest.mark.once
+def test_check_says_that_the_console_came_without_its_templates(make: Make) -> None:
+    site = make()
+    (site.folder / "dashboard").symlink_to(ROOT / "dashboard")
+    said = site.checks({"copied": "pass"})["copied"]
+    assert f"(dashboard.E004) The console's templates are not in {site.folder / 'templates'}" in said
 
 
 TIMES = """
