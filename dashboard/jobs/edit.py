@@ -14,6 +14,7 @@ from django.urls import reverse
 from dashboard.kit import catalogue, verbs
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
+from dashboard.kit.once import act_once
 from dashboard.kit.payload_page import OWN, code_of, is_engines_own, is_raw, render
 from dashboard.kit.sensitive import may_see, shown
 from dashboard.kit.text import inert
@@ -43,7 +44,8 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     if is_engines_own(job_type):
         messages.error(request, f"{job_type.name} {OWN}.")
         return back
-    if State(record.state) not in RETRYABLE or payload is None:
+    acts = request.method == "POST" and "preview" not in request.POST and not is_draft(request)
+    if payload is None or (State(record.state) not in RETRYABLE and not acts):
         messages.warning(
             request,
             f"Job {job_id} is {record.get_state_display().lower()} now: only failed and scheduled jobs can be edited.",
@@ -56,19 +58,13 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     code = ""
     if posted is not None and form.is_valid():
         code = code_of(request, job_type, form.data_json, None)
-        if "preview" not in posted and not is_draft(request):
+        if acts:
             try:
-                moved = job_scheduler.retry(
-                    job_id,
-                    payload=form.data_json,
-                    by=cast("AbstractBaseUser", request.user),
-                    reason=posted.get("reason", "")[: verbs.MAX_REASON],
-                    expect=expect,
-                )
+                moved, is_new = act_once(request, lambda: str(int(_retry(request, job_id, form.data_json, expect))))
             except InvalidJob as error:
                 form.problem_at(error)
             else:
-                _tell(request, job_id, moved)
+                _tell(request, job_id, moved == "1", is_new=is_new)
                 return back
     context = {
         "record": record,
@@ -83,9 +79,18 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     return render(site, request, job_type, form, context)
 
 
-def _tell(request: HttpRequest, job_id: int, moved: bool) -> None:
-    if moved:
+def _retry(request: HttpRequest, job_id: int, data: Any, expect: str) -> bool:
+    reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
+    by = cast("AbstractBaseUser", request.user)
+    return bool(job_scheduler.retry(job_id, payload=data, by=by, reason=reason, expect=expect))
+
+
+def _tell(request: HttpRequest, job_id: int, moved: bool, *, is_new: bool) -> None:
+    if moved and is_new:
         messages.success(request, f"Retried job {job_id} with these arguments; the old ones stay in its history.")
+    elif moved:
+        told = f"Retried job {job_id} with these arguments when this was sent before; nothing was done now."
+        messages.info(request, told)
     else:
         messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
 

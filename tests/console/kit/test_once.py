@@ -120,3 +120,18 @@ def test_requeue_sent_twice_runs_the_job_once_and_says_so(
     assert "Requeued" in again
     assert "sent before; nothing was done now" in again
     assert AuditEntry.objects.filter(verb="requeue", count=1).count() == AuditEntry.objects.count() == 1
+
+
+def test_edit_and_retry_sent_twice_runs_the_job_once_and_says_so(operator: Client) -> None:
+    job = make_job(payload={"text": "before"})
+    url = f"{JOBS}{job.pk}/edit/"
+    fields = hidden(operator, url) | {"arg-text": "mended"}
+    assert "Retried job" in operator.post(url, fields, follow=True).content.decode()
+    again = operator.post(url, fields, follow=True).content.decode()
+    assert "when this was sent before; nothing was done now" in again
+    assert "only failed and scheduled jobs can be edited" not in again
+    assert AuditEntry.objects.count() == 1
+    JobRecord.objects.filter(pk=job.pk).update(state=State.SUCCEEDED)
+    changed = operator.post(url, fields | {"arg-text": "another"}, follow=True).content.decode()
+    assert "had moved on since the page was made; nothing was done" in changed
+    assert AuditEntry.objects.filter(count=1).count() == 1
