@@ -134,7 +134,8 @@ class JobsSite(SigningIn):
 
         @wraps(stock)
         def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if request.method == "POST" and not self.has_permission(request):
+            is_logout = request.path == reverse("admin:logout", current_app=self.name)  # which is done already
+            if request.method == "POST" and not is_logout and not self.has_permission(request):
                 return access.signed_out(self, request)
             return stock(request, *args, **kwargs)
 

@@ -205,6 +205,17 @@ def test_what_a_button_would_have_done_is_said_in_words(olga: Person) -> None:
         assert told(olga) == said
 
 
+def test_log_out_when_the_session_is_over_leads_to_the_login_and_is_not_given_back(olga: Person) -> None:
+    olga.look("/admin/")
+    Session.objects.all().delete()
+    answer = olga.send("/admin/logout/", {})
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")
+    olga.look("/admin/login/?next=/admin/")
+    assert "nothing was done" not in olga.html
+    olga.sign_in()
+    assert "nothing was done" not in olga.html.lower()
+
+
 def test_form_of_another_tab_is_given_back_after_a_new_login(olga: Person) -> None:
     olga.look(ENQUEUE)
     stale = olga.html
