@@ -9,10 +9,11 @@ import pytest
 from django.contrib.auth.models import User
 from playwright.sync_api import Page, Route, expect
 
+from handlers import turns
 from handlers.models import JobRecord
 from handlers.selection import looking
 from handlers.states import State
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import NewPage, sign_in
 from tests.console.factories import make_job
 
 pytestmark = [pytest.mark.browser, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
@@ -44,6 +45,24 @@ def test_keys_move_tick_retry_and_open(page: Page, live_server: Any) -> None:
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name=f"#{older.pk}")).to_be_visible()
+
+
+def test_export_that_is_refused_says_why_and_leads_back_to_the_list(new_page: NewPage, live_server: Any) -> None:
+    make_job()
+    page = new_page(refusals=True)
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
+    person = str(User.objects.get().pk)
+    held = [turns.take("export", person, "admin", each=2, most=3) for _ in range(2)]
+    page.get_by_role("link", name="CSV").click()
+    expect(page.locator("#content").get_by_role("alert").last).to_contain_text("2 exports are under way, yours")
+    for place in held:
+        place.give_back()
+    page.get_by_role("link", name="Back", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    assert download.value.suggested_filename.endswith(".csv")
+    expect(page).to_have_url(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
 
 
 def test_keys_are_letters_in_the_search_box(page: Page, live_server: Any) -> None:
