@@ -17,6 +17,7 @@ from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import RETRYING, capped
 from dashboard.kit.search import place, selection_of
 from handlers.models import JobRecord
+from handlers.registry import registry
 from handlers.selection import WINDOW, InvalidSelection, Selection
 from handlers.states import State
 
@@ -53,6 +54,7 @@ def company(request: HttpRequest, changelist: JobChangeList, action_form: Any) -
         if changelist.selection is not None
         else [],
         "words_url": _words_url(changelist),
+        "passes_over": _passes_over(changelist.selection),
         "new_url": _new_url(request, changelist),
         "same_url": f"?{query}",
         "window": WINDOW if changelist.looked else None,
@@ -118,6 +120,12 @@ def _words_url(changelist: JobChangeList) -> str:
     query = QueryDict(changelist.list_query, mutable=True)
     query["q"] = " ".join(f'"{word}"' for word in words)
     return f"?{query.urlencode()}"
+
+
+def _passes_over(selection: Selection | None) -> bool:
+    """Whether there are arguments in which this person's words are not looked for."""
+    is_narrowed = selection is not None and bool(selection.text) and not selection.sensitive
+    return is_narrowed and any(job_type.sensitive_fields for job_type in registry.all())
 
 
 def _new_url(request: HttpRequest, changelist: JobChangeList) -> str:

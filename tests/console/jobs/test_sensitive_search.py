@@ -33,3 +33,18 @@ def test_secret_of_a_job_inside_a_job_is_not_found_without_the_permission(
 
 def test_other_arguments_of_a_job_inside_a_job_are_found(viewer: Client, job: JobRecord) -> None:
     assert _found(viewer, job, "args.job.payload.order_id:7")
+
+
+def test_list_says_where_words_are_not_looked_for(viewer: Client, superuser: Client) -> None:
+    job = make_job(job_type="app.Pay", payload={"order_id": 4711, "token": "tok-secret-1"})
+    note = "In the arguments of job types that have sensitive ones no words are looked for."
+
+    def says(client: Client, query: str) -> bool:
+        return note in client.get("/admin/jobs/jobrecord/", {"q": query}).content.decode()
+
+    assert not _found(viewer, job, '"4711"')
+    assert says(viewer, '"4711"')
+    assert _found(viewer, job, "args.order_id:4711")
+    assert not says(viewer, "args.order_id:4711")
+    assert _found(superuser, job, '"4711"')
+    assert not says(superuser, '"4711"')
