@@ -12,6 +12,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.html import format_html
 
 from dashboard.kit import catalogue, verbs
@@ -27,12 +28,21 @@ from handlers.job_types import JobType
 from handlers.queues import known_queues
 
 
+class UtcField(forms.DateTimeField):
+    """A moment in UTC, whatever zone Django was told, whose clocks may know no such time, or know it twice."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        """The moment. Raises ValidationError."""
+        with timezone.override(UTC):
+            return super().to_python(value)
+
+
 class WhenForm(forms.Form):
     """When and where a new job runs."""
 
     when = forms.ChoiceField(choices=[("now", "Now"), ("delay", "After a delay"), ("at", "At a time")], initial="now")
     delay = forms.FloatField(label="Delay in minutes", required=False, min_value=0, max_value=5_256_000)
-    at = forms.DateTimeField(
+    at = UtcField(
         label="Time (UTC)",
         required=False,
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"],
@@ -97,9 +107,7 @@ def _enqueue(request: HttpRequest, job_type: JobType, data: Any, chosen: dict[st
     job = job_type.decode(data)
     by, reason = cast("AbstractBaseUser", request.user), chosen["reason"]
     if chosen["when"] == "at":
-        at: datetime = chosen["at"]
-        at = at.replace(tzinfo=UTC)  # the field says UTC, whatever zone Django was told
-        return int(job_scheduler.schedule(job, at, queue=queue, by=by, reason=reason))
+        return int(job_scheduler.schedule(job, chosen["at"], queue=queue, by=by, reason=reason))
     delay = timedelta(minutes=chosen["delay"]) if chosen["when"] == "delay" else None
     return int(job_scheduler.enqueue(job, delay=delay, queue=queue, by=by, reason=reason))
 

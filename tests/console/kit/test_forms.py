@@ -26,6 +26,17 @@ def test_form_enqueues_a_job_in_the_persons_name(operator: Client) -> None:
     assert AuditEntry.objects.get().reason == "a try"
 
 
+@pytest.mark.parametrize("at", ["2998-03-11T02:30", "2998-11-04T01:30", "2998-07-01T12:00"])
+def test_time_in_the_form_is_utc_also_where_local_clocks_skip_or_repeat_it(
+    operator: Client, settings: Any, at: str
+) -> None:
+    settings.TIME_ZONE = "America/New_York"
+    assert operator.post(ENQUEUE, SENT | {"when": "at", "at": at}).status_code == 302
+    run_at = JobRecord.objects.get().run_at
+    assert run_at is not None
+    assert run_at.isoformat() == f"{at}:00+00:00"
+
+
 @pytest.mark.parametrize("when", [{"when": "delay", "delay": "5"}, {"when": "at", "at": "2999-01-02T03:04"}])
 def test_form_schedules_a_job(operator: Client, when: dict[str, str]) -> None:
     assert operator.post(ENQUEUE, SENT | when | {"queue": "mail"}).status_code == 302
