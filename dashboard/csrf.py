@@ -24,7 +24,7 @@ def refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     if match.url_name == "login":
         if site.has_permission(request):  # signed in meanwhile, in another tab
             return HttpResponseRedirect(_next(request))
-        return pages.login_again(site, request, asked.read(site, request.POST.get(asked.FIELD, "")))
+        return pages.login_again(site, request, asked.read(site, request.POST.get(asked.FIELD, "")), pages.STALE)
     if not site.has_permission(request):
         return pages.signed_out(site, request)
     return in_console(pages.nothing_done(site, request, asked.of(site, request), pages.SIGNED_IN_ANEW))

@@ -16,6 +16,9 @@ from dashboard.access.asked import Asked
 from dashboard.kit.drafts import DRAFT
 
 SIGNED_OUT = "You had been signed out when you sent this, so nothing was done."
+STALE = (
+    "Nobody was signed in: the form was an old one, or the browser keeps no cookies, which this site needs. Try again."
+)
 SIGNED_IN_ANEW = "You signed in anew after this page was made, so nothing was done."
 
 
@@ -24,12 +27,12 @@ def signed_out(site: AdminSite, request: HttpRequest) -> HttpResponse:
     return login_again(site, request, asked.of(site, request))
 
 
-def login_again(site: AdminSite, request: HttpRequest, wanted: Asked | None) -> HttpResponse:
-    """The login page; ``wanted``: what is to be given back after it."""
+def login_again(site: AdminSite, request: HttpRequest, wanted: Asked | None, why: str = "") -> HttpResponse:
+    """The login page; ``wanted``: what is to be given back after it; ``why`` it comes again, where it is not clear."""
     look = copy.copy(request)
     look.method, look.POST = "GET", QueryDict()  # or the login would read the form as its own
     page = wanted.page if wanted else reverse("admin:index", current_app=site.name)
-    context = {"app_path": reverse("admin:login", current_app=site.name), "next": page}
+    context = {"app_path": reverse("admin:login", current_app=site.name), "next": page, "why": why}
     answer = site.login(look, context | carried(wanted))
     answer.status_code = 403
     return answer

@@ -244,6 +244,18 @@ def test_login_form_of_another_tab_leads_on(olga: Person) -> None:
     assert answer.headers["Location"] == "/admin/"
 
 
+def test_old_login_form_comes_again_and_says_why(make_user: MakeUser) -> None:
+    make_user("olga", is_superuser=True)
+    person = Person()
+    person.look("/admin/login/?next=/admin/queues/")
+    assert "errornote" not in person.html
+    person.cookies.clear()  # the browser keeps none, or another login came between
+    person.sign_in()
+    assert "the form was an old one, or the browser keeps no cookies" in person.html
+    person.sign_in()
+    assert person.get("/admin/").status_code == 200
+
+
 @pytest.mark.parametrize(
     "headers", [{"Origin": "https://evil.example", "Referer": "https://evil.example/"}, {"Origin": "null"}]
 )
