@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import IntegrityError, connections, transaction
@@ -40,7 +40,7 @@ class Place:
     """Places that are held until ``give_back``, or until nobody has asked for ``keep`` during a lease."""
 
     token: str
-    _renewed: float = field(default_factory=time.monotonic)
+    _renewed: float = float("-inf")
 
     def keep(self) -> bool:
         """Say that it is still needed; cheap to say often. False: too late, it is lost."""
@@ -57,25 +57,26 @@ class Place:
         Turn.objects.using(database()).filter(token=self.token).delete()
 
 
-def take(what: str, person: str, holder: str, *, each: int, most: int) -> Place:
+def take(what: str, person: str, holder: str, *, each: int, most: int, within: timedelta = LEASE) -> Place:
     """A place among ``most`` for ``what`` (a word, such as ``export``), and among the ``each`` of ``person`` (a key).
 
-    ``holder``: the person in words. Raises NoTurn, which says who has them.
+    ``holder``: the person in words; ``within``: when the holder says ``keep`` for the first time. Raises NoTurn, which
+    says who has them.
     """
     place = Place(secrets.token_hex(16))
     for group, limit, own in ((f"{what} of {person}"[:190], each, True), (what, most, False)):
         names = [f"{group} {number}" for number in range(limit)]
-        if not any(_claim(name, place.token, holder[:150]) for name in names):
+        if not any(_claim(name, place.token, holder[:150], within) for name in names):
             place.give_back()
             holders = Turn.objects.using(database()).filter(pk__in=names).values_list("holder", flat=True)
             raise NoTurn(what, list(holders) or [holder], own=own)
     return place
 
 
-def _claim(name: str, token: str, holder: str) -> bool:
+def _claim(name: str, token: str, holder: str, within: timedelta) -> bool:
     alias = database()
     now = database_now(connections[alias])
-    facts = {"token": token, "holder": holder, "until": now + LEASE}
+    facts = {"token": token, "holder": holder, "until": now + within}
     if Turn.objects.using(alias).filter(pk=name, until__lt=now).update(**facts):
         return True
     if Turn.objects.using(alias).filter(pk=name).exists():

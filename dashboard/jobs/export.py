@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import Any, cast
 
 from asgiref.sync import sync_to_async
@@ -27,6 +28,9 @@ from handlers.selection import InvalidSelection, Selection, hidden
 CHUNK = 500  # jobs read at once
 ARGUMENTS = 50  # arguments read at once: each may be a megabyte
 CHUNK_SECONDS = 30.0  # for one chunk
+# In which the first line is out. A reader who leaves before that takes the answer along, place and all, under ASGI:
+# Django drops it there without closing it.
+BEGIN = timedelta(seconds=CHUNK_SECONDS + 10)
 PORTION = 32_768  # bytes that an ASGI server gets at once: a thread makes them, and to change threads is not free
 COLUMNS = (
     "id", "state", "type", "queue", "attempt", "failures", "crashes", "created_at", "created_by", "run_at",
@@ -47,7 +51,7 @@ def export(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         if name not in FORMATS:
             raise InvalidSelection("format", f"there is no format {name[:30]!r}; there are {', '.join(FORMATS)}")
         selection = selection_of(request)
-        place = turns.take(request, "export")
+        place = turns.take(request, "export", within=BEGIN)
     except InvalidSelection as error:
         return _refused(site, request, error)
     except turns.NoTurn as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
@@ -18,12 +19,12 @@ __all__ = ["NoTurn", "Place", "held", "refused", "take"]
 EACH, ALL = 2, 3  # where the settings CONSOLE_SLOW_EACH and CONSOLE_SLOW_ALL say nothing else; a process has 4 threads
 
 
-def take(request: HttpRequest, what: str) -> Place:
-    """A place for ``what``, an ``export`` or the like, to be given back. Raises NoTurn."""
+def take(request: HttpRequest, what: str, *, within: timedelta = turns.LEASE) -> Place:
+    """A place for ``what``, an ``export`` or the like, to be given back, kept ``within`` this time. Raises NoTurn."""
     each, most = (
         int(getattr(settings, f"CONSOLE_SLOW_{name}", known)) for name, known in (("EACH", EACH), ("ALL", ALL))
     )
-    return turns.take(what, str(request.user.pk), str(request.user.get_username()), each=each, most=most)
+    return turns.take(what, str(request.user.pk), str(request.user.get_username()), each=each, most=most, within=within)
 
 
 @contextmanager

@@ -101,6 +101,15 @@ def test_place_is_kept_while_rows_go_out_and_an_export_that_lost_it_ends(
     assert len(list(lines)) < 2, "the rest is not sent"
 
 
+def test_place_is_held_for_long_only_once_lines_go_out(viewers: list[Client]) -> None:
+    make_job(), make_job()
+    answer: Any = viewers[0].get(URL)  # and its reader may be gone already
+    assert all(turn.until < timezone.now() + timedelta(minutes=1) for turn in Turn.objects.all())
+    next(answer._iterator), next(answer._iterator)
+    assert all(turn.until > timezone.now() + timedelta(minutes=4) for turn in Turn.objects.all())
+    leave(answer)
+
+
 def test_export_that_is_refused_or_fails_leaves_no_place_taken(
     viewers: list[Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
