@@ -28,7 +28,7 @@ from jobsite.logins.browsers import browser_of
 
 IPV6_NETWORK = 64  # bits: one household has as many addresses as it likes
 AT_ADDRESS = "this address"
-MOST = 500  # failures that are looked at
+MOST = 500  # failures that one attempt looks at: past a limit none are counted, so there are not so many
 
 
 class Failure(NamedTuple):
@@ -123,13 +123,13 @@ def failures() -> QuerySet[Any]:
     return found
 
 
-def recent(*which: Q, **conditions: Any) -> list[Failure]:
-    """Those that count, the last one first."""
+def recent(*which: Q, most: int = MOST, **conditions: Any) -> list[Failure]:
+    """Those that count, the last one first, and of more than ``most`` the last ones."""
     found = failures().filter(*which, attempt_time__gt=timezone.now() - cool_off(), **conditions)
     rows = found.order_by("-attempt_time", "-pk").values_list(
         "pk", "username", "ip_address", "user_agent", "attempt_time"
     )
-    return [Failure(*row) for row in rows[:MOST]]
+    return [Failure(*row) for row in rows[:most]]
 
 
 def cool_off() -> timedelta:
@@ -173,7 +173,7 @@ def counted_address(request: HttpRequest) -> str | None:
 def locked(names: Iterable[str]) -> dict[str, datetime]:
     """Those of ``names`` that are locked out, maybe at one address only, and until when."""
     scopes: dict[tuple[str, ...], Scope] = {}
-    for failure in recent(username__in=list(names)):
+    for failure in recent(username__in=list(names), most=100 * MOST):
         place = (failure.browser, "" if failure.browser else failure.address or "")
         one = scopes.setdefault((failure.name, *place), Scope("", settings.AXES_FAILURE_LIMIT, []))
         one.failures.append(failure)
