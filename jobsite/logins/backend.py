@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from axes.backends import AxesStandaloneBackend
 from axes.handlers.database import AxesDatabaseHandler
 from axes.signals import user_locked_out
@@ -34,6 +35,12 @@ class ThrottledBackend(AxesStandaloneBackend, ModelBackend):  # type: ignore[mis
         if user is not None and (attempt := attempt_of(request)) is not None:
             attempt.succeed()
         return user
+
+    async def aauthenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> Any:
+        """The same: Django's own would look at the password without asking the above."""
+        return await sync_to_async(self.authenticate)(request, username, password, **kwargs)
 
 
 class Handler(AxesDatabaseHandler):  # type: ignore[misc]

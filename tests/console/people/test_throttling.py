@@ -10,11 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from axes.models import AccessFailureLog
+from django.contrib.auth import aauthenticate
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from handlers.models import AuditEntry
@@ -184,6 +186,16 @@ def test_old_password_is_an_attempt_too(admin: User) -> None:
     assert admin.check_password(RIGHT)
     later(15)
     assert change(RIGHT).status_code == 302
+
+
+def test_async_code_is_limited_too(rf: RequestFactory) -> None:
+    def ask(password: str) -> Any:
+        return async_to_sync(aauthenticate)(rf.post("/", REMOTE_ADDR=CAFE), username="admin", password=password)
+
+    assert ask(RIGHT) is not None
+    assert [ask(WRONG) for _ in range(5)] == [None] * 5
+    assert ask(RIGHT) is None
+    assert lock_outs() == [("user admin", CAFE, "this name at this address")]
 
 
 PEOPLE = "/admin/auth/user/"
