@@ -230,6 +230,12 @@ def test_encode_refuses_what_does_not_fit_and_names_the_field(changes: dict[str,
     assert str(caught.value).startswith(f"shop.Everything: {path}: ")
 
 
+def test_decode_makes_a_float_of_a_whole_number_that_the_database_made_of_one() -> None:
+    found = EVERYTHING.decode({"whole": 1, "share": 10**16})  # PostgreSQL's jsonb writes 1e16 so
+    assert isinstance(found, Everything)
+    assert repr(found.share) == "1e+16"
+
+
 @pytest.mark.parametrize("value", [object(), print, {"a": {1j}}])
 def test_encode_refuses_what_json_has_no_form_for(value: object) -> None:
     with pytest.raises(InvalidJob, match=r"shop\.Everything: .*JSON"):
