@@ -26,7 +26,7 @@ class Heartbeats:
     """The rows of one supervisor's children."""
 
     def __init__(self, queues: Sequence[str]) -> None:
-        self._queues, self._known = list(queues), fleet.known()
+        self._queues, self._known = queues, fleet.known()
         self._beat_at = self._known_at = 0.0
         self._written: set[str] = set()
 
@@ -61,7 +61,7 @@ class Heartbeats:
                     kind="worker",
                     host=socket.gethostname()[:100],
                     pid=pid,
-                    queues=self._queues,
+                    queues=list(self._queues),
                     types=self._known.digest,
                     started_at=now - timedelta(seconds=clock - born),
                     heartbeat_at=now,

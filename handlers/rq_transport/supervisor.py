@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Sequence
 from types import FrameType
 
+from django.db import Error
 from django.db.backends.signals import connection_created
 
 from handlers import execution, forks, lifecycle
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.publishing import publish
+from handlers.queues import served
 from handlers.rq_transport.availability import silence, stay_without_threads
 from handlers.rq_transport.burial import Burial
 from handlers.rq_transport.children import Child, Children
@@ -37,19 +39,26 @@ TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 
 
 class Supervisor:
-    """Runs ``processes`` workers over ``queues`` until SIGTERM or SIGINT, or all that was there, in a burst."""
+    """Runs ``processes`` workers until SIGTERM or SIGINT, or all that was there, in a burst.
 
-    def __init__(self, queues: Sequence[str], *, processes: int, in_order: bool, lifetime: Lifetime = ENDLESS) -> None:
-        self._lifetime = lifetime
+    They serve the queues that are ``named``, in that order, or all, taken in turn.
+    """
+
+    def __init__(self, named: Sequence[str] | None, *, processes: int, lifetime: Lifetime = ENDLESS) -> None:
+        self._named, self._lifetime = named, lifetime
+        self._queues: list[str] = []  # the children's and the heartbeats' too, filled once the database answers
         self._children = Children(
-            list(queues), count=processes, in_order=in_order, lifetime=lifetime, on_change=self._on_change
+            self._queues, count=processes, in_order=bool(named), lifetime=lifetime, on_change=self._on_change
         )
-        self._burial, self._leases, self._heartbeats = Burial(), Leases(), Heartbeats(queues)
+        self._burial, self._leases, self._heartbeats = Burial(), Leases(), Heartbeats(self._queues)
         self._stopping_since: float | None = None
         self._hurry = False
 
     def run(self) -> None:
-        """Serve until told to stop; returns when every child is gone."""
+        """Serve until told to stop; returns when every child is gone.
+
+        Raises InvalidJob for a named queue that neither the code nor a job knows.
+        """
         wakeup, write_end = os.pipe()
         os.set_blocking(wakeup, False)
         os.set_blocking(write_end, False)
@@ -86,7 +95,21 @@ class Supervisor:
 
     def _await_services(self) -> None:
         self._await("the queue server at JOBS['REDIS_URL'] (REDIS_URL)", silence)
-        self._await("the database (DATABASE_URL)", lambda: "" if execution.database_answers() else "it does not answer")
+        self._await("the database (DATABASE_URL)", self._choose_queues)
+
+    def _choose_queues(self) -> str:
+        """Learn which queues there are to serve, as only the database knows; why it does not say, if it does not."""
+        if not execution.database_answers():
+            return "it does not answer"
+        try:
+            found = served(self._named)
+        except Error as error:
+            execution.close_broken_connections()
+            return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        self._queues[:] = found.queues
+        for name in found.left_over:
+            logger.warning("the code no longer names queue %s: it is served because it still holds jobs", name)
+        return ""
 
     def _await(self, what: str, trouble: Callable[[], str]) -> None:
         told = ""

@@ -14,6 +14,7 @@ from handlers.models import JobRecord, WorkerProcess
 from handlers.rq_transport.messages import queue_key
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
+from tests.faults.outages import away, guest_url
 from tests.faults.records import Notes, wait_state
 from tests.processes import wait_for
 
@@ -61,3 +62,20 @@ def test_moved_job_runs_on_its_new_queue_and_its_old_message_is_void(
     wait_for("the void messages are gone", lambda: not redis.llen(queue_key("flaky")))
     assert sorted(notes.lines(), key=int) == [str(n) for n in range(20)]
     assert set(JobRecord.objects.values_list("attempt", "queue")) == {(1, "mail")}
+
+
+@pytest.mark.postgresql
+def test_worker_that_cannot_ask_what_the_queue_holds_waits_until_it_can(
+    start_worker: Start, start_scheduler: Start, notes: Notes, child_env: dict[str, str]
+) -> None:
+    job_id = left_behind("now")
+    with guest_url() as child_env["DATABASE_URL"]:
+        with away():
+            worker = start_worker("--queues", OLD)
+            said = worker.log.read_text
+            wait_for("it waits", lambda: "waiting for the database (DATABASE_URL): it does not answer" in said())
+        scheduler = start_scheduler()
+        wait_state("succeeded", job_id)
+        assert f"the code no longer names queue {OLD}" in said()
+        assert worker.terminate() == scheduler.terminate() == 0
+    assert notes.lines() == ["now"]

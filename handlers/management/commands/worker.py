@@ -6,11 +6,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import Error, connections
 
 from handlers import pools
 from handlers.exceptions import InvalidJob
-from handlers.queues import known_queues, served
 from handlers.rq_transport.lifetime import Lifetime
 from handlers.rq_transport.supervisor import Supervisor
 
@@ -47,25 +45,7 @@ class Command(BaseCommand):
         pools.do_without()
         named = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
         lifetime = Lifetime(max_jobs, max_memory, burst)
-        serves = self._served(named)
-        Supervisor(serves, processes=processes, in_order=named is not None, lifetime=lifetime).run()
-
-    def _served(self, named: list[str] | None) -> list[str]:
-        """The queues to serve, with a warning of each that only jobs still name. Raises CommandError."""
         try:
-            found = served(named)
+            Supervisor(named, processes=processes, lifetime=lifetime).run()
         except InvalidJob as error:
             raise CommandError(f"--{error}") from error
-        except Error as error:
-            if named:  # which may be misspelt: then a worker would serve nothing, and nobody would know
-                unknown = ", ".join(sorted(set(named) - known_queues()))
-                raise CommandError(
-                    f"--queues: no code names {unknown}, and the database, which may have jobs there, does not answer"
-                ) from error
-            return sorted(known_queues())
-        finally:
-            connections.close_all()  # the supervisor opens its own, with limits
-        for name in found.left_over:
-            words = f"warning: the code no longer names queue {name}; it is served because it still holds jobs"
-            self.stderr.write(self.style.WARNING(words))
-        return found.queues
