@@ -32,3 +32,10 @@ window.addEventListener("resize", reachable);
 window.addEventListener("load", () => {
   for (const icon of document.querySelectorAll("span.help-tooltip[aria-label]")) icon.setAttribute("role", "img");
 });
+
+// On a narrow screen the bar scrolls: the page that one is on is in sight.
+for (const here of document.querySelectorAll(".console-nav [aria-current]")) {
+  const bar = here.parentElement;
+  const [inside, around] = [here.getBoundingClientRect(), bar.getBoundingClientRect()];
+  bar.scrollLeft += inside.left - around.left - (around.width - inside.width) / 2;
+}
