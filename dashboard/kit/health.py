@@ -14,13 +14,14 @@ from django.utils.http import urlencode
 
 from dashboard.kit import queries
 from dashboard.kit.text import inert
-from handlers import fleet
-from handlers.conf import SYSTEM_QUEUE
+from handlers import fleet, stranded
+from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.fleet import QUEUE_SERVER
 from handlers.gateway import job_scheduler
 from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
 from handlers.queues import known_queues
 from handlers.states import State
+from handlers.stranded import Stranded
 
 VIEW_JOBS = "jobs.view_jobrecord"
 KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
@@ -50,6 +51,7 @@ class Fleet(NamedTuple):
     workers: list[WorkerProcess]
     schedulers: list[WorkerProcess]
     unservable: list[str]
+    stranded: list[Stranded]  # jobs that no worker so far could run, by type
     unserved: list[queries.Waits]  # queues on which jobs wait and that no live worker serves, the longest wait first
     trouble: str  # why Redis takes no messages; empty when it does
     answered_at: datetime | None  # when Redis last answered this process
@@ -91,7 +93,7 @@ def banners(request: HttpRequest) -> list[Banner]:
     known = of(request)
     found = [
         *_redis(known.fleet), *_processes(known.fleet), *_unserved(request, known.fleet), *_troubles(known.fleet),
-        *_unservable(known.fleet), *_paused(known),
+        *_stranded(request, known.fleet), *_unservable(known.fleet), *_paused(known),
     ]  # fmt: skip
     return sorted(found, key=lambda banner: ("error", "warning", "info").index(banner.level))
 
@@ -110,6 +112,7 @@ def _fleet() -> Fleet:
         workers,
         [process for process in live if process.kind == "scheduler"],
         fleet.unservable_types(workers),
+        stranded.summary(),
         _waits_in_vain(workers),
         trouble,
         _answered_at,
@@ -199,11 +202,33 @@ def _troubles(now: Fleet) -> list[Banner]:
     ]
 
 
+def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
+    """Jobs that workers gave back because their code cannot run them, as in the middle of a deploy."""
+    found = []
+    hours = f"{jobs_settings().unknown_type_hours:g} h"
+    page = reverse("admin:jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))
+    for each in now.stranded[:NAMED]:
+        name, one = inert(each.job_type, 80), each.number == 1
+        lacks = "that has a handler for its type" if each.lacking else "whose code reads arguments of another release"
+        text = (
+            f"{each.number:,} job{'' if one else 's'} of type {name} wait{'s' if one else ''} for a worker {lacks},"
+            f" the first since {each.since:%Y-%m-%d %H:%M} UTC."
+        )
+        hint = (
+            f"Deploy workers of the release that can run them. What waits for {hours} fails, with this as its reason."
+        )
+        query = urlencode({"type": each.job_type, "state": State.ENQUEUED.value})
+        found.append(Banner("warning", text, hint, (Link("Its jobs", f"{page}?{query}"),)))
+    return found
+
+
 def _unservable(now: Fleet) -> list[Banner]:
-    if not now.unservable or not now.workers:  # without a worker the other sentence says all
+    said = {each.job_type for each in now.stranded}
+    names = [name for name in now.unservable if name not in said]
+    if not names or not now.workers:  # without a worker the other sentence says all
         return []
-    one = len(now.unservable) == 1
-    text = f"No live worker can run {_names(now.unservable)}: {'its' if one else 'their'} jobs wait."
+    one = len(names) == 1
+    text = f"No live worker can run {_names(names)}: {'its' if one else 'their'} jobs wait."
     hint = (
         "Workers run the code that they were started with: deploy the release that has the handler, and restart them."
     )

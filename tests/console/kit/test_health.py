@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from dashboard.kit import health
 from handlers.gateway import job_scheduler
-from handlers.models import KnownTypes, QueueSwitch, TypeSwitch, WorkerProcess
+from handlers.models import JobRecord, KnownTypes, QueueSwitch, StrandedJob, TypeSwitch, WorkerProcess
 from handlers.registry import registry
 from handlers.states import State
 from tests.console.factories import make_job
@@ -141,12 +141,12 @@ def test_log_in_page_has_no_banner(client: Client, db: None) -> None:
     assert "banner" not in page(client, "/admin/login/")
 
 
-def test_banners_cost_five_queries_at_most_and_then_one(viewer: Client, rf: RequestFactory) -> None:
+def test_banners_cost_six_queries_at_most_and_then_one(viewer: Client, rf: RequestFactory) -> None:
     process("worker")
     process("scheduler")
     with CaptureQueriesContext(connection) as cold:
         health.of(rf.get("/"))
-    assert len(cold) <= 5, [query["sql"][:80] for query in cold]
+    assert len(cold) <= 6, [query["sql"][:80] for query in cold]
     with CaptureQueriesContext(connection) as warm:
         health.of(rf.get("/"))
     assert len(warm) == 1
@@ -208,3 +208,33 @@ def test_without_any_worker_one_sentence_says_all(viewer: Client) -> None:
     said = page(viewer)
     assert "No worker is connected" in said
     assert "gone-queue" not in said
+
+
+@pytest.mark.parametrize(
+    ("exception", "words"),
+    [
+        ("handlers.exceptions.NoHandler", "for a worker that has a handler for its type"),
+        ("handlers.exceptions.InvalidJob", "for a worker whose code reads arguments of another release"),
+    ],
+)
+def test_jobs_that_no_worker_could_run_are_said_with_how_many_and_since_when(
+    viewer: Client, exception: str, words: str
+) -> None:
+    KnownTypes.objects.create(digest="few", names=[job_type.name for job_type in registry.all()])
+    process("worker", types="few")
+    process("scheduler")
+    since = timezone.now() - timedelta(minutes=30)
+    jobs = [make_job(State.ENQUEUED, job_type="shop.<b>Gone") for _ in range(3)]
+    for job in jobs:
+        StrandedJob.objects.create(
+            job_id=job.pk, token=job.token, job_type=job.job_type, queue="default", since=since, refused_by="few",
+            exception=exception, reason="x",
+        )  # fmt: skip
+    said = page(viewer)
+    assert f"3 jobs of type shop.&lt;b&gt;Gone wait {words}, the first since {since:%Y-%m-%d %H:%M} UTC." in said
+    assert "What waits for 4 h fails" in said
+    assert 'href="/admin/jobs/jobrecord/?type=shop.%3Cb%3EGone&amp;state=enqueued"' in said
+    assert "No live worker can run" not in said
+    JobRecord.objects.filter(pk__in=[job.pk for job in jobs]).update(state=State.DELETED)
+    health.forget()
+    assert "banner-" not in page(viewer)
