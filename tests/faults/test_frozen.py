@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from threading import Barrier
 
+import psutil
 import pytest
 from django.db import connections
 from django.utils import timezone
@@ -22,7 +23,7 @@ from handlers.models import JobRecord
 from handlers.rq_transport.messages import queue_key
 from handlers.transport import LastWords, get_transport
 from tests import servers
-from tests.app.jobs import Note
+from tests.app.jobs import Note, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
 from tests.processes import Managed, wait_for
@@ -146,3 +147,18 @@ def test_workers_and_schedulers_notice_a_frozen_server_and_stop_or_go_on(
     assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
     assert "did not stop in time" not in leaving.log.read_text()
     assert (staying.terminate(), scheduler.terminate()) == (0, 0)
+
+
+def test_supervisor_that_meets_a_frozen_server_starts_no_thread_because_it_forks(
+    url: str, start_worker: Start, notes: Notes
+) -> None:
+    worker = start_worker("--processes", "1")
+    job_id = int(job_scheduler.enqueue(Sleep(60, "it")))
+    notes.wait("start it")
+    with servers.frozen(url):
+        (child,) = worker.children()
+        child.kill()
+        wait_for("it could not publish", partial(says, worker, "recorded but not yet published"))
+        assert psutil.Process(worker.pid).num_threads() == 1
+        assert (record(job_id).state, record(job_id).crashes) == ("enqueued", 1)
+        assert worker.terminate() == 0
