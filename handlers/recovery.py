@@ -21,7 +21,7 @@ from handlers.execution import TRANSIENT
 from handlers.failure_log import log_failures
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import Agenda
-from handlers.models.sql import database_now
+from handlers.models.sql import chunks, database_now
 from handlers.publishing import publish
 from handlers.states import State
 from handlers.switches import paused_type_names
@@ -31,7 +31,8 @@ from handlers.vigil import Vigil
 logger = logging.getLogger(__name__)
 
 LOOK = 1_000  # jobs of one queue compared at once
-CHUNKS = 50  # such looks at one queue in one pass
+CHUNKS = 50  # such looks at one queue in one pass, while they take no longer than
+LOOK_SECONDS = 1.0  # since leases and what is due have their turns only between two passes
 PATIENCE_SECONDS = 1.0  # a message must be missing twice, this far apart: between pop and claim it is nowhere
 REPUBLISHED_SECONDS = 10.0  # what was published again stands at the end of a long queue: spare looking for it at once
 STRANDED_SECONDS = 5.0  # between two looks after jobs that wait for another worker
@@ -159,9 +160,11 @@ class Recovery:
         self._suspects = missing
         if not lost:
             return 0
-        if not publish(lost):
-            why = get_transport().trouble()
-            raise TransportRefuses(f"{len(lost)} lost messages wait to be published again: {why}")
+        for some in chunks(lost, LOOK):
+            if not publish(some):
+                why = get_transport().trouble()
+                raise TransportRefuses(f"{len(lost)} lost messages wait to be published again: {why}")
+            self.went_on()
         self._suspects = {message: since for message, since in missing.items() if now - since < PATIENCE_SECONDS}
         self._republished.update(dict.fromkeys(lost, now))
         for queue in {message.queue for message in lost}:
@@ -185,6 +188,7 @@ class Recovery:
         since = self._fronts.get(queue) if after is None else None
         passes = bool(paused) or any_stranded
         end = waiting.last(queue) if passes else None  # read first: what comes meanwhile lies behind it
+        until = time.monotonic() + LOOK_SECONDS
         for turn in range(CHUNKS):
             found = waiting.oldest(queue, LOOK, after=after, since=since, without=paused, stranded=not any_stranded)
             if passes and not turn and after is None and (front := found[0].place if found else end):
@@ -192,9 +196,12 @@ class Recovery:
             suspects = [job.message for job in found if job.message not in self._republished]
             missing = get_transport().missing(queue, suspects)
             lost += missing
+            self.went_on()
             if len(found) < LOOK or (not missing and len(suspects) == len(found)):
                 return lost, None
             after, since = found[-1].place, None
+            if time.monotonic() >= until:
+                break
         return lost, after
 
     def _look_after_stranded(self, agenda: Agenda) -> int:

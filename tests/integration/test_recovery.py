@@ -296,6 +296,29 @@ def test_a_duty_that_fails_holds_up_no_other_and_no_lease(
     assert set(failed) == {"lost messages", "counts"}
 
 
+def test_a_long_look_for_lost_messages_ends_and_holds_up_no_lease(
+    rescue: Recovery, clock: Clock, noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(queue: str, messages: Any) -> Any:
+        clock.now += 1
+        return missing(queue, messages)
+
+    missing = noting.missing
+    monkeypatch.setattr(noting, "missing", look)
+    monkeypatch.setattr(recovery, "LOOK", 1)
+    jobs = [note() for _ in range(30)]
+    for number, job_id in enumerate(jobs):
+        JobRecord.objects.filter(pk=job_id).update(queue=f"queue-{number % 10}")
+    noting.published.clear()
+    rescue.tick()
+    assert len(noting.asked) == 10, "one look at each queue, which took a second"
+    lost = note()
+    claim(lost)
+    expire(lost)
+    assert rescue.tick() > 0
+    assert record(lost).state == "enqueued", "though the pass before took longer than half a lease"
+
+
 def test_a_new_recovery_gives_the_living_time_to_renew(clock: Clock, noting: NotingTransport) -> None:
     rescue, job_id = Recovery(), note()
     claim(job_id)
