@@ -7,6 +7,7 @@ counted twice, whatever dies in the middle.
 from __future__ import annotations
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -28,6 +29,7 @@ KEEP = {
     Period.HOUR: timedelta(days=9),
     Period.DAY: timedelta(days=400),
 }
+FOLD_SECONDS = 1.0  # of a long backlog at once: a scheduler's other duties wait meanwhile
 PRUNE_ROWS = 5_000  # of each period in one go
 KEY = ("period", "at", "queue", "job_type", "outcome", "fingerprint")
 COLUMNS = {
@@ -71,13 +73,13 @@ def fold(limit: int = 10_000) -> int:
 
 
 def fold_all(passes: int = 5) -> int:
-    """Fold until little is left; how many were folded."""
-    limit, folded = 10_000, 0
+    """Fold until little is left, or for FOLD_SECONDS; how many were folded."""
+    limit, folded, until = 10_000, 0, time.monotonic() + FOLD_SECONDS
     if not JobCountDelta.objects.using(database()).exists():  # without the lock that a fold takes
         return 0
     for _ in range(passes):
         folded += (found := fold(limit))
-        if found < limit:
+        if found < limit or time.monotonic() >= until:
             break
     return folded
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.db import connection, connections, transaction
@@ -168,6 +169,18 @@ def test_many_folders_at_once_count_each_thing_once() -> None:
             future.result(60)
     folding.fold_all()
     assert total(Outcome.CREATED) == 40
+
+
+def test_long_backlog_is_folded_in_turns_with_a_schedulers_other_duties(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fold(limit: int) -> int:
+        clock.monotonic.return_value += folding.FOLD_SECONDS * 0.6
+        return limit
+
+    run(job_scheduler.enqueue(Note("x")))
+    clock = Mock(**{"monotonic.return_value": 100.0})
+    monkeypatch.setattr(folding, "time", clock)
+    monkeypatch.setattr(folding, "fold", fold)
+    assert folding.fold_all() == 20_000
 
 
 def test_recovery_folds_and_brings_nothing_back() -> None:
