@@ -7,6 +7,7 @@ once, and workers of the others fetch it from here. Where none comes in time, th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -28,7 +29,7 @@ from handlers.transport import Message, get_transport
 CHUNK = 1_000  # jobs failed at once
 OFFERED = 100  # jobs of a queue that are offered at once to workers that tell nothing of themselves
 COUNTED = 10_000  # jobs that are counted at most
-PASS = 20  # chunks failed in one pass
+PASS_SECONDS = 1.0  # of them in one pass: a scheduler's other duties wait meanwhile
 NO_HANDLER = class_path(NoHandler(""))
 
 
@@ -84,10 +85,10 @@ def of(job_id: int, token: str) -> StrandedJob | None:
 
 
 def look_after(*, hours: float) -> None:
-    """Fail what waited for ``hours``, and forget what moved on. Raises the database's errors."""
-    for _ in range(PASS):
-        if _give_up(hours) < CHUNK:
-            break
+    """Fail what waited for ``hours``, as far as a second goes; forget what moved on. Raises the database's errors."""
+    until = time.monotonic() + PASS_SECONDS
+    while _give_up(hours) == CHUNK and time.monotonic() < until:
+        pass
     held = JobRecord.objects.using(lifecycle.database()).filter(
         pk=OuterRef("pk"), token=OuterRef("token"), state__in=[State.ENQUEUED, State.PROCESSING]
     )

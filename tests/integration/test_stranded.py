@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.db import OperationalError, connection
@@ -302,6 +303,25 @@ def test_recovery_fails_what_waited_too_long_with_the_reason(noting: NotingTrans
     with override_settings(JOBS={"UNKNOWN_TYPE_HOURS": 2}):
         Recovery().tick()
     assert record(job_id).state == "enqueued"
+
+
+def test_many_that_waited_too_long_are_failed_in_turns_with_other_duties(
+    noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def apply(*args: Any, **options: Any) -> Any:
+        clock.monotonic.return_value += stranded.PASS_SECONDS * 0.6
+        return applies(*args, **options)
+
+    jobs, applies = stored(count=5), lifecycle.apply
+    run(*jobs)
+    StrandedJob.objects.update(since=timezone.now() - timedelta(hours=3))
+    clock = Mock(**{"monotonic.return_value": 100.0})
+    monkeypatch.setattr(stranded, "time", clock)
+    monkeypatch.setattr(stranded, "CHUNK", 1)
+    monkeypatch.setattr(lifecycle, "apply", apply)
+    for failed in (2, 4, 5):
+        stranded.look_after(hours=2)
+        assert JobRecord.objects.filter(state="failed").count() == failed
 
 
 def test_recovery_forgets_what_moved_on() -> None:
