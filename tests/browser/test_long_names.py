@@ -36,6 +36,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.redis, pytest.m
 PERSON = "P" * 150
 TYPE = "shop." + "T" * 195
 QUEUE = "q" * 64
+GONE = "g" * 64  # a queue that nobody serves or names
 WORKER = "w" * 100
 POLICY = "p" * 60
 WORD = "x" * 500
@@ -111,7 +112,10 @@ def furnish() -> tuple[User, list[JobRecord]]:
         at=now, username=PERSON, verb="assign_policy", target=f"type {TYPE}"[:200], count=1, reason=WORD,
         source="2001:0db8:" * 4, data={"before": "b" * 60, "after": "a" * 60},
     )  # fmt: skip
-    return user, [parent, *others, job]
+    waiting = make_job(State.ENQUEUED, job_type=TYPE, queue=GONE, payload=payload)
+    moved = make_job(State.FAILED, job_type=TYPE, queue=GONE, payload=payload)
+    assert job_scheduler.move(moved.pk, QUEUE, by=user, reason=WORD)
+    return user, [parent, *others, waiting, moved, job]
 
 
 def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_server: Any) -> None:
@@ -128,6 +132,7 @@ def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_ser
         f"/admin/failures/?type={TYPE}",
         "/admin/bulk/",
         f"/admin/bulk/new/?verb=retry&type={TYPE}",
+        f"/admin/bulk/new/?verb=move&queue={GONE}",
         f"/admin/bulk/{BulkOperation.objects.get().pk}/",
         "/admin/queues/",
         "/admin/workers/",
@@ -144,12 +149,20 @@ def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_ser
         f"/admin/auth/group/{user.groups.get().pk}/change/",
     ]
     found = []
+
+    def look(what: str) -> None:
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 844})
+            if wider := page.evaluate(WIDER, width == 1280):
+                found.append(f"{what.replace(TYPE, 'TYPE')}, {width} px: {', '.join(wider)}")
+
     for url in urls:
         answer = page.goto(live_server.url + url)
         assert answer
         assert answer.status == 200, url
-        for width in (1280, 390):
-            page.set_viewport_size({"width": width, "height": 844})
-            if wider := page.evaluate(WIDER, width == 1280):
-                found.append(f"{url.replace(TYPE, 'TYPE')}, {width} px: {', '.join(wider)}")
+        look(url)
+    page.goto(f"{live_server.url}{JOBS}{jobs[-1].pk}/change/")
+    page.get_by_role("button", name="Move to another queue").click()
+    page.get_by_label("To queue").wait_for()
+    look("where to move it")
     assert not found, "\n".join(found)
