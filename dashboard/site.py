@@ -18,6 +18,7 @@ from django.utils.decorators import method_decorator
 from dashboard.kit.addresses import client_address
 from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
+from dashboard.kit.waiting import answered
 from dashboard.signing_in import SigningIn
 from handlers.audit import acting_from
 
@@ -134,10 +135,11 @@ class JobsSite(SigningIn):
 
         @wraps(stock)
         def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            is_logout = request.path == reverse("admin:logout", current_app=self.name)  # which is done already
-            if request.method == "POST" and not is_logout and not self.has_permission(request):
-                return access.signed_out(self, request)
-            return stock(request, *args, **kwargs)
+            with answered():
+                is_logout = request.path == reverse("admin:logout", current_app=self.name)  # which is done already
+                if request.method == "POST" and not is_logout and not self.has_permission(request):
+                    return access.signed_out(self, request)
+                return stock(request, *args, **kwargs)
 
         return asked
 

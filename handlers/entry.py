@@ -10,20 +10,21 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from types import FrameType
 
 from django.db import Error, close_old_connections, connections
 
-from handlers import execution, lifecycle
+from handlers import execution, lifecycle, patience
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
+from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import Claim
 from handlers.models import JobRecord
 from handlers.states import State
-from handlers.transport import Message
+from handlers.transport import LastWords, Message, get_transport
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +33,19 @@ CHECK_SECONDS = 1.0
 
 def run(job_id: int, token: str) -> None:
     """Claim one job, run it and record it; an outdated or paused one is left alone."""
-    close_old_connections()
-    settings = jobs_settings()
+    with patience.limited(jobs_settings().lease_seconds):
+        close_old_connections()
+        _run(Message(job_id, token, ""))
+
+
+def _run(message: Message) -> None:
     # Unique: in a container that was restarted the PIDs come again, and a renewal by name would keep a dead one's jobs.
     worker = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}.rqworker"
-    lease = timedelta(seconds=settings.lease_seconds)
+    seconds = jobs_settings().lease_seconds
     try:
-        claims = lifecycle.claim([Message(job_id, token, "")], worker=worker, lease=lease)
+        claims = lifecycle.claim([message], worker=worker, lease=timedelta(seconds=seconds))
     except Error:
-        _give_back(worker, settings.lease_seconds)
+        _give_back(worker, seconds)
         raise
     for claim in claims:
         cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt)
@@ -52,7 +57,12 @@ def run(job_id: int, token: str) -> None:
 
 
 def _give_back(worker: str, seconds: float) -> None:
-    """The claim may hold, and only its answer be lost: give back, unstarted, what it took, before its lease is over."""
+    """The claim may hold, and only its answer be lost: give back, unstarted, what it took, before its lease is over.
+
+    And should it come late, recovery knows that nothing ran.
+    """
+    with suppress(TransportUnavailable):
+        get_transport().leave_last_words(worker, LastWords(0, frozenset()))
     until, reason = time.monotonic() + seconds, "its worker did not learn that it was claimed"
     while time.monotonic() < until:
         execution.close_broken_connections()
@@ -82,7 +92,9 @@ class _LeaseThread(threading.Thread):
 
     def run(self) -> None:
         """The thread."""
-        lease = timedelta(seconds=jobs_settings().lease_seconds)
+        seconds = jobs_settings().lease_seconds
+        patience.limit(seconds)
+        lease = timedelta(seconds=seconds)
         while not self._over.wait(CHECK_SECONDS):
             try:
                 if self._claim.job_id not in lifecycle.renew([self._worker], lease=lease):

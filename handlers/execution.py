@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 
-from handlers import forks, lifecycle, logs, masking, processes, stranded, tidying
+from handlers import forks, lifecycle, logs, masking, patience, processes, stranded, tidying
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
@@ -78,12 +78,14 @@ def _attempt(
         payload = job_type.decode(claim.encoded)
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
+    waits = patience.limit(None)  # what a handler asks the database takes as long as it takes
     try:
         try:
             handler = job_type.make_handler()
             with around():
                 handler(payload, token)
         finally:
+            patience.limit(waits)
             forks.end_unless(process)
             tidying.tidy()  # first: what follows a failure is read from the database
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker

@@ -11,6 +11,9 @@ from typing import Any
 from django.db import OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from handlers import patience
+
+SILENT_SECONDS = 3.0  # beyond a limit, for the answer that says so
 _CANCELLED = "57014"  # PostgreSQL's code for a statement that was ended by its limit
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)  # of the read inside, on SQLite
 _STEPS = 5_000  # of SQLite's machine between two looks at the clock
@@ -24,7 +27,8 @@ class TookTooLong(Exception):
 def time_limit(seconds: float, using: str) -> Iterator[None]:
     """Whatever is read inside ends after ``seconds``. Raises TookTooLong.
 
-    It is the database that stops, at once on both; statements that begin after the time has passed do not start.
+    It is the database that stops, at once on both; statements that begin after the time has passed do not start. One
+    that says nothing any more is an OperationalError a little later.
     """
     connection = connections[using]
     connection.ensure_connection()
@@ -37,7 +41,11 @@ def time_limit(seconds: float, using: str) -> Iterator[None]:
 
     inside = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
     try:
-        with inside(connection, seconds, deadline), connection.execute_wrapper(in_time):
+        with (
+            patience.limited(seconds + SILENT_SECONDS),
+            inside(connection, seconds, deadline),
+            connection.execute_wrapper(in_time),
+        ):
             yield
     except OperationalError as error:
         if _is_timeout(error):

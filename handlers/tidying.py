@@ -22,6 +22,9 @@ from django.db import Error, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
+from handlers import patience
+from handlers.conf import jobs_settings
+
 IDLE = 0  # libpq's PQTRANS_IDLE
 
 _opened: dict[threading.Thread, set[BaseDatabaseWrapper]] = {}  # in threads that are younger than the first job
@@ -79,8 +82,9 @@ class _SyncThread(ThreadPoolExecutor):
         self.thread = threading.current_thread()
 
     def _tidy(self) -> None:
-        _tidy_own()
-        close_old_connections()
+        with patience.limited(jobs_settings().lease_seconds):
+            _tidy_own()
+            close_old_connections()
 
 
 def _forget() -> None:

@@ -19,6 +19,8 @@ from handlers import redis_urls
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_CHARS = 50  # what Django's own deploy check asks for
+# A server, or the way to it, may vanish without a word. What DATABASE_URL says of these goes before.
+PATIENCE = {"connect_timeout": 5, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
 
@@ -180,7 +182,8 @@ def database(data: Path) -> dict[str, Any]:
         raise ImproperlyConfigured(
             "DATABASE_URL must start with sqlite:// or postgres://; other databases are not supported."
         )
-    if config.get("OPTIONS", {}).get("pool"):
+    config["OPTIONS"] = PATIENCE | config.get("OPTIONS", {})
+    if config["OPTIONS"].get("pool"):
         config["CONN_MAX_AGE"] = 0  # the pool keeps them, and Django refuses to do so beside it
     return config | {"DISABLE_SERVER_SIDE_CURSORS": flag("DATABASE_POOLER")}
 

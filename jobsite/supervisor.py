@@ -36,6 +36,7 @@ class Service:
     command: Sequence[str]
     stop_seconds: float  # from SIGTERM to SIGKILL
     log: Path | None = None  # where it says what went wrong, if not on stderr
+    is_needed: bool = False  # by the others: they have stopped before it is told to
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0  # monotonic
     deaths: int = 0  # in a row
@@ -70,7 +71,7 @@ class Supervisor:
         return self.stop_requests > 0
 
     def start(self, service: Service) -> None:
-        """Start ``service``; it is stopped in reverse order of starting."""
+        """Start ``service``."""
         if service not in self.services:
             self.services.append(service)
         service.process = subprocess.Popen(
@@ -122,24 +123,28 @@ class Supervisor:
             self.start(service)
 
     def stop(self) -> None:
-        """Stop everything, the last started first, each one completely before the next; nothing is left behind."""
-        for service in reversed(self.services):
-            if service.process is None:
-                continue
-            if service.is_alive:
-                service.process.terminate()
-                self._await_end(service)
-            kill_session(service.process.pid)
-            service.process.wait()
+        """Stop everything, what others need after those; nothing is left behind.
 
-    def _await_end(self, service: Service) -> None:
+        Those that need each other not are stopped at once: none has to wait until the grace of another is over.
+        """
+        for needed in (False, True):
+            told = [service for service in self.services if service.process and service.is_needed == needed]
+            for service in reversed(told):
+                if service.process and service.is_alive:
+                    service.process.terminate()
+            began = time.monotonic()
+            for service in reversed(told):
+                self._await_end(service, began + service.stop_seconds)
+
+    def _await_end(self, service: Service, deadline: float) -> None:
         assert service.process is not None
-        deadline = time.monotonic() + service.stop_seconds
         while service.is_alive and self.stop_requests < 2:
             if time.monotonic() > deadline:
                 self.say(f"{service.name} did not stop within {service.stop_seconds:.0f} s; killing it.")
-                return
+                break
             time.sleep(POLL_SECONDS / 5)
+        kill_session(service.process.pid)
+        service.process.wait()
 
 
 def _how_it_ended(service: Service) -> str:

@@ -21,6 +21,8 @@ from django.template.context import make_context
 from django.template.response import SimpleTemplateResponse
 from django.utils.safestring import SafeString
 
+from dashboard.kit.waiting import answered
+
 Response = TypeVar("Response", bound=HttpResponseBase)
 
 TEMPLATES = Path(__file__).parents[2] / "templates"
@@ -41,7 +43,8 @@ class Page:
         """The page as text."""
         made = make_context(context, request, autoescape=self._template.backend.engine.autoescape)
         made.use_l10n = False
-        return self._template.template.render(made)
+        with answered():
+            return self._template.template.render(made)
 
 
 @cache

@@ -12,6 +12,7 @@ from django.db import Error, connections
 
 from handlers.execution import settle
 from handlers.lifecycle import Claim, Move, handed_back
+from handlers.rq_transport.database_limits import limit_worker_thread
 from handlers.rq_transport.slow_types import SLOW_SECONDS
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ class Keeper(threading.Thread):
 
     def run(self) -> None:
         """The thread: never ends, never fails."""
+        limit_worker_thread()
         while True:
             self._work.wait()
             time.sleep(POLL_SECONDS)

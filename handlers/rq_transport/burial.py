@@ -32,7 +32,8 @@ class Burial:
 
     def add(self, child: Child) -> None:
         """This one has ended."""
-        self._lost.append(child)
+        if child.marks.holding:
+            self._lost.append(child)
 
     @property
     def is_over(self) -> bool:
@@ -63,6 +64,10 @@ class Burial:
             if not self._lost or hurry() or time.monotonic() >= until:
                 break
             time.sleep(LOOK_SECONDS)
+        self.leave_words()
+
+    def leave_words(self) -> None:
+        """Leave to recovery what the marks say."""
         for child in self._lost:
             try:
                 get_transport().leave_last_words(child.name, _last_words(child))

@@ -40,6 +40,8 @@ class Child:
     asked_run: int = 0  # the run (by sequence) whose time was up and that we asked to stop
     deleted_run: int = 0  # the run (by sequence) whose job was deleted
     deleted_at: float = 0.0  # when we told it, in monotonic seconds
+    pulse: int = 0  # of its marks, when we looked last
+    still: float = 0.0  # for how long it has held jobs and got nowhere, in seconds
 
     def kill(self, why: CancelReason) -> None:
         """End it and what its jobs started. It is still ours: not reaped yet."""
@@ -133,6 +135,8 @@ class Children:
                 continue
             processes.kill_group(pid)  # what its jobs left running goes with it
             code = os.waitstatus_to_exitcode(status)
+            if code == 0 and child.marks.is_stopping and child.marks.running() is not None:
+                child.killed = child.killed or CancelReason.STOPPING  # by itself, because the grace was over
             if code == 0 and child.killed is None and child.marks.is_leaving:
                 if self.wanted:
                     self.wanted -= 1

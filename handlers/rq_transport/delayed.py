@@ -34,6 +34,7 @@ from handlers.processes import memory_bytes
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.duties import DATABASE, Duties
+from handlers.rq_transport.grace import end_after, has_ended
 from handlers.rq_transport.leftovers import Leftovers
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
@@ -117,6 +118,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
                     self._wait(self._seconds_to_wait(moved))
         finally:
             self._leave()
+            has_ended()
 
     def stop(self) -> None:
         """Ask ``run`` to finish its chunk and return. For a signal handler or another thread."""
@@ -124,7 +126,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def _turn(self) -> int:
         """Do everything that is due; how many jobs were promoted. Raises the database's errors when it is away."""
-        turn = self._duties.turn
+        turn = self._turn_of
         turn(LISTENING, 0, self._listen, needs_server=True)
         moved = 0
         # Not while Redis is away, for such rows stay what they are, scheduled.
@@ -146,7 +148,11 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def _recover(self, duty: recovery.Duty) -> int:
         seconds = jobs_settings().recovery_seconds
-        return self._duties.turn(duty.name, seconds, duty.act, needs_server=duty.needs_transport)
+        return self._turn_of(duty.name, seconds, duty.act, needs_server=duty.needs_transport)
+
+    def _turn_of(self, name: str, seconds: float, act: Callable[[], int | None], *, needs_server: bool = False) -> int:
+        # Asked to stop, it begins no further duty: each may wait for the database.
+        return 0 if self._stopping else self._duties.turn(name, seconds, act, needs_server=needs_server)
 
     def _erase(self, name: str, one_chunk: Callable[[], bool]) -> None:
         if one_chunk():
@@ -281,8 +287,9 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def _leave(self) -> None:
         self._hang_up()
-        with contextlib.suppress(DatabaseError):
-            fleet.leave([self.name[:100]])
+        if not self._duties.fails(DATABASE):  # which would be waited for in vain; the row grows old by itself
+            with contextlib.suppress(DatabaseError):
+                fleet.leave([self.name[:100]])
         try:
             with transport_errors():
                 self.register_death()
@@ -291,8 +298,15 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def _install_signal_handlers(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, lambda *_: self.stop())
-            signal.signal(signal.SIGTERM, lambda *_: self.stop())
+            signal.signal(signal.SIGINT, self._on_stop)
+            signal.signal(signal.SIGTERM, self._on_stop)
+
+    def _on_stop(self, *_: object) -> None:
+        self.stop()
+        end_after(jobs_settings().shutdown_grace_seconds, self._cut)
+
+    def _cut(self) -> None:
+        self.log.warning("asked to stop and kept waiting, by the database as likely as not: ends as it is")
 
     def acquire_lock(self) -> bool:
         """True: nothing here needs a lock."""

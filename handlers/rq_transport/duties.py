@@ -111,6 +111,10 @@ class Duties:
         self._troubles.pop(what, None)
         self._not_before.pop(what, None)
 
+    def fails(self, what: str) -> bool:
+        """Whether it did not work at the last try."""
+        return what in self._troubles
+
     def have_changed(self) -> bool:
         """Whether something else works, or does not, than when this was last asked."""
         before, self._known = self._known, set(self._troubles)

@@ -13,7 +13,7 @@ from handlers.cancellation import CancelReason
 
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
 SEQUENCE, RUNNING, STARTED_AT, TIMEOUT, HOLDING, STOP, CANCEL_SEQUENCE, CANCEL_REASON, COUNT = range(9)
-DONE, FAILED, LEAVING, QUIET, STRANDED, FIRST = range(9, 15)
+DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, FIRST = range(9, 16)
 REASONS = tuple(CancelReason)
 STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
 
@@ -40,6 +40,7 @@ class Marks:
 
     def hold(self) -> None:
         """Say that jobs are claimed, or about to be."""
+        self.beat()
         self._words[HOLDING] = True
 
     def release(self) -> None:
@@ -74,6 +75,10 @@ class Marks:
     def count(self, *, failed: bool) -> None:
         """Say that an attempt ended, well or not."""
         self._words[FAILED if failed else DONE] += 1
+
+    def beat(self) -> None:
+        """Say that the worker gets on, or at least tries again."""
+        self._words[PULSE] += 1
 
     def leave(self) -> None:
         """Say that this process ends for good, and no other shall take its place."""
@@ -137,6 +142,11 @@ class Marks:
     def holding(self) -> bool:
         """Whether the worker may hold claimed jobs."""
         return bool(self._words[HOLDING])
+
+    @property
+    def pulse(self) -> int:
+        """Another number than before if the worker got on."""
+        return int(self._words[PULSE] + self._words[SEQUENCE])
 
     @property
     def done(self) -> int:

@@ -48,6 +48,8 @@ class RQLoop(SimpleWorker):
     def request_stop(self, signum: int, frame: Any) -> None:
         """A signal asks this process to stop. A second one changes nothing: the supervisor says how long that takes."""
         if os.getpid() == self.pid:
+            if not self._stopping.is_asked:
+                self._stopping.end_in_time()
             self._shutdown()
         else:  # forked by a handler in C, where Python's hooks were not called
             signal.signal(signum, signal.SIG_DFL)

@@ -10,11 +10,9 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from django.db.backends.signals import connection_created
-
 from handlers import forks, processes
 from handlers.rq_transport.availability import silence
-from handlers.rq_transport.database_limits import be_brief
+from handlers.rq_transport.database_limits import limit_worker
 from handlers.rq_transport.lifetime import Lifetime
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.worker import BatchWorker
@@ -39,7 +37,7 @@ def serve(
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # to read from the terminal would stop a group in the background
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        connection_created.disconnect(be_brief)
+        limit_worker()
         for number in forks.STOPS:  # until RQ's worker sets its own
             signal.signal(number, lambda *_: marks.stop())
         forks.release_signals()

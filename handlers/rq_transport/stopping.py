@@ -8,6 +8,7 @@ import time
 
 from handlers.conf import jobs_settings
 from handlers.processes import kill_group
+from handlers.rq_transport.grace import end_after
 from handlers.rq_transport.marks import Marks
 
 logger = logging.getLogger(__name__)
@@ -47,12 +48,23 @@ class Stopping:
 
     def may_wait(self) -> bool:
         """Whether to wait for a database that is away: asked to stop, only until shortly before the grace is over."""
+        self._marks.beat()  # asked after each try
         if not self.is_asked:
             return True
         grace = jobs_settings().shutdown_grace_seconds
         if self._wait_until is None:
             self._wait_until = time.monotonic() + max(grace - LEAVE_SECONDS, grace / 2)
         return time.monotonic() < self._wait_until
+
+    def end_in_time(self) -> None:
+        """A signal has asked: end this process when the grace is over. Not when it ends for good: its job may go on."""
+        if not self._marks.is_leaving:
+            end_after(jobs_settings().shutdown_grace_seconds, self._cut)
+
+    def _cut(self) -> None:
+        logger.warning("PID %d was asked to stop and did not in time: what it holds goes back", os.getpid())
+        if os.getppid() != self._parent:  # nobody else ends what its jobs left running
+            kill_group(os.getpid())
 
     def look_for_parent(self) -> None:
         """While a job runs: without a supervisor, ask it to stop, and end this process once the grace is over."""

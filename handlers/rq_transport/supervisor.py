@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import select
 import signal
@@ -16,7 +17,6 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 
 from django.db import Error
-from django.db.backends.signals import connection_created
 
 from handlers import execution, forks, lifecycle
 from handlers.cancellation import CancelReason
@@ -26,14 +26,17 @@ from handlers.queues import served
 from handlers.rq_transport.availability import silence, stay_without_threads
 from handlers.rq_transport.burial import Burial
 from handlers.rq_transport.children import Child, Children
-from handlers.rq_transport.database_limits import be_brief
+from handlers.rq_transport.grace import end_after
 from handlers.rq_transport.heartbeats import Heartbeats
 from handlers.rq_transport.leases import Leases
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
+from handlers.rq_transport.progress import Progress
 from handlers.rq_transport.timeouts import watch_timeouts
 
 logger = logging.getLogger(__name__)
 
+LATE_SECONDS = 0.7  # after the grace of a stop: a loop that has not come to its end by then hangs
+END_SECONDS = 1.5  # for that end, and before it nothing is begun that may take as long
 LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
 TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 
@@ -51,8 +54,9 @@ class Supervisor:
             self._queues, count=processes, in_order=bool(named), lifetime=lifetime, on_change=self._on_change
         )
         self._burial, self._leases, self._heartbeats = Burial(), Leases(), Heartbeats(self._queues)
+        self._progress = Progress()
         self._stopping_since: float | None = None
-        self._hurry = False
+        self._hurry = self._is_late = False
 
     def run(self) -> None:
         """Serve until told to stop; returns when every child is gone.
@@ -65,7 +69,6 @@ class Supervisor:
         signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
         before: dict[int, forks.Handler] = {number: signal.signal(number, self._on_stop) for number in forks.STOPS}
         signal.signal(signal.SIGCHLD, lambda *_: None)  # only to wake up
-        connection_created.connect(be_brief)
         stay_without_threads()
         self._await_services()
         if self._lifetime.burst:
@@ -77,10 +80,11 @@ class Supervisor:
             while _drain(wakeup):
                 pass
             self._children.reap()
-            self._burial.bury()
             watch_timeouts(self._children)
-            self._leases.look_after(self._children)
-            self._show_children()
+            self._progress.watch(self._children)
+            for ask in (self._burial.bury, self._renew_leases, self._show_children):
+                if self._seconds_left() > END_SECONDS:  # else it might wait for the database beyond the grace
+                    ask()
             self._stop_children()
             self._watch_rest()
         self._burial.bury_the_last(lambda: self._hurry)
@@ -136,6 +140,9 @@ class Supervisor:
                 break
             publish(messages)
 
+    def _renew_leases(self) -> None:
+        self._leases.look_after(self._children)
+
     # --- what the console shows, and asks
 
     def _show_children(self) -> None:
@@ -150,14 +157,35 @@ class Supervisor:
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
         if self._stopping_since is not None:
             self._hurry = True
+            end_after(END_SECONDS, self._cut)
         else:
             self._stopping_since = time.monotonic()
             self._children.wanted = 0
+            for child in self._children:  # at once, because the loop may be waiting for the database
+                child.marks.stop()
+            end_after(jobs_settings().shutdown_grace_seconds + LATE_SECONDS, self._cut)
+
+    def _cut(self) -> None:
+        """The grace is over, and the loop hangs or does not come to its end."""
+        logger.warning("the database keeps the supervisor waiting: its jobs go back once their leases are over")
+        for child in self._children:
+            child.kill(CancelReason.STOPPING)
+            self._burial.add(child)
+        self._burial.leave_words()
+
+    def _seconds_left(self) -> float:
+        """Of the grace of a stop."""
+        if self._stopping_since is None:
+            return math.inf
+        return self._stopping_since + jobs_settings().shutdown_grace_seconds - time.monotonic()
 
     def _stop_children(self) -> None:
         if self._stopping_since is None:
             return
-        late = time.monotonic() - self._stopping_since >= jobs_settings().shutdown_grace_seconds
+        late = self._seconds_left() <= 0
+        if late and not self._is_late:
+            self._is_late = True
+            end_after(END_SECONDS, self._cut)
         for child in self._children:
             child.marks.stop()
             if (late or self._hurry) and child.killed is None:

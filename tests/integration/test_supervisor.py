@@ -76,20 +76,28 @@ def test_supervisor_forgets_old_deaths_of_a_child_that_lived_long(supervisor: Su
     assert dying.deaths == 1
 
 
-def test_supervisor_stops_the_last_started_first(supervisor: Supervisor, tmp_path: Path) -> None:
+def test_supervisor_stops_what_others_need_last_and_the_others_at_once(
+    supervisor: Supervisor, said: list[str], tmp_path: Path
+) -> None:
     trace = tmp_path / "trace"
     code = (
         "import signal, sys, time, pathlib\n"
-        "def end(*_):\n    open({trace!r}, 'a').write({name!r}); sys.exit()\n"
+        "def end(*_):\n"
+        "    open({trace!r}, 'a').write({name!r})\n"
+        "    while len(open({trace!r}).read()) < 2: time.sleep(0.01)\n"  # until another was told, too
+        "    sys.exit()\n"
         "signal.signal(signal.SIGTERM, end); pathlib.Path({up!r}).touch(); time.sleep(600)"
     )
     for name in "abc":
         up = tmp_path / f"up-{name}"
-        supervisor.start(service(code.format(trace=str(trace), name=name, up=str(up)), name))
+        it = service(code.format(trace=str(trace), name=name, up=str(up)), name)
+        it.is_needed = name == "a"
+        supervisor.start(it)
         wait_for(up.exists)
     supervisor.stop_requests = 1
     supervisor.stop()
-    assert trace.read_text() == "cba"
+    assert (sorted(trace.read_text()[:2]), trace.read_text()[2:]) == (["b", "c"], "a")
+    assert said == []
 
 
 def test_supervisor_kills_what_does_not_stop_and_what_a_child_left_behind(

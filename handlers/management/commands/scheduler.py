@@ -8,6 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from handlers import pools
 from handlers.exceptions import TransportUnavailable
+from handlers.rq_transport.database_limits import limit_scheduler
 from handlers.rq_transport.delayed import DelayedScheduler
 
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
             scheduler = DelayedScheduler()
         except TransportUnavailable as error:
             raise CommandError(str(error)) from error
+        limit_scheduler()
         self.stdout.write(f"scheduler {scheduler.name} starts")
         scheduler.run()
         self.stdout.write("scheduler stopped")

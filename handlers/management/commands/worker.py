@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from handlers import pools
 from handlers.exceptions import InvalidJob
+from handlers.rq_transport.database_limits import limit_supervisor
 from handlers.rq_transport.lifetime import Lifetime
 from handlers.rq_transport.supervisor import Supervisor
 
@@ -43,6 +44,7 @@ class Command(BaseCommand):
             if value is not None and value < 1:
                 raise CommandError(f"{option}: must be 1 or more, not {value}")
         pools.do_without()
+        limit_supervisor()
         named = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
         lifetime = Lifetime(max_jobs, max_memory, burst)
         try:

@@ -59,7 +59,7 @@ class Command(BaseCommand):
             ) from None
 
     def run(self, data: Path, address: str) -> None:
-        """Start the parts in order of need, tell where the console is, look after them, stop them in reverse order."""
+        """Start the parts in order of need, tell where the console is, look after them, stop them."""
         check_port_is_free(settings.PORT)
         env = {name: value for name, value in os.environ.items() if name != "JOBSITE_ADMIN_PASSWORD"}
         env |= {"REDIS_URL": settings.REDIS_URL, "PYTHONUNBUFFERED": "1"}
@@ -85,7 +85,8 @@ class Command(BaseCommand):
             self.say("Starting the queue server ...")
             embedded.stop_orphan(data / "redis")
             command = embedded.server_command(data / "redis")
-            supervisor.start(Service("the queue server", command, STOP_SECONDS, embedded.log_path(data / "redis")))
+            log = embedded.log_path(data / "redis")
+            supervisor.start(Service("the queue server", command, STOP_SECONDS, log, is_needed=True))
             supervisor.wait_until(
                 lambda: embedded.answers(settings.REDIS_URL), START_SECONDS, "no queue server answered"
             )
