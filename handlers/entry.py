@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import partial
 from types import FrameType
 
 from django.db import Error, close_old_connections, connections
@@ -49,7 +48,7 @@ def _run(message: Message) -> None:
         raise
     for claim in claims:
         cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt)
-        limit = partial(_hard_timeout, claim, cancellation)
+        limit = _hard_timeout(claim, cancellation)
         with _LeaseThread(claim, worker, cancellation):
             move = execution.run(claim, cancellation, worker=worker, around=limit)
         if move is not None:

@@ -14,13 +14,14 @@ from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 
-from handlers import forks, lifecycle, logs, masking, patience, processes, stranded, tidying
+from handlers import forks, lifecycle, logs, masking, patience, processes, stranded, surroundings, tidying
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
 from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
 from handlers.failure_log import log_failures
 from handlers.failures import class_path, clean, describe
+from handlers.job_types import JobType
 from handlers.lifecycle import Change, Claim, Move, Refusal, Refused, Step
 from handlers.models import JobPayload, JobRecord
 from handlers.policies import effective
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # What waiting or a new connection can mend: an outage, a failover, a transaction that was left broken.
 TRANSIENT = (OperationalError, InterfaceError, InternalError)
+
+UNBOUNDED = nullcontext()
 
 
 def timeout_of(claim: Claim) -> float:
@@ -49,11 +52,11 @@ def run(
     token: CancellationToken,
     *,
     worker: str,
-    around: Callable[[], AbstractContextManager[None]] = nullcontext,
+    around: AbstractContextManager[None] = UNBOUNDED,
 ) -> Move | None:
     """Run the attempt to its end and return the move that records it; None when it is no longer ours to record.
 
-    ``around`` makes a context for the handler's own time, and nothing else. What the attempt logs goes with the move.
+    ``around`` is entered for the handler's own time, and nothing else. What the attempt logs goes with the move.
     """
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
     mark = current.set(job)
@@ -68,9 +71,7 @@ def run(
     return move
 
 
-def _attempt(
-    claim: Claim, token: CancellationToken, worker: str, around: Callable[[], AbstractContextManager[None]]
-) -> Move | None:
+def _attempt(claim: Claim, token: CancellationToken, worker: str, around: AbstractContextManager[None]) -> Move | None:
     started, process = time.monotonic(), os.getpid()
     tidying.watch()
     try:
@@ -81,9 +82,8 @@ def _attempt(
     waits = patience.limit(None)  # what a handler asks the database takes as long as it takes
     try:
         try:
-            handler = job_type.make_handler()
-            with around():
-                handler(payload, token)
+            with around:
+                surroundings.apart(_handle, job_type, payload, token)
         finally:
             patience.limit(waits)
             forks.end_unless(process)
@@ -95,6 +95,10 @@ def _attempt(
             return _cancelled(claim, token, error, worker, seconds)
         return failed(claim, error, worker=worker, seconds=seconds)
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
+
+
+def _handle(job_type: JobType, payload: Any, token: CancellationToken) -> None:
+    job_type.make_handler()(payload, token)
 
 
 def succeeded(claim: Claim, *, worker: str, seconds: float) -> Move:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 from handlers import execution, lifecycle, logs
 from handlers.cancellation import CancellationToken, CancelReason
@@ -13,6 +14,7 @@ from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.slow_types import SlowTypes
 from handlers.rq_transport.stopping import Stopping
 from handlers.states import State
+from handlers.surroundings import Surroundings
 
 
 class Runs:
@@ -24,6 +26,11 @@ class Runs:
         self._keeper = Keeper()
         self.count = 0  # attempts
         self.mean: float | None = None  # seconds of the last batch's jobs; None when none ran
+
+    @cached_property
+    def _surroundings(self) -> Surroundings:
+        """Made for the first batch: by then the worker has set its signals."""
+        return Surroundings(is_last=lambda: self._stopping.is_asked)
 
     def begin(self) -> bool:
         """Be ready to run; whether this is the first time."""
@@ -42,6 +49,7 @@ class Runs:
             self._stopping.look_for_parent()
             while_slow()
 
+        surroundings = self._surroundings
         claims = self._slow.last(claims)
         batch = Batch(claims, worker=self._name, keep_trying=self._stopping.may_wait, on_slow=on_slow)
         self._keeper.watch(batch)
@@ -54,9 +62,9 @@ class Runs:
                     batch.give_back("its worker was asked to stop")
                     break
                 between()
-                if claim.job_type in self._slow:  # those behind it are slow, too
+                if claim.job_type in self._slow.now:  # those behind it are slow, too
                     batch.give_back("the job before it takes long")
-                self._slow.ran(claim.job_type, batch.finish(self._attempt(claim)))
+                self._slow.ran(claim.job_type, batch.finish(self._attempt(claim, surroundings)))
                 count += 1
                 self.count += 1
             # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
@@ -64,18 +72,19 @@ class Runs:
             self._slow.end(claims[:count])
         finally:
             logs.detach()
+            surroundings.between_batches()
             self._keeper.rest()
             batch.flush()
         return not batch.is_doubtful
 
-    def _attempt(self, claim: Claim) -> Move | None:
+    def _attempt(self, claim: Claim, around: Surroundings) -> Move | None:
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))
 
         def probe() -> CancelReason | None:
             return self._marks.cancel_reason(sequence)
 
         token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
-        move = execution.run(claim, token, worker=self._name)
+        move = execution.run(claim, token, worker=self._name, around=around)
         self._marks.end()  # not after an error: then this run broke the process
         if move is not None:
             failed = move.change.failure is not None

@@ -14,26 +14,23 @@ class SlowTypes:
     """By each type's last runs. A type that nobody has seen yet counts as quick, until its first job runs."""
 
     def __init__(self) -> None:
-        self._slow: set[str] = set()
+        self.now: set[str] = set()
         self._long: dict[str, float] = defaultdict(float)  # seconds of the present batch's long runs
-
-    def __contains__(self, job_type: str) -> bool:
-        return job_type in self._slow
 
     def last(self, claims: Sequence[Claim]) -> Sequence[Claim]:
         """The claims in their order, but for the slow ones, which follow the others."""
-        return sorted(claims, key=lambda claim: claim.job_type in self._slow) if self._slow else claims
+        return sorted(claims, key=lambda claim: claim.job_type in self.now) if self.now else claims
 
     def ran(self, job_type: str, seconds: float) -> None:
         """A job of this type ran so long."""
         if seconds >= SLOW_SECONDS:
             self._long[job_type] += seconds
-        elif self._slow:
-            self._slow.discard(job_type)
+        elif self.now:
+            self.now.discard(job_type)
 
     def end(self, ran: Sequence[Claim]) -> None:
         """These were all of a batch. One long run among many short ones was the machine's fault, not the type's."""
         for job_type, seconds in self._long.items():
             if seconds >= SLOW_SECONDS * sum(claim.job_type == job_type for claim in ran):
-                self._slow.add(job_type)
+                self.now.add(job_type)
         self._long.clear()

@@ -1,0 +1,78 @@
+"""What a handler leaves behind never reaches the next job of its worker process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from handlers import Job, job_scheduler
+from handlers.models import JobRecord
+from tests.app.jobs import Sleep
+from tests.app.leaving import RARE, WAYS, Alarm, Disturb, DisturbLater, Found, OldLoop
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, record, wait_state
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+NOT_IN_THREADS = {
+    "SIGTERM",
+    "SIGINT",
+    "SIGUSR1",
+    "SIGCHLD",
+    "alarm",
+    "signals of a loop",
+    "SIGWINCH",
+    "mask of signals",
+}  # where coroutines run
+
+
+def run(*jobs: Job) -> list[int]:
+    return [int(job_id) for job_id in job_scheduler.enqueue_many(jobs)]
+
+
+def different(notes: Notes) -> dict[str, dict[str, Any]]:
+    """After which job what was found to be different than at first."""
+    (_, first), *others = [json.loads(line) for line in notes.lines()]
+    found = {after: {key: now[key] for key in first if now[key] != first[key]} for after, now in others}
+    return {after: what for after, what in found.items() if what}
+
+
+def test_each_job_finds_what_the_first_one_found(batch: bool, start_worker: Start, notes: Notes) -> None:
+    ways = [*WAYS] if batch else [*WAYS, *RARE]
+    disturbing: list[tuple[str, Job]] = [(way, Disturb(way)) for way in ways]
+    disturbing += [(f"failed: {way}", Disturb(way, fails=True)) for way in ways]
+    disturbing += [(f"async: {way}", DisturbLater(way)) for way in ways if way not in NOT_IN_THREADS]
+    ids = run(Found("nothing"), *(job for name, disturb in disturbing for job in (disturb, Found(name))))
+    start_worker("--processes", "1")
+    wait_state("succeeded", *ids[::2])
+    assert set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", flat=True)) == {1}, "all ran"
+    assert len(notes.lines()) == 1 + len(disturbing)
+    assert different(notes) == {}
+
+
+def test_each_batch_finds_what_the_first_one_found_too(start_worker: Start, notes: Notes) -> None:
+    start_worker("--processes", "1")
+    for job in (Found("nothing"), *(job for way in RARE for job in (Disturb(way), Found(way)))):
+        wait_state("succeeded", *run(job))
+    assert different(notes) == {}
+
+
+def test_alarm_that_a_job_left_does_not_end_the_next_one(start_worker: Start, notes: Notes) -> None:
+    start_worker("--processes", "1")
+    wait_state("succeeded", *run(Sleep(0, "before"), Alarm()))
+    (job_id,) = run(Sleep(1.5, "after"))
+    wait_state("succeeded", job_id)
+    assert (record(job_id).attempt, record(job_id).crashes) == (1, 0)
+    before, after = notes.starting("start")
+    assert before.split()[-1] == after.split()[-1], "another process"
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there asyncio makes no event loop unasked")
+def test_thread_s_event_loop_is_there_whatever_became_of_the_last_one(start_worker: Start, notes: Notes) -> None:
+    ids = run(OldLoop(), OldLoop(), Disturb("signals of a loop"), OldLoop(), Disturb("policy"), OldLoop())
+    start_worker("--processes", "1")
+    wait_state("succeeded", *ids)
+    assert len(notes.starting("loop")) == 4
