@@ -24,7 +24,7 @@ KEEPALIVES = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, 
 USER_TIMEOUT_MS = 30_000
 
 _of_thread = threading.local()  # ``seconds``
-_SILENT = "silent_for_jobs"  # an attribute of the driver's error: whether the server stayed silent to the end
+_RAN_OUT = "ran_out_for_jobs"  # an attribute of the driver's error
 _filled_in: dict[str, set[str]] = {}  # by alias: the names of OPTIONS that the settings left open
 
 
@@ -73,13 +73,8 @@ def heed_limits(connection: BaseDatabaseWrapper, **_: object) -> None:
 
 
 def ran_out(error: Error) -> bool:
-    """Whether there was no answer in time."""
-    return hasattr(error.__cause__, _SILENT)
-
-
-def went_silent(error: Error) -> bool:
-    """Whether the server did not even end the statement, so that nobody knows what that did, or will do yet."""
-    return getattr(error.__cause__, _SILENT, False)
+    """Whether it is the limit that ended the wait. Nobody knows what the statement did then, or will do yet."""
+    return hasattr(error.__cause__, _RAN_OUT)
 
 
 def _is_psycopg(connection: BaseDatabaseWrapper) -> bool:
@@ -123,8 +118,8 @@ def _in_time(raw: Any, gen: Generator[Any, Any, Any], seconds: float) -> Generat
     except StopIteration as end:
         return end.value
     except Exception as error:
-        if asked and not hasattr(error, _SILENT):
-            setattr(error, _SILENT, False)
+        if asked:
+            setattr(error, _RAN_OUT, True)
         raise
 
 
@@ -140,6 +135,4 @@ def _hang_up(raw: Any, seconds: float) -> None:
     from psycopg import OperationalError
 
     raw.pgconn.finish()
-    error = OperationalError(f"the database has not answered for {seconds:g} s: the connection is given up")
-    setattr(error, _SILENT, True)
-    raise error
+    raise OperationalError(f"the database has not answered for {seconds:g} s: the connection is given up")

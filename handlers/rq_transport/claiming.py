@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 
 CLAIM_TRIES = 3  # while the database answers; while it is away, a worker waits as long as it takes
 CONNECTIONS_SECONDS = 5.0  # how often connections are looked at
-LATE_SECONDS = 5.0  # how often late claims are looked for
 SLOWEST_SECONDS = 1.0  # between two looks at a database that leaves us in doubt
 UNTIL_PLANNED = 7  # runs of a statement: one unprepared, five that PostgreSQL plans anew, one with the plan it keeps
 
@@ -35,8 +34,6 @@ class Claiming:
         self._name, self._marks, self._stopping, self._taking = name, marks, stopping, taking
         self._connections_at = 0.0
         self._doubtful = False  # whether the database may hold claims of ours that we do not know of
-        self._late = False  # whether it may yet get some: one was sent and never answered
-        self._late_at = 0.0  # when that was looked at, in monotonic time
 
     def warm_up(self) -> None:
         """Connect, and let the database plan what claims a job: so that the first one starts as soon as any other."""
@@ -61,7 +58,6 @@ class Claiming:
                 execution.close_broken_connections()
                 self._marks.beat()
                 self._doubtful = True  # the claim may have been committed, and only the answer lost
-                self._late |= patience.went_silent(error)
                 if self._stopping.is_asked:
                     self._taking.put_back(messages)
                     return []
@@ -93,15 +89,8 @@ class Claiming:
             self._marks.release()
 
     def await_certainty(self, meanwhile: Callable[[], None]) -> None:
-        """Wait while it is in doubt what is held: the database was away when the last batch ended.
-
-        And look now and then for a claim that came late: what a network or a stalled proxy holds back, it may deliver
-        long after we have hung up.
-        """
+        """Wait while it is in doubt what is held: the database was away when the last batch ended."""
         pause = 0.1
-        if self._late and time.monotonic() >= self._late_at + LATE_SECONDS:
-            self._late_at = time.monotonic()
-            self._doubtful = True
         while self._doubtful and not self._stopping.is_asked:
             self._marks.beat()
             meanwhile()
