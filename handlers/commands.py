@@ -12,6 +12,7 @@ from handlers.exceptions import InvalidJob, NoHandler
 from handlers.gateway import JobId, job_scheduler
 from handlers.payloads import Command, ExecuteCommandJob, Job, Polymorphic, unwrap
 from handlers.registry import handles_command, registry
+from handlers.twins import twin
 
 __all__ = [
     "CommandBus",
@@ -103,6 +104,8 @@ class CommandBus:
         """
         run = registry.for_object(command).make_handler()
         return run(unwrap(command), token or CancellationToken(job_id=0, attempt=1))
+
+    asend = twin(send)
 
 
 command_bus = CommandBus()

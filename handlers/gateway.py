@@ -21,6 +21,7 @@ from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 from handlers.selection import Selection
 from handlers.transport import get_transport
+from handlers.twins import twin
 
 JobId = NewType("JobId", int)
 Work = Job | Command
@@ -35,7 +36,7 @@ class JobScheduler:
     Each verb acts in the caller's transaction and is published after it commits. ``by`` (a user, or a name) puts the
     verb on the audit with ``reason``. ``expect`` is the token that a page showed: a job that moved on since is left
     alone. Verbs on one job answer whether it moved, verbs on many how many did; ids may be int or str, and an
-    unknown id is one that did not move.
+    unknown id is one that did not move. On an event loop each verb has a twin to await: ``aenqueue``, ``aretry``.
     """
 
     # --- starting jobs
@@ -272,6 +273,34 @@ class JobScheduler:
             return get_transport().trouble()
         except TransportUnavailable as error:
             return str(error)
+
+    # --- for asynchronous callers: each verb under its name with an a, as Django does
+
+    aenqueue = twin(enqueue)
+    aschedule = twin(schedule)
+    aenqueue_many = twin(enqueue_many)
+    adelete = twin(delete)
+    aretry = twin(retry)
+    arequeue = twin(requeue)
+    arestore = twin(restore)
+    amove = twin(move)
+    adelete_many = twin(delete_many)
+    aretry_many = twin(retry_many)
+    arequeue_many = twin(requeue_many)
+    arestore_many = twin(restore_many)
+    amove_many = twin(move_many)
+    apause_queue = twin(pause_queue)
+    aresume_queue = twin(resume_queue)
+    apaused_queues = twin(paused_queues)
+    astart_bulk = twin(start_bulk)
+    apause_bulk = twin(pause_bulk)
+    aresume_bulk = twin(resume_bulk)
+    astop_bulk = twin(stop_bulk)
+    apause_type = twin(pause_type)
+    aresume_type = twin(resume_type)
+    apaused_types = twin(paused_types)
+    astop_worker = twin(stop_worker)
+    atransport_trouble = twin(transport_trouble)
 
     # --- inside
 

@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 
 from handlers import (
@@ -30,6 +29,7 @@ from handlers import (
     command_bus,
     handles,
     handles_command,
+    job_scheduler,
 )
 
 NO_RETRY = RetryPolicy(max_attempts=1)
@@ -343,7 +343,20 @@ async def announce(job: Announce) -> None:
     """Do both after a turn of the event loop."""
     await asyncio.sleep(0)
     logging.getLogger("shop").warning("announcing %s", job.name)
-    await sync_to_async(command_bus.send)(Greet(job.name))
+    await command_bus.asend(Greet(job.name))
+
+
+@dataclass(frozen=True)
+class Fan(Job):
+    """Enqueue many jobs at once from a coroutine."""
+
+    count: int
+
+
+@handles(Fan, retry=NO_RETRY)
+async def fan(job: Fan) -> None:
+    """Each waits for its answer."""
+    await asyncio.gather(*(job_scheduler.aenqueue(Note(f"fan {number}")) for number in range(job.count)))
 
 
 @dataclass(frozen=True)
