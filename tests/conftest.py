@@ -19,6 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from tests import chromium, servers
 from tests.processes import wait_for
 
+UNIT = Path(__file__).parent / "unit"
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # How long examples take to make says how busy the machine is.
@@ -46,8 +47,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+@pytest.hookimpl(tryfirst=True)  # before marks are looked at
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, rather than skip, what cannot be on this database."""
+    """Leave out, rather than skip, what cannot be on this database. What asks for none runs once."""
+    for item in items:
+        if UNIT in item.path.parents and not any(map(item.get_closest_marker, ("django_db", "postgresql"))):
+            item.add_marker("once")
     if connection.vendor != "postgresql":
         apart = [item for item in items if item.get_closest_marker("postgresql")]
         config.hook.pytest_deselected(items=apart)

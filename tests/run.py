@@ -1,7 +1,6 @@
 """``make test``: starts the servers and runs the whole suite on SQLite and on PostgreSQL, all parts at once.
 
-What needs running only once is a part of its own, for it takes as long as what runs on both databases: so three parts
-of about the same length share the machine.
+What needs running only once is apart, and so are the tests in a browser, so that the parts are about as long.
 """
 
 from __future__ import annotations
@@ -44,34 +43,27 @@ def main(arguments: Sequence[str]) -> int:
     for name in ("PORT", "DATABASE_URL", "REDIS_URL"):
         env.pop(name, None)
     env["CHROMIUM"] = browser or ""
-    once, twice = ONCE if browser else "once", f"not ({ONCE})"
-    with (
-        tempfile.TemporaryDirectory(prefix="jobsite-test-") as made,
-        servers.valkey(Path(made) / "sqlite") as one,  # one each: tests empty it
-        servers.valkey(Path(made) / "once") as another,
-        servers.valkey(Path(made) / "postgresql") as third,
-        servers.postgresql() as database,
-    ):
+    with contextlib.ExitStack() as stack:
+        made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobsite-test-")))
+        twice = f"not ({ONCE})"
+        parts: dict[str, tuple[str, dict[str, str]]] = {
+            "SQLite": (twice, {}),
+            "PostgreSQL": (twice, {"DATABASE_URL": stack.enter_context(servers.postgresql())}),
+        }
+        parts |= {"once": ("once and not browser", {})} | ({"browser": ("browser", {})} if browser else {})
+        running: dict[str, subprocess.Popen[bytes]] = {}
         started = time.monotonic()
-        aside = {name: Path(made) / f"{name}.log" for name in ("once", "postgresql")}
-        # Reports of coverage of their own: none must take another's data for its own.
-        envs = {name: env | {"COVERAGE_FILE": str(Path(made) / f"{name}.coverage")} for name in aside}
-        with (
-            aside["once"].open("w") as log_once,
-            aside["postgresql"].open("w") as log_postgresql,
-            pytest(twice, arguments, env | {"REDIS_URL": one}) as sqlite,
-            pytest(once, arguments, envs["once"] | {"REDIS_URL": another}, log_once) as single,
-            pytest(
-                twice,
-                arguments,
-                envs["postgresql"] | {"REDIS_URL": third, "DATABASE_URL": database},
-                log_postgresql,
-            ) as postgresql,
-        ):
-            print("\n=== Tests on SQLite; meanwhile on PostgreSQL, and those that run once ===", flush=True)
-            results = {"SQLite": sqlite.wait(), "Once": single.wait(), "PostgreSQL": postgresql.wait()}
-        for title, name in (("that run once", "once"), ("on PostgreSQL", "postgresql")):
-            print(f"\n=== Tests {title} ===\n{aside[name].read_text(errors='replace')}", flush=True)
+        print(f"\n=== Tests on SQLite; meanwhile {', '.join(list(parts)[1:])} ===", flush=True)
+        for name, (marks, variables) in parts.items():
+            # A server of its own, because tests empty it; and a report of coverage that is no other part's data.
+            own = {"REDIS_URL": stack.enter_context(servers.valkey(made / name))}
+            if running:
+                own["COVERAGE_FILE"] = str(made / f"{name}.coverage")
+            log = stack.enter_context((made / f"{name}.log").open("w")) if running else None
+            running[name] = stack.enter_context(pytest(marks, arguments, env | own | variables, log))
+        results = {name: process.wait() for name, process in running.items()}
+        for name in list(parts)[1:]:
+            print(f"\n=== Tests, {name} ===\n{(made / f'{name}.log').read_text(errors='replace')}", flush=True)
     took = time.monotonic() - started
     told = ", ".join(f"{name} {'passed' if code in (0, NO_TESTS) else 'FAILED'}" for name, code in results.items())
     print(f"\n{told} in {took:.0f} s", flush=True)

@@ -11,7 +11,7 @@ from tests.faults.conftest import Start
 from tests.faults.records import Notes, states, wait_state
 from tests.processes import wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]
 
 
 def test_worker_shows_its_job_and_leaves_when_it_is_asked_to_finish(start_worker: Start, notes: Notes) -> None:

@@ -13,7 +13,7 @@ from tests.app.jobs import Announce
 from tests.faults.conftest import Start
 from tests.faults.records import wait_state
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]
 
 
 def test_log_lines_and_child_of_a_job_that_a_worker_ran_are_on_its_page(start_worker: Start, client: Client) -> None:

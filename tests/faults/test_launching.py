@@ -12,7 +12,7 @@ from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, wait_state
 from tests.processes import wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from tests.app.leaving import RARE, WAYS, Alarm, Disturb, DisturbLater, Found, O
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]
 
 NOT_IN_THREADS = {
     "SIGTERM",

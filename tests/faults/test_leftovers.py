@@ -24,7 +24,7 @@ from tests.faults.conftest import Start
 from tests.faults.records import Notes, wait_state
 from tests.processes import wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]
 
 BY_QUEUE = WORKERS_BY_QUEUE_KEY % "default"
 

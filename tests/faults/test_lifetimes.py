@@ -50,6 +50,7 @@ def pids(notes: Notes, prefix: str) -> list[str]:
 # --- replaced
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_process_that_is_stopped_by_a_signal_ends_gracefully_and_is_replaced(
     start_worker: Start, notes: Notes, redis: Redis, number: int
@@ -71,6 +72,7 @@ def test_a_process_that_is_stopped_by_a_signal_ends_gracefully_and_is_replaced(
     assert worker.log.read_text().count("started, PID") == 2
 
 
+@pytest.mark.once
 def test_rqs_shutdown_command_is_for_good(start_worker: Start, redis: Redis) -> None:
     worker = start_worker("--processes", "2")
     wait_for("both hear commands", lambda: worker.log.read_text().count("Listening on") == 2)
@@ -82,6 +84,7 @@ def test_rqs_shutdown_command_is_for_good(start_worker: Start, redis: Redis) -> 
     assert worker.log.read_text().count("started, PID") == 2
 
 
+@pytest.mark.once
 def test_max_jobs_replaces_a_process_between_two_jobs(start_worker: Start, notes: Notes, redis: Redis) -> None:
     jobs = job_scheduler.enqueue_many([Sleep(0, f"job {n}") for n in range(11)])
     last = job_scheduler.enqueue(Sleep(0.3, "last"))
@@ -99,6 +102,7 @@ def test_max_jobs_replaces_a_process_between_two_jobs(start_worker: Start, notes
     assert not WorkerProcess.objects.exists()
 
 
+@pytest.mark.once
 def test_max_memory_replaces_a_process_once_its_job_has_ended(start_worker: Start, notes: Notes) -> None:
     jobs = job_scheduler.enqueue_many([Sleep(0, "before"), Sleep(0, "again"), Grow(300), Sleep(0, "after")])
     start_worker("--processes", "1", "--max-memory", "300")
@@ -108,6 +112,7 @@ def test_max_memory_replaces_a_process_once_its_job_has_ended(start_worker: Star
     assert "end grow" in notes.lines()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("option", ["--processes", "--max-jobs", "--max-memory"])
 def test_worker_refuses_a_limit_of_nothing(option: str) -> None:
     with pytest.raises(CommandError, match=f"^{option}: must be 1 or more, not 0$"):
@@ -126,6 +131,7 @@ def ended(worker: Managed, seconds: float = 20) -> None:
     assert not WorkerProcess.objects.exists()
 
 
+@pytest.mark.once
 def test_burst_runs_what_is_there_and_what_that_brings_then_ends(start_worker: Start, notes: Notes) -> None:
     jobs = job_scheduler.enqueue_many([Spread(4), *(Note(str(n)) for n in range(50)), Impatient("it"), Crash()])
     spreading, impatient, crash = jobs[0], jobs[-2], jobs[-1]

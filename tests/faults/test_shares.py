@@ -14,7 +14,7 @@ from tests.faults.conftest import Start
 from tests.faults.records import Notes, broken_trails, record, states, trail, wait_state
 from tests.running import message
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]
 
 BEHIND = ("the job before it took long", "the job before it takes long")  # why what was claimed went back
 
