@@ -204,5 +204,5 @@ def test_jobs_on_a_queue_that_nobody_serves_are_moved_one_and_all_and_run(
     assert sorted(notes.lines()) == ["again", "job 0", "job 1", "job 2", "job 3"]
     assert set(JobRecord.objects.exclude(queue="system").values_list("queue", flat=True)) == {"mail"}
     assert [(entry.username, entry.verb) for entry in AuditEntry.objects.order_by("pk")] == [
-        ("olga", "move"), ("olga", "start_bulk"), ("olga", "finish_bulk"), ("olga", "retry"),
+        ("olga", "sign_in"), ("olga", "move"), ("olga", "start_bulk"), ("olga", "finish_bulk"), ("olga", "retry"),
     ]  # fmt: skip
