@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -58,13 +57,27 @@ def run(
 
     ``around`` is entered for the handler's own time, and nothing else. What the attempt logs goes with the move.
     """
+    logs.attach()
+    try:
+        return run_attached(claim, token, worker=worker, around=around)
+    finally:
+        logs.detach()
+
+
+def run_attached(
+    claim: Claim,
+    token: CancellationToken,
+    *,
+    worker: str,
+    around: AbstractContextManager[None] = UNBOUNDED,
+) -> Move | None:
+    """The same for a caller who has called ``logs.attach`` for many attempts: to do so for each is not cheap."""
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
     mark = current.set(job)
-    logs.attach()
+    logs.stay_attached()
     try:
         move = _attempt(claim, token, worker, around)
     finally:
-        logs.detach()
         current.reset(mark)
     if move is not None and (lines := logs.lines_of(job)):
         return move._replace(logs=lines)
@@ -72,7 +85,7 @@ def run(
 
 
 def _attempt(claim: Claim, token: CancellationToken, worker: str, around: AbstractContextManager[None]) -> Move | None:
-    started, process = time.monotonic(), os.getpid()
+    started, process = time.monotonic(), forks.process_id()
     tidying.watch()
     try:
         job_type = registry.get(claim.job_type)

@@ -17,7 +17,21 @@ logger = logging.getLogger(__name__)
 Handler = Callable[[int, FrameType | None], Any] | int | None  # as the signal module takes and gives them
 STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 
+_process_id = os.getpid()
 _held = threading.local()  # ``mask``: what the thread that forks lets through otherwise
+
+
+def process_id() -> int:
+    """That of this process, without asking the system for it; after a fork in C it is still the parent's."""
+    return _process_id
+
+
+def _learn_process_id() -> None:
+    global _process_id  # noqa: PLW0603 - each process has its own
+    _process_id = os.getpid()
+
+
+os.register_at_fork(after_in_child=_learn_process_id)
 
 
 def end_unless(owner: int) -> None:

@@ -41,8 +41,13 @@ def attach() -> None:
     global _jobs  # noqa: PLW0603 - guarded by the lock
     with _lock:
         _jobs += 1
-        if _handler not in logging.root.handlers:  # an app may set up logging anew while a job runs
-            logging.root.addHandler(_handler)
+    stay_attached()
+
+
+def stay_attached() -> None:
+    """Where a job that ran since ``attach`` has set up logging anew, put the handler on it again."""
+    if _handler not in logging.root.handlers:
+        logging.root.addHandler(_handler)
 
 
 def detach() -> None:

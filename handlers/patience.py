@@ -23,14 +23,19 @@ CANCEL_SECONDS = 1.0  # what a server that lives has to end a statement that it 
 KEEPALIVES = {"keepalives": 1, "keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 USER_TIMEOUT_MS = 30_000
 
-_of_thread = threading.local()  # ``seconds``
+
+class _Thread(threading.local):
+    seconds: float | None = None
+
+
+_of_thread = _Thread()
 _RAN_OUT = "ran_out_for_jobs"  # an attribute of the driver's error
 _filled_in: dict[str, set[str]] = {}  # by alias: the names of OPTIONS that the settings left open
 
 
 def limit(seconds: float | None) -> float | None:
     """From now on this thread waits no longer than ``seconds`` for an answer; None: for ever. What held before."""
-    before: float | None = getattr(_of_thread, "seconds", None)
+    before = _of_thread.seconds
     _of_thread.seconds = seconds
     return before
 
@@ -92,7 +97,7 @@ def _limited(kind: type[Any]) -> type[Any]:
         heeds_limit = True
 
         def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-            seconds = getattr(_of_thread, "seconds", None)
+            seconds = _of_thread.seconds
             return super().wait(gen if seconds is None else _in_time(self, gen, seconds), *args, **kwargs)
 
     return Limited

@@ -53,6 +53,7 @@ RETENTION_SECONDS = 60.0  # how often it is looked what is past its retention
 ERASE_SECONDS = 0.1  # between two chunks of it: what is due meanwhile waits for one chunk at most
 TIDY_SECONDS = 300.0  # how often the rows of long dead workers are removed
 LEFTOVERS_SECONDS = 900.0  # between two looks through Redis for what killed workers left
+LOOK_SECONDS = 1.0  # between two chunks of one: most of the keys are a backlog's, and nothing is urgent here
 LISTENING, PROMOTION, RETENTION, OLD_COUNTS = "wake-ups", "promotion", "retention", "old counts"
 LEFTOVERS = "leftovers"
 
@@ -143,7 +144,8 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         turn("tidying", TIDY_SECONDS, fleet.tidy)
         turn(RETENTION, RETENTION_SECONDS, partial(self._erase, RETENTION, recovery.age_out))
         turn(OLD_COUNTS, RETENTION_SECONDS, partial(self._erase, OLD_COUNTS, folding.prune))
-        turn(LEFTOVERS, LEFTOVERS_SECONDS, partial(self._erase, LEFTOVERS, self._leftovers.clear), needs_server=True)
+        look = partial(self._erase, LEFTOVERS, self._leftovers.clear, pause=LOOK_SECONDS)
+        turn(LEFTOVERS, LEFTOVERS_SECONDS, look, needs_server=True)
         return moved
 
     def _recover(self, duty: recovery.Duty) -> int:
@@ -154,9 +156,9 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         # Asked to stop, it begins no further duty: each may wait for the database.
         return 0 if self._stopping else self._duties.turn(name, seconds, act, needs_server=needs_server)
 
-    def _erase(self, name: str, one_chunk: Callable[[], bool]) -> None:
+    def _erase(self, name: str, one_chunk: Callable[[], bool], *, pause: float = ERASE_SECONDS) -> None:
         if one_chunk():
-            self._duties.again_in(name, ERASE_SECONDS)
+            self._duties.again_in(name, pause)
 
     def _seconds_to_wait(self, moved: int) -> float:
         now = time.monotonic()

@@ -84,7 +84,7 @@ class Runs:
             return self._marks.cancel_reason(sequence)
 
         token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
-        move = execution.run(claim, token, worker=self._name, around=around)
+        move = execution.run_attached(claim, token, worker=self._name, around=around)
         self._marks.end()  # not after an error: then this run broke the process
         if move is not None:
             failed = move.change.failure is not None
