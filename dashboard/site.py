@@ -20,7 +20,7 @@ from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
 from dashboard.kit.waiting import answered
 from dashboard.signing_in import SigningIn
-from handlers.audit import acting_from
+from handlers.audit import acts_from
 
 VIEW_JOBS = "jobs.view_jobrecord"
 
@@ -116,16 +116,14 @@ class JobsSite(SigningIn):
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             request.current_app = self.name
-            asked_from = acting_from.set(client_address(request))
-            if is_draft(request):
-                messages.warning(request, TOLD)
-            try:
-                answer: HttpResponseBase = view(request, *args, **kwargs)
-            except PermissionDenied as denied:
-                context = {**self.each_context(request), "title": "Not permitted", "reason": str(denied)}
-                answer = TemplateResponse(request, "dashboard/kit/403.html", context, status=403)
-            finally:
-                acting_from.reset(asked_from)
+            with acts_from(client_address(request)):
+                if is_draft(request):
+                    messages.warning(request, TOLD)
+                try:
+                    answer: HttpResponseBase = view(request, *args, **kwargs)
+                except PermissionDenied as denied:
+                    context = {**self.each_context(request), "title": "Not permitted", "reason": str(denied)}
+                    answer = TemplateResponse(request, "dashboard/kit/403.html", context, status=403)
             if isinstance(answer, HttpResponseNotAllowed) and request.method == "GET":
                 answer = access.only_sent(self, request, answer.headers["Allow"])
             return in_console(answer)

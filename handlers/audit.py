@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,8 +20,17 @@ By = AbstractBaseUser | str | None
 LONGEST_NAME, LONGEST_TARGET = 150, 200  # characters that the columns hold
 USER = "user:"  # how a user's name begins in histories
 
-# Where the verb was asked for: the console sets the client's address for the time of a request.
 acting_from: ContextVar[str] = ContextVar("acting_from", default="")
+
+
+@contextmanager
+def acts_from(address: str) -> Iterator[None]:
+    """What is audited in here was asked for at ``address``, a client's."""
+    before = acting_from.set(address)
+    try:
+        yield
+    finally:
+        acting_from.reset(before)
 
 
 def user_name(user: AbstractBaseUser, limit: int = LONGEST_NAME) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
 from collections.abc import Awaitable
 from contextlib import suppress
@@ -43,7 +42,7 @@ class _Run:
 
     async def main(self) -> Any:
         """The coroutine that the event loop runs."""
-        process = os.getpid()
+        process = forks.process_id()
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         try:
             return await self._awaitable

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, cast
 
 from django.contrib.admin import AdminSite
-from django.contrib.auth import authenticate, get_user_model
+from django.contrib.auth import authenticate
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -15,8 +15,9 @@ from django.utils.crypto import salted_hmac
 
 from dashboard.kit import lockouts
 from dashboard.kit.addresses import client_address
+from dashboard.kit.logins import user_named
 from dashboard.kit.text import one_line
-from handlers.audit import acting_from, audit, user_name
+from handlers.audit import acts_from, audit, user_name
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -33,9 +34,8 @@ def note(request: HttpRequest, answer: HttpResponse) -> None:
     typed = request.POST.get("username", "")
     if answer.status_code == 302:
         user = cast("AbstractBaseUser", request.user)
-        asked_from = acting_from.set(client_address(request))
-        audit(user, "sign_in", f"user {user.get_username()}", 1)
-        acting_from.reset(asked_from)
+        with acts_from(client_address(request)):
+            audit(user, "sign_in", f"user {user.get_username()}", 1)
         _log(logging.INFO, request, user_name(user), "signed in")
     elif until := lockouts.refused_until(request):
         form = (getattr(answer, "context_data", None) or {}).get("form")
@@ -75,11 +75,9 @@ def not_now(site: AdminSite, request: HttpRequest, until: datetime) -> TemplateR
 
 def _named(typed: str) -> str:
     """The name as the log may have it. One that nobody has may be a password, typed in the wrong field."""
-    model = get_user_model()
-    try:
-        return user_name(model._default_manager.get_by_natural_key(typed))
-    except (model.DoesNotExist, ValueError):
-        return f"unknown {salted_hmac('dashboard.logins', typed).hexdigest()[:8]}"
+    if (user := user_named(typed)) is not None:
+        return user_name(user)
+    return f"unknown {salted_hmac('dashboard.logins', typed).hexdigest()[:8]}"
 
 
 def _log(level: int, request: HttpRequest, person: str, outcome: str) -> None:

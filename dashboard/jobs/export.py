@@ -21,7 +21,7 @@ from dashboard.kit import turns
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.sensitive import shown
-from handlers.audit import acting_from, audit
+from handlers.audit import acting_from, acts_from, audit
 from handlers.models import JobPayload, JobRecord
 from handlers.selection import InvalidSelection, Selection, hidden
 
@@ -163,9 +163,8 @@ def _counted(
         is_whole = True
     finally:
         place.give_back()
-        reset = acting_from.set(source)  # the request is over by now
-        audit(request.user, "exported", "jobs", count, data={**told, "whole": is_whole})  # type: ignore[arg-type]
-        acting_from.reset(reset)
+        with acts_from(source):  # the request is over by now
+            audit(request.user, "exported", "jobs", count, data={**told, "whole": is_whole})  # type: ignore[arg-type]
 
 
 def as_csv(exported: Iterable[Row]) -> Iterator[str]:

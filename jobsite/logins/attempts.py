@@ -24,6 +24,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from dashboard.kit.addresses import client_address
+from dashboard.kit.logins import user_named
 from jobsite.logins.browsers import browser_of
 
 IPV6_NETWORK = 64  # bits: one household has as many addresses as it likes
@@ -107,9 +108,11 @@ class Attempt:
 
 def begin(request: HttpRequest, credentials: Any) -> Attempt:
     """Count an attempt, unless it is refused: ``until`` tells."""
-    user = user_named(_typed(credentials))
+    typed = _typed(credentials)
+    user = user_named(typed)
     browser = browser_of(request, user) if user else ""
-    attempt = Attempt(counted_name(request, credentials), user is not None, counted_address(request), browser)
+    is_known = user is not None
+    attempt = Attempt(_kept(typed, is_known=is_known), is_known, counted_address(request), browser)
     attempt.look()
     if attempt.until is None:
         attempt.count()
@@ -142,21 +145,15 @@ def _typed(credentials: Any) -> str:
     return str((credentials or {}).get(get_user_model().USERNAME_FIELD) or "")
 
 
-def user_named(name: str) -> Any:
-    """Whose login ``name`` is; None: nobody's."""
-    model = get_user_model()
-    try:
-        return model._default_manager.get_by_natural_key(name)
-    except (model.DoesNotExist, ValueError):  # a NUL is in no name
-        return None
-
-
 def counted_name(request: HttpRequest | None, credentials: Any) -> str:
-    """The name under which an attempt is counted. One that nobody has may be a password: it is not kept."""
+    """The name under which an attempt is counted."""
     typed = _typed(credentials)
-    if user_named(typed) is not None:
-        return typed
-    return f"unknown {salted_hmac('jobsite.logins', typed).hexdigest()[:16]}"
+    return _kept(typed, is_known=user_named(typed) is not None)
+
+
+def _kept(typed: str, *, is_known: bool) -> str:
+    """One that nobody has may be a password: it is not kept."""
+    return typed if is_known else f"unknown {salted_hmac('jobsite.logins', typed).hexdigest()[:16]}"
 
 
 def counted_address(request: HttpRequest) -> str | None:

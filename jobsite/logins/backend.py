@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from dashboard.kit.addresses import client_address
-from handlers.audit import acting_from, audit
+from handlers.audit import acts_from, audit
 from handlers.once import once
 from jobsite.logins.attempts import AT_ADDRESS, Attempt, Scope, begin, failures
 
@@ -94,7 +94,6 @@ def _tell(request: HttpRequest, attempt: Attempt, scope: Scope) -> str:
     """The audit's entry. A name that nobody has is not kept."""
     until = scope.opens_at()
     told = {"of": scope.words, "failures": scope.limit, "until": until.isoformat() if until else None}
-    asked_from = acting_from.set(client_address(request))
-    audit("sign-in", "lock_out", f"user {attempt.name}" if attempt.is_known else "sign-in", 1, data=told)
-    acting_from.reset(asked_from)
+    with acts_from(client_address(request)):
+        audit("sign-in", "lock_out", f"user {attempt.name}" if attempt.is_known else "sign-in", 1, data=told)
     return ""
