@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from redis.exceptions import RedisError
 
 from handlers.rq_transport import embedded
 from tests.processes import wait_for
+from tests.servers import free_port
 
 NAME = "jobs"
 DOWN_AFTER_MILLISECONDS = 400
@@ -24,7 +24,7 @@ class Watched:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._running = folder, contextlib.ExitStack()
-        self.first, self.second, self.sentinel = (_free_port() for _ in range(3))
+        self.first, self.second, self.sentinel = (free_port() for _ in range(3))
         self._first: subprocess.Popen[bytes] | None = None
 
     @property
@@ -99,12 +99,6 @@ class Watched:
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.kill()  # a stopped one too
     process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

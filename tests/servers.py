@@ -5,15 +5,46 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
+import sys
 import tempfile
+import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from handlers.rq_transport import embedded
 from tests.processes import wait_for
+
+
+def free_port() -> int:
+    """A port of this host that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def web(*command: str, port: int, env: Mapping[str, str], log: Path | None = None) -> Iterator[None]:
+    """A web server for the project, ``python -m`` with ``command``, which answers on ``port``. ``log``: its output."""
+    with log.open("wb") if log else contextlib.nullcontext() as output:
+        process = subprocess.Popen([sys.executable, "-m", *command], env=env, stdout=output, stderr=output)
+    try:
+        wait_for("the server answers", lambda: _is_healthy(port), seconds=60)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _is_healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import sign_in
 from tests.processes import Managed, wait_for
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
 
@@ -30,9 +30,7 @@ class Site:
     """A ``manage.py run`` that is ready, with a queue server and a database of its own."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         ours = ("DJANGO_", "JOBSITE_", "SHOP_", "DATABASE_URL", "REDIS_URL")
         env = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         env |= {"PORT": str(port), "JOBSITE_DEMO": "1", "JOBSITE_ADMIN_PASSWORD": PASSWORD}

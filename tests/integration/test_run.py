@@ -24,6 +24,8 @@ import psutil
 import pytest
 from django.conf import settings
 
+from tests.servers import free_port
+
 pytestmark = pytest.mark.once
 T = TypeVar("T")
 SECONDS = 60.0  # for anything to happen; a busy machine is slow, and a broken run fails at once
@@ -62,12 +64,6 @@ def wait_for(probe: Callable[[], T | None], tell: Callable[[], object] = lambda:
             return found
         time.sleep(0.05)
     raise AssertionError(f"it did not happen within {SECONDS:.0f} s: {tell()}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(data: Path, port: int, **more: str) -> dict[str, str]:

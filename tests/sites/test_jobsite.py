@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.processes import ROOT, wait_for
+from tests.servers import free_port
 
 pytestmark = pytest.mark.once
 PREPARE = """
@@ -96,9 +97,7 @@ class Answer:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The project, below /ops, where proxies on this machine and on the unix socket are trusted."""
     folder = tmp_path_factory.mktemp("ops")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     ours = ("DJANGO_", "JOBSITE_", "DATABASE_URL", "REDIS_URL")
     env = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
         "JOBSITE_DATA": str(folder / "data"),

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +15,7 @@ from handlers.models import AuditEntry, JobPayload, JobRecord, Turn
 from handlers.states import State
 from tests.console.conftest import MakeUser, logged_in
 from tests.processes import wait_for
+from tests.servers import free_port, web
 
 pytestmark = [pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 JOBS = 1_500
@@ -33,27 +31,10 @@ class Server(NamedTuple):
 
 @pytest.fixture
 def server(child_env: dict[str, str], tmp_path: Path) -> Iterator[Server]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path / "uvicorn.log"
-    command = [sys.executable, "-m", "uvicorn", "--port", str(port), "--lifespan", "off", "jobsite.asgi:application"]
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, env=child_env, stdout=output, stderr=subprocess.STDOUT)
-    try:
-        wait_for("the server answers", lambda: _answers(port), seconds=60)
+    port, log = free_port(), tmp_path / "uvicorn.log"
+    command = ("uvicorn", "--port", str(port), "--lifespan", "off", "jobsite.asgi:application")
+    with web(*command, port=port, env=child_env, log=log):
         yield Server(port, log)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.fixture

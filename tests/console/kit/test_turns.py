@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -23,6 +20,7 @@ from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job
 from tests.processes import wait_for
+from tests.servers import free_port, web
 
 pytestmark = pytest.mark.django_db
 URL = "/admin/jobs/export/"
@@ -136,25 +134,10 @@ def test_count_of_every_job_has_its_turn(make_user: MakeUser, monkeypatch: pytes
 @pytest.fixture
 def server(child_env: dict[str, str]) -> Iterator[int]:
     """The port of a real web server: one process with four threads."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "4", "jobsite.wsgi"]
-    process = subprocess.Popen(command, env=child_env)
-    try:
-        wait_for("the server answers", lambda: _answers(port), seconds=60)
+    port = free_port()
+    command = ("gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "4", "jobsite.wsgi")
+    with web(*command, port=port, env=child_env):
         yield port
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @pytest.mark.redis
