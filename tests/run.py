@@ -20,6 +20,7 @@ from tests import chromium, pgbouncer, servers
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit status when a selection matches nothing
+EARLY = 9  # none of pytest's
 OURS = ("DJANGO_", "JOBSITE_")
 ONCE = "browser or once"
 
@@ -56,16 +57,22 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\n=== Tests on SQLite; meanwhile {', '.join(list(parts)[1:])} ===", flush=True)
         for name, (marks, variables) in parts.items():
             # A server of its own, because tests empty it; and a report of coverage that is no other part's data.
-            own = {"REDIS_URL": stack.enter_context(servers.valkey(made / name))}
+            own = {
+                "REDIS_URL": stack.enter_context(servers.valkey(made / name)),
+                "TESTS_ENDED": str(made / f"{name}.ended"),
+            }
             if running:
                 own["COVERAGE_FILE"] = str(made / f"{name}.coverage")
             log = stack.enter_context((made / f"{name}.log").open("w")) if running else None
             running[name] = stack.enter_context(pytest(marks, arguments, env | own | variables, log))
         results = {name: process.wait() for name, process in running.items()}
+        # Code under test may end its process, with status 0 and half of the tests: that is no success.
+        results |= {name: EARLY for name, code in results.items() if not code and not (made / f"{name}.ended").exists()}
         for name in list(parts)[1:]:
             print(f"\n=== Tests, {name} ===\n{(made / f'{name}.log').read_text(errors='replace')}", flush=True)
     took = time.monotonic() - started
-    told = ", ".join(f"{name} {'passed' if code in (0, NO_TESTS) else 'FAILED'}" for name, code in results.items())
+    words = {0: "passed", NO_TESTS: "passed", EARLY: "ENDED BEFORE ITS LAST TEST"}
+    told = ", ".join(f"{name} {words.get(code, 'FAILED')}" for name, code in results.items())
     print(f"\n{told} in {took:.0f} s", flush=True)
     codes = set(results.values())
     return NO_TESTS if codes == {NO_TESTS} else max(abs(code) for code in codes - {NO_TESTS})  # below zero: a signal
