@@ -20,7 +20,7 @@ from hypothesis import settings as hypothesis_settings
 from tests import chromium, servers
 from tests.processes import wait_for
 
-UNIT = Path(__file__).parent / "unit"
+UNIT, FAULTS = Path(__file__).parent / "unit", Path(__file__).parent / "faults"
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # How long examples take to make says how busy the machine is.
@@ -54,6 +54,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if UNIT in item.path.parents and not any(map(item.get_closest_marker, ("django_db", "postgresql"))):
             item.add_marker("once")
+        if FAULTS in item.path.parents:
+            item.add_marker("faults")
     if connection.vendor != "postgresql":
         apart = [item for item in items if item.get_closest_marker("postgresql")]
         config.hook.pytest_deselected(items=apart)

@@ -13,7 +13,8 @@ from handlers.models.sql import is_postgresql
 SUPERVISOR_SECONDS = 2.0  # for an answer, at least: a third of a lease, as often as it renews them
 SUPERVISOR_CONNECT_SECONDS = 5
 CONNECT_SECONDS = 10
-SCHEDULER_BUSY_MS = 2_000  # SQLite: for a lock. Meanwhile no signal is heard
+# SQLite: for a lock. Meanwhile no signal is heard, a stop may meet two such waits, and it has 2 s beyond its grace.
+SCHEDULER_BUSY_MS = 900
 
 
 def limit_supervisor() -> None:
