@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -125,9 +126,9 @@ class Duties:
         return sorted(self._troubles.values(), key=lambda trouble: trouble.since)
 
     def seconds_until_turn(self) -> float:
-        """How long until some duty has its regular turn."""
+        """How long until some duty has its regular turn: infinite, when none has had its first."""
         turns = [max(at, self._not_before.get(name, 0.0)) for name, at in self._next.items()]
-        return max(0.0, min(turns) - time.monotonic())
+        return max(0.0, min(turns, default=math.inf) - time.monotonic())
 
     def _fail(self, name: str, error: Exception, *, traceback: bool = False) -> None:
         self._not_before[name] = time.monotonic() + self.failed(name, error, traceback=traceback)

@@ -189,6 +189,20 @@ def test_run_with_burst_ends_when_nothing_is_due(redis: Redis) -> None:
 # --- other programs, stale members, poison ---
 
 
+def test_scheduler_asked_to_stop_in_its_first_promotion_stops(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduler, publish = DelayedScheduler(), RQTransport.publish
+
+    def stop(transport: RQTransport, messages: Sequence[Message]) -> None:
+        publish(transport, messages)
+        if messages:
+            scheduler.stop()
+
+    messages = schedule(soon(-1))
+    monkeypatch.setattr(RQTransport, "publish", stop)
+    scheduler.run()
+    assert arrivals(redis, 1) == ids(messages)
+
+
 def test_scheduler_erases_chunk_after_chunk_what_is_past_its_retention(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,7 +393,7 @@ def test_scheduler_command_stops_at_once_when_asked(redis: Redis, child_env: dic
         assert arrivals(redis, 1) == ids(messages)
         process.send_signal(number)
         asked_at = time.monotonic()
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0, process.stdout and process.stdout.read()
         assert time.monotonic() - asked_at < jobs_settings().shutdown_grace_seconds / 2  # it has nothing to wait for
     assert any(redis.hexists(key, "death") for key in redis.scan_iter("rq:scheduler_instance:*"))
 
