@@ -220,7 +220,7 @@ def test_page_of_a_job_with_a_long_life_is_bounded(viewer: Client) -> None:
         AttemptLog.objects.create(job=job, attempt=attempt, lines=[line] * 201)
     with CaptureQueriesContext(connection) as captured:
         html = page(viewer, job, "?attempt=3&_changelist_filters=state%3Dfailed")
-    asked = [query["sql"] for query in captured if "SAVEPOINT" not in query["sql"]]
+    asked = [query["sql"] for query in captured if " FROM " in query["sql"]]  # savepoints and time limits ask nothing
     assert len(asked) <= 20
     assert len(html) < 1_200_000
     assert "0 failed attempts like this" in html
