@@ -1,7 +1,7 @@
 """``make test``: starts the servers and runs the whole suite on SQLite and on PostgreSQL, all parts at once.
 
-What needs running only once is apart, and so are the tests in a browser, and on PostgreSQL those with real processes,
-so that the parts are about as long.
+What needs running only once is apart, and so are the tests in a browser and those with real processes, so that the
+parts are about as long.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def main(arguments: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobsite-test-")))
         twice = f"not ({ONCE})"
-        parts: dict[str, tuple[str, dict[str, str]]] = {"SQLite": (twice, {})}
-        for name, marks in (("PostgreSQL", "not faults"), ("PostgreSQL-faults", "faults")):
-            parts[name] = (f"{twice} and {marks}", {"DATABASE_URL": stack.enter_context(servers.postgresql())})
+        parts: dict[str, tuple[str, dict[str, str]]] = {}
+        for name, marks in (("", f"{twice} and not faults"), ("-faults", f"{twice} and faults")):
+            parts[f"SQLite{name}"] = (marks, {})
+            parts[f"PostgreSQL{name}"] = (marks, {"DATABASE_URL": stack.enter_context(servers.postgresql())})
         parts |= {"once": ("once and not browser", {})} | ({"browser": ("browser", {})} if browser else {})
         running: dict[str, subprocess.Popen[bytes]] = {}
         started = time.monotonic()

@@ -79,7 +79,7 @@ def test_search_that_meets_a_slow_read_keeps_what_it_found_before(monkeypatch: p
         return matching.read(*args, **options)
 
     monkeypatch.setattr(looking, "read", slow_second)
-    seen = Selection.parse("error:refused").look(5, seconds=0.2)
+    seen = Selection.parse("error:refused").look(5, seconds=2.0)
     assert (reads, [row.pk for row in seen.rows]) == (2, [newest.pk, newer.pk])
     assert seen.reached == newer.pk
 
