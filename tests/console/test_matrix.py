@@ -315,7 +315,7 @@ MORE_FIELDS = (
     "reason", "rate_per_second", "canary", "max_failed_percent", "confirm_count", "delay", "at", "payload", "index",
     "select_across", "max_delay_seconds",
 )  # fmt: skip
-TURNS = range(0, 22, 3)
+TURNS = range(0, 22, 4)
 READ = tuple(name for name, (look, _) in PAGES.items() if look != NOBODY)
 
 
