@@ -102,8 +102,8 @@ class CommandBus:
 
         Nothing is recorded or retried; what the handler raises comes through. Raises NoHandler when there is none.
         """
-        run = registry.for_object(command).make_handler()
-        return run(unwrap(command), token or CancellationToken(job_id=0, attempt=1))
+        job_type = registry.for_object(command)
+        return job_type.run(unwrap(command), token or CancellationToken(job_id=0, attempt=1))
 
     asend = twin(send)
 

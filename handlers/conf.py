@@ -19,14 +19,14 @@ from handlers import redis_urls
 SYSTEM_QUEUE = "system"
 ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
-MOST_AT_ONCE = 1_000  # jobs in one batch
+MOST = {"batch": 1_000, "max_async": 10_000}
 MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
-    "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
+    "max_async", "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
     "unknown_type_hours",
 )  # fmt: skip
-WHOLE = ("max_crashes", "batch", "max_payload_bytes", "max_error_chars")
+WHOLE = ("max_crashes", "batch", "max_async", "max_payload_bytes", "max_error_chars")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class JobsSettings:
     timeout_grace_seconds: float = 5.0  # between asking a timed-out handler to stop and killing its process
     max_crashes: int = 3  # worker deaths in one job before it is failed
     batch: int = 256  # most jobs a worker claims at once; 1 turns batching off
+    max_async: int = 100  # most async handlers that run at once in one worker process
     max_payload_bytes: int = 1024 * 1024
     max_error_chars: int = 64 * 1024  # stored of one traceback or message
     unknown_type_hours: float = 4.0  # how long a job waits for a worker whose code can run it before it is failed
@@ -81,8 +82,9 @@ def _check_numbers(parsed: JobsSettings) -> None:
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a number above 0, not {value!r}.")
         if name in WHOLE and not isinstance(value, int):
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a whole number, not {value!r}.")
-    if parsed.batch > MOST_AT_ONCE:
-        raise ImproperlyConfigured(f"JOBS: BATCH must be a whole number up to {MOST_AT_ONCE:,}, not {parsed.batch!r}.")
+    for name, most in MOST.items():
+        if (value := getattr(parsed, name)) > most:
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a whole number up to {most:,}, not {value!r}.")
 
 
 def _queues(names: Any) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def _give_back(worker: str, seconds: float) -> None:
     And should it come late, recovery knows that nothing ran.
     """
     with suppress(TransportUnavailable):
-        get_transport().leave_last_words(worker, LastWords(0, frozenset()))
+        get_transport().leave_last_words(worker, LastWords(frozenset(), frozenset()))
     until, reason = time.monotonic() + seconds, "its worker did not learn that it was claimed"
     while time.monotonic() < until:
         execution.close_broken_connections()

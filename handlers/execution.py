@@ -6,9 +6,10 @@ import dataclasses
 import logging
 import random
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
@@ -79,9 +80,52 @@ def run_attached(
         move = _attempt(claim, token, worker, around)
     finally:
         current.reset(mark)
+    return _with_lines(move, job)
+
+
+def _with_lines(move: Move | None, job: CurrentJob) -> Move | None:
     if move is not None and (lines := logs.lines_of(job)):
         return move._replace(logs=lines)
     return move
+
+
+async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callable[[], Move | None]:
+    """The same for an async handler, in the event loop and the context of who awaits it.
+
+    What it returns says which move records the attempt. Call it elsewhere: it may have to ask the database. As
+    ``run_attached`` it counts on ``logs.attach``.
+    """
+    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
+    current.set(job)
+    logs.stay_attached()
+    started, process = time.monotonic(), forks.process_id()
+    try:
+        job_type = registry.get(claim.job_type)
+        payload = job_type.decode(claim.encoded)
+    except (NoHandler, InvalidJob) as error:
+        return partial(unservable, claim, error)
+    try:
+        try:
+            await job_type.call(payload, token)
+        finally:
+            forks.end_unless(process)
+    except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
+        seconds = time.monotonic() - started
+        return partial(_broke_off, claim, token, error, worker, seconds, job)
+    move = succeeded(claim, worker=worker, seconds=time.monotonic() - started)
+    return partial(_with_lines, move, job)
+
+
+def _broke_off(
+    claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float, job: CurrentJob
+) -> Move | None:
+    return _with_lines(_move_of(claim, token, error, worker, seconds), job)
+
+
+def _move_of(claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float) -> Move | None:
+    if isinstance(error, JobCancelled | CancelledError):
+        return _cancelled(claim, token, error, worker, seconds)
+    return failed(claim, error, worker=worker, seconds=seconds)
 
 
 def _attempt(claim: Claim, token: CancellationToken, worker: str, around: AbstractContextManager[None]) -> Move | None:
@@ -104,14 +148,12 @@ def _attempt(claim: Claim, token: CancellationToken, worker: str, around: Abstra
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
         processes.end_started(since=started)
-        if isinstance(error, JobCancelled):
-            return _cancelled(claim, token, error, worker, seconds)
-        return failed(claim, error, worker=worker, seconds=seconds)
+        return _move_of(claim, token, error, worker, seconds)
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
 
 
 def _handle(job_type: JobType, payload: Any, token: CancellationToken) -> None:
-    job_type.make_handler()(payload, token)
+    job_type.run(payload, token)
 
 
 def succeeded(claim: Claim, *, worker: str, seconds: float) -> Move:
@@ -181,7 +223,9 @@ def _others_wrote(claim: Claim) -> bool:
         return True  # to wait is the mistake that costs nothing
 
 
-def _cancelled(claim: Claim, token: CancellationToken, error: JobCancelled, worker: str, seconds: float) -> Move | None:
+def _cancelled(
+    claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float
+) -> Move | None:
     reason = token.reason
     if reason == CancelReason.STOPPING:
         return lifecycle.handed_back(claim, "its worker was asked to stop", started=True)

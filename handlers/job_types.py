@@ -49,6 +49,7 @@ class JobType:
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
+    is_async: bool = field(init=False, repr=False, default=False)  # whether its runs can share an event loop
     sensitive_fields: frozenset[str] = field(init=False, repr=False, default=frozenset())  # dotted paths, all below too
     version: str = field(init=False, repr=False, default="")  # stands for the payload's schema: 8 hex digits
 
@@ -75,6 +76,8 @@ class JobType:
                 f"{self.name}: timeout must be a timedelta above zero, such as timedelta(minutes=5)", field="timeout"
             )
         object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
+        function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
+        object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))
         schema = self.schema()
         object.__setattr__(self, "sensitive_fields", sensitive.paths(schema))
         text = json.dumps(schema, sort_keys=True, default=str)
@@ -116,22 +119,22 @@ class JobType:
         """The JSON schema of the payload."""
         return payloads.schema(self.payload_class)
 
-    def make_handler(self) -> Callable[[Any, CancellationToken], Any]:
-        """A function (payload, token) for one attempt. A handler class is built, by ``JOBS["HANDLER_FACTORY"]`` if set.
+    def call(self, payload: Any, token: CancellationToken) -> Any:
+        """Call the handler for one attempt. A handler class is built, by ``JOBS["HANDLER_FACTORY"]`` if set.
 
-        An async handler is run to its end in an event loop of its own. What the factory or handler raises is raised.
+        What the handler returns is returned: of an async one, what to await. What it or the factory raises is raised.
         """
         function = self.handler
         if isinstance(function, type):
             factory = jobs_settings().handler_factory
             instance = import_string(factory)(function) if factory else function()
             function = instance.handle
+        return function(payload, token) if self.takes_token else function(payload)
 
-        def run(payload: Any, token: CancellationToken) -> Any:
-            result = function(payload, token) if self.takes_token else function(payload)
-            return coroutines.run_to_end(result) if inspect.isawaitable(result) else result
-
-        return run
+    def run(self, payload: Any, token: CancellationToken) -> Any:
+        """The same to its end: an async handler in an event loop of its own."""
+        result = self.call(payload, token)
+        return coroutines.run_to_end(result) if inspect.isawaitable(result) else result
 
 
 def check_queue(name: object, *, engine: bool = False) -> None:

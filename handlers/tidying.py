@@ -3,29 +3,30 @@
 A connection belongs to a thread, and closes by itself neither when its thread ends nor soon after. So those that were
 opened here are known by their threads: those of a thread that has ended are closed by the one that runs the jobs. Those
 of a thread that lives are its own business, but for asgiref's: it does the sync work of coroutines that a handler runs
-by ``asyncio.run``, and outlives them.
+on an event loop, and outlives them.
 """
 
 from __future__ import annotations
 
 import os
+import select
 import sqlite3
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
+from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync
 from django.db import Error, close_old_connections, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
-from handlers import patience
-from handlers.conf import jobs_settings
-
-IDLE = 0  # libpq's PQTRANS_IDLE
+IDLE, GOOD = 0, 0  # libpq's PQTRANS_IDLE and CONNECTION_OK
+AGE_SECONDS = 5.0  # how often it is looked whether connections are too old
+T = TypeVar("T")
 
 _opened: dict[threading.Thread, set[BaseDatabaseWrapper]] = {}  # in threads that are younger than the first job
 _older: set[threading.Thread] = set()
@@ -40,23 +41,27 @@ def watch() -> None:
     _older.update(threading.enumerate())  # the process's own, which look after themselves
     _theirs.update(connections.all(initialized_only=True))
     connection_created.connect(_note)
-    SyncToAsync.single_thread_executor = _SyncThread()
+    SyncToAsync.single_thread_executor = TidyThreads(1)
     os.register_at_fork(after_in_child=_forget)
 
 
 def tidy() -> None:
     """Undo what a handler left behind: an open transaction, manual commits, a connection that broke or was closed.
 
-    For the calling thread, which has run the handler, and for those that the handler had work for it.
+    For the calling thread, which has run the handler, and for those that worked for a handler and have ended.
     """
     _tidy_own()
-    for thread in list(_opened) if _opened else ():
+    if _opened:
+        close_of_ended_threads()
+
+
+def close_of_ended_threads() -> None:
+    """Close the connections that threads have left behind, with what was open on them."""
+    for thread in list(_opened):
         if not thread.is_alive():
             for connection in _opened.pop(thread, ()):
                 if connection.connection is not None:
                     _discard(connection)
-        elif isinstance(executor := SyncToAsync.single_thread_executor, _SyncThread) and thread is executor.thread:
-            executor.tidy(_opened[thread])
 
 
 def _note(connection: BaseDatabaseWrapper, **_: object) -> None:
@@ -65,26 +70,38 @@ def _note(connection: BaseDatabaseWrapper, **_: object) -> None:
     (_theirs if thread in _older else _opened.setdefault(thread, set())).add(connection)
 
 
-class _SyncThread(ThreadPoolExecutor):
-    """What asgiref does sync work of coroutines in where nobody waits for them: the same, but its thread is known."""
+class TidyThreads(ThreadPoolExecutor):
+    """Threads for the sync work of coroutines, which outlive these: each is tidied after each call.
 
-    def __init__(self) -> None:
-        super().__init__(max_workers=1, initializer=self._begin)
-        self.thread: threading.Thread | None = None
-        self._tidying: Future[None] | None = None
+    Runs that share an event loop share them too. So what one call leaves open is nobody's after it. One thread keeps its
+    connections for the next call; of several, whose number would be the database's to bear, none does.
+    """
 
-    def tidy(self, opened: set[BaseDatabaseWrapper]) -> None:
-        """Have it done, if need be. Not waited for: something that was broken off may still be under way there."""
-        if any(map(_needs_care, tuple(opened))) and (self._tidying is None or self._tidying.done()):
-            self._tidying = self.submit(self._tidy)
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads, thread_name_prefix="for coroutines")
+        self._keeps = threads == 1
 
-    def _begin(self) -> None:
-        self.thread = threading.current_thread()
+    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have ``call`` done there."""
+        return super().submit(self._carry_out, call, args, kwargs)
 
-    def _tidy(self) -> None:
-        with patience.limited(jobs_settings().lease_seconds):
+    def _carry_out(self, call: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
+        self._mend()
+        try:
+            return call(*args, **kwargs)
+        finally:
             _tidy_own()
+            if not self._keeps:
+                connections.close_all()
+
+    def _mend(self) -> None:
+        """Let go of connections that their server has ended meanwhile, or that are as old as they may be."""
+        if time.monotonic() >= getattr(_of_thread, "aged_at", 0.0) + AGE_SECONDS:
+            _of_thread.aged_at = time.monotonic()
             close_old_connections()
+        for connection in _open_connections():
+            if connection.connection is not None and _has_been_ended(connection):
+                _discard(connection)
 
 
 def _forget() -> None:
@@ -95,7 +112,7 @@ def _forget() -> None:
     _inherited.extend((*_opened.values(), *_theirs))
     _opened.clear()
     _theirs.clear()
-    SyncToAsync.single_thread_executor = _SyncThread()
+    SyncToAsync.single_thread_executor = TidyThreads(1)
 
 
 def _tidy_own() -> None:
@@ -135,12 +152,19 @@ def _is_left(connection: BaseDatabaseWrapper) -> bool:
     return bool(raw.pgconn.transaction_status != IDLE)  # nor is that of a closed one
 
 
-def _needs_care(connection: BaseDatabaseWrapper) -> bool:
-    """The same, and whether an error or its age speaks against it; seen from another thread."""
-    if connection.connection is None:
+def _has_been_ended(connection: BaseDatabaseWrapper) -> bool:
+    """Whether PostgreSQL, or who stands before it, has ended an idle connection. Asks nothing of it."""
+    link = getattr(connection.connection, "pgconn", None)
+    if link is None:
         return False
-    is_old = connection.close_at is not None and time.monotonic() >= connection.close_at
-    return is_old or connection.errors_occurred or _is_left(connection)
+    try:
+        waiting = select.poll()
+        waiting.register(link.socket, select.POLLIN)
+        while link.status == GOOD and waiting.poll(0):
+            link.consume_input()
+    except Exception:  # noqa: BLE001 - the driver's, whatever it is
+        return True
+    return bool(link.status != GOOD)
 
 
 def _discard(connection: BaseDatabaseWrapper) -> None:

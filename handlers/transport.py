@@ -21,7 +21,7 @@ class Message(NamedTuple):
 class LastWords(NamedTuple):
     """What is known of a worker process that ended, with jobs whose outcome is not recorded."""
 
-    crashed: int  # the job that was running when it died; 0: none was
+    running: frozenset[int]  # the jobs that were running when it died
     started: frozenset[int]  # the jobs whose runs began; of them no other can be going on
 
 

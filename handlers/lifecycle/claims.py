@@ -159,17 +159,12 @@ def expire_leases(
         if is_postgresql(connection):
             expired = expired.select_for_update(skip_locked=True, of=("self",))
         rows = list(expired.annotate(correlation=CORRELATION))
-        why = "its worker was lost with several jobs claimed"
-        apart = {
-            worker: Change(State.PROCESSING, (Step(State.ENQUEUED, why, {"worker": worker}),), alone=True)
-            for worker in workers
-        }
         moves = [
             left_behind(_claim(row), known[row.worker], max_crashes=max_crashes, worker=row.worker)
             if row.worker in known
             else crash(_claim(row), max_crashes=max_crashes, worker=row.worker)
             if company[row.worker] == 1
-            else Move(row.pk, row.token, apart[row.worker])
+            else apart(_claim(row), row.worker)
             for row in rows
         ]
         return apply(moves, actor="recovery", using=alias)
@@ -197,6 +192,17 @@ def crash(claim: Claim, *, max_crashes: int, worker: str) -> Move:
     return Move(claim.job_id, claim.token, change)
 
 
+def apart(claim: Claim, worker: str) -> Move:
+    """The move of a job of which nobody knows whether its worker died of it: back on its queue, to run alone."""
+    return Move(claim.job_id, claim.token, _apart(worker))
+
+
+@lru_cache(maxsize=16)
+def _apart(worker: str) -> Change:
+    why = "its worker was lost while it had several jobs in hand"
+    return Change(State.PROCESSING, (Step(State.ENQUEUED, why, {"worker": worker}),), alone=True)
+
+
 def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
     """The job goes back to its queue, uncounted; ``started`` says whether its handler began."""
     return Move(claim.job_id, claim.token, _hand_back(reason, started))
@@ -209,8 +215,8 @@ def _hand_back(reason: str, started: bool) -> Change:
 
 def left_behind(claim: Claim, words: LastWords, *, max_crashes: int, worker: str) -> Move:
     """The move of a job that a worker held when it ended, by what is known of that worker."""
-    if claim.job_id == words.crashed:
-        return crash(claim, max_crashes=max_crashes, worker=worker)
+    if claim.job_id in words.running:
+        return crash(claim, max_crashes=max_crashes, worker=worker) if len(words.running) == 1 else apart(claim, worker)
     started = claim.job_id in words.started
     reason = "its worker was lost before the outcome was recorded" if started else "worker lost"
     return handed_back(claim, reason, started=started)

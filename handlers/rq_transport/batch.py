@@ -1,4 +1,4 @@
-"""The batch that a worker has in hand: what waits, what runs, what is done but not yet recorded."""
+"""The batch that a worker's main thread has in hand: what waits, and what runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 
 from django.db import Error, connections
 
-from handlers.execution import settle
+from handlers import tidying
 from handlers.lifecycle import Claim, Move, handed_back
 from handlers.rq_transport.database_limits import limit_worker_thread
+from handlers.rq_transport.outcomes import Broken, Outcomes
 from handlers.rq_transport.slow_types import SLOW_SECONDS
 
 logger = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.025  # what is done is recorded at most this long after, while the worker is between jobs
 POLL_SECONDS = 0.015
 
 
@@ -29,21 +29,12 @@ class Batch:
     """
 
     def __init__(
-        self,
-        claims: Sequence[Claim],
-        *,
-        worker: str,
-        keep_trying: Callable[[], bool],
-        on_slow: Callable[[], None] = lambda: None,
+        self, claims: Sequence[Claim], outcomes: Outcomes, *, on_slow: Callable[[], None] = lambda: None
     ) -> None:
         self._waiting = deque(claims)
-        self._done: list[Move] = []
-        self._oldest_done = 0.0
         self._running_since: float | None = None
-        self._lock = threading.Lock()  # the fields above
-        self._recording = threading.Lock()  # one settlement at a time, and none after close() returned
-        self._worker, self._keep_trying, self._on_slow = worker, keep_trying, on_slow
-        self.is_doubtful = False  # whether some outcome may not have been recorded
+        self._outcomes, self._lock = outcomes, outcomes.lock  # it guards the fields above, too
+        self._on_slow = on_slow
 
     def take(self) -> Claim | None:
         """The next job to run; None when none is left."""
@@ -60,86 +51,79 @@ class Batch:
             seconds = now - (self._running_since or now)
             self._running_since = None
             if move is not None:
-                if not self._done:
-                    self._oldest_done = now
-                self._done.append(move)
-            due = bool(self._done) and now - self._oldest_done >= FLUSH_SECONDS
+                self._outcomes.add(move, now)
+            due = self._outcomes.is_due(now)
         if due:
-            self.flush()
+            self._outcomes.flush()
         return seconds
-
-    def flush(self) -> None:
-        """Record what is done."""
-        with self._recording:
-            with self._lock:
-                moves, self._done = self._done, []
-            self._record(moves)
 
     def give_back(self, reason: str) -> None:
         """Record what is done and return what waits, unstarted."""
-        with self._recording:
+        with self._outcomes.recording:
+            now = time.monotonic()
             with self._lock:
-                moves, self._done = self._done, []
-                moves += [handed_back(claim, reason, started=False) for claim in self._waiting]
+                for claim in self._waiting:
+                    self._outcomes.add(handed_back(claim, reason, started=False), now)
                 self._waiting.clear()
-            self._record(moves)
+            self._outcomes.flush()
 
     def relieve(self) -> None:
         """Called by the keeper: let no one wait for a job that runs long."""
         with self._lock:
             since = self._running_since
             slow = since is not None and time.monotonic() - since >= SLOW_SECONDS
-            needed = slow and bool(self._waiting or self._done)
+            needed = slow and (self._waiting or not self._outcomes.is_empty)
         if needed:
             self.give_back("the job before it took long")
         if slow:
             self._on_slow()
 
-    def _record(self, moves: list[Move]) -> None:
-        if not moves:
-            return
-        try:
-            moved = settle(moves, worker=self._worker, keep_trying=self._keep_trying)
-        except BaseException:
-            self.is_doubtful = True
-            raise
-        self.is_doubtful |= len(moved) < len(moves)
-
 
 class Keeper(threading.Thread):
-    """Watches the batch in hand; sleeps while there is none."""
+    """Watches what is in hand; sleeps while there is nothing.
 
-    def __init__(self) -> None:
+    ``broken``: why this process cannot go on.
+    """
+
+    def __init__(self, outcomes: Outcomes, *, on_look: Callable[[], None]) -> None:
         super().__init__(name="keeper", daemon=True)
+        self._outcomes, self._on_look = outcomes, on_look
         self._batch: Batch | None = None
+        self._beside = False
         self._work = threading.Event()
+        self.broken: Broken | None = None
 
-    def watch(self, batch: Batch) -> None:
-        """Look after ``batch`` from now on."""
-        self._batch = batch
-        self._work.set()
-
-    def rest(self) -> None:
-        """There is nothing to look after."""
-        self._work.clear()
-        self._batch = None
+    def watch(self, batch: Batch | None, *, beside: bool) -> None:
+        """Look after ``batch``, and after the runs ``beside`` the main thread, if there are any, from now on."""
+        self._batch, self._beside = batch, beside
+        (self._work.set if batch is not None or beside else self._work.clear)()
 
     def run(self) -> None:
-        """The thread: never ends, never fails."""
+        """The thread: never ends."""
         limit_worker_thread()
         while True:
             self._work.wait()
             time.sleep(POLL_SECONDS)
-            batch = self._batch
-            if batch is None:
-                continue
             try:
-                batch.relieve()
+                if (batch := self._batch) is not None:
+                    batch.relieve()
+                if self._beside:
+                    self._on_look()
+                    tidying.close_of_ended_threads()  # first: what they left open may be in the way of the outcomes
+                    if self._outcomes.is_due(time.monotonic()):
+                        self._outcomes.flush()
+            except Broken as error:
+                self.broken = error
+                return
             except Exception:
-                # The batch says that it is doubtful, and the worker gives back what was not recorded.
+                # The outcomes say that they are doubtful, and the worker gives back what was not recorded.
                 logger.exception("cannot record finished jobs")
-                for connection in connections.all(initialized_only=True):
-                    try:
-                        connection.close()
-                    except Error:
-                        logger.debug("a broken connection could not be closed")
+                _close_connections()
+
+
+def _close_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        try:
+            connection.close()
+        except Error:
+            logger.debug("a broken connection could not be closed")

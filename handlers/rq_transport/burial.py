@@ -76,21 +76,22 @@ class Burial:
 
 
 def _last_moves(child: Child) -> list[Move]:
-    running, words = child.marks.running(), _last_words(child)
+    running, words = {run.job_id: run for run in child.marks.running()}, _last_words(child)
     moves = []
     for claim in lifecycle.claims_of(child.name):
-        if running is None or claim.job_id != running.job_id or child.killed is None:
+        run = running.get(claim.job_id)
+        if run is None or child.killed is None:
             most = jobs_settings().max_crashes
             moves.append(lifecycle.left_behind(claim, words, max_crashes=most, worker=child.name))
-        elif child.killed == CancelReason.TIMEOUT and child.killed_run == running.sequence:
-            seconds = time.monotonic() - running.since
+        elif child.stuck.get(run.key) == CancelReason.TIMEOUT:
+            seconds = time.monotonic() - run.since
             moves.append(execution.failed(claim, execution.timed_out(claim), worker=child.name, seconds=seconds))
-        else:  # for the stop, or for the run before this one
+        else:  # for the stop, or for another run than this one
             moves.append(lifecycle.handed_back(claim, "its worker had to stop before it could finish", started=True))
     return moves
 
 
 def _last_words(child: Child) -> LastWords:
     """What the marks of a dead child say."""
-    running = child.marks.running()
-    return LastWords(running.job_id if running and child.killed is None else 0, child.marks.started())
+    running = () if child.killed is not None else child.marks.running()
+    return LastWords(frozenset(run.job_id for run in running), child.marks.started())

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import connections
 
@@ -36,10 +36,12 @@ class Child:
     marks: Marks
     born: float
     killed: CancelReason | None = None  # why we killed it, if we did
-    killed_run: int = 0  # the run (by sequence) that it was killed for
-    asked_run: int = 0  # the run (by sequence) whose time was up and that we asked to stop
-    deleted_run: int = 0  # the run (by sequence) whose job was deleted
-    deleted_at: float = 0.0  # when we told it, in monotonic seconds
+    # Runs, by their keys in the marks: whose time was up and that we asked to stop; when we told those whose jobs were
+    # deleted, in monotonic seconds; and those that did not stop, with why they should.
+    asked: set[tuple[int, int]] = field(default_factory=set)
+    deleted: dict[tuple[int, int], float] = field(default_factory=dict)
+    stuck: dict[tuple[int, int], CancelReason] = field(default_factory=dict)
+    others_until: float | None = None  # monotonic; how long runs beside one that did not stop may go on
     pulse: int = 0  # of its marks, when we looked last
     still: float = 0.0  # for how long it has held jobs and got nowhere, in seconds
 
@@ -47,7 +49,7 @@ class Child:
         """End it and what its jobs started. It is still ours: not reaped yet."""
         self.killed = why
         running = self.marks.running()
-        processes.kill_worker(self.pid, since=running.since if running else None)
+        processes.kill_worker(self.pid, since=running[0].since if running else None)
 
 
 class Children:
@@ -61,11 +63,13 @@ class Children:
         queues: Sequence[str],
         *,
         count: int,
+        max_async: int,
         in_order: bool,
         lifetime: Lifetime,
         on_change: Callable[[Child | None], None],
     ) -> None:
         self._queues, self._in_order, self._lifetime = queues, in_order, lifetime
+        self._max_async = max_async
         self._on_change = on_change
         self._living: dict[int, Child] = {}
         self._respawn_at = 0.0
@@ -76,11 +80,15 @@ class Children:
         return iter(self._living.values())
 
     def __len__(self) -> int:
-        return len(self._living)
+        """How many take jobs: not those that make way and only let their runs end."""
+        return sum(not child.marks.makes_way for child in self._living.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._living)
 
     def spawn_missing(self, before: Mapping[int, forks.Handler]) -> None:
         """Start as many as are missing and the host has room for. ``before``: what SIGTERM and SIGINT did before us."""
-        while len(self._living) < self.wanted and time.monotonic() >= self._respawn_at:
+        while len(self) < self.wanted and time.monotonic() >= self._respawn_at:
             try:
                 self._spawn(before)
             except OSError as error:  # the host has no room for another just now, and those that live go on
@@ -88,7 +96,7 @@ class Children:
                 self._wait(longer=True)
 
     def _spawn(self, before: Mapping[int, forks.Handler]) -> None:
-        marks = Marks(jobs_settings().batch)
+        marks = Marks(jobs_settings().batch, self._max_async)
         if self._lifetime.burst:
             marks.hold()  # until it has had a look itself
         name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"
@@ -135,13 +143,13 @@ class Children:
                 continue
             processes.kill_group(pid)  # what its jobs left running goes with it
             code = os.waitstatus_to_exitcode(status)
-            if code == 0 and child.marks.is_stopping and child.marks.running() is not None:
+            if code == 0 and child.marks.is_stopping and child.marks.running():
                 child.killed = child.killed or CancelReason.STOPPING  # by itself, because the grace was over
             if code == 0 and child.killed is None and child.marks.is_leaving:
                 if self.wanted:
                     self.wanted -= 1
                     logger.info("worker process %s has ended for good", child.name)
-            elif self.wanted:
+            elif self.wanted and not child.marks.makes_way:
                 self._replace(child, code)
             self._on_change(child)
 
@@ -153,7 +161,7 @@ class Children:
             died = f"exit code {code}" if code > 0 else f"signal {-code}"
             logger.error("worker process %s ended with %s; starting another", child.name, died)
         # A job that kills its process is counted and stopped; a process that cannot even start is not.
-        idle = child.marks.running() is None and not child.marks.done + child.marks.failed
+        idle = not child.marks.running() and not child.marks.done + child.marks.failed
         faulty = idle and time.monotonic() - child.born < YOUNG_SECONDS
         self._wait(longer=faulty)
 

@@ -15,6 +15,7 @@ from handlers.conf import jobs_settings
 from handlers.lifecycle import Claim
 from handlers.models.sql import is_postgresql
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.running import Runs
 from handlers.rq_transport.stopping import Stopping
 from handlers.rq_transport.taking import Taking
 from handlers.transport import Message
@@ -74,27 +75,27 @@ class Claiming:
                         self._taking.refused(messages, {claim.job_id for claim in claims})
                 return claims
 
-    def doubt(self) -> None:
-        """Some outcome of what was claimed may not have been recorded."""
-        self._doubtful = True
+    def let_go(self, runs: Runs) -> None:
+        """Hold no more than what ``runs`` has in hand.
 
-    def let_go(self) -> None:
-        """Hold nothing any more. In doubt, give back what the database says we process; while it is away, hold on.
-
-        Only while nothing is in hand: then nobody runs it.
+        In doubt, give back what the database says we process and it has not; while that is away, hold on.
         """
+        if self._doubtful or runs.outcomes.is_doubtful:
+            self._give_back_unknown(runs)
         if self._doubtful:
-            self._give_back_unknown()
-        if not self._doubtful:
+            return
+        if runs.are_over:
             self._marks.release()
+        else:
+            self._marks.release_batch()
 
-    def await_certainty(self, meanwhile: Callable[[], None]) -> None:
-        """Wait while it is in doubt what is held: the database was away when the last batch ended."""
+    def await_certainty(self, runs: Runs, meanwhile: Callable[[], None]) -> None:
+        """Wait while it is in doubt what is held: the database was away when something was to be recorded."""
         pause = 0.1
-        while self._doubtful and not self._stopping.is_asked:
+        while (self._doubtful or runs.outcomes.is_doubtful) and not self._stopping.is_asked:
             self._marks.beat()
             meanwhile()
-            self.let_go()
+            self.let_go(runs)
             if self._doubtful:
                 time.sleep(pause)
                 pause = min(pause * 2, SLOWEST_SECONDS)
@@ -112,16 +113,20 @@ class Claiming:
         logger.error("cannot claim job %d (%s); recovery will offer it again", messages[0].job_id, type(error).__name__)
         return []
 
-    def _give_back_unknown(self) -> None:
-        started = self._marks.started()
+    def _give_back_unknown(self, runs: Runs) -> None:
+        self._doubtful = True
         try:
-            moves = [
-                lifecycle.handed_back(claim, "its outcome could not be recorded", started=True)
-                if claim.job_id in started
-                else lifecycle.handed_back(claim, "its worker did not learn that it was claimed", started=False)
-                for claim in lifecycle.claims_of(self._name)
-            ]
-            execution.settle(moves, worker=self._name, keep_trying=lambda: False)
+            with runs.outcomes.recording:  # nothing that the database names below is recorded meanwhile
+                started, in_hand = self._marks.started(), runs.in_hand()
+                moves = [
+                    lifecycle.handed_back(claim, "its outcome could not be recorded", started=True)
+                    if claim.job_id in started
+                    else lifecycle.handed_back(claim, "its worker did not learn that it was claimed", started=False)
+                    for claim in lifecycle.claims_of(self._name)
+                    if claim.job_id not in in_hand
+                ]
+                execution.settle(moves, worker=self._name, keep_trying=lambda: False)
+                runs.outcomes.be_sure()
         except Error:
             execution.close_broken_connections()  # the doubt stays
         else:

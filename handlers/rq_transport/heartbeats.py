@@ -54,7 +54,7 @@ class Heartbeats:
         now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
         rows = []
         for name, (pid, born, marks) in children.items():
-            running = marks.running()
+            running = next(iter(marks.running()), None)
             rows.append(
                 WorkerProcess(
                     name=name,

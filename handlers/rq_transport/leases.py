@@ -46,16 +46,18 @@ class Leases:
             else:
                 held = lifecycle.held_by(names)
             for child, running in runs:
-                if running is not None and held.get(running.job_id) != child.name:
-                    _tell_lost(child, running)
+                if lost := [run for run in running if held.get(run.job_id) != child.name]:
+                    _tell_lost(child, lost)
         except Error as error:
             execution.close_broken_connections()
             logger.warning("cannot renew leases: %s", str(error).strip())
 
 
-def _tell_lost(child: Child, running: Running) -> None:
-    states = JobRecord.objects.using(lifecycle.database()).filter(pk=running.job_id).values_list("state", flat=True)
-    deleted = states.first() == State.DELETED
-    if deleted and child.deleted_run != running.sequence:
-        child.deleted_run, child.deleted_at = running.sequence, time.monotonic()
-    child.marks.cancel(running.sequence, CancelReason.DELETED if deleted else CancelReason.LEASE_LOST)
+def _tell_lost(child: Child, runs: list[Running]) -> None:
+    ids = [run.job_id for run in runs]
+    rows = JobRecord.objects.using(lifecycle.database()).filter(pk__in=ids, state=State.DELETED)
+    deleted = set(rows.values_list("pk", flat=True))
+    for run in runs:
+        if run.job_id in deleted:
+            child.deleted.setdefault(run.key, time.monotonic())
+        child.marks.cancel(run, CancelReason.DELETED if run.job_id in deleted else CancelReason.LEASE_LOST)

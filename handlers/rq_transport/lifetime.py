@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -16,9 +17,9 @@ class Lifetime:
     max_memory: int | None = None  # MiB in RAM; looked at after each batch of short jobs and each long one
     burst: bool = False  # when there is nothing left to run, for good
 
-    def room(self, ran: int) -> int | None:
-        """How many more attempts a process that ran so many may begin; None: any number."""
-        return None if self.max_jobs is None else max(self.max_jobs - ran, 0)
+    def room(self, ran: int) -> float:
+        """How many more attempts a process that began so many may begin."""
+        return math.inf if self.max_jobs is None else max(self.max_jobs - ran, 0)
 
     def spent(self, ran: int) -> str | None:
         """Why a process that ran so many attempts should make way for another; None while it should go on."""

@@ -7,34 +7,53 @@ from __future__ import annotations
 
 import mmap
 import time
+from collections import deque
 from typing import NamedTuple
 
 from handlers.cancellation import CancelReason
 
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
-SEQUENCE, RUNNING, STARTED_AT, TIMEOUT, HOLDING, STOP, CANCEL_SEQUENCE, CANCEL_REASON, COUNT = range(9)
-DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, FIRST = range(9, 16)
+HOLDING, STOP, COUNT, DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, CANCELS, FIRST = range(11)
+# Then the jobs started in the batch, and then the slots, column by column.
+JOB, SEQUENCE, STARTED_AT, TIMEOUT, CANCEL_SEQUENCE, CANCEL_REASON, COLUMNS = range(7)
 REASONS = tuple(CancelReason)
 STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
+MAIN = 0  # the slot of what the main thread runs
+BESIDE = 2  # slots for each run beside it: one stays in its own until its outcome is recorded
 
 
 class Running(NamedTuple):
-    """The run that a worker is in."""
+    """A run that a worker is in."""
 
-    sequence: int  # counts this process's runs, so that a late cancellation cannot hit the next one
+    slot: int
+    sequence: int  # counts the slot's runs, so that a late cancellation cannot hit the next one
     job_id: int
     since: float  # monotonic seconds, the same clock in every process of a host
     timeout: float  # seconds
 
+    @property
+    def key(self) -> tuple[int, int]:
+        """What no other run of the process has."""
+        return self.slot, self.sequence
+
 
 class Marks:
-    """Shared by one worker process and its supervisor; made before the fork."""
+    """Shared by one worker process and its supervisor; made before the fork.
 
-    def __init__(self, batch: int) -> None:
-        self._size = batch
-        memory = mmap.mmap(-1, (FIRST + batch) * 8)
+    ``batch``: how many jobs the main thread may have in hand at once; ``beside``: how many may run beside it.
+    """
+
+    def __init__(self, batch: int, beside: int = 0) -> None:
+        self.beside = beside
+        self._size, self._slots = batch, BESIDE * beside + 1
+        self._columns = FIRST + batch
+        memory = mmap.mmap(-1, (self._columns + COLUMNS * self._slots) * 8)
         self._words = memoryview(memory).cast("q")
         self._times = memoryview(memory).cast("d")
+        self._free = deque(range(1, self._slots))
+
+    def _at(self, column: int, slot: int) -> int:
+        return self._columns + column * self._slots + slot
 
     # --- written by the worker
 
@@ -45,35 +64,55 @@ class Marks:
 
     def release(self) -> None:
         """Say that nothing is held: all that was has its outcome recorded, or was given back."""
-        self._words[COUNT] = 0
+        self.release_batch()
         self._words[HOLDING] = False
 
-    def start(self, job_id: int, timeout: float) -> int:
+    def release_batch(self) -> None:
+        """Say that the main thread has nothing in hand any more."""
+        self._words[COUNT] = 0
+
+    def start(self, job_id: int, timeout: float, slot: int = MAIN) -> int:
         """Say that a run begins; its sequence number."""
-        words = self._words
-        words[RUNNING] = 0
-        sequence: int = words[SEQUENCE] + 1
-        words[SEQUENCE] = sequence
-        self._times[STARTED_AT] = time.monotonic()
-        self._times[TIMEOUT] = timeout
-        count: int = words[COUNT]
-        if count < self._size:
+        words, jobs, slots = self._words, self._columns + slot, self._slots
+        words[jobs] = 0
+        sequence: int = words[jobs + slots] + 1
+        words[jobs + slots] = sequence
+        self._times[jobs + 2 * slots] = time.monotonic()
+        self._times[jobs + 3 * slots] = timeout
+        if slot == MAIN and (count := words[COUNT]) < self._size:
             words[FIRST + count] = job_id
             words[COUNT] = count + 1
-        words[RUNNING] = job_id
+        words[jobs] = job_id
         return sequence
 
-    def end(self) -> None:
+    def end(self, slot: int = MAIN) -> None:
         """Say that the run is over, and its outcome known to the worker."""
-        self._words[RUNNING] = 0
+        at = self._columns + slot
+        self._words[at] = 0 if slot == MAIN else -abs(self._words[at])
 
-    def blame(self) -> None:
+    def take_slot(self) -> int | None:
+        """A slot for a run beside the main thread; None when all are taken. For one thread."""
+        return self._free.popleft() if self._free else None
+
+    def free_slots(self) -> int:
+        """How many more such runs there is room for."""
+        return len(self._free)
+
+    def give_slot_back(self, slot: int) -> None:
+        """The outcome of the run there is recorded. For any thread."""
+        self._words[self._columns + slot] = 0
+        self._free.append(slot)
+
+    def blame(self, slot: int = MAIN) -> None:
         """Say that the last run broke this process after all: it could not make an outcome of it, nor record one."""
-        if count := self._words[COUNT]:
-            self._words[RUNNING] = self._words[FIRST + count - 1]
+        at = self._columns + slot
+        if slot != MAIN:
+            self._words[at] = abs(self._words[at])
+        elif count := self._words[COUNT]:
+            self._words[at] = self._words[FIRST + count - 1]
 
     def count(self, *, failed: bool) -> None:
-        """Say that an attempt ended, well or not."""
+        """Say that an attempt ended, well or not. For one thread at a time."""
         self._words[FAILED if failed else DONE] += 1
 
     def beat(self) -> None:
@@ -84,11 +123,16 @@ class Marks:
         """Say that this process ends for good, and no other shall take its place."""
         self._words[LEAVING] = True
 
-    def cancel_reason(self, sequence: int) -> CancelReason | None:
+    @property
+    def cancels(self) -> int:
+        """Another number than before if some run was asked to stop."""
+        return int(self._words[CANCELS] + self._words[STOP])
+
+    def cancel_reason(self, sequence: int, slot: int = MAIN) -> CancelReason | None:
         """Why the run of this number should stop, if it should."""
-        words = self._words
-        if words[CANCEL_SEQUENCE] == sequence:
-            return REASONS[words[CANCEL_REASON]]
+        words, at = self._words, self._columns + slot
+        if words[at + CANCEL_SEQUENCE * self._slots] == sequence:
+            return REASONS[words[at + CANCEL_REASON * self._slots]]
         return CancelReason.STOPPING if words[STOP] == STOP_NOW else None
 
     @property
@@ -102,6 +146,11 @@ class Marks:
         return bool(self._words[STOP])
 
     @property
+    def is_hurried(self) -> bool:
+        """Whether the worker was asked to stop, and not to wait for its runs longer than the grace."""
+        return bool(self._words[STOP] == STOP_NOW)
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no other process of the worker had anything in hand when the supervisor last looked."""
         return bool(self._words[QUIET])
@@ -113,8 +162,12 @@ class Marks:
         self._words[STOP] = STOP_NOW
 
     def finish(self) -> None:
-        """Ask the worker to stop for good once its present job has ended, however long that takes."""
+        """Ask the worker to stop for good once its present jobs have ended, however long that takes."""
         self.leave()
+        self.retire()
+
+    def retire(self) -> None:
+        """Ask the worker to stop once its present jobs have ended, however long that takes."""
         if not self._words[STOP]:
             self._words[STOP] = STOP_AFTER
 
@@ -122,10 +175,12 @@ class Marks:
         """Say whether jobs that others could not run wait for a worker such as this."""
         self._words[STRANDED] = waiting
 
-    def cancel(self, sequence: int, reason: CancelReason) -> None:
-        """Ask the run of this number to stop."""
-        self._words[CANCEL_REASON] = REASONS.index(reason)
-        self._words[CANCEL_SEQUENCE] = sequence
+    def cancel(self, run: Running, reason: CancelReason) -> None:
+        """Ask this run to stop."""
+        words, at = self._words, self._columns + run.slot
+        words[at + CANCEL_REASON * self._slots] = REASONS.index(reason)
+        words[at + CANCEL_SEQUENCE * self._slots] = run.sequence
+        words[CANCELS] += 1
 
     def quiet(self, *, quiet: bool) -> None:
         """Say whether anybody has something in hand."""
@@ -139,6 +194,11 @@ class Marks:
         return bool(self._words[LEAVING])
 
     @property
+    def makes_way(self) -> bool:
+        """Whether it takes no more jobs, and another shall take its place already while its runs come to their ends."""
+        return self._words[STOP] == STOP_AFTER and not self.is_leaving
+
+    @property
     def holding(self) -> bool:
         """Whether the worker may hold claimed jobs."""
         return bool(self._words[HOLDING])
@@ -146,7 +206,7 @@ class Marks:
     @property
     def pulse(self) -> int:
         """Another number than before if the worker got on."""
-        return int(self._words[PULSE] + self._words[SEQUENCE])
+        return int(self._words[PULSE] + sum(self._column(SEQUENCE)))
 
     @property
     def done(self) -> int:
@@ -158,15 +218,24 @@ class Marks:
         """How many attempts failed."""
         return int(self._words[FAILED])
 
-    def running(self) -> Running | None:
-        """The run that the worker is in; None between two."""
+    def running(self) -> list[Running]:
+        """The runs that the worker is in, the one that began first before the others."""
+        found = [run for slot, job_id in enumerate(self._column(JOB)) if job_id > 0 and (run := self._running(slot))]
+        return sorted(found, key=lambda run: run.since)
+
+    def _running(self, slot: int) -> Running | None:
+        words, times = self._words, self._times
+        job, sequence, started_at, timeout = (self._at(column, slot) for column in range(4))
         while True:
-            sequence = self._words[SEQUENCE]
-            job_id = self._words[RUNNING]
-            found = Running(sequence, job_id, self._times[STARTED_AT], self._times[TIMEOUT])
-            if self._words[SEQUENCE] == sequence and self._words[RUNNING] == job_id:
-                return found if job_id else None
+            number, job_id = words[sequence], words[job]
+            found = Running(slot, number, job_id, times[started_at], times[timeout])
+            if words[sequence] == number and words[job] == job_id:
+                return found if job_id > 0 else None
+
+    def _column(self, column: int) -> list[int]:
+        at = self._at(column, 0)
+        return self._words[at : at + self._slots].tolist()
 
     def started(self) -> frozenset[int]:
         """Which of the jobs that are held were started; some may be recorded by now."""
-        return frozenset(self._words[FIRST : FIRST + self._words[COUNT]])
+        return frozenset({*self._words[FIRST : FIRST + self._words[COUNT]], *map(abs, self._column(JOB))} - {0})

@@ -120,7 +120,7 @@ class RQTransport:
         Raises TransportUnavailable.
         """
         spare_caller()
-        told = json.dumps([words.crashed, sorted(words.started)])
+        told = json.dumps([sorted(words.running), sorted(words.started)])
         with transport_errors():
             redis_connection().set(LAST_WORDS + worker, told, ex=LAST_WORDS_SECONDS)
 
@@ -130,7 +130,9 @@ class RQTransport:
         with transport_errors():
             found: Any = redis_connection().mget([LAST_WORDS + worker for worker in workers]) if workers else []
         told = {worker: json.loads(text) for worker, text in zip(workers, found, strict=True) if text is not None}
-        return {worker: LastWords(crashed, frozenset(started)) for worker, (crashed, started) in told.items()}
+        return {
+            worker: LastWords(frozenset(running), frozenset(started)) for worker, (running, started) in told.items()
+        }
 
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.

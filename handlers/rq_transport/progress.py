@@ -34,7 +34,7 @@ class Progress:
         self._looked_at = now
         for child in children:
             pulse, marks = child.marks.pulse, child.marks
-            if pulse != child.pulse or not marks.holding or marks.running() is not None or child.killed is not None:
+            if pulse != child.pulse or not marks.holding or marks.running() or child.killed is not None:
                 child.pulse, child.still = pulse, 0.0
                 continue
             child.still += passed

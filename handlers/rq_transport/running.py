@@ -1,20 +1,27 @@
-"""Running what was claimed, one job after another, and recording what they come to."""
+"""Running what was claimed and recording what it comes to: one job after another, and async handlers together."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from handlers import execution, lifecycle, logs
+from handlers import execution, lifecycle, logs, tidying
 from handlers.cancellation import CancellationToken, CancelReason
+from handlers.exceptions import NoHandler
 from handlers.lifecycle import Claim, Move
+from handlers.registry import registry
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.outcomes import Outcomes
 from handlers.rq_transport.slow_types import SlowTypes
 from handlers.rq_transport.stopping import Stopping
-from handlers.states import State
+from handlers.rq_transport.together import Together
 from handlers.surroundings import Surroundings
+
+FREE_SHARE = 8  # a claim waits until this part of the slots is free,
+FREE_SECONDS = 0.005  # or so long
 
 
 class Runs:
@@ -23,8 +30,11 @@ class Runs:
     def __init__(self, name: str, *, marks: Marks, stopping: Stopping) -> None:
         self._name, self._marks, self._stopping = name, marks, stopping
         self._slow = SlowTypes()
-        self._keeper = Keeper()
-        self.count = 0  # attempts
+        self.outcomes = Outcomes(name, marks=marks, keep_trying=stopping.may_wait)
+        self._together = Together(name, marks=marks, outcomes=self.outcomes)
+        self._keeper = Keeper(self.outcomes, on_look=stopping.look_for_parent)
+        self._tidied = 0  # runs beside this thread
+        self.count = 0  # attempts that were begun
         self.mean: float | None = None  # seconds of the last batch's jobs; None when none ran
 
     @cached_property
@@ -38,12 +48,60 @@ class Runs:
             self._keeper.start()
         return first
 
-    def run(self, claims: Sequence[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> bool:
-        """Run them and record their outcomes; whether all of these are known to be recorded.
+    @property
+    def are_over(self) -> bool:
+        """Whether nothing runs or waits to be recorded."""
+        return not self._together.running and self.outcomes.is_empty
 
-        ``between`` is called before each job; ``while_slow`` every now and then, by another thread, while one takes
-        long.
+    def room(self) -> float:
+        """How many more jobs may start, since each of them may be async; waits a moment until it is any."""
+        if self._keeper.broken is not None:
+            raise self._keeper.broken
+        self._watch(None)
+        self._tidy()
+        if not self._together.most:
+            return math.inf
+        share = max(self._together.most // FREE_SHARE, 1)
+        if not self._together.wait(FREE_SECONDS, lambda: self._together.room >= share):
+            self._together.wait(1.0, lambda: self._together.room > 0)
+        return self._together.room
+
+    def in_hand(self) -> set[int]:
+        """The jobs that run beside the main thread, or have and wait to be recorded. While nobody records."""
+        return self._together.in_hand() | self.outcomes.waiting()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait so long for all to end and to be recorded; whether it has."""
+        self._watch(None)
+        self._together.wait(seconds, lambda: not self._together.running)
+        if self._together.running:
+            return False
+        self.outcomes.flush()
+        self._tidy()
+        return True
+
+    def break_off(self) -> None:
+        """Have whatever still runs stop."""
+        self._together.break_off()
+
+    def run(self, claims: Sequence[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> None:
+        """Start those that can share the event loop; run the others one after another and record their outcomes.
+
+        ``between`` is called before each of these; ``while_slow`` every now and then, by another thread, while one
+        takes long.
         """
+        self.mean = None
+        if self._together.most and (together := [claim for claim in claims if _is_async(claim)]):
+            began = time.monotonic()
+            self._together.start(together)
+            self.count += len(together)
+            claims = [claim for claim in claims if not _is_async(claim)]
+            self._watch(None)
+            self.mean = (time.monotonic() - began) / len(together)
+        if claims:
+            self._run_batch(claims, between, while_slow)
+
+    def _run_batch(self, claims: Sequence[Claim], between: Callable[[], None], while_slow: Callable[[], None]) -> None:
 
         def on_slow() -> None:
             self._stopping.look_for_parent()
@@ -51,8 +109,8 @@ class Runs:
 
         surroundings = self._surroundings
         claims = self._slow.last(claims)
-        batch = Batch(claims, worker=self._name, keep_trying=self._stopping.may_wait, on_slow=on_slow)
-        self._keeper.watch(batch)
+        batch = Batch(claims, self.outcomes, on_slow=on_slow)
+        self._watch(batch)
         began, count = time.monotonic(), 0
         logs.attach()  # once for all of them: between two jobs of a batch no code of an app runs
         try:
@@ -73,9 +131,18 @@ class Runs:
         finally:
             logs.detach()
             surroundings.between_batches()
-            self._keeper.rest()
-            batch.flush()
-        return not batch.is_doubtful
+            self._watch(None)
+            self.outcomes.flush()
+
+    def _watch(self, batch: Batch | None) -> None:
+        self._keeper.watch(batch, beside=not self.are_over)
+
+    def _tidy(self) -> None:
+        """After runs beside this thread, undo what they left behind of what this process has once."""
+        if (ended := self._together.have_ended) != self._tidied:
+            self._tidied = ended
+            with self._surroundings:
+                tidying.tidy()
 
     def _attempt(self, claim: Claim, around: Surroundings) -> Move | None:
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))
@@ -86,8 +153,11 @@ class Runs:
         token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
         move = execution.run_attached(claim, token, worker=self._name, around=around)
         self._marks.end()  # not after an error: then this run broke the process
-        if move is not None:
-            failed = move.change.failure is not None
-            if failed or move.change.target == State.SUCCEEDED:
-                self._marks.count(failed=failed)
         return move
+
+
+def _is_async(claim: Claim) -> bool:
+    try:
+        return registry.get(claim.job_type).is_async
+    except NoHandler:
+        return False

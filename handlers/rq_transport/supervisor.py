@@ -44,14 +44,27 @@ TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 class Supervisor:
     """Runs ``processes`` workers until SIGTERM or SIGINT, or all that was there, in a burst.
 
-    They serve the queues that are ``named``, in that order, or all, taken in turn.
+    They serve the queues that are ``named``, in that order, or all, taken in turn. ``max_async``: how many async
+    handlers run at once in each; the setting, if None.
     """
 
-    def __init__(self, named: Sequence[str] | None, *, processes: int, lifetime: Lifetime = ENDLESS) -> None:
+    def __init__(
+        self,
+        named: Sequence[str] | None,
+        *,
+        processes: int,
+        max_async: int | None = None,
+        lifetime: Lifetime = ENDLESS,
+    ) -> None:
         self._named, self._lifetime = named, lifetime
         self._queues: list[str] = []  # the children's and the heartbeats' too, filled once the database answers
         self._children = Children(
-            self._queues, count=processes, in_order=bool(named), lifetime=lifetime, on_change=self._on_change
+            self._queues,
+            count=processes,
+            max_async=max_async or jobs_settings().max_async,
+            in_order=bool(named),
+            lifetime=lifetime,
+            on_change=self._on_change,
         )
         self._burial, self._leases, self._heartbeats = Burial(), Leases(), Heartbeats(self._queues)
         self._progress = Progress()

@@ -36,15 +36,18 @@ class Taking:
         """Whether there may be jobs that others could not run, for this worker."""
         return self._stranded.is_due
 
-    def alone(self) -> list[Message]:
-        """A message that was refused in company, if there is one."""
-        return [self._alone.pop()] if self._alone else []
+    @property
+    def has_alone(self) -> bool:
+        """Whether there is a message that was refused in company."""
+        return bool(self._alone)
 
-    def pop(self, room: int | None) -> list[Message]:
+    def alone(self) -> list[Message]:
+        """One of these."""
+        return [self._alone.pop()]
+
+    def pop(self, room: float) -> list[Message]:
         """Messages that are there now, usually of one queue, ``room`` of them at most. Raises what Redis raises."""
-        sizes = {name: self._sizes.of(name) for name in self._open_queues()}
-        if room is not None:
-            sizes = {name: min(size, room) for name, size in sizes.items()}
+        sizes = {name: int(min(self._sizes.of(name), room)) for name in self._open_queues()}
         return self._stranded.take(list(sizes), max(sizes.values(), default=1)) or self._intake.pop(sizes)
 
     def wait(self, seconds: float) -> list[Message]:

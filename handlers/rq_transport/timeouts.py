@@ -9,25 +9,42 @@ from collections.abc import Iterable
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.rq_transport.children import Child
+from handlers.rq_transport.marks import Running
 
 logger = logging.getLogger(__name__)
 
 
 def watch_timeouts(children: Iterable[Child]) -> None:
     """Look at what each child runs."""
-    now, grace = time.monotonic(), jobs_settings().timeout_grace_seconds
+    now = time.monotonic()
     for child in children:
-        running = child.marks.running()
-        if running is None or child.killed is not None:
-            continue
-        over = now - running.since - running.timeout
-        if over >= grace:
-            logger.error("job %d did not stop at its timeout: killing %s", running.job_id, child.name)
-            child.killed_run = running.sequence
-            child.kill(CancelReason.TIMEOUT)
-        elif running.sequence == child.deleted_run and now >= child.deleted_at + grace:
-            logger.warning("job %d was deleted and did not stop: killing %s", running.job_id, child.name)
-            child.kill(CancelReason.DELETED)
-        elif over >= 0 and running.sequence != child.asked_run:
-            child.asked_run = running.sequence
-            child.marks.cancel(running.sequence, CancelReason.TIMEOUT)
+        if child.killed is None and (runs := child.marks.running()):
+            stuck = [run for run in runs if _is_stuck(child, run, now)]
+            if stuck:
+                _make_way(child, now, why=child.stuck[stuck[0].key], alone=len(stuck) == len(runs))
+
+
+def _is_stuck(child: Child, run: Running, now: float) -> bool:
+    if run.key in child.stuck:
+        return True
+    grace = jobs_settings().timeout_grace_seconds
+    over = now - run.since - run.timeout
+    if over >= grace:
+        logger.error("job %d did not stop at its timeout: killing %s", run.job_id, child.name)
+        child.stuck[run.key] = CancelReason.TIMEOUT
+    elif now >= child.deleted.get(run.key, now) + grace:
+        logger.warning("job %d was deleted and did not stop: killing %s", run.job_id, child.name)
+        child.stuck[run.key] = CancelReason.DELETED
+    elif over >= 0 and run.key not in child.asked:
+        child.asked.add(run.key)
+        child.marks.cancel(run, CancelReason.TIMEOUT)
+    return run.key in child.stuck
+
+
+def _make_way(child: Child, now: float, *, why: CancelReason, alone: bool) -> None:
+    """Kill a child, of which a run does not stop, once its other runs have ended, or had a grace for it."""
+    if child.others_until is None:
+        child.others_until = now + jobs_settings().shutdown_grace_seconds
+        child.marks.retire()
+    if alone or now >= child.others_until:
+        child.kill(why)

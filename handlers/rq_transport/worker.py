@@ -16,6 +16,7 @@ from handlers.rq_transport.claiming import Claiming
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outages import Outage
+from handlers.rq_transport.outcomes import Broken
 from handlers.rq_transport.rq_loop import RQLoop
 from handlers.rq_transport.running import Runs
 from handlers.rq_transport.taking import Taking
@@ -24,6 +25,7 @@ from handlers.transport import Message
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
+END_SECONDS = 0.1  # how often it is looked, while runs end, whether they still may
 BURST_SECONDS = 0.1  # the same in a burst, where it also says how soon it ends
 
 
@@ -41,8 +43,8 @@ class BatchWorker(RQLoop):
         self._lifetime = lifetime
         self._outage = Outage("queue server", logger)
         self._taking = Taking(queues, marks=marks, in_order=in_order)
-        self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
         self._runs = Runs(name, marks=marks, stopping=self._stopping)
+        self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
@@ -52,16 +54,20 @@ class BatchWorker(RQLoop):
         while not self.is_stopping:
             self.heartbeat()
             self.check_for_suspension(burst=False)
-            self._claiming.await_certainty(self.heartbeat)
+            self._claiming.await_certainty(self._runs, self.heartbeat)
             if why := self._lifetime.spent(self._runs.count):
                 logger.info("worker process %s makes way for another: %s", self.name, why)
-                self._stopping.end(for_good=False)
+                self._marks.retire()
                 break
-            if alone := self._taking.alone():
-                return alone, None
+            if self._taking.has_alone:
+                if self._runs.wait(WAIT_SECONDS):
+                    return self._taking.alone(), None
+                continue
+            if not (room := self._room()):
+                continue
             try:
                 with transport_errors():
-                    messages = self._look()
+                    messages = self._look(room)
             except TransportUnavailable as error:
                 time.sleep(self._outage.failed(error))
                 continue
@@ -71,15 +77,31 @@ class BatchWorker(RQLoop):
             elif messages:
                 return messages, None
         self._taking.end()
+        self._let_end()
         return None
 
-    def _look(self) -> list[Message]:
+    def _room(self) -> float:
+        """How many more jobs may be taken; waits a moment until it is any."""
+        return min(self._lifetime.room(self._runs.count), self._runs.room())
+
+    def _let_end(self) -> None:
+        """Let the runs beside this thread end, unless the grace of a stop is over before."""
+        broken_off = False
+        while not self._runs.wait(END_SECONDS):
+            self.heartbeat()
+            self._stopping.look_for_parent()
+            if self._marks.is_hurried and not self._stopping.may_wait() and not broken_off:
+                self._runs.break_off()
+                broken_off = True
+        self._claiming.let_go(self._runs)
+
+    def _look(self, room: float) -> list[Message]:
         """What the queues hold; if that is nothing, what comes within a moment."""
-        if messages := self._taking.pop(self._lifetime.room(self._runs.count)):
+        if messages := self._taking.pop(room):
             return messages
-        self.set_state("idle")
+        self.set_state("idle" if self._runs.are_over else "busy")
         if self._burst and not self._taking.is_stranded_due:
-            self._claiming.let_go()
+            self._claiming.let_go(self._runs)
             if self._marks.is_quiet:  # nobody else has anything in hand that may bring more
                 self._stopping.end(for_good=True)
                 return []
@@ -95,14 +117,13 @@ class BatchWorker(RQLoop):
         try:
             if claims := self._claiming.claim(messages):
                 busy = partial(self.set_state, "busy")
-                if not self._runs.run(claims, between=self.heartbeat, while_slow=busy):
-                    self._claiming.doubt()
+                self._runs.run(claims, between=self.heartbeat, while_slow=busy)
                 mean = self._runs.mean
         except BaseException as error:
             # This process ends, and its supervisor brings back what it held, by the marks. Unless it is the database
             # that was away, the last run is why.
-            if not isinstance(error, Error):
+            if not isinstance(error, Error | Broken):
                 self._marks.blame()
             raise
         self._taking.ran(messages[0].queue, seconds=time.monotonic() - began, mean=mean)
-        self._claiming.let_go()
+        self._claiming.let_go(self._runs)

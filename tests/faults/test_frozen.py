@@ -111,13 +111,13 @@ def test_recovery_and_supervisors_do_not_wait_again_for_words_of_the_dead(url: s
         enqueue()
         assert timed(recovery.bring_back) < 0.5, "it holds a transaction meanwhile, on SQLite the lock to write"
         with pytest.raises(TransportUnavailable) as raised:
-            get_transport().leave_last_words("w", LastWords(0, frozenset()))
+            get_transport().leave_last_words("w", LastWords(frozenset(), frozenset()))
         assert not raised.value.is_news
     assert record(job_id).state == "enqueued"
 
 
 def test_words_of_the_dead_are_read_from_a_full_server_until_it_freezes(url: str) -> None:
-    transport, words = get_transport(), LastWords(7, frozenset({7}))
+    transport, words = get_transport(), LastWords(frozenset({7}), frozenset({7}))
     transport.leave_last_words("w", words)
     with Redis.from_url(url) as client:
         client.config_set("maxmemory", 1)

@@ -56,7 +56,7 @@ def shop_server(live_server: LiveServer, switch: Callable[[Mode], None], monkeyp
 
 def run(payload: Job | Command) -> None:
     """What a worker does with one job, here and now."""
-    registry.for_object(payload).make_handler()(payload, CancellationToken(job_id=1, attempt=1))
+    registry.for_object(payload).run(payload, CancellationToken(job_id=1, attempt=1))
 
 
 def place(product: Product, quantity: int = 1, card: str = Card.GOOD) -> Order:

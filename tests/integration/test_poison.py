@@ -111,8 +111,7 @@ def test_run_whose_error_cannot_be_described_is_the_one_that_runs_until_its_work
     busy = worker(marks := Marks(8))
     with pytest.raises(MemoryError):
         busy.execute_job([message(job_id) for job_id in (good, bad, behind)], None)
-    running = marks.running()
-    assert running is not None
+    [running] = marks.running()
     assert (running.job_id, marks.holding, marks.started()) == (bad, True, frozenset({good, bad}))
     assert facts(good, "state", "attempt") == (State.SUCCEEDED, 1)
 
@@ -126,8 +125,7 @@ def test_run_whose_outcome_breaks_its_worker_is_the_one_that_runs(monkeypatch: p
     busy = worker(marks := Marks(8))
     with pytest.raises(MemoryError):
         busy.execute_job([message(job_id)], None)
-    running = marks.running()
-    assert running is not None
+    [running] = marks.running()
     assert (running.job_id, marks.holding) == (job_id, True)
 
 
@@ -141,7 +139,7 @@ def test_run_that_ended_stays_marked_as_such_when_the_database_is_away(monkeypat
     busy = worker(marks := Marks(8))
     with override_settings(JOBS=settings.JOBS | {"SHUTDOWN_GRACE_SECONDS": 0.1}), pytest.raises(OperationalError):
         busy.execute_job([message(job_id)], None)
-    assert (marks.running(), marks.holding, marks.started()) == (None, True, frozenset({job_id}))
+    assert (marks.running(), marks.holding, marks.started()) == ([], True, frozenset({job_id}))
 
 
 def test_run_whose_outcome_the_database_refuses_altogether_is_given_back_as_an_attempt(
@@ -186,7 +184,7 @@ def test_what_a_supervisor_could_not_record_is_told_to_recovery() -> None:
         job_id = int(job_scheduler.enqueue(Nothing()))
         name = f"host.1.{job_id}"
         lifecycle.claim([message(job_id)], worker=name, lease=timedelta(seconds=-1))
-        words = LastWords(job_id if crashed else 0, frozenset({job_id} if started else ()))
+        words = LastWords(frozenset({job_id} if crashed else ()), frozenset({job_id} if started else ()))
         get_transport().leave_last_words(name, words)
         return job_id
 

@@ -260,12 +260,12 @@ def test_registries_are_independent() -> None:
 
 
 def test_a_function_gets_payload_and_token(token: CancellationToken) -> None:
-    handler = JobType("a.A", SendReceipt, lambda job, token: (job, token)).make_handler()
+    handler = JobType("a.A", SendReceipt, lambda job, token: (job, token)).run
     assert handler(SendReceipt(3), token) == (SendReceipt(3), token)
 
 
 def test_a_function_may_leave_out_the_token(token: CancellationToken) -> None:
-    assert JobType("a.A", SendReceipt, lambda job: job).make_handler()(SendReceipt(3), token) == SendReceipt(3)
+    assert JobType("a.A", SendReceipt, lambda job: job).run(SendReceipt(3), token) == SendReceipt(3)
 
 
 def test_an_async_function_is_run_to_its_end(token: CancellationToken) -> None:
@@ -273,7 +273,7 @@ def test_an_async_function_is_run_to_its_end(token: CancellationToken) -> None:
         await asyncio.sleep(0)
         return job.order_id
 
-    assert JobType("a.A", SendReceipt, handler).make_handler()(SendReceipt(3), token) == 3
+    assert JobType("a.A", SendReceipt, handler).run(SendReceipt(3), token) == 3
 
 
 class Counting(JobHandler[SendReceipt]):
@@ -290,8 +290,8 @@ class Counting(JobHandler[SendReceipt]):
 def test_a_handler_class_is_built_for_each_attempt(token: CancellationToken) -> None:
     before = Counting.made
     job_type = JobType("a.A", SendReceipt, Counting)
-    assert job_type.make_handler()(SendReceipt(1), token) == ("default", 1)
-    assert job_type.make_handler()(SendReceipt(1), token) == ("default", 1)
+    assert job_type.run(SendReceipt(1), token) == ("default", 1)
+    assert job_type.run(SendReceipt(1), token) == ("default", 1)
     assert Counting.made == before + 2
 
 
@@ -301,9 +301,9 @@ def container(handler_class: type[Counting]) -> Counting:
 
 def test_handler_factory_builds_handler_classes(settings: Any, token: CancellationToken) -> None:
     settings.JOBS = {"HANDLER_FACTORY": f"{__name__}.container"}
-    assert JobType("a.A", SendReceipt, Counting).make_handler()(SendReceipt(1), token) == ("injected", 1)
+    assert JobType("a.A", SendReceipt, Counting).run(SendReceipt(1), token) == ("injected", 1)
     # Functions need no building.
-    assert JobType("a.A", SendReceipt, lambda job: job).make_handler()(SendReceipt(1), token) == SendReceipt(1)
+    assert JobType("a.A", SendReceipt, lambda job: job).run(SendReceipt(1), token) == SendReceipt(1)
 
 
 class Static:
@@ -325,7 +325,7 @@ class ClassMethod:
 
 @pytest.mark.parametrize("handler", [Static, OneArgument, ClassMethod])
 def test_handler_classes_need_no_base_and_any_kind_of_method_will_do(handler: Any, token: CancellationToken) -> None:
-    assert JobType("a.A", SendReceipt, handler).make_handler()(SendReceipt(3), token) == 3
+    assert JobType("a.A", SendReceipt, handler).run(SendReceipt(3), token) == 3
 
 
 def test_what_a_handler_raises_comes_through(token: CancellationToken) -> None:
@@ -333,7 +333,7 @@ def test_what_a_handler_raises_comes_through(token: CancellationToken) -> None:
         raise SystemExit(3)
 
     with pytest.raises(SystemExit):
-        JobType("a.A", SendReceipt, handler).make_handler()(SendReceipt(1), token)
+        JobType("a.A", SendReceipt, handler).run(SendReceipt(1), token)
 
 
 @pytest.mark.parametrize(

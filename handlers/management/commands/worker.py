@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from handlers import pools
+from handlers.conf import MOST
 from handlers.exceptions import InvalidJob
 from handlers.rq_transport.database_limits import limit_supervisor
 from handlers.rq_transport.lifetime import Lifetime
@@ -23,6 +24,12 @@ class Command(BaseCommand):
         """Which queues, how many processes, and how long they work."""
         parser.add_argument("--queues", help="comma-separated, in order of preference; default: all, sharing the time")
         parser.add_argument("--processes", type=int, default=2, help="worker processes (default: 2)")
+        parser.add_argument(
+            "--max-async",
+            type=int,
+            metavar="N",
+            help="async handlers at once in a process (default: JOBS['MAX_ASYNC'])",
+        )
         parser.add_argument("--max-jobs", type=int, metavar="N", help="replace a process once it has run so many jobs")
         parser.add_argument(
             "--max-memory", type=int, metavar="MIB", help="replace a process once it holds more memory, between jobs"
@@ -34,6 +41,7 @@ class Command(BaseCommand):
         *args: Any,
         queues: str | None,
         processes: int,
+        max_async: int | None,
         max_jobs: int | None,
         max_memory: int | None,
         burst: bool,
@@ -43,11 +51,13 @@ class Command(BaseCommand):
         for option, value in (("--processes", processes), ("--max-jobs", max_jobs), ("--max-memory", max_memory)):
             if value is not None and value < 1:
                 raise CommandError(f"{option}: must be 1 or more, not {value}")
+        if max_async is not None and not 1 <= max_async <= MOST["max_async"]:
+            raise CommandError(f"--max-async: must be from 1 to {MOST['max_async']:,}, not {max_async}")
         pools.do_without()
         limit_supervisor()
         named = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
         lifetime = Lifetime(max_jobs, max_memory, burst)
         try:
-            Supervisor(named, processes=processes, lifetime=lifetime).run()
+            Supervisor(named, processes=processes, max_async=max_async, lifetime=lifetime).run()
         except InvalidJob as error:
             raise CommandError(f"--{error}") from error
