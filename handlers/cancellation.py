@@ -38,10 +38,6 @@ class CancellationToken:
         self.attempt = attempt  # 1 for the job's first run
         self._probe = probe
         self._reason: CancelReason | None = None
-        # Held until the token is set. Not a threading.Event: setting one in a signal handler can deadlock, because the
-        # handler may interrupt the same thread inside the event's own lock. Releasing a plain lock cannot.
-        self._gate = threading.Lock()
-        self._gate.acquire()
 
     def cancel(self, reason: CancelReason) -> None:
         """Ask the run to stop. A second call changes nothing."""
@@ -73,13 +69,14 @@ class CancellationToken:
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = None if seconds is None else time.monotonic() + seconds
-        while not self.is_cancelled:
+        gate = self._closed_gate()
+        while not self.is_cancelled:  # asked once the gate is there
             pause = POLL_SECONDS if self._probe is not None else 3600.0
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
                 if pause <= 0:
                     return False
-            if self._gate.acquire(timeout=pause):
+            if gate.acquire(timeout=pause):
                 self._open()  # for the next who waits
         return True
 
@@ -89,9 +86,21 @@ class CancellationToken:
             await asyncio.sleep(POLL_SECONDS)
         return reason
 
+    def _closed_gate(self) -> threading.Lock:
+        """What opens when the token is set. Most tokens are never waited for, and need none.
+
+        Not a threading.Event: setting one in a signal handler can deadlock, because the handler may interrupt the same
+        thread inside the event's own lock. Releasing a plain lock cannot.
+        """
+        gate = threading.Lock()
+        gate.acquire()
+        shared: threading.Lock = vars(self).setdefault("gate", gate)  # in one step: whoever waits has the same one
+        return shared
+
     def _open(self) -> None:
-        with suppress(RuntimeError):  # it is open already
-            self._gate.release()
+        if (gate := vars(self).get("gate")) is not None:
+            with suppress(RuntimeError):  # it is open already
+                gate.release()
 
     def __repr__(self) -> str:
         return f"CancellationToken(job_id={self.job_id}, attempt={self.attempt}, reason={self._reason})"

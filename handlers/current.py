@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 FIRST, NEWEST = 50, 150  # of an attempt's log lines those are kept
 
@@ -15,7 +15,7 @@ LogLine = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class LogBuffer:
-    """The first and the newest lines that one attempt logged. Costs nothing until there is one."""
+    """The first and the newest lines that one attempt logged."""
 
     count: int = 0
     first: list[LogLine] | None = None
@@ -49,7 +49,13 @@ class CurrentJob:
     attempt: int
     correlation: str = ""
     hide: Callable[[str], str] = str
-    log: LogBuffer = field(default_factory=LogBuffer)
+    log: LogBuffer | None = None  # from its first line on
+
+    def keep(self, line: LogLine) -> None:
+        """Keep a line that it logged."""
+        if self.log is None:
+            self.log = LogBuffer()
+        self.log.add(line)
 
     @property
     def family(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 
-from handlers import forks, lifecycle, logs, masking, patience, processes, stranded, surroundings, tidying
+from handlers import forks, lifecycle, logs, masking, processes, stranded, surroundings, tidying
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
@@ -59,6 +59,7 @@ def run(
     ``around`` is entered for the handler's own time, and nothing else. What the attempt logs goes with the move.
     """
     logs.attach()
+    tidying.watch()
     try:
         return run_attached(claim, token, worker=worker, around=around)
     finally:
@@ -74,13 +75,9 @@ def run_attached(
 ) -> Move | None:
     """The same for a caller who has called ``logs.attach`` for many attempts: to do so for each is not cheap."""
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
-    mark = current.set(job)
     logs.stay_attached()
-    try:
-        move = _attempt(claim, token, worker, around)
-    finally:
-        current.reset(mark)
-    return _with_lines(move, job)
+    move = _attempt(claim, token, worker, around, job)
+    return move if job.log is None else _with_lines(move, job)
 
 
 def _with_lines(move: Move | None, job: CurrentJob) -> Move | None:
@@ -128,21 +125,20 @@ def _move_of(claim: Claim, token: CancellationToken, error: BaseException, worke
     return failed(claim, error, worker=worker, seconds=seconds)
 
 
-def _attempt(claim: Claim, token: CancellationToken, worker: str, around: AbstractContextManager[None]) -> Move | None:
+def _attempt(
+    claim: Claim, token: CancellationToken, worker: str, around: AbstractContextManager[None], job: CurrentJob
+) -> Move | None:
     started, process = time.monotonic(), forks.process_id()
-    tidying.watch()
     try:
         job_type = registry.get(claim.job_type)
         payload = job_type.decode(claim.encoded)
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
-    waits = patience.limit(None)  # what a handler asks the database takes as long as it takes
     try:
         try:
             with around:
-                surroundings.apart(_handle, job_type, payload, token)
+                surroundings.apart(_handle, job, job_type, payload, token)
         finally:
-            patience.limit(waits)
             forks.end_unless(process)
             tidying.tidy()  # first: what follows a failure is read from the database
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
@@ -152,7 +148,8 @@ def _attempt(claim: Claim, token: CancellationToken, worker: str, around: Abstra
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
 
 
-def _handle(job_type: JobType, payload: Any, token: CancellationToken) -> None:
+def _handle(job: CurrentJob, job_type: JobType, payload: Any, token: CancellationToken) -> None:
+    current.set(job)  # in a context that ends with this call
     job_type.run(payload, token)
 
 

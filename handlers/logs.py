@@ -25,9 +25,9 @@ class JobLogHandler(logging.Handler):
         job = current.get()
         if job is not None:
             try:
-                job.log.add(_line(record, job))
+                job.keep(_line(record, job))
             except Exception:  # noqa: BLE001 - a line that cannot be written must not fail the job that logged it
-                job.log.add((_now(), record.levelname[:20], "", "(a log line that could not be written)"))
+                job.keep((_now(), record.levelname[:20], "", "(a log line that could not be written)"))
         if logging.root.handlers == [self]:
             _last_resort(record, self)
 
@@ -61,7 +61,7 @@ def detach() -> None:
 
 def lines_of(job: CurrentJob) -> tuple[LogLine, ...] | None:
     """What ``job`` logged; None when that is nothing."""
-    if not job.log.count:
+    if job.log is None:
         return None
     _handler.acquire()  # a thread that the handler left behind may still log
     try:

@@ -1,8 +1,9 @@
 """How long the engine waits for PostgreSQL: a server, a proxy or a network that went silent says nothing, for ever.
 
-A thread says how long its own questions may take. A handler's take as long as they take: while it runs there is no
-limit. The waiting itself is limited, here, and not by what is set in the server: that a pooler would hand to the next
-client, and who is silent enforces nothing. Neither would TCP notice a proxy that takes all and passes nothing on.
+A thread says how long its own questions may take. A handler's take as long as they take: where a job is the current
+one there is no limit. The waiting itself is limited, here, and not by what is set in the server: that a pooler would
+hand to the next client, and who is silent enforces nothing. Neither would TCP notice a proxy that takes all and passes
+nothing on.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 
 from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from handlers.current import current
 
 CANCEL_SECONDS = 1.0  # what a server that lives has to end a statement that it is asked to end
 # What the kernel does about a peer that vanished while it was asked, in seconds: half a minute in all.
@@ -97,7 +100,7 @@ def _limited(kind: type[Any]) -> type[Any]:
         heeds_limit = True
 
         def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
-            seconds = _of_thread.seconds
+            seconds = None if current.get() else _of_thread.seconds
             return super().wait(gen if seconds is None else _in_time(self, gen, seconds), *args, **kwargs)
 
     return Limited

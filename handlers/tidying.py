@@ -73,8 +73,8 @@ def _note(connection: BaseDatabaseWrapper, **_: object) -> None:
 class TidyThreads(ThreadPoolExecutor):
     """Threads for the sync work of coroutines, which outlive these: each is tidied after each call.
 
-    Runs that share an event loop share them too. So what one call leaves open is nobody's after it. One thread keeps its
-    connections for the next call; of several, whose number would be the database's to bear, none does.
+    Runs that share an event loop share them too. So what one call leaves open is nobody's after it. One thread keeps
+    its connections for the next call; of several, whose number the database would have to bear, none does.
     """
 
     def __init__(self, threads: int) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 from django.db import Error, connections
 
-from handlers import tidying
 from handlers.lifecycle import Claim, Move, handed_back
 from handlers.rq_transport.database_limits import limit_worker_thread
 from handlers.rq_transport.outcomes import Broken, Outcomes
@@ -36,13 +35,13 @@ class Batch:
         self._outcomes, self._lock = outcomes, outcomes.lock  # it guards the fields above, too
         self._on_slow = on_slow
 
-    def take(self) -> Claim | None:
-        """The next job to run; None when none is left."""
+    def take(self) -> tuple[Claim, float] | None:
+        """The next job to run, and the time; None when none is left."""
         with self._lock:
             if not self._waiting:
                 return None
-            self._running_since = time.monotonic()
-            return self._waiting.popleft()
+            self._running_since = now = time.monotonic()
+            return self._waiting.popleft(), now
 
     def finish(self, move: Move | None) -> float:
         """The taken job has run to its end; ``move`` is to be recorded, if anything. How many seconds it took."""
@@ -109,7 +108,6 @@ class Keeper(threading.Thread):
                     batch.relieve()
                 if self._beside:
                     self._on_look()
-                    tidying.close_of_ended_threads()  # first: what they left open may be in the way of the outcomes
                     if self._outcomes.is_due(time.monotonic()):
                         self._outcomes.flush()
             except Broken as error:

@@ -15,11 +15,12 @@ from handlers.registry import registry
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slow_types import SlowTypes
+from handlers.rq_transport.slow_types import SLOW_SECONDS, SlowTypes
 from handlers.rq_transport.stopping import Stopping
 from handlers.rq_transport.together import Together
 from handlers.surroundings import Surroundings
 
+LOOK_SECONDS = 0.1  # between two looks, between jobs, for what is otherwise done between batches
 FREE_SHARE = 8  # a claim waits until this part of the slots is free,
 FREE_SECONDS = 0.005  # or so long
 
@@ -32,7 +33,7 @@ class Runs:
         self._slow = SlowTypes()
         self.outcomes = Outcomes(name, marks=marks, keep_trying=stopping.may_wait)
         self._together = Together(name, marks=marks, outcomes=self.outcomes)
-        self._keeper = Keeper(self.outcomes, on_look=stopping.look_for_parent)
+        self._keeper = Keeper(self.outcomes, on_look=self._look)
         self._tidied = 0  # runs beside this thread
         self.count = 0  # attempts that were begun
         self.mean: float | None = None  # seconds of the last batch's jobs; None when none ran
@@ -45,13 +46,14 @@ class Runs:
     def begin(self) -> bool:
         """Be ready to run; whether this is the first time."""
         if first := not self._keeper.is_alive():
+            tidying.watch()
             self._keeper.start()
         return first
 
     @property
     def are_over(self) -> bool:
         """Whether nothing runs or waits to be recorded."""
-        return not self._together.running and self.outcomes.is_empty
+        return not self._together.has_any and self.outcomes.is_empty
 
     def room(self) -> float:
         """How many more jobs may start, since each of them may be async; waits a moment until it is any."""
@@ -73,8 +75,8 @@ class Runs:
     def wait(self, seconds: float) -> bool:
         """Wait so long for all to end and to be recorded; whether it has."""
         self._watch(None)
-        self._together.wait(seconds, lambda: not self._together.running)
-        if self._together.running:
+        self._together.wait(seconds, lambda: not self._together.has_any)
+        if self._together.has_any:
             return False
         self.outcomes.flush()
         self._tidy()
@@ -87,15 +89,16 @@ class Runs:
     def run(self, claims: Sequence[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> None:
         """Start those that can share the event loop; run the others one after another and record their outcomes.
 
-        ``between`` is called before each of these; ``while_slow`` every now and then, by another thread, while one
-        takes long.
+        ``between`` is called now and then between two of these; ``while_slow`` by another thread, while one takes long.
         """
         self.mean = None
-        if self._together.most and (together := [claim for claim in claims if _is_async(claim)]):
+        asynchronous = {name for name in {claim.job_type for claim in claims} if _is_async(name)}
+        if asynchronous and self._together.most:
             began = time.monotonic()
+            together = [claim for claim in claims if claim.job_type in asynchronous]
             self._together.start(together)
             self.count += len(together)
-            claims = [claim for claim in claims if not _is_async(claim)]
+            claims = [claim for claim in claims if claim.job_type not in asynchronous]
             self._watch(None)
             self.mean = (time.monotonic() - began) / len(together)
         if claims:
@@ -107,32 +110,55 @@ class Runs:
             self._stopping.look_for_parent()
             while_slow()
 
-        surroundings = self._surroundings
-        claims = self._slow.last(claims)
+        surroundings, slow, look_at = self._surroundings, self._slow, 0.0
+        claims = slow.last(claims)
         batch = Batch(claims, self.outcomes, on_slow=on_slow)
         self._watch(batch)
         began, count = time.monotonic(), 0
         logs.attach()  # once for all of them: between two jobs of a batch no code of an app runs
         try:
-            while claim := batch.take():
-                if self._stopping.is_asked:
+            while taken := batch.take():
+                claim, now = taken
+                if now >= look_at:
+                    look_at = now + LOOK_SECONDS
+                    self._stopping.look_for_parent()
+                    between()
+                if self._marks.is_stopping:
                     batch.finish(lifecycle.handed_back(claim, "its worker was asked to stop", started=False))
                     batch.give_back("its worker was asked to stop")
                     break
-                between()
-                if claim.job_type in self._slow.now:  # those behind it are slow, too
+                if claim.job_type in slow.now:  # those behind it are slow, too
                     batch.give_back("the job before it takes long")
-                self._slow.ran(claim.job_type, batch.finish(self._attempt(claim, surroundings)))
+                seconds = batch.finish(self._attempt(claim, surroundings))
+                if seconds >= SLOW_SECONDS or slow.now:
+                    slow.ran(claim.job_type, seconds)
                 count += 1
-                self.count += 1
             # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
             self.mean = (time.monotonic() - began) / count if count else None
-            self._slow.end(claims[:count])
+            slow.end(claims[:count])
         finally:
+            self.count += count
             logs.detach()
             surroundings.between_batches()
             self._watch(None)
             self.outcomes.flush()
+
+    def _look(self) -> None:
+        """The keeper's, while there are runs beside the main thread."""
+        self._stopping.look_for_parent()
+        # What they left open may be in the way of their outcomes.
+        tidying.close_of_ended_threads()
+        if self._stopping.is_asked:
+            self._give_back(self._together.overdue(0.0), "its worker was asked to stop")
+        else:
+            self._give_back(self._together.overdue(), "the jobs before it took long")
+
+    def _give_back(self, claims: Sequence[Claim], reason: str) -> None:
+        if claims:
+            with self.outcomes.lock:
+                for claim in claims:
+                    self.outcomes.add(lifecycle.handed_back(claim, reason, started=False), time.monotonic())
+            self._together.gave_back(claims)
 
     def _watch(self, batch: Batch | None) -> None:
         self._keeper.watch(batch, beside=not self.are_over)
@@ -156,8 +182,8 @@ class Runs:
         return move
 
 
-def _is_async(claim: Claim) -> bool:
+def _is_async(job_type: str) -> bool:
     try:
-        return registry.get(claim.job_type).is_async
+        return registry.get(job_type).is_async
     except NoHandler:
         return False

@@ -165,6 +165,19 @@ async def async_count(job: AsyncCount) -> None:
 
 
 @dataclass(frozen=True)
+class Wait(Job):
+    """Wait, as for another service."""
+
+    seconds: float = 0.05
+
+
+@handles(Wait, retry=NO_RETRY)
+async def wait(job: Wait) -> None:
+    """Do so."""
+    await asyncio.sleep(job.seconds)
+
+
+@dataclass(frozen=True)
 class CountForked(Job):
     """Ask the database in a coroutine, then in one that a forked child runs."""
 

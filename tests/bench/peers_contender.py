@@ -39,10 +39,10 @@ class Jobsite(Contender):
     setup = [manage("migrate", "-v0")]
     finished = "select count(*) from jobs_jobrecord where state='succeeded'"
     known = "select count(*) from jobs_jobrecord"
-    n = 100_000
+    n, job_type, flags = 100_000, "Record", ()
 
     def worker(self):
-        return [manage("worker", "--processes", "2"), manage("scheduler")]
+        return [manage("worker", "--processes", "2", *self.flags), manage("scheduler")]
 
     def connect(self):
         import django
@@ -51,10 +51,10 @@ class Jobsite(Contender):
         from django.db import connection
 
         from handlers import job_scheduler
-        from tests.bench.peers_app.jobs import Record
+        from tests.bench.peers_app import jobs
 
         connection.ensure_connection()  # as the raw contenders do here
-        self.jobs, self.Record = job_scheduler, Record
+        self.jobs, self.Record = job_scheduler, getattr(jobs, self.job_type)
 
     def send(self, i, t0, hold=0.0):
         self.jobs.enqueue(self.Record(i, t0, hold))
@@ -64,6 +64,13 @@ class Jobsite(Contender):
 
     def send_many(self, jobs):
         self.jobs.enqueue_many([self.Record(i, t0) for i, t0 in jobs])
+
+
+class Waiting(Jobsite):
+    """Jobs that wait, many at once in each process."""
+
+    settings, metrics = "async handler, worker --processes 2 --max-async 200, scheduler", WAITING
+    waiting_n, job_type, flags = 20_000, "RecordAsync", ("--max-async", "200")
 
 
 class Workers(Jobsite):
@@ -80,7 +87,12 @@ def on_postgresql(name: str) -> dict[str, str]:
     return surroundings(f"postgres://peers@127.0.0.1:{port}/peers_{name.replace('-', '_')}")
 
 
-SQLITE = surroundings(f"sqlite:///{WHERE / 'run' / 'jobsite-sqlite' / 'db.sqlite3'}")
+def on_sqlite(name: str) -> dict[str, str]:
+    return surroundings(f"sqlite:///{WHERE / 'run' / name / 'db.sqlite3'}")
+
+
 contender("jobsite-pg", Jobsite, db="pg", env=on_postgresql("jobsite-pg"))
 contender("jobsite-pg-workers", Workers, db="pg", env=on_postgresql("jobsite-pg-workers"))
-contender("jobsite-sqlite", Jobsite, db="sqlite", env=SQLITE)
+contender("jobsite-sqlite", Jobsite, db="sqlite", env=on_sqlite("jobsite-sqlite"))
+contender("jobsite-pg-waiting", Waiting, db="pg", env=on_postgresql("jobsite-pg-waiting"))
+contender("jobsite-sqlite-waiting", Waiting, db="sqlite", env=on_sqlite("jobsite-sqlite-waiting"))

@@ -22,3 +22,18 @@ class Record(Job):
 def record(job: Record, token: CancellationToken) -> None:
     """Run the harness's handler."""
     work.job(job.i, job.t0, job.hold)
+
+
+@dataclass(frozen=True)
+class RecordAsync(Job):
+    """The same, for an async handler."""
+
+    i: int
+    t0: float
+    hold: float = 0.0
+
+
+@handles(RecordAsync)
+async def record_async(job: RecordAsync) -> None:
+    """Run the harness's async handler."""
+    await work.ajob(job.i, job.t0, job.hold)
