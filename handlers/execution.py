@@ -72,11 +72,15 @@ def run_attached(
     *,
     worker: str,
     around: AbstractContextManager[None] = UNBOUNDED,
+    in_company: bool = False,
 ) -> Move | None:
-    """The same for a caller who has called ``logs.attach`` for many attempts: to do so for each is not cheap."""
+    """The same for a caller who has called ``logs.attach`` for many attempts: to do so for each is not cheap.
+
+    ``in_company``: other runs go on in this process, on other threads.
+    """
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
     logs.stay_attached()
-    move = _attempt(claim, token, worker, around, job)
+    move = _attempt(claim, token, worker, around, job, in_company)
     return move if job.log is None else _with_lines(move, job)
 
 
@@ -126,7 +130,12 @@ def _move_of(claim: Claim, token: CancellationToken, error: BaseException, worke
 
 
 def _attempt(
-    claim: Claim, token: CancellationToken, worker: str, around: AbstractContextManager[None], job: CurrentJob
+    claim: Claim,
+    token: CancellationToken,
+    worker: str,
+    around: AbstractContextManager[None],
+    job: CurrentJob,
+    in_company: bool,
 ) -> Move | None:
     started, process = time.monotonic(), forks.process_id()
     try:
@@ -143,7 +152,8 @@ def _attempt(
             tidying.tidy()  # first: what follows a failure is read from the database
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
-        processes.end_started(since=started)
+        if not in_company:  # else nobody knows whose they are
+            processes.end_started(since=started)
         return _move_of(claim, token, error, worker, seconds)
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
 

@@ -96,12 +96,17 @@ class TidyThreads(ThreadPoolExecutor):
 
     def _mend(self) -> None:
         """Let go of connections that their server has ended meanwhile, or that are as old as they may be."""
-        if time.monotonic() >= getattr(_of_thread, "aged_at", 0.0) + AGE_SECONDS:
-            _of_thread.aged_at = time.monotonic()
-            close_old_connections()
+        close_if_old()
         for connection in _open_connections():
             if connection.connection is not None and _has_been_ended(connection):
                 _discard(connection)
+
+
+def close_if_old() -> None:
+    """Close those of this thread's connections that are as old as they may be; looked at now and then."""
+    if time.monotonic() >= getattr(_of_thread, "aged_at", 0.0) + AGE_SECONDS:
+        _of_thread.aged_at = time.monotonic()
+        close_old_connections()
 
 
 def _forget() -> None:

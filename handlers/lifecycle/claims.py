@@ -36,6 +36,7 @@ class Claim(NamedTuple):
     crashes: int
     encoded: bytes  # the payload as JSON text
     correlation: str = ""
+    alone: bool = False  # no other job may run in its process meanwhile
 
     @property
     def payload(self) -> Any:
@@ -53,22 +54,26 @@ class Claim(NamedTuple):
         }
 
 
-def claim(messages: Sequence[Message], *, worker: str, lease: timedelta) -> list[Claim]:
+def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company: bool | None = None) -> list[Claim]:
     """Take those of ``messages`` that still hold, in their order, under a lease in the name of ``worker``.
 
-    Left out are outdated tokens, jobs on a paused queue or of a paused type, and, unless it is the only message, a job
-    that must run alone because a worker was lost over it (see ``must_run_alone``).
+    Left out are outdated tokens, jobs on a paused queue or of a paused type, and, where they would have ``company`` (by
+    default: each other's), those that must run alone because a worker was lost over them (see ``must_run_alone``).
     """
     if not messages:
         return []
     connection = connections[database()]
     wanted = list(dict.fromkeys((message.job_id, message.token) for message in messages))
-    rows = dialect(connection).claim(connection, wanted, worker=worker, lease=lease, single=len(messages) == 1)
+    rows = dialect(connection).claim(
+        connection, wanted, worker=worker, lease=lease, company=len(messages) > 1 if company is None else company
+    )
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
     return [
-        Claim(job_id, token, job_type, queue, attempt, failures, crashes, (data or "null").encode(), family or "")
-        for job_id, token, job_type, queue, attempt, failures, crashes, data, family in rows
+        Claim(
+            job_id, token, job_type, queue, attempt, failures, crashes, (data or "null").encode(), family or "", alone
+        )
+        for job_id, token, job_type, queue, attempt, failures, crashes, data, family, alone in rows
     ]
 
 

@@ -73,30 +73,37 @@ def _create_sql(*, single: bool) -> str:
 
 
 def claim(
-    connection: BaseDatabaseWrapper, wanted: Sequence[tuple[int, str]], *, worker: str, lease: timedelta, single: bool
+    connection: BaseDatabaseWrapper,
+    wanted: Sequence[tuple[int, str]],
+    *,
+    worker: str,
+    lease: timedelta,
+    company: bool,
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
+    single = len(wanted) == 1
     params = {"lease": lease, "worker": worker, "actor": worker[:150]}
     if single:
         params |= zip(columns.CLAIM, wanted[0], strict=True)
     else:
         params["rows"] = as_rows(connection, wanted)
-    return fetch(connection, _claim_sql(single=single), params, keep=single)
+    return fetch(connection, _claim_sql(single=single, company=company), params, keep=single)
 
 
 @cache
-def _claim_sql(*, single: bool) -> str:
+def _claim_sql(*, single: bool, company: bool) -> str:
     # A single job is found without a table of what is wanted, and counted without grouping: a sixth less work.
     if single:
-        cte, which, company = "", f"{JOBS} j WHERE j.id = %(id)s AND j.token = %(token)s", ""
+        cte, which = "", f"{JOBS} j WHERE j.id = %(id)s AND j.token = %(token)s"
     else:
         cte = f"{rows_cte('v', columns.CLAIM, rows='%(rows)s')},"
-        which, company = f"v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token WHERE {BY_KEY}", "AND NOT j.alone"
+        which = f"v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token WHERE {BY_KEY}"
+    may = "AND NOT j.alone" if company else ""
     # SKIP LOCKED, because a second message for the same job must not wait. So nothing here does.
     return f"""
         WITH {cte}
         picked AS (
-            SELECT j.id FROM {which} AND j.state || '' = 'enqueued' {company} AND NOT EXISTS (
+            SELECT j.id FROM {which} AND j.state || '' = 'enqueued' {may} AND NOT EXISTS (
                 SELECT 1 FROM jobs_queueswitch s
                 WHERE s.name = j.queue AND (s.until IS NULL OR s.until > statement_timestamp())
             ) AND NOT EXISTS (
@@ -109,7 +116,7 @@ def _claim_sql(*, single: bool) -> str:
             UPDATE {JOBS} j SET state = 'processing', attempt = attempt + 1, started_at = statement_timestamp(),
                 finished_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s::interval, worker = %(worker)s
             FROM picked WHERE j.id = picked.id
-            RETURNING j.id, token, job_type, queue, attempt, failures, crashes, started_at AS now,
+            RETURNING j.id, token, job_type, queue, attempt, failures, crashes, alone, started_at AS now,
                 '{Outcome.STARTED}' AS outcome, '' AS fingerprint,
                 GREATEST(EXTRACT(EPOCH FROM started_at - enqueued_at), 0)::float8 AS seconds
         ),
@@ -120,7 +127,7 @@ def _claim_sql(*, single: bool) -> str:
             FROM taken
         ),
         {_count("taken") if single else _counts("taken")}
-        SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation
+        SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation, t.alone
         FROM taken t LEFT JOIN {PAYLOADS} p ON p.job_id = t.id
     """
 

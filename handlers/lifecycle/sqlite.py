@@ -66,7 +66,12 @@ def _create_sql() -> str:
 
 
 def claim(
-    connection: BaseDatabaseWrapper, wanted: Sequence[tuple[int, str]], *, worker: str, lease: timedelta, single: bool
+    connection: BaseDatabaseWrapper,
+    wanted: Sequence[tuple[int, str]],
+    *,
+    worker: str,
+    lease: timedelta,
+    company: bool,
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
     asked = as_rows(connection, wanted)
@@ -74,12 +79,12 @@ def claim(
         now = database_now(connection)  # once it is our turn: the lease begins then
         stamp = to_time(connection, now)
         params = {"rows": asked, "now": stamp, "expires": to_time(connection, now + lease), "worker": worker}
-        cursor.execute(_claim_sql(single=single), params)
+        cursor.execute(_claim_sql(company=company), params)
         rows = cursor.fetchall()
         if not rows:
             return []
         steps, tally = [], Tally(now)
-        for job_id, _, job_type, queue, _, _, _, enqueued_at in rows:
+        for job_id, _, job_type, queue, _, _, _, _, enqueued_at in rows:
             since = from_time(enqueued_at)
             latency = max((now - since).total_seconds(), 0.0) if since else 0.0
             steps.append((job_id, {"worker": worker, "latency_seconds": round(latency, 6)}))
@@ -92,19 +97,18 @@ def claim(
     with connection.cursor() as cursor:
         cursor.execute(_payload_sql(), [json.dumps([row[0] for row in rows])])
         beside = {job_id: (data, correlation) for job_id, data, correlation in cursor.fetchall()}
-    return [(*row[:7], *beside.get(row[0], (None, ""))) for row in rows]
+    return [(*row[:7], *beside.get(row[0], (None, "")), bool(row[7])) for row in rows]
 
 
 @cache
-def _claim_sql(*, single: bool) -> str:
-    company = "" if single else "AND NOT j.alone"
+def _claim_sql(*, company: bool) -> str:
     changes = """
         state = 'processing', attempt = attempt + 1, started_at = %(now)s, finished_at = NULL,
         lease_expires_at = %(expires)s, worker = %(worker)s
-        RETURNING id, token, job_type, queue, attempt, failures, crashes, enqueued_at
+        RETURNING id, token, job_type, queue, attempt, failures, crashes, alone, enqueued_at
     """
     guard = f"""
-        j.state = 'enqueued' {company}
+        j.state = 'enqueued' {"AND NOT j.alone" if company else ""}
         AND j.queue NOT IN (SELECT name FROM jobs_queueswitch WHERE until IS NULL OR until > %(now)s)
         AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > %(now)s)
     """

@@ -64,12 +64,13 @@ class Children:
         *,
         count: int,
         max_async: int,
+        threads: int,
         in_order: bool,
         lifetime: Lifetime,
         on_change: Callable[[Child | None], None],
     ) -> None:
         self._queues, self._in_order, self._lifetime = queues, in_order, lifetime
-        self._max_async = max_async
+        self._max_async, self._threads = max_async, threads
         self._on_change = on_change
         self._living: dict[int, Child] = {}
         self._respawn_at = 0.0
@@ -96,7 +97,7 @@ class Children:
                 self._wait(longer=True)
 
     def _spawn(self, before: Mapping[int, forks.Handler]) -> None:
-        marks = Marks(jobs_settings().batch, self._max_async)
+        marks = Marks(jobs_settings().batch, max_async=self._max_async, threads=self._threads)
         if self._lifetime.burst:
             marks.hold()  # until it has had a look itself
         name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"

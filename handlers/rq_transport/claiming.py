@@ -42,19 +42,23 @@ class Claiming:
             return  # SQLite plans nothing for good, and whoever claims there waits for other writers
         nothing = Message(0, "", "")
         with contextlib.suppress(Error):  # then the first claim waits for the database
-            for messages in ([nothing], [nothing, nothing._replace(job_id=-1)]) * UNTIL_PLANNED:
+            pair = [nothing, nothing._replace(job_id=-1)]
+            for messages, company in (([nothing], False), ([nothing], True), (pair, True)) * UNTIL_PLANNED:
                 if self._stopping.is_asked:
                     break
-                lifecycle.claim(messages, worker=self._name, lease=timedelta(0))
+                lifecycle.claim(messages, worker=self._name, lease=timedelta(0), company=company)
 
-    def claim(self, messages: list[Message]) -> list[Claim]:
-        """Claim those of ``messages`` that we may run now; waits for a database that is away."""
+    def claim(self, messages: list[Message], *, company: bool) -> list[Claim]:
+        """Claim those of ``messages`` that we may run now, beside others (``company``) that run already.
+
+        Waits for a database that is away.
+        """
         lease = timedelta(seconds=jobs_settings().lease_seconds)
         pause, tries = 0.05, 0
         while True:
             try:
                 self._renew_connections()
-                claims = lifecycle.claim(messages, worker=self._name, lease=lease)
+                claims = lifecycle.claim(messages, worker=self._name, lease=lease, company=company or len(messages) > 1)
             except Error as error:
                 execution.close_broken_connections()
                 self._marks.beat()
@@ -72,7 +76,7 @@ class Claiming:
             else:
                 if len(claims) < len(messages):
                     with contextlib.suppress(Error):  # else recovery finds that they are on no queue
-                        self._taking.refused(messages, {claim.job_id for claim in claims})
+                        self._taking.refused(messages, {claim.job_id for claim in claims}, company=company)
                 return claims
 
     def let_go(self, runs: Runs) -> None:
@@ -109,7 +113,7 @@ class Claiming:
     def _claim_singly(self, messages: list[Message], error: Error) -> list[Claim]:
         """The database is there and will not: something about one of the messages, and no other may suffer for it."""
         if len(messages) > 1:
-            return [claim for message in messages for claim in self.claim([message])]
+            return [claim for message in messages for claim in self.claim([message], company=True)]
         logger.error("cannot claim job %d (%s); recovery will offer it again", messages[0].job_id, type(error).__name__)
         return []
 

@@ -40,12 +40,13 @@ class Running(NamedTuple):
 class Marks:
     """Shared by one worker process and its supervisor; made before the fork.
 
-    ``batch``: how many jobs the main thread may have in hand at once; ``beside``: how many may run beside it.
+    ``batch``: how many jobs the main thread may have in hand at once; ``max_async``: how many async handlers may run
+    beside it; ``threads``: how many sync ones, where it is more than the one that the main thread runs by itself.
     """
 
-    def __init__(self, batch: int, beside: int = 0) -> None:
-        self.beside = beside
-        self._size, self._slots = batch, BESIDE * beside + 1
+    def __init__(self, batch: int, *, max_async: int = 0, threads: int = 1) -> None:
+        self.max_async, self.threads = max_async, threads
+        self._size, self._slots = batch, BESIDE * (max_async + (threads if threads > 1 else 0)) + 1
         self._columns = FIRST + batch
         memory = mmap.mmap(-1, (self._columns + COLUMNS * self._slots) * 8)
         self._words = memoryview(memory).cast("q")
@@ -90,9 +91,9 @@ class Marks:
         at = self._columns + slot
         self._words[at] = 0 if slot == MAIN else -abs(self._words[at])
 
-    def take_slot(self) -> int | None:
-        """A slot for a run beside the main thread; None when all are taken. For one thread."""
-        return self._free.popleft() if self._free else None
+    def take_slot(self) -> int:
+        """A slot for a run beside the main thread, which has asked whether there is one."""
+        return self._free.popleft()
 
     def free_slots(self) -> int:
         """How many more such runs there is room for."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 from handlers import execution, lifecycle, logs, tidying
 from handlers.cancellation import CancellationToken, CancelReason
@@ -13,16 +15,19 @@ from handlers.exceptions import NoHandler
 from handlers.lifecycle import Claim, Move
 from handlers.registry import registry
 from handlers.rq_transport.batch import Batch, Keeper
+from handlers.rq_transport.coroutines import AsyncRuns
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
+from handlers.rq_transport.slots import Slots, wait
 from handlers.rq_transport.slow_types import SLOW_SECONDS, SlowTypes
 from handlers.rq_transport.stopping import Stopping
-from handlers.rq_transport.together import Together
+from handlers.rq_transport.threads import ThreadRuns
 from handlers.surroundings import Surroundings
 
 LOOK_SECONDS = 0.1  # between two looks, between jobs, for what is otherwise done between batches
 FREE_SHARE = 8  # a claim waits until this part of the slots is free,
 FREE_SECONDS = 0.005  # or so long
+WAIT_SECONDS = 1.0  # the longest wait for one that is
 
 
 class Runs:
@@ -32,7 +37,15 @@ class Runs:
         self._name, self._marks, self._stopping = name, marks, stopping
         self._slow = SlowTypes()
         self.outcomes = Outcomes(name, marks=marks, keep_trying=stopping.may_wait)
-        self._together = Together(name, marks=marks, outcomes=self.outcomes)
+        self._ended = threading.Event()  # set when a run beside the main thread has
+        beside: dict[str, Any] = {"marks": marks, "outcomes": self.outcomes, "ended": self._ended}
+        self._async = AsyncRuns(name, marks.max_async, **beside)
+        self._threads = ThreadRuns(name, marks.threads, **beside)
+        self._beside: list[Slots] = []
+        if marks.max_async:
+            self._beside.append(self._async)
+        if marks.threads > 1:
+            self._beside.append(self._threads)
         self._keeper = Keeper(self.outcomes, on_look=self._look)
         self._tidied = 0  # runs beside this thread
         self.count = 0  # attempts that were begun
@@ -53,30 +66,35 @@ class Runs:
     @property
     def are_over(self) -> bool:
         """Whether nothing runs or waits to be recorded."""
-        return not self._together.has_any and self.outcomes.is_empty
+        return not self._goes_on() and self.outcomes.is_empty
 
     def room(self) -> float:
-        """How many more jobs may start, since each of them may be async; waits a moment until it is any."""
+        """How many more jobs may be claimed, whatever they are; waits a moment until it is any."""
         if self._keeper.broken is not None:
             raise self._keeper.broken
         self._watch(None)
         self._tidy()
-        if not self._together.most:
+        if not self._beside:
             return math.inf
-        share = max(self._together.most // FREE_SHARE, 1)
-        if not self._together.wait(FREE_SECONDS, lambda: self._together.room >= share):
-            self._together.wait(1.0, lambda: self._together.room > 0)
-        return self._together.room
+        share = max(min(slots.most for slots in self._beside) // FREE_SHARE, 1)
+        if not wait(self._ended, FREE_SECONDS, lambda: self._room() >= share):
+            wait(self._ended, WAIT_SECONDS, lambda: self._room() > 0)
+        return self._room()
+
+    def _room(self) -> int:
+        return min(slots.room for slots in self._beside)
+
+    def _goes_on(self) -> bool:
+        return any(slots.has_any for slots in self._beside)
 
     def in_hand(self) -> set[int]:
         """The jobs that run beside the main thread, or have and wait to be recorded. While nobody records."""
-        return self._together.in_hand() | self.outcomes.waiting()
+        return self.outcomes.waiting().union(*(slots.in_hand() for slots in self._beside))
 
     def wait(self, seconds: float) -> bool:
         """Wait so long for all to end and to be recorded; whether it has."""
         self._watch(None)
-        self._together.wait(seconds, lambda: not self._together.has_any)
-        if self._together.has_any:
+        if not wait(self._ended, seconds, lambda: not self._goes_on()):
             return False
         self.outcomes.flush()
         self._tidy()
@@ -84,25 +102,29 @@ class Runs:
 
     def break_off(self) -> None:
         """Have whatever still runs stop."""
-        self._together.break_off()
+        self._async.break_off()
 
     def run(self, claims: Sequence[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> None:
         """Start those that can share the event loop; run the others one after another and record their outcomes.
 
         ``between`` is called now and then between two of these; ``while_slow`` by another thread, while one takes long.
         """
-        self.mean = None
-        asynchronous = {name for name in {claim.job_type for claim in claims} if _is_async(name)}
-        if asynchronous and self._together.most:
-            began = time.monotonic()
-            together = [claim for claim in claims if claim.job_type in asynchronous]
-            self._together.start(together)
-            self.count += len(together)
-            claims = [claim for claim in claims if claim.job_type not in asynchronous]
-            self._watch(None)
-            self.mean = (time.monotonic() - began) / len(together)
-        if claims:
+        self.mean, began = None, time.monotonic()
+        kinds = {name: _is_async(name) for name in {claim.job_type for claim in claims}}
+        if self._marks.max_async and any(kinds.values()):
+            self._start(self._async, [claim for claim in claims if kinds[claim.job_type]])
+            claims = [claim for claim in claims if not kinds[claim.job_type]]
+        if self._marks.threads > 1:
+            self._start(self._threads, claims)
+        elif claims:
             self._run_batch(claims, between, while_slow)
+            return
+        self.mean = time.monotonic() - began
+
+    def _start(self, slots: Slots, claims: Sequence[Claim]) -> None:
+        slots.start(claims)
+        self.count += len(claims)
+        self._watch(None)
 
     def _run_batch(self, claims: Sequence[Claim], between: Callable[[], None], while_slow: Callable[[], None]) -> None:
 
@@ -148,24 +170,21 @@ class Runs:
         self._stopping.look_for_parent()
         # What they left open may be in the way of their outcomes.
         tidying.close_of_ended_threads()
-        if self._stopping.is_asked:
-            self._give_back(self._together.overdue(0.0), "its worker was asked to stop")
-        else:
-            self._give_back(self._together.overdue(), "the jobs before it took long")
-
-    def _give_back(self, claims: Sequence[Claim], reason: str) -> None:
-        if claims:
-            with self.outcomes.lock:
-                for claim in claims:
-                    self.outcomes.add(lifecycle.handed_back(claim, reason, started=False), time.monotonic())
-            self._together.gave_back(claims)
+        stopping = self._stopping.is_asked
+        for slots in self._beside:
+            if claims := slots.overdue(0.0) if stopping else slots.overdue():
+                why = "its worker was asked to stop" if stopping else "the jobs before it took long"
+                with self.outcomes.lock:
+                    for claim in claims:
+                        self.outcomes.add(lifecycle.handed_back(claim, why, started=False), time.monotonic())
+                slots.gave_back(claims)
 
     def _watch(self, batch: Batch | None) -> None:
         self._keeper.watch(batch, beside=not self.are_over)
 
     def _tidy(self) -> None:
         """After runs beside this thread, undo what they left behind of what this process has once."""
-        if (ended := self._together.have_ended) != self._tidied:
+        if (ended := sum(slots.ended for slots in self._beside)) != self._tidied:
             self._tidied = ended
             with self._surroundings:
                 tidying.tidy()

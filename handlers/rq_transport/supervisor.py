@@ -44,8 +44,8 @@ TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 class Supervisor:
     """Runs ``processes`` workers until SIGTERM or SIGINT, or all that was there, in a burst.
 
-    They serve the queues that are ``named``, in that order, or all, taken in turn. ``max_async``: how many async
-    handlers run at once in each; the setting, if None.
+    They serve the queues that are ``named``, in that order, or all, taken in turn. ``max_async`` and ``threads``: how
+    many async and how many other handlers run at once in each; the settings, if None.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Supervisor:
         *,
         processes: int,
         max_async: int | None = None,
+        threads: int | None = None,
         lifetime: Lifetime = ENDLESS,
     ) -> None:
         self._named, self._lifetime = named, lifetime
@@ -62,6 +63,7 @@ class Supervisor:
             self._queues,
             count=processes,
             max_async=max_async or jobs_settings().max_async,
+            threads=threads or jobs_settings().threads,
             in_order=bool(named),
             lifetime=lifetime,
             on_change=self._on_change,

@@ -68,8 +68,9 @@ class Taking:
         with contextlib.suppress(RedisError):  # or recovery finds that they are on no queue
             self._intake.put_back(messages)
 
-    def refused(self, messages: Sequence[Message], claimed: set[int]) -> None:
-        """Messages that we may not run now: outdated ones are dropped, the others wait for their turn.
+    def refused(self, messages: Sequence[Message], claimed: set[int], *, company: bool) -> None:
+        """Messages that we may not run now, beside others or (``company``) each other's: the outdated ones are dropped,
+        the others wait for their turn.
 
         Raises the database's errors; recovery then finds that they are on no queue.
         """
@@ -77,7 +78,7 @@ class Taking:
         self._learn_paused()
         if paused := [message for message in refused if message.queue in self._paused]:
             self.put_back(paused)
-        if len(messages) > 1:
+        if company or len(messages) > 1:
             self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
 
     def end(self) -> None:

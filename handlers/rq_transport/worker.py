@@ -115,7 +115,7 @@ class BatchWorker(RQLoop):
         self._marks.hold()
         began, mean = time.monotonic(), None
         try:
-            if claims := self._claiming.claim(messages):
+            if claims := self._claiming.claim(messages, company=not self._runs.are_over):
                 busy = partial(self.set_state, "busy")
                 self._runs.run(claims, between=self.heartbeat, while_slow=busy)
                 mean = self._runs.mean
@@ -125,5 +125,7 @@ class BatchWorker(RQLoop):
             if not isinstance(error, Error | Broken):
                 self._marks.blame()
             raise
+        if claims and claims[0].alone:
+            self._let_end()
         self._taking.ran(messages[0].queue, seconds=time.monotonic() - began, mean=mean)
         self._claiming.let_go(self._runs)

@@ -34,7 +34,11 @@ def children(ended: list[Child], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ch
             ended.append(child)
 
     monkeypatch.setattr(module, "serve", serve)
-    yield (made := Children(["default"], max_async=1, count=1, in_order=True, lifetime=ENDLESS, on_change=on_change))
+    yield (
+        made := Children(
+            ["default"], max_async=1, threads=1, count=1, in_order=True, lifetime=ENDLESS, on_change=on_change
+        )
+    )
     for child in made:
         os.waitpid(child.pid, 0)
 

@@ -30,6 +30,9 @@ class Command(BaseCommand):
             metavar="N",
             help="async handlers at once in a process (default: JOBS['MAX_ASYNC'])",
         )
+        parser.add_argument(
+            "--threads", type=int, metavar="N", help="other handlers at once in a process (default: JOBS['THREADS'])"
+        )
         parser.add_argument("--max-jobs", type=int, metavar="N", help="replace a process once it has run so many jobs")
         parser.add_argument(
             "--max-memory", type=int, metavar="MIB", help="replace a process once it holds more memory, between jobs"
@@ -42,6 +45,7 @@ class Command(BaseCommand):
         queues: str | None,
         processes: int,
         max_async: int | None,
+        threads: int | None,
         max_jobs: int | None,
         max_memory: int | None,
         burst: bool,
@@ -51,13 +55,14 @@ class Command(BaseCommand):
         for option, value in (("--processes", processes), ("--max-jobs", max_jobs), ("--max-memory", max_memory)):
             if value is not None and value < 1:
                 raise CommandError(f"{option}: must be 1 or more, not {value}")
-        if max_async is not None and not 1 <= max_async <= MOST["max_async"]:
-            raise CommandError(f"--max-async: must be from 1 to {MOST['max_async']:,}, not {max_async}")
+        for name, value in (("max_async", max_async), ("threads", threads)):
+            if value is not None and not 1 <= value <= MOST[name]:
+                raise CommandError(f"--{name.replace('_', '-')}: must be from 1 to {MOST[name]:,}, not {value}")
         pools.do_without()
         limit_supervisor()
         named = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
         lifetime = Lifetime(max_jobs, max_memory, burst)
         try:
-            Supervisor(named, processes=processes, max_async=max_async, lifetime=lifetime).run()
+            Supervisor(named, processes=processes, max_async=max_async, threads=threads, lifetime=lifetime).run()
         except InvalidJob as error:
             raise CommandError(f"--{error}") from error

@@ -1,0 +1,119 @@
+"""What runs beside a worker's main thread: how much of it there may be, and what waits for its turn."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from handlers import logs
+from handlers.lifecycle import Claim
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.outcomes import Ended, Outcomes
+
+AHEAD_SECONDS = 0.02  # jobs are claimed so long ahead of their turn, as far as runs end often enough,
+PATIENCE_SECONDS = 0.1  # and given back when that takes longer after all
+PACE_SECONDS = 0.05  # between two reckonings how often that is
+
+
+class Slots(ABC):
+    """Runs that go on at once, ``most`` of them. The main thread starts them and asks; others run and end them."""
+
+    def __init__(self, name: str, most: int, *, marks: Marks, outcomes: Outcomes, ended: threading.Event) -> None:
+        self._name, self.most, self._marks, self._outcomes = name, most, marks, outcomes
+        self._went_on = ended  # set whenever a run ends
+        self._in_hand: set[int] = set()  # jobs
+        self._ready: deque[tuple[float, Claim, int]] = deque()  # to be run next: since when, and in which slot
+        self._given = self.ended = 0  # runs; only the main thread counts the first
+        self._counting = threading.Lock()  # of the second
+        self._ahead = self._paced = 0  # how many may wait for their turn; and ended when that was last reckoned
+        self._paced_at = 0.0
+
+    # --- for the main thread
+
+    @property
+    def has_any(self) -> bool:
+        """Whether runs go on, or are about to begin."""
+        return self._given > self.ended
+
+    @property
+    def room(self) -> int:
+        """How many more may be started: at once, or as soon as some end, which is in a moment."""
+        if (passed := (now := time.monotonic()) - self._paced_at) >= PACE_SECONDS:
+            self._ahead = min(int((self.ended - self._paced) / passed * AHEAD_SECONDS), self.most)
+            self._paced_at, self._paced = now, self.ended
+        in_hand = self._given - self.ended
+        return min(self.most + self._ahead - in_hand, self._marks.free_slots())
+
+    def start(self, claims: Sequence[Claim]) -> None:
+        """Start a run of each; there is room for them."""
+        now = time.monotonic()
+        self._in_hand.update(claim.job_id for claim in claims)
+        self._given += len(claims)
+        self._ready.extend((now, claim, self._marks.take_slot()) for claim in claims)
+        self._wake(len(claims))
+
+    def in_hand(self) -> set[int]:
+        """The jobs that were started and whose runs have not ended."""
+        return set(self._in_hand)
+
+    # --- for the thread that records
+
+    def overdue(self, seconds: float = PATIENCE_SECONDS) -> list[Claim]:
+        """Those that have waited so long for their turn, which they lose."""
+        found = []
+        before = time.monotonic() - seconds
+        with suppress(IndexError):  # those that run them take from it, too
+            while self._ready[0][0] <= before:
+                _, claim, slot = self._ready.popleft()
+                self._marks.give_slot_back(slot)
+                found.append(claim)
+        return found
+
+    def gave_back(self, claims: Sequence[Claim]) -> None:
+        """The outcomes know of these, which are not going to run."""
+        self._in_hand.difference_update(claim.job_id for claim in claims)
+        self._count(len(claims))
+
+    # --- for those that run them
+
+    @abstractmethod
+    def _wake(self, count: int) -> None:
+        """So many more are ready."""
+
+    def _next(self) -> tuple[Claim, int] | None:
+        """What to run now, and its slot in the marks; None when nothing is ready."""
+        try:
+            _, claim, slot = self._ready.popleft()
+        except IndexError:
+            return None
+        logs.attach()
+        return claim, slot
+
+    def _end(self, claim: Claim, slot: int, outcome: Ended) -> None:
+        """The run has ended."""
+        self._marks.end(slot)
+        self._outcomes.ended(slot, claim.job_id, outcome)
+        self._in_hand.discard(claim.job_id)
+        logs.detach()
+        self._count(1)
+
+    def _count(self, ended: int) -> None:
+        with self._counting:
+            self.ended += ended
+        self._went_on.set()
+
+
+def wait(event: threading.Event, seconds: float, until: Callable[[], bool]) -> bool:
+    """Wait for runs to end, ``seconds`` at most, until there is what is waited for; whether there is."""
+    deadline = time.monotonic() + seconds
+    while not until():
+        event.clear()
+        if until():
+            return True
+        if (left := deadline - time.monotonic()) <= 0 or not event.wait(left):
+            return until()
+    return True

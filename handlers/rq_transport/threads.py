@@ -1,0 +1,48 @@
+"""Sync handlers of one worker process on threads, each with its own connections."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from typing import NoReturn
+
+from handlers import execution, tidying
+from handlers.cancellation import CancellationToken
+from handlers.lifecycle import Move
+from handlers.rq_transport.slots import Slots
+
+
+class ThreadRuns(Slots):
+    """A thread is started when there is more to run than threads that are free."""
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.most, thread_name_prefix="jobs")
+
+    def _wake(self, count: int) -> None:
+        for _ in range(count):
+            self._threads.submit(self._run)
+
+    def _run(self) -> None:
+        if (found := self._next()) is None:
+            return
+        claim, slot = found
+        sequence = self._marks.start(claim.job_id, execution.timeout_of(claim), slot)
+        token = CancellationToken(
+            lambda: self._marks.cancel_reason(sequence, slot), job_id=claim.job_id, attempt=claim.attempt
+        )
+        try:
+            move = execution.run_attached(claim, token, worker=self._name, in_company=True)
+        except BaseException as error:  # noqa: BLE001 - raised where it is recorded, and ends the process
+            self._end(claim, slot, partial(_broken, error))
+        else:
+            self._end(claim, slot, partial(_same, move))
+        tidying.close_if_old()
+
+
+def _same(move: Move | None) -> Move | None:
+    return move
+
+
+def _broken(error: BaseException) -> NoReturn:
+    raise RuntimeError("a run could not say what it came to") from error
