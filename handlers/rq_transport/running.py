@@ -109,6 +109,7 @@ class Runs:
 
         ``between`` is called now and then between two of these; ``while_slow`` by another thread, while one takes long.
         """
+        self._tidy()
         self.mean, began = None, time.monotonic()
         kinds = {name: _is_async(name) for name in {claim.job_type for claim in claims}}
         if self._marks.max_async and any(kinds.values()):
@@ -188,6 +189,8 @@ class Runs:
             self._tidied = ended
             with self._surroundings:
                 tidying.tidy()
+            if not self._goes_on():
+                self._surroundings.between_batches()
 
     def _attempt(self, claim: Claim, around: Surroundings) -> Move | None:
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))

@@ -44,12 +44,23 @@ def test_each_job_finds_what_the_first_one_found(batch: bool, start_worker: Star
     ways = [*WAYS] if batch else [*WAYS, *RARE]
     disturbing: list[tuple[str, Job]] = [(way, Disturb(way)) for way in ways]
     disturbing += [(f"failed: {way}", Disturb(way, fails=True)) for way in ways]
-    disturbing += [(f"async: {way}", DisturbLater(way)) for way in ways if way not in NOT_IN_THREADS]
     ids = run(Found("nothing"), *(job for name, disturb in disturbing for job in (disturb, Found(name))))
     start_worker("--processes", "1")
     wait_state("succeeded", *ids[::2])
     assert set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", flat=True)) == {1}, "all ran"
     assert len(notes.lines()) == 1 + len(disturbing)
+    assert different(notes) == {}
+
+
+def test_what_an_async_handler_leaves_behind_reaches_no_job_that_begins_after_it(
+    start_worker: Start, notes: Notes
+) -> None:
+    start_worker("--processes", "1")
+    wait_state("succeeded", *run(Found("nothing")))
+    for way in (*WAYS, *RARE):
+        if way not in NOT_IN_THREADS:
+            wait_state("succeeded", *run(DisturbLater(way)))
+            wait_state("succeeded", *run(Found(way)))
     assert different(notes) == {}
 
 
