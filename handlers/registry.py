@@ -101,6 +101,10 @@ class Registry:
         """Every type, by name."""
         return [self._types[name] for name in sorted(self._types)]
 
+    def names(self, *, is_async: bool) -> set[str]:
+        """All names, former ones included, of the types with async handlers, or of the others."""
+        return {name for name, known in self._names.items() if self._types[known].is_async == is_async}
+
     def queues(self) -> set[str]:
         """The queues that types name."""
         return {job_type.queue for job_type in self._types.values()}

@@ -44,10 +44,13 @@ def oldest(
     *,
     after: Place | None = None,
     since: Place | None = None,
+    only: Collection[str] = (),
     without: Collection[str] = (),
     stranded: bool = True,
 ) -> list[Waiting]:
     """Up to ``limit`` jobs: behind ``after``, or from ``since`` on; none of a type that ``without`` names.
+
+    ``only``: of these types, if it names any.
 
     ``stranded``: also those that wait for a worker that can run them.
     """
@@ -56,6 +59,8 @@ def oldest(
         rows = _from(rows, since, Q(pk__gte=since.job_id))
     if after is not None:
         rows = _from(rows, after, Q(pk__gt=after.job_id))
+    if only:
+        rows = rows.filter(job_type__in=only)
     if without:
         rows = rows.exclude(job_type__in=without)
     if not stranded:

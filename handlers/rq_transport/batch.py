@@ -97,6 +97,11 @@ class Keeper(threading.Thread):
         self._batch, self._beside = batch, beside
         (self._work.set if batch is not None or beside else self._work.clear)()
 
+    def watch_beside(self) -> None:
+        """There are runs beside the main thread from now on."""
+        self._beside = True
+        self._work.set()
+
     def run(self) -> None:
         """The thread: never ends."""
         limit_worker_thread()

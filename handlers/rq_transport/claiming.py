@@ -79,6 +79,10 @@ class Claiming:
                         self._taking.refused(messages, {claim.job_id for claim in claims}, company=company)
                 return claims
 
+    def doubt(self) -> None:
+        """The database may hold claims of ours that we do not know of."""
+        self._doubtful = True
+
     def let_go(self, runs: Runs) -> None:
         """Hold no more than what ``runs`` has in hand.
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from handlers import execution, lifecycle, logs, tidying
 from handlers.cancellation import CancellationToken, CancelReason
@@ -18,7 +18,7 @@ from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.coroutines import AsyncRuns
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slots import Slots, wait
+from handlers.rq_transport.slots import Crowd, Slots, wait
 from handlers.rq_transport.slow_types import SLOW_SECONDS, SlowTypes
 from handlers.rq_transport.stopping import Stopping
 from handlers.rq_transport.threads import ThreadRuns
@@ -27,7 +27,15 @@ from handlers.surroundings import Surroundings
 LOOK_SECONDS = 0.1  # between two looks, between jobs, for what is otherwise done between batches
 FREE_SHARE = 8  # a claim waits until this part of the slots is free,
 FREE_SECONDS = 0.005  # or so long
+SPARE_SECONDS = 0.05  # the longest wait for any slot, while there are some for some types
 WAIT_SECONDS = 1.0  # the longest wait for one that is
+
+
+class Spare(NamedTuple):
+    """Slots that are free while others are not."""
+
+    room: int
+    types: set[str]  # that can have them
 
 
 class Runs:
@@ -48,6 +56,7 @@ class Runs:
             self._beside.append(self._threads)
         self._keeper = Keeper(self.outcomes, on_look=self._look)
         self._tidied = 0  # runs beside this thread
+        self._turn, self._is_busy = threading.Lock(), False  # whether the main thread runs jobs
         self.count = 0  # attempts that were begun
         self.mean: float | None = None  # seconds of the last batch's jobs; None when none ran
 
@@ -78,11 +87,22 @@ class Runs:
             return math.inf
         share = max(min(slots.most for slots in self._beside) // FREE_SHARE, 1)
         if not wait(self._ended, FREE_SECONDS, lambda: self._room() >= share):
-            wait(self._ended, WAIT_SECONDS, lambda: self._room() > 0)
+            wait(self._ended, SPARE_SECONDS if self.spare() else WAIT_SECONDS, lambda: self._room() > 0)
         return self._room()
 
     def _room(self) -> int:
         return min(slots.room for slots in self._beside)
+
+    def crowd(self) -> Crowd | None:
+        """Who has the slots, when hardly any is free."""
+        return next((found for slots in self._beside if (found := slots.crowd())), None)
+
+    def spare(self) -> Spare | None:
+        """Slots that are free while others are not, and for which types."""
+        for slots in self._beside:
+            if (room := slots.room) > 0:
+                return Spare(room, registry.names(is_async=slots is self._async))
+        return None
 
     def _goes_on(self) -> bool:
         return any(slots.has_any for slots in self._beside)
@@ -113,7 +133,7 @@ class Runs:
         self.mean, began = None, time.monotonic()
         kinds = {name: _is_async(name) for name in {claim.job_type for claim in claims}}
         if self._marks.max_async and any(kinds.values()):
-            self._start(self._async, [claim for claim in claims if kinds[claim.job_type]])
+            self.start_async([claim for claim in claims if kinds[claim.job_type]])
             claims = [claim for claim in claims if not kinds[claim.job_type]]
         if self._marks.threads > 1:
             self._start(self._threads, claims)
@@ -122,10 +142,26 @@ class Runs:
             return
         self.mean = time.monotonic() - began
 
+    def start_async(self, claims: Sequence[Claim]) -> None:
+        """Start these; there is room for them."""
+        self._start(self._async, claims)
+
     def _start(self, slots: Slots, claims: Sequence[Claim]) -> None:
-        slots.start(claims)
-        self.count += len(claims)
-        self._watch(None)
+        if claims:
+            slots.start(claims)
+            self.count += len(claims)
+            self._keeper.watch_beside()
+
+    @property
+    def async_room(self) -> int:
+        """How many more async handlers may be started."""
+        return self._async.room if self._marks.max_async else 0
+
+    def while_main_is_busy(self, act: Callable[[], None]) -> None:
+        """For another thread: do this, unless the main thread goes on with other things than a job. It waits for it."""
+        with self._turn:
+            if self._is_busy:
+                act()
 
     def _run_batch(self, claims: Sequence[Claim], between: Callable[[], None], while_slow: Callable[[], None]) -> None:
 
@@ -136,6 +172,7 @@ class Runs:
         surroundings, slow, look_at = self._surroundings, self._slow, 0.0
         claims = slow.last(claims)
         batch = Batch(claims, self.outcomes, on_slow=on_slow)
+        self._is_busy = True
         self._watch(batch)
         began, count = time.monotonic(), 0
         logs.attach()  # once for all of them: between two jobs of a batch no code of an app runs
@@ -163,6 +200,8 @@ class Runs:
             self.count += count
             logs.detach()
             surroundings.between_batches()
+            with self._turn:
+                self._is_busy = False
             self._watch(None)
             self.outcomes.flush()
 

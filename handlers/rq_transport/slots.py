@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from handlers import logs
 from handlers.lifecycle import Claim
@@ -16,7 +17,15 @@ from handlers.rq_transport.outcomes import Ended, Outcomes
 
 AHEAD_SECONDS = 0.02  # jobs are claimed so long ahead of their turn, as far as runs end often enough,
 PATIENCE_SECONDS = 0.1  # and given back when that takes longer after all
+FULL = 0.75  # from this part of the slots on a flood may be holding up others
 PACE_SECONDS = 0.05  # between two reckonings how often that is
+
+
+class Crowd(NamedTuple):
+    """Types that have all slots, or nearly."""
+
+    share: int  # of the slots, for each type, were there one more
+    types: frozenset[str]  # that have as many
 
 
 class Slots(ABC):
@@ -25,10 +34,10 @@ class Slots(ABC):
     def __init__(self, name: str, most: int, *, marks: Marks, outcomes: Outcomes, ended: threading.Event) -> None:
         self._name, self.most, self._marks, self._outcomes = name, most, marks, outcomes
         self._went_on = ended  # set whenever a run ends
-        self._in_hand: set[int] = set()  # jobs
+        self._in_hand: dict[int, str] = {}  # jobs, with their types
         self._ready: deque[tuple[float, Claim, int]] = deque()  # to be run next: since when, and in which slot
-        self._given = self.ended = 0  # runs; only the main thread counts the first
-        self._counting = threading.Lock()  # of the second
+        self._given = self.ended = 0  # runs
+        self._counting = threading.Lock()
         self._ahead = self._paced = 0  # how many may wait for their turn; and ended when that was last reckoned
         self._paced_at = 0.0
 
@@ -51,14 +60,23 @@ class Slots(ABC):
     def start(self, claims: Sequence[Claim]) -> None:
         """Start a run of each; there is room for them."""
         now = time.monotonic()
-        self._in_hand.update(claim.job_id for claim in claims)
-        self._given += len(claims)
+        self._in_hand.update((claim.job_id, claim.job_type) for claim in claims)
+        with self._counting:
+            self._given += len(claims)
         self._ready.extend((now, claim, self._marks.take_slot()) for claim in claims)
         self._wake(len(claims))
 
     def in_hand(self) -> set[int]:
         """The jobs that were started and whose runs have not ended."""
         return set(self._in_hand)
+
+    def crowd(self) -> Crowd | None:
+        """Who has the slots, when hardly any is free: the types that have more than a share, if others wait, too."""
+        if self._given - self.ended < self.most * FULL:
+            return None
+        held = Counter(self._in_hand.copy().values())
+        share = max(self.most // (len(held) + 1), 1)
+        return Crowd(share, frozenset(name for name, count in held.items() if count >= share))
 
     # --- for the thread that records
 
@@ -75,7 +93,8 @@ class Slots(ABC):
 
     def gave_back(self, claims: Sequence[Claim]) -> None:
         """The outcomes know of these, which are not going to run."""
-        self._in_hand.difference_update(claim.job_id for claim in claims)
+        for claim in claims:
+            self._in_hand.pop(claim.job_id, None)
         self._count(len(claims))
 
     # --- for those that run them
@@ -97,7 +116,7 @@ class Slots(ABC):
         """The run has ended."""
         self._marks.end(slot)
         self._outcomes.ended(slot, claim.job_id, outcome)
-        self._in_hand.discard(claim.job_id)
+        self._in_hand.pop(claim.job_id, None)
         logs.detach()
         self._count(1)
 

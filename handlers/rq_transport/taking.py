@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 
 from django.db import Error
 from redis.exceptions import RedisError
@@ -13,6 +14,7 @@ from handlers import lifecycle
 from handlers.gateway import job_scheduler
 from handlers.rq_transport.intake import Intake
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.overlooked import Overlooked
 from handlers.rq_transport.shares import Shares
 from handlers.rq_transport.sizes import Sizes
 from handlers.rq_transport.stranded import Stranded
@@ -27,6 +29,7 @@ class Taking:
     def __init__(self, queues: Sequence[str], *, marks: Marks, in_order: bool) -> None:
         self._shares, self._sizes = Shares(queues, in_order=in_order), Sizes()
         self._intake, self._stranded = Intake(), Stranded(marks)
+        self._overlooked, self._others = Overlooked(), deque[Message]()
         self._alone: list[Message] = []
         self._paused: set[str] = set()
         self._paused_checked_at = 0.0
@@ -45,14 +48,25 @@ class Taking:
         """One of these."""
         return [self._alone.pop()]
 
+    @property
+    def seeks_others(self) -> bool:
+        """Whether it is time to look for jobs that wait behind others."""
+        return not self._others and self._overlooked.is_due
+
+    def find_others(self, limit: int, *, only: Collection[str] = (), without: Collection[str] = ()) -> None:
+        """Those of these types that wait behind others are taken next, up to ``limit``. Never raises."""
+        self._others.extend(self._overlooked.look(self.open_queues(), limit, only=only, without=without))
+
     def pop(self, room: float) -> list[Message]:
         """Messages that are there now, usually of one queue, ``room`` of them at most. Raises what Redis raises."""
-        sizes = {name: int(min(self._sizes.of(name), room)) for name in self._open_queues()}
+        if self._others:
+            return [self._others.popleft() for _ in range(min(int(room), len(self._others)))]
+        sizes = {name: int(min(self._sizes.of(name), room)) for name in self.open_queues()}
         return self._stranded.take(list(sizes), max(sizes.values(), default=1)) or self._intake.pop(sizes)
 
     def wait(self, seconds: float) -> list[Message]:
         """A message that comes within so many seconds."""
-        waited = self._intake.wait(self._open_queues(), self._stranded.patience(seconds))
+        waited = self._intake.wait(self.open_queues(), self._stranded.patience(seconds))
         if waited is None:
             time.sleep(0.1)
         return waited or []
@@ -87,7 +101,8 @@ class Taking:
         with contextlib.suppress(RedisError):
             self._intake.forget()
 
-    def _open_queues(self) -> list[str]:
+    def open_queues(self) -> list[str]:
+        """Those that are not paused, in the order of the next look."""
         if self._paused and time.monotonic() >= self._paused_checked_at + PAUSED_SECONDS:
             with contextlib.suppress(Error):
                 self._learn_paused()

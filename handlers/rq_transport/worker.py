@@ -15,6 +15,7 @@ from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.claiming import Claiming
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.meanwhile import Meanwhile
 from handlers.rq_transport.outages import Outage
 from handlers.rq_transport.outcomes import Broken
 from handlers.rq_transport.rq_loop import RQLoop
@@ -45,6 +46,7 @@ class BatchWorker(RQLoop):
         self._taking = Taking(queues, marks=marks, in_order=in_order)
         self._runs = Runs(name, marks=marks, stopping=self._stopping)
         self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
+        self._meanwhile = Meanwhile(name, runs=self._runs, taking=self._taking, claiming=self._claiming)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
@@ -63,11 +65,9 @@ class BatchWorker(RQLoop):
                 if self._runs.wait(WAIT_SECONDS):
                     return self._taking.alone(), None
                 continue
-            if not (room := self._room()):
-                continue
             try:
                 with transport_errors():
-                    messages = self._look(room)
+                    messages = self._look()
             except TransportUnavailable as error:
                 time.sleep(self._outage.failed(error))
                 continue
@@ -80,9 +80,14 @@ class BatchWorker(RQLoop):
         self._let_end()
         return None
 
-    def _room(self) -> float:
-        """How many more jobs may be taken; waits a moment until it is any."""
-        return min(self._lifetime.room(self._runs.count), self._runs.room())
+    def _look_for_the_spare(self) -> list[Message]:
+        """What there are slots for, while those for the others are taken."""
+        spare = self._runs.spare()
+        room = min(self._lifetime.room(self._runs.count), spare.room) if spare else 0
+        if not spare or not room or not self._taking.seeks_others:
+            return []
+        self._taking.find_others(int(room), only=spare.types)
+        return self._taking.pop(room)
 
     def _let_end(self) -> None:
         """Let the runs beside this thread end, unless the grace of a stop is over before."""
@@ -95,8 +100,13 @@ class BatchWorker(RQLoop):
                 broken_off = True
         self._claiming.let_go(self._runs)
 
-    def _look(self, room: float) -> list[Message]:
-        """What the queues hold; if that is nothing, what comes within a moment."""
+    def _look(self) -> list[Message]:
+        """What the queues hold and there is room for; if that is nothing, what comes within a moment."""
+        room = min(self._lifetime.room(self._runs.count), self._runs.room())
+        if self._taking.seeks_others and (crowd := self._runs.crowd()):
+            self._taking.find_others(crowd.share, without=crowd.types)
+        if not room:
+            return self._look_for_the_spare()
         if messages := self._taking.pop(room):
             return messages
         self.set_state("idle" if self._runs.are_over else "busy")
@@ -107,6 +117,12 @@ class BatchWorker(RQLoop):
                 return []
         return self._taking.wait(BURST_SECONDS if self._burst else WAIT_SECONDS)
 
+    def _while_slow(self, *, alone: bool) -> None:
+        """The keeper's, while a job takes long in the main thread."""
+        self.set_state("busy")
+        if not alone and not self._marks.is_stopping:
+            self._meanwhile.look(self._lifetime.room(self._runs.count))
+
     def execute_job(self, job: Any, queue: Any) -> None:
         """Claim the batch, run it, record it."""
         messages: list[Message] = job
@@ -116,7 +132,7 @@ class BatchWorker(RQLoop):
         began, mean = time.monotonic(), None
         try:
             if claims := self._claiming.claim(messages, company=not self._runs.are_over):
-                busy = partial(self.set_state, "busy")
+                busy = partial(self._while_slow, alone=claims[0].alone)
                 self._runs.run(claims, between=self.heartbeat, while_slow=busy)
                 mean = self._runs.mean
         except BaseException as error:
