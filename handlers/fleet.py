@@ -19,10 +19,11 @@ from handlers.states import State
 LIVE = timedelta(seconds=20)  # a heartbeat younger than this is a live process's
 LOST = timedelta(hours=1)  # a row older than this tells nobody anything
 QUEUE_SERVER = "queue server"  # what a scheduler calls Redis among its troubles
+NAMED_RUNS = 10  # of a process that its row names
 LOOK = 1_000  # waiting jobs whose types are looked at
 TOLD = [
-    "heartbeat_at", "queues", "types", "job_id", "job_since", "done", "failed", "memory_bytes", "lag_seconds",
-    "troubles",
+    "heartbeat_at", "queues", "types", "running_async", "max_async", "running_sync", "threads", "runs", "job_id",
+    "job_since", "done", "failed", "memory_bytes", "lag_seconds", "troubles",
 ]  # fmt: skip
 
 
@@ -39,6 +40,27 @@ def troubles(process: WorkerProcess) -> list[Trouble]:
     return [
         Trouble(told["what"], datetime.fromisoformat(told["since"]), told["reason"]) for told in process.troubles or ()
     ]
+
+
+class Run(NamedTuple):
+    """A job that a worker runs, and since when."""
+
+    job_id: int
+    since: datetime | None
+
+
+def runs(process: WorkerProcess) -> list[Run]:
+    """What the worker says that it runs, the oldest first; not more than NAMED_RUNS."""
+    if process.runs is None:  # an older release's
+        return [] if process.job_id is None else [Run(process.job_id, process.job_since)]
+    return [Run(told["job"], datetime.fromisoformat(told["since"])) for told in process.runs]
+
+
+def running(process: WorkerProcess) -> int:
+    """How many jobs the worker runs."""
+    if process.running_sync is None:
+        return int(process.job_id is not None)
+    return process.running_sync + (process.running_async or 0)
 
 
 class Told(NamedTuple):

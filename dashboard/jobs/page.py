@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib.admin import AdminSite
 from django.db.models import Case, Q, Subquery, TextField, Value, When
@@ -103,6 +104,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "stored_policy": chosen.stored if chosen else None,
         "service": serving.of(request, record.queue),
         "type_switch": health.of(request).types.get(record.job_type),
+        "worker_url": _worker_url(site, request, record),
         "stranded": stranded.of(record.pk, record.token) if state is State.ENQUEUED else None,
         "wait_hours": jobs_settings().unknown_type_hours,
         "plan": catalogue.delays(chosen.policy, record.failures) if chosen and record.is_retrying else [],
@@ -178,6 +180,14 @@ def _call(record: JobRecord, job_type: JobType | None, data: Any) -> str:
 def _job_url(site: AdminSite, name: str, job_id: int, filters: str = "") -> str:
     url = reverse(f"admin:jobs_jobrecord_{name}", args=[job_id], current_app=site.name)
     return f"{url}?{urlencode({'_changelist_filters': filters})}" if filters else url
+
+
+def _worker_url(site: AdminSite, request: HttpRequest, record: JobRecord) -> str:
+    """Where the worker that runs the job is shown; empty where none does, or it tells nothing of itself."""
+    live = {worker.name for worker in health.of(request).fleet.workers}
+    if record.state != State.PROCESSING or record.worker not in live:
+        return ""
+    return f"{reverse('admin:workers', current_app=site.name)}#{quote(record.worker)}"
 
 
 def _attempt_url(request: HttpRequest, number: int) -> str:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from dashboard.kit import charts, health, metrics, queries, serving
 from dashboard.kit.text import duration, inert, rough
+from handlers import fleet
 from handlers.models import FailureGroup, JobRecord, WorkerProcess
 from handlers.models.count import Outcome
 from handlers.states import State
@@ -77,7 +78,8 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "failures": queries.last_failures(),
         "queues": queue_lines(rows, workers),
         "workers": workers,
-        "busy": sum(1 for worker in workers if worker.job_id is not None),
+        "busy": sum(fleet.running(worker) > 0 for worker in workers),
+        "running": sum(fleet.running(worker) for worker in workers),
         "hosts": len({worker.host for worker in workers}),
         "schedulers": known.fleet.schedulers,
         "lag": lag_words([scheduler.lag_seconds for scheduler in known.fleet.schedulers]),

@@ -27,7 +27,21 @@ from handlers.registry import registry
 
 STOP = "jobs.stop_workerprocess"
 MOST = 500  # rows on the page
+SHOWN = 3  # jobs of a worker that are shown at once
 NAMED = 5  # types that a worker does not know
+
+
+class Slots(NamedTuple):
+    """How many jobs of a kind a process runs, and how many more it could."""
+
+    kind: str
+    used: int
+    most: int
+
+    @property
+    def free(self) -> int:
+        """How many more; none where a run that is over still holds one."""
+        return max(self.most - self.used, 0)
 
 
 class Row(NamedTuple):
@@ -35,9 +49,17 @@ class Row(NamedTuple):
 
     process: WorkerProcess
     lost: bool  # it went silent without a goodbye
+    running: int  # jobs
+    runs: list[fleet.Run]  # those of them that it names
+    slots: list[Slots]  # none where it does not say
     unknown: list[str]  # the first types that others may enqueue and it has no handler for
     more: int  # such types besides
     troubles: list[fleet.Trouble]  # of a scheduler
+
+    @property
+    def more_runs(self) -> int:
+        """How many are not shown at once."""
+        return self.running - SHOWN if len(self.runs) > SHOWN else 0
 
 
 class Host(NamedTuple):
@@ -45,7 +67,8 @@ class Host(NamedTuple):
 
     name: str
     rows: list[Row]
-    busy: int
+    busy: int  # processes that live
+    running: int  # their jobs
 
 
 def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
@@ -59,11 +82,7 @@ def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     types = fleet.known_types(shown)
     here = {job_type.name for job_type in registry.all()}
     unknown = {digest: sorted(here - names) for digest, names in types.items()}
-    rows = [
-        Row(process, process.is_silent, missing[:NAMED], len(missing[NAMED:]), fleet.troubles(process))
-        for process in shown
-        for missing in [unknown.get(process.types, [])]
-    ]
+    rows = [_row(process, process.is_silent, unknown.get(process.types, [])) for process in shown]
     context = {
         **site.each_context(request),
         "title": "Workers",
@@ -71,15 +90,42 @@ def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "schedulers": [row for row in rows if row.process.kind == "scheduler"],
         "cut": len(found) > MOST,
         "most": MOST,
+        "shown": SHOWN,
         "may_stop": request.user.has_perm(STOP),
         "max_reason": verbs.MAX_REASON,
     }
     return TemplateResponse(request, "dashboard/workers/workers.html", context)
 
 
+def _row(process: WorkerProcess, lost: bool, missing: list[str]) -> Row:
+    running, runs = fleet.running(process), fleet.runs(process)
+    return Row(
+        process,
+        lost,
+        running,
+        runs,
+        _slots(process),
+        missing[:NAMED],
+        len(missing[NAMED:]),
+        fleet.troubles(process),
+    )
+
+
+def _slots(process: WorkerProcess) -> list[Slots]:
+    kinds = (
+        ("async", process.running_async, process.max_async),
+        ("sync", process.running_sync, process.threads),
+    )
+    return [Slots(kind, used, most) for kind, used, most in kinds if used is not None and most]
+
+
 def _by_host(rows: Iterable[Row]) -> list[Host]:
-    grouped = [(name, list(some)) for name, some in groupby(rows, key=lambda row: row.process.host)]
-    return [Host(name, some, sum(row.process.job_id is not None for row in some)) for name, some in grouped]
+    found = []
+    for name, grouped in groupby(rows, key=lambda row: row.process.host):
+        some = list(grouped)
+        running = [row.running for row in some if row.running and not row.lost]
+        found.append(Host(name, some, len(running), sum(running)))
+    return found
 
 
 @require_POST
@@ -96,7 +142,9 @@ def stop_worker(request: HttpRequest) -> HttpResponse:
         messages.error(request, str(error))
     else:
         if asked:
-            messages.success(request, f"Worker {inert(name)} is asked to finish and stop; it stays until its job ends.")
+            messages.success(
+                request, f"Worker {inert(name)} is asked to finish and stop; it stays until its jobs have ended."
+            )
         else:
             messages.warning(request, f"Worker {inert(name)} had been asked to stop before; nothing was done.")
     return HttpResponseRedirect(reverse("admin:workers", current_app=request.current_app))

@@ -20,7 +20,13 @@ class WorkerProcess(Kept):
     types = models.CharField(max_length=16, blank=True, default="")  # digest of a KnownTypes
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
-    job_id = models.BigIntegerField(null=True)  # what it runs
+    # Worker: how many async handlers run and may run at once, and how many others. Null: an older release's.
+    running_async = models.PositiveIntegerField(null=True)
+    max_async = models.PositiveIntegerField(null=True)
+    running_sync = models.PositiveIntegerField(null=True)
+    threads = models.PositiveIntegerField(null=True)
+    runs = models.JSONField(null=True)  # the first of its runs, those that began first: [{"job", "since"}]
+    job_id = models.BigIntegerField(null=True)  # the first one; an older release's console reads no other
     job_since = models.DateTimeField(null=True)
     done = models.BigIntegerField(default=0)
     failed = models.BigIntegerField(default=0)

@@ -25,6 +25,8 @@ LOOK_SECONDS = 0.05  # how often runs learn that they should stop
 class AsyncRuns(Slots):
     """Its event loop and thread are started with the first run."""
 
+    is_async = True
+
     def __init__(self, name: str, most: int, *, marks: Marks, outcomes: Outcomes, ended: threading.Event) -> None:
         super().__init__(name, most, marks=marks, outcomes=outcomes, ended=ended)
         self._loop: asyncio.AbstractEventLoop | None = None

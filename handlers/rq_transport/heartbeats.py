@@ -54,7 +54,12 @@ class Heartbeats:
         now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
         rows = []
         for name, (pid, born, marks) in children.items():
-            running = next(iter(marks.running()), None)
+            running = marks.running()
+            is_async = sum(marks.is_async(run.slot) for run in running)
+            first = [
+                (run.job_id, now - timedelta(seconds=max(clock - run.since, 0.0)))
+                for run in running[: fleet.NAMED_RUNS]
+            ]
             rows.append(
                 WorkerProcess(
                     name=name,
@@ -65,8 +70,13 @@ class Heartbeats:
                     types=self._known.digest,
                     started_at=now - timedelta(seconds=clock - born),
                     heartbeat_at=now,
-                    job_id=running.job_id if running else None,
-                    job_since=now - timedelta(seconds=max(clock - running.since, 0.0)) if running else None,
+                    running_async=is_async,
+                    max_async=marks.max_async,
+                    running_sync=len(running) - is_async,
+                    threads=marks.threads,
+                    runs=[{"job": job_id, "since": since.isoformat()} for job_id, since in first],
+                    job_id=first[0][0] if first else None,
+                    job_since=first[0][1] if first else None,
                     done=marks.done,
                     failed=marks.failed,
                     memory_bytes=memory_bytes(pid),

@@ -51,7 +51,8 @@ class Marks:
         memory = mmap.mmap(-1, (self._columns + COLUMNS * self._slots) * 8)
         self._words = memoryview(memory).cast("q")
         self._times = memoryview(memory).cast("d")
-        self._free = deque(range(1, self._slots))
+        self._first_thread = beside = BESIDE * max_async + 1
+        self._free = {True: deque(range(1, beside)), False: deque(range(beside, self._slots))}  # by "is it async?"
 
     def _at(self, column: int, slot: int) -> int:
         return self._columns + column * self._slots + slot
@@ -91,18 +92,18 @@ class Marks:
         at = self._columns + slot
         self._words[at] = 0 if slot == MAIN else -abs(self._words[at])
 
-    def take_slot(self) -> int:
-        """A slot for a run beside the main thread, which has asked whether there is one."""
-        return self._free.popleft()
+    def take_slot(self, *, is_async: bool) -> int:
+        """A slot for a run of this kind beside the main thread, which has asked whether there is one."""
+        return self._free[is_async].popleft()
 
-    def free_slots(self) -> int:
+    def free_slots(self, *, is_async: bool) -> int:
         """How many more such runs there is room for."""
-        return len(self._free)
+        return len(self._free[is_async])
 
     def give_slot_back(self, slot: int) -> None:
         """The outcome of the run there is recorded. For any thread."""
         self._words[self._columns + slot] = 0
-        self._free.append(slot)
+        self._free[self.is_async(slot)].append(slot)
 
     def blame(self, slot: int = MAIN) -> None:
         """Say that the last run broke this process after all: it could not make an outcome of it, nor record one."""
@@ -218,6 +219,10 @@ class Marks:
     def failed(self) -> int:
         """How many attempts failed."""
         return int(self._words[FAILED])
+
+    def is_async(self, slot: int) -> bool:
+        """Whether the runs of this slot are an event loop's."""
+        return MAIN < slot < self._first_thread
 
     def running(self) -> list[Running]:
         """The runs that the worker is in, the one that began first before the others."""

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from handlers import logs
 from handlers.lifecycle import Claim
@@ -30,6 +30,8 @@ class Crowd(NamedTuple):
 
 class Slots(ABC):
     """Runs that go on at once, ``most`` of them. The main thread starts them and asks; others run and end them."""
+
+    is_async: ClassVar[bool]
 
     def __init__(self, name: str, most: int, *, marks: Marks, outcomes: Outcomes, ended: threading.Event) -> None:
         self._name, self.most, self._marks, self._outcomes = name, most, marks, outcomes
@@ -55,7 +57,7 @@ class Slots(ABC):
             self._ahead = min(int((self.ended - self._paced) / passed * AHEAD_SECONDS), self.most)
             self._paced_at, self._paced = now, self.ended
         in_hand = self._given - self.ended
-        return min(self.most + self._ahead - in_hand, self._marks.free_slots())
+        return min(self.most + self._ahead - in_hand, self._marks.free_slots(is_async=self.is_async))
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Start a run of each; there is room for them."""
@@ -63,7 +65,7 @@ class Slots(ABC):
         self._in_hand.update((claim.job_id, claim.job_type) for claim in claims)
         with self._counting:
             self._given += len(claims)
-        self._ready.extend((now, claim, self._marks.take_slot()) for claim in claims)
+        self._ready.extend((now, claim, self._marks.take_slot(is_async=self.is_async)) for claim in claims)
         self._wake(len(claims))
 
     def in_hand(self) -> set[int]:

@@ -15,6 +15,8 @@ from handlers.rq_transport.slots import Slots
 class ThreadRuns(Slots):
     """A thread is started when there is more to run than threads that are free."""
 
+    is_async = False
+
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.most, thread_name_prefix="jobs")

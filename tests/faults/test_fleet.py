@@ -6,6 +6,7 @@ import pytest
 
 from handlers import fleet, job_scheduler
 from handlers.models import WorkerProcess
+from tests.app.coroutines import Wait
 from tests.app.jobs import Greet, Note, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, states, wait_state
@@ -26,6 +27,23 @@ def test_worker_shows_its_job_and_leaves_when_it_is_asked_to_finish(start_worker
     wait_state("succeeded", int(job_id))  # it finished, it was not cut short
     wait_for("the row is gone", lambda: not WorkerProcess.objects.exists())
     assert worker.process.wait(30) == 0
+
+
+def test_worker_shows_all_that_runs_and_its_slots(start_worker: Start) -> None:
+    ids = [
+        *job_scheduler.enqueue_many([Wait(30) for _ in range(22)]),
+        *job_scheduler.enqueue_many([Sleep(30) for _ in range(2)]),
+    ]
+    start_worker("--processes", "1", "--threads", "3", "--max-async", "30")
+    wait_state("processing", *ids)
+    wait_for("the row counts all", lambda: WorkerProcess.objects.filter(running_async=22, running_sync=2).exists())
+    row = WorkerProcess.objects.get()
+    assert (row.max_async, row.threads, fleet.running(row)) == (30, 3, 24)
+    named = fleet.runs(row)
+    assert len(named) == fleet.NAMED_RUNS
+    assert {run.job_id for run in named} <= set(ids)
+    assert (row.job_id, row.job_since) == named[0], "for a console of the release before"
+    assert sorted(named, key=lambda run: run.since or row.started_at) == named
 
 
 def test_paused_type_waits_and_runs_once_it_is_resumed(

@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from handlers import fleet
 from handlers.models import AuditEntry, KnownTypes, WorkerProcess
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +42,43 @@ def test_workers_shows_job_and_marks_the_lost(viewer: Client) -> None:
     shown = viewer.get(PAGE).content.decode()
     assert "/admin/jobs/jobrecord/12345/change/" in shown
     assert shown.count(">Lost<") == 1
+    assert "2 workers, 1 busy with 1 job<" in shown, "what a lost one ran is not known"
     assert "Finish and stop" not in shown
+
+
+def test_workers_shows_what_a_process_runs_and_its_slots(viewer: Client) -> None:
+    row = process()
+    since = timezone.now().isoformat()
+    row.runs = [{"job": 100 + number, "since": since} for number in range(fleet.NAMED_RUNS)]
+    row.running_async, row.max_async, row.running_sync, row.threads = 998, 1_000, 2, 4
+    row.save()
+    process("old.release")
+    shown = viewer.get(PAGE).content.decode()
+    for number in range(fleet.NAMED_RUNS):
+        assert f"/admin/jobs/jobrecord/{100 + number}/change/" in shown
+    assert "/admin/jobs/jobrecord/?state=processing&amp;worker=host.1.a" in shown
+    assert "and 997 more" in shown
+    assert "all 1,000<" in shown
+    assert "998 of 1,000 async" in shown
+    assert "2 free" in shown
+    assert "2 of 4 sync" in shown
+    assert "2 workers, 2 busy with 1,001 jobs" in shown
+    assert shown.count(" free<") == 2, "an older release's worker does not say"
+
+
+def test_workers_of_many_runs_is_bounded(viewer: Client) -> None:
+    since = timezone.now().isoformat()
+    for number in range(100):
+        row = process(f"w{number}.<b>")
+        row.runs = [{"job": job_id, "since": since} for job_id in range(1, fleet.NAMED_RUNS + 1)]
+        row.running_async, row.max_async, row.running_sync, row.threads = 1_000, 1_000, 1, 1
+        row.save()
+    with CaptureQueriesContext(connection) as found:
+        answer = viewer.get(PAGE).content
+    assert len(found) <= 12, [query["sql"][:80] for query in found]
+    assert b"busy with 100,100 jobs" in answer
+    assert b".<b>" not in answer
+    assert len(answer) < 500_000
 
 
 def test_stop_is_refused_to_a_viewer(viewer: Client) -> None:
@@ -53,7 +90,7 @@ def test_stop_is_refused_to_a_viewer(viewer: Client) -> None:
 def test_stop_is_recorded_with_an_audit_entry(superuser: Client) -> None:
     row = process()
     answer = superuser.post(f"{PAGE}stop/", {"name": row.name}, follow=True).content.decode()
-    assert "is asked to finish and stop; it stays until its job ends" in answer
+    assert "is asked to finish and stop; it stays until its jobs have ended" in answer
     assert WorkerProcess.objects.get().stop_requested_at is not None
     assert AuditEntry.objects.filter(verb="stop_worker").count() == 1
 
