@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connections
 
+PSYCOPG_SIZE = 4  # of a pool whose options name none
 CLOSE_SECONDS = 1.0  # how long the threads of a pool are waited for: one may be busy with a server that is away
 
 _set_aside: dict[str, Any] = {}  # by alias: the option that this process does without
@@ -31,6 +32,18 @@ def do_without() -> None:
     opened = _opened()
     while opened:
         opened.popitem()[1].close(CLOSE_SECONDS)
+
+
+def most(alias: str) -> int | None:
+    """How many connections to ``alias`` each process has at most that this one forks; None where no pool limits them.
+
+    For a process that does without pools.
+    """
+    if not (pool := _set_aside.get(alias)):
+        return None
+    options = {} if pool is True else pool
+    size = options.get("max_size")
+    return int(options.get("min_size", PSYCOPG_SIZE) if size is None else size)
 
 
 def _opened() -> dict[str, Any]:

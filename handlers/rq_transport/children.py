@@ -70,7 +70,8 @@ class Children:
         on_change: Callable[[Child | None], None],
     ) -> None:
         self._queues, self._in_order, self._lifetime = queues, in_order, lifetime
-        self._max_async, self._threads = max_async, threads
+        self._max_async = max_async
+        self.threads = threads  # of each that is started from now on
         self._on_change = on_change
         self._living: dict[int, Child] = {}
         self._respawn_at = 0.0
@@ -97,7 +98,7 @@ class Children:
                 self._wait(longer=True)
 
     def _spawn(self, before: Mapping[int, forks.Handler]) -> None:
-        marks = Marks(jobs_settings().batch, max_async=self._max_async, threads=self._threads)
+        marks = Marks(jobs_settings().batch, max_async=self._max_async, threads=self.threads)
         if self._lifetime.burst:
             marks.hold()  # until it has had a look itself
         name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"

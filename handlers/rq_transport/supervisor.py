@@ -26,6 +26,7 @@ from handlers.queues import served
 from handlers.rq_transport.availability import silence, stay_without_threads
 from handlers.rq_transport.burial import Burial
 from handlers.rq_transport.children import Child, Children
+from handlers.rq_transport.database_room import fitting
 from handlers.rq_transport.grace import end_after
 from handlers.rq_transport.heartbeats import Heartbeats
 from handlers.rq_transport.leases import Leases
@@ -115,6 +116,7 @@ class Supervisor:
     def _await_services(self) -> None:
         self._await("the queue server at JOBS['REDIS_URL'] (REDIS_URL)", silence)
         self._await("the database (DATABASE_URL)", self._choose_queues)
+        self._children.threads = fitting(self._children.threads, processes=self._children.wanted)
 
     def _choose_queues(self) -> str:
         """Learn which queues there are to serve, as only the database knows; why it does not say, if it does not."""

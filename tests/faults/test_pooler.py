@@ -14,6 +14,7 @@ from django.db import connection, connections
 from handlers import job_scheduler, lifecycle
 from handlers.models import JobRecord, sessions
 from handlers.models.sql import fetch
+from handlers.rq_transport.database_room import fitting
 from tests import pgbouncer
 from tests.app.jobs import Note
 from tests.conftest import database_url
@@ -127,6 +128,11 @@ def test_jobs_are_enqueued_claimed_and_settled_under_load(pooler: dict[str, Any]
 
     for number, found in enumerate(all_at_once(pooler, work)):
         assert set(found) == {("succeeded", f"worker-{number}")}
+
+
+def test_no_limit_is_known_of_a_pooler(pooler: dict[str, Any]) -> None:
+    assert all_at_once(pooler, lambda _: fitting(900, processes=2), clients=1) == [900]
+    assert fitting(900, processes=2) < 900  # straight to the server
 
 
 def test_check_and_processes_say_that_there_is_a_pooler(

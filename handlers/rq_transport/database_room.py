@@ -1,0 +1,71 @@
+"""How many threads a worker's database has connections for."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import Error, connections
+
+from handlers import execution, lifecycle, pools
+from handlers.models.sessions import has_own_session
+from handlers.models.sql import fetch, is_postgresql
+
+logger = logging.getLogger(__name__)
+
+BESIDE = 3  # connections of a process: its main thread's, its keeper's, and that of the thread for coroutines
+
+# A limit, what it is, and what to do about it. Those of roles and databases do not hold for a superuser.
+LIMITS = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+     - coalesce(current_setting('reserved_connections', true), '0')::int, 'max_connections less what is reserved'
+UNION ALL
+SELECT rolconnlimit, 'CONNECTION LIMIT of role ' || quote_ident(rolname)
+FROM pg_roles WHERE rolname = session_user AND rolconnlimit >= 0 AND NOT rolsuper
+UNION ALL
+SELECT datconnlimit, 'CONNECTION LIMIT of database ' || quote_ident(datname)
+FROM pg_database, pg_roles
+WHERE datname = current_database() AND datconnlimit >= 0 AND rolname = session_user AND NOT rolsuper
+"""
+
+
+def fitting(threads: int, *, processes: int) -> int:
+    """``threads``, or as many as each of ``processes`` can have connections for, and then it says so.
+
+    Others connect too: that there is room for all when nobody else does is what can be known. Behind a pooler, whose
+    limit no client is told, and on SQLite, which has none, it is ``threads``; so it is when the database does not say.
+    """
+    if threads == 1 or not processes:
+        return threads
+    try:
+        limits = _limits(processes)
+    except Error as error:
+        execution.close_broken_connections()
+        logger.debug("the database does not say how many connections it has: %s", str(error).strip())
+        limits = []
+    if not limits:
+        return threads
+    each, named = min(limits)
+    fewer = max(min(threads, each - BESIDE), 1)
+    if fewer < threads:
+        logger.warning(
+            "%d threads may need %d database connections in each of %d processes, which can have %d (%s):"
+            " it runs %d. Raise that limit, or set --threads (JOBS['THREADS']) or --processes lower",
+            threads, threads + BESIDE, processes, each, named, fewer,
+        )  # fmt: skip
+    return fewer
+
+
+def _limits(processes: int) -> list[tuple[int, str]]:
+    """Connections that one process may have, and by which limit."""
+    alias = lifecycle.database()
+    connection = connections[alias]
+    if not is_postgresql(connection):
+        return []
+    connection.ensure_connection()
+    found = []
+    if (most := pools.most(alias)) is not None:
+        found.append((most, f"the pool of DATABASES[{alias!r}] holds {most}"))
+    if has_own_session(connection):
+        # The supervisor has one for itself.
+        found += [((most - 1) // processes, f"{named}: {most}") for most, named in fetch(connection, LIMITS, ())]
+    return found
