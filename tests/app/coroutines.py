@@ -178,6 +178,23 @@ async def wait(job: Wait) -> None:
 
 
 @dataclass(frozen=True)
+class CountUnawaited(Job):
+    """Use the ORM in a coroutine as if it were none."""
+
+    in_transaction: bool
+
+
+@handles(CountUnawaited, retry=NO_RETRY)
+async def count_unawaited(job: CountUnawaited) -> None:
+    """Django refuses."""
+    if job.in_transaction:
+        with transaction.atomic():
+            await asyncio.sleep(0)
+    else:
+        JobRecord.objects.count()
+
+
+@dataclass(frozen=True)
 class CountForked(Job):
     """Ask the database in a coroutine, then in one that a forked child runs."""
 

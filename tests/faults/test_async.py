@@ -7,7 +7,17 @@ from django.db import connection
 
 from handlers import job_scheduler
 from handlers.models import JobRecord
-from tests.app.coroutines import ASYNC, SYNC, AsyncAct, AsyncCount, AsyncStubborn, CountForked, SyncAct
+from tests.app.coroutines import (
+    ASYNC,
+    SYNC,
+    AsyncAct,
+    AsyncCount,
+    AsyncStubborn,
+    CountForked,
+    CountUnawaited,
+    SyncAct,
+    Wait,
+)  # fmt: skip
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
@@ -74,6 +84,22 @@ def test_connections_do_not_add_up(start_worker: Start) -> None:
         (count,) = cursor.fetchone()
     # The test's own, the supervisor's, the worker's main thread's and its keeper's, and asgiref's.
     assert count <= 5
+
+
+def test_a_coroutine_that_uses_the_orm_as_if_it_were_none_fails_by_itself(
+    start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEST_BATCH")
+    wrong = job_scheduler.enqueue_many([CountUnawaited(in_transaction=True), CountUnawaited(in_transaction=False)])
+    right = job_scheduler.enqueue_many([Wait(0.2), AsyncCount(), AsyncAct("sensitive", "count"), Note("sync")])
+    worker = start_worker("--processes", "1")
+    wait_state("failed", *wrong)
+    for job in wrong:
+        why = "SynchronousOnlyOperation: You cannot call this from an async context - use a thread or sync_to_async."
+        assert record(job).error == why
+    wait_state("succeeded", *right, job_scheduler.enqueue(AsyncCount()))
+    assert set(JobRecord.objects.values_list("attempt", "crashes")) == {(1, 0)}
+    assert worker.log.read_text().count(" started, PID ") == 1
 
 
 def test_a_forked_child_runs_coroutines_of_its_own(start_worker: Start, notes: Notes) -> None:

@@ -119,6 +119,14 @@ def test_worker_refuses_a_limit_of_nothing(option: str) -> None:
         call_command("worker", option, "0")
 
 
+@pytest.mark.once
+@pytest.mark.parametrize(("option", "most"), [("--threads", "1,000"), ("--max-async", "10,000")])
+@pytest.mark.parametrize("number", ["0", "-1", "10001"])
+def test_worker_refuses_an_absurd_number_at_once(option: str, most: str, number: str) -> None:
+    with pytest.raises(CommandError, match=f"^{option}: must be from 1 to {most}, not {number}$"):
+        call_command("worker", f"{option}={number}")
+
+
 # --- a burst
 
 
