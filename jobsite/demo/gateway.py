@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from time import sleep
+from time import sleep, time
 from typing import Any
 
+from django.core import signing
 from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest, JsonResponse
@@ -15,6 +16,8 @@ from django.views.decorators.http import require_POST
 from jobsite.demo.models import Card, Charge, GatewaySwitch
 
 SLOW_SECONDS = 2.0
+BANK_SECONDS, SLOW_BANK_SECONDS = 2.0, 6.0  # until the bank has answered what became of a payment
+BANK = "shop.gateway.bank"  # what a ticket is good for
 MAX_AMOUNT_CENTS = 100_000_000
 
 
@@ -51,15 +54,53 @@ def void(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": row.status, "id": row.pk})
 
 
+@csrf_exempt
+@require_POST
+def status(request: HttpRequest) -> JsonResponse:
+    """``{"key"}``: 202, because the bank is asked, with a ``ticket`` and the ``wait_seconds`` until it is good.
+
+    ``{"ticket"}``: 202 and how long it still takes, or 200 and the ``status``: charged, voided or unknown; 503 not now.
+    """
+    switch = _called()
+    if refusal := _refuse(switch):
+        return refusal
+    body = _body(request)
+    if _is_key(key := body.get("key")):
+        seconds = SLOW_BANK_SECONDS if switch.mode == GatewaySwitch.Mode.SLOW else BANK_SECONDS
+        ticket = {"key": key, "ready_at": time() + seconds}
+        return JsonResponse({"ticket": signing.dumps(ticket, salt=BANK), "wait_seconds": seconds}, status=202)
+    try:
+        ticket = signing.loads(str(body.get("ticket")), salt=BANK)
+    except signing.BadSignature:
+        return JsonResponse({"error": "key: 1 to 64 characters; or ticket: one that was given for a key"}, status=400)
+    if (left := _seconds_left(ticket)) > 0:
+        return JsonResponse({"ticket": body["ticket"], "wait_seconds": round(left, 3)}, status=202)
+    row = Charge.objects.filter(key=ticket["key"]).first()
+    return JsonResponse({"status": row.status if row else "unknown"})
+
+
+def _seconds_left(ticket: dict[str, Any]) -> float:
+    return float(ticket["ready_at"]) - time()
+
+
 def _misbehave() -> JsonResponse | None:
     """Do what the switch says: wait, or answer 503."""
+    switch = _called()
+    if switch.mode == GatewaySwitch.Mode.SLOW:
+        sleep(SLOW_SECONDS)
+    return _refuse(switch)
+
+
+def _called() -> GatewaySwitch:
+    """The switch, which counts this call."""
     with transaction.atomic():
         # The UPDATE comes first: it takes the row's lock, so two calls never read the same number.
         if not GatewaySwitch.objects.filter(pk=1).update(calls=F("calls") + 1):
             GatewaySwitch.current()
-        switch = GatewaySwitch.current()
-    if switch.mode == GatewaySwitch.Mode.SLOW:
-        sleep(SLOW_SECONDS)
+        return GatewaySwitch.current()
+
+
+def _refuse(switch: GatewaySwitch) -> JsonResponse | None:
     is_flaky_turn = switch.mode == GatewaySwitch.Mode.FLAKY and switch.calls % 2 == 1
     if switch.mode == GatewaySwitch.Mode.DOWN or is_flaky_turn:
         return JsonResponse({"error": f"the gateway is {switch.mode}"}, status=503)

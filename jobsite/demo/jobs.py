@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass
 from datetime import timedelta
 
+from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F
@@ -45,6 +46,13 @@ class ReserveStock(Job):
 @dataclass(frozen=True)
 class ChargeCard(Job):
     """Charge an order's card at the payment gateway."""
+
+    order_id: int
+
+
+@dataclass(frozen=True)
+class CheckPayment(Job):
+    """Ask the payment gateway what became of an order's payment."""
 
     order_id: int
 
@@ -113,6 +121,17 @@ class ChargeCardHandler(JobHandler[ChargeCard]):
             _note(order, str(error))
             raise
         mark_paid(order)
+
+
+# While one waits for the gateway, hundreds of others do, in the same process.
+@handles(CheckPayment, queue="payments", timeout=timedelta(minutes=1))
+async def check_payment(job: CheckPayment) -> None:
+    """Record a payment that the gateway has made and the order does not know of. Raises PaymentGatewayError."""
+    order = await sync_to_async(_order)(job.order_id)
+    found = await payments.status(order.payment_key)
+    log.info("%s is %s, its payment is %s", order, order.status, found)
+    if found == "charged" and order.status == Status.RESERVED:
+        await sync_to_async(mark_paid)(order)  # one call for the whole transaction
 
 
 @handles(SendReceipt, queue="mail")

@@ -1,7 +1,8 @@
-"""The shop's side of the payment gateway: two calls over HTTP, each safe to repeat."""
+"""The shop's side of the payment gateway: three calls over HTTP, each safe to repeat."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from http import HTTPStatus
@@ -9,9 +10,11 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
+from aiohttp import ClientError, ClientSession, ClientTimeout
 from django.conf import settings
 
 TIMEOUT_SECONDS = 10.0
+MANY_TIMEOUT_SECONDS = 30.0  # when hundreds ask at once
 MAX_ANSWER_BYTES = 64 * 1024
 
 
@@ -46,15 +49,49 @@ def void(key: str) -> bool:
     return _post("void", {"key": key}).get("status") == "voided"
 
 
-def _post(action: str, body: dict[str, Any]) -> dict[str, Any]:
+async def status(key: str) -> str:
+    """What became of a payment: ``charged``, ``voided`` or ``unknown``. The gateway asks the bank, which takes seconds.
+
+    Raises PaymentGatewayError.
+    """
+    body = {"key": key}
+    async with ClientSession(timeout=ClientTimeout(total=MANY_TIMEOUT_SECONDS)) as session:
+        while "status" not in (answer := await _apost(session, "status", body)):
+            try:
+                body = {"ticket": answer["ticket"]}
+                await asyncio.sleep(answer["wait_seconds"])
+            except (KeyError, TypeError) as error:
+                raise PaymentGatewayError("payment gateway answered neither a status nor when to ask again") from error
+    return str(answer["status"])
+
+
+async def _apost(session: ClientSession, action: str, body: dict[str, Any]) -> dict[str, Any]:
+    url = _url(action)
+    try:
+        async with session.post(url, json=body) as response:
+            text = await response.read()
+    except (ClientError, TimeoutError) as error:
+        reason = str(error) or f"no answer within {MANY_TIMEOUT_SECONDS:g} s"
+        raise PaymentGatewayError(f"payment gateway cannot be reached at {url}: {reason}") from error
+    if response.status >= HTTPStatus.BAD_REQUEST:
+        raise _refusal(response.status)
+    return _object(url, text)
+
+
+def _url(action: str) -> str:
     url = f"{gateway_url()}/{action}"
     if not url.startswith(("http://", "https://")):
         raise PaymentGatewayError(f"SHOP_GATEWAY_URL must start with http:// or https://, not {url[:60]!r}")
+    return url
+
+
+def _post(action: str, body: dict[str, Any]) -> dict[str, Any]:
+    url = _url(action)
     request = Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310
     opener = build_opener(ProxyHandler({}))  # no proxy: the gateway is on this machine, a proxy could not reach it
     try:
         with opener.open(request, timeout=TIMEOUT_SECONDS) as response:
-            answer = json.loads(response.read(MAX_ANSWER_BYTES))
+            text = response.read(MAX_ANSWER_BYTES)
     except HTTPError as error:
         with error:
             # The status says it all; urllib's frames would only bury the caller's.
@@ -62,6 +99,12 @@ def _post(action: str, body: dict[str, Any]) -> dict[str, Any]:
     except OSError as error:  # URLError and timeouts are OSErrors
         reason = getattr(error, "reason", error)
         raise PaymentGatewayError(f"payment gateway cannot be reached at {url}: {reason}") from error
+    return _object(url, text)
+
+
+def _object(url: str, text: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(text)
     except ValueError as error:
         raise PaymentGatewayError(f"payment gateway at {url} answered something that is not JSON") from error
     if not isinstance(answer, dict):

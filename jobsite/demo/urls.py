@@ -11,8 +11,10 @@ urlpatterns = [
     path("order", views.place_order, name="order"),
     path("orders", views.place_many, name="many"),
     path("upload", views.upload_orders, name="upload"),
+    path("checks", views.check_payments, name="checks"),
     path("switch", views.switch_gateway, name="switch"),
     path("restock/<int:pk>", views.restock, name="restock"),
     path("gateway/charge", gateway.charge, name="gateway-charge"),
     path("gateway/void", gateway.void, name="gateway-void"),
+    path("gateway/status", gateway.status, name="gateway-status"),
 ]

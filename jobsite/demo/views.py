@@ -15,12 +15,15 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from handlers import job_scheduler
 from jobsite.demo.forms import CsvForm, GatewayForm, OrderForm
+from jobsite.demo.jobs import CheckPayment
 from jobsite.demo.models import GatewaySwitch, Order, Product
 from jobsite.demo.orders import OrderLine, place_orders
 
 LATEST_ORDERS = 40
 MANY_ORDERS = 20
+CHECKS = 300
 RESTOCK = 20
 MAX_STOCK = 1_000_000
 
@@ -66,6 +69,17 @@ def upload_orders(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+def check_payments(request: HttpRequest) -> HttpResponse:
+    """Enqueue 300 jobs at once, each of which asks the gateway about the payment of one of the latest orders."""
+    if orders := list(Order.objects.values_list("pk", flat=True)[:CHECKS]):
+        job_scheduler.enqueue_many([CheckPayment(order) for order in islice(cycle(orders), CHECKS)])
+        messages.success(request, f"{CHECKS} checks are enqueued: see them wait for the gateway in the console.")
+    else:
+        messages.error(request, "There is no payment to check: place an order first.")
+    return redirect("shop:shop")
+
+
+@require_POST
 def switch_gateway(request: HttpRequest) -> HttpResponse:
     """Make the payment gateway ok, slow, flaky or down."""
     form = GatewayForm(request.POST)
@@ -99,6 +113,7 @@ def _page(
         "switch": GatewaySwitch.current(),
         "modes": GatewaySwitch.Mode,
         "restock": RESTOCK,
+        "checks": CHECKS,
         "watching": "watch" in request.GET and not is_refused,
     }
     return render(request, "demo/shop.html", context, status=400 if is_refused else 200)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -20,14 +22,15 @@ from django.utils import timezone
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from handlers import CancellationToken, Command, GiveUp, Job
+from handlers import CancellationToken, Command, GiveUp, Job, job_scheduler
 from handlers.models import JobRecord
 from handlers.registry import registry
 from jobsite.demo import gateway
-from jobsite.demo.jobs import CancelUnpaidOrder, ChargeCard, ReserveStock, SendReceipt, mark_paid
+from jobsite.demo.jobs import CancelUnpaidOrder, ChargeCard, CheckPayment, ReserveStock, SendReceipt, mark_paid
 from jobsite.demo.models import Card, Charge, GatewaySwitch, Order, Product
 from jobsite.demo.orders import OrderLine, place_orders
 from jobsite.demo.payments import PaymentGatewayError
+from tests.processes import Managed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Mode = GatewaySwitch.Mode
@@ -133,6 +136,16 @@ def test_twenty_orders_are_placed_by_button(client: Client, product: Product) ->
     assert JobRecord.objects.filter(job_type="shop.ReserveStock").count() == 20
 
 
+def test_three_hundred_checks_of_the_latest_payments_are_enqueued_by_button(client: Client, product: Product) -> None:
+    assert "place an order first" in client.post("/shop/checks", follow=True).content.decode()
+    assert not JobRecord.objects.exists()
+    orders = [place(product).pk, place(product).pk]
+    assert "300 checks are enqueued" in client.post("/shop/checks", follow=True).content.decode()
+    checks = JobRecord.objects.filter(job_type="shop.CheckPayment", queue="payments", state="enqueued")
+    asked = Counter(checks.values_list("arguments__data__order_id", flat=True))
+    assert asked == dict.fromkeys(orders, 150)
+
+
 def test_twenty_orders_are_refused_without_products(client: Client) -> None:
     Product.objects.all().delete()
     assert "there are no products" in client.post("/shop/orders", follow=True).content.decode()
@@ -147,7 +160,7 @@ def test_order_is_refused_when_a_field_is_wrong(client: Client, product: Product
     assert not Order.objects.exists()
 
 
-@pytest.mark.parametrize("address", ["order", "orders", "upload", "switch", "restock/1"])
+@pytest.mark.parametrize("address", ["order", "orders", "checks", "upload", "switch", "restock/1"])
 def test_page_refuses_post_without_csrf_token(address: str, product: Product) -> None:
     assert Client(enforce_csrf_checks=True).post(f"/shop/{address}", {"mode": "down"}).status_code == 403
     assert Client().get(f"/shop/{address}").status_code == 405
@@ -330,6 +343,29 @@ def test_gateway_never_charges_when_voided_first(client: Client, switch: Callabl
     assert charge(client, {"key": "order-2"}, "void")[1]["status"] == "charged"
 
 
+def test_gateway_says_what_became_of_a_payment_once_the_bank_has_answered(
+    client: Client, switch: Callable[[Mode], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charge(client)
+    charge(client, {"key": "order-2"}, "void")
+    for key, found in (("order-1", "charged"), ("order-2", "voided"), ("order-3", "unknown")):
+        code, answer = charge(client, {"key": key}, "status")
+        assert (code, answer["wait_seconds"]) == (202, 2.0)
+        ticket = {"ticket": answer["ticket"]}
+        code, answer = charge(client, ticket, "status")
+        assert (code, answer["ticket"]) == (202, ticket["ticket"])
+        assert 0 < answer["wait_seconds"] <= 2.0
+        with monkeypatch.context() as later:
+            later.setattr(gateway, "time", lambda: time.time() + 2.1)
+            assert charge(client, ticket, "status") == (200, {"status": found})
+    assert charge(client, {"ticket": f"{ticket['ticket']}x"}, "status")[0] == 400
+    assert charge(client, {}, "status")[0] == 400
+    switch(Mode.SLOW)
+    assert charge(client, {"key": "order-1"}, "status")[1]["wait_seconds"] == 6.0
+    switch(Mode.DOWN)
+    assert charge(client, ticket, "status")[0] == 503
+
+
 def test_gateway_keeps_its_mode_when_switched_to_nonsense(client: Client, switch: Callable[[Mode], None]) -> None:
     assert "no such mode" in client.post("/shop/switch", {"mode": "<x>"}, follow=True).content.decode()
     assert GatewaySwitch.objects.get().mode == Mode.OK
@@ -456,6 +492,65 @@ def test_charge_fails_soon_so_that_a_visitor_sees_it() -> None:
     assert retry.delays() == [timedelta(seconds=2)]
 
 
+def test_check_records_a_payment_that_the_order_does_not_know_of(
+    shop_server: LiveServer, product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway, "BANK_SECONDS", 0.05)
+    orders = [reserved(product), reserved(product)]
+    paid = orders[0]
+    Charge.objects.create(key=paid.payment_key, status=Charge.Status.CHARGED, amount_cents=paid.total_cents)
+    for order in orders * 2:
+        run(CheckPayment(order.pk))
+    assert [order.status for order in Order.objects.order_by("pk")] == [Order.Status.PAID, Order.Status.RESERVED]
+    assert jobs_of(paid).count(("shop.SendReceipt", "mail", "enqueued")) == 1
+
+
+def test_check_says_how_to_mend_it_when_gateway_is_down(
+    shop_server: LiveServer, product: Product, switch: Callable[[Mode], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = place(product)
+    switch(Mode.DOWN)
+    with pytest.raises(PaymentGatewayError, match="answered 503: switch it on at /shop/"):
+        run(CheckPayment(order.pk))
+    monkeypatch.setenv("SHOP_GATEWAY_URL", "http://127.0.0.1:9")
+    with pytest.raises(PaymentGatewayError, match=r"cannot be reached at http://127\.0\.0\.1:9/status"):
+        run(CheckPayment(order.pk))
+    monkeypatch.setenv("SHOP_GATEWAY_URL", shop_server.url)  # something else than a gateway: it answers 404
+    with pytest.raises(PaymentGatewayError, match="payment gateway answered 404"):
+        run(CheckPayment(order.pk))
+
+
+@pytest.mark.redis
+def test_one_worker_process_asks_the_gateway_for_many_payments_at_once(
+    shop_server: LiveServer,
+    product: Product,
+    child_env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = set()
+
+    def seconds_left(ticket: dict[str, Any]) -> float:
+        """The bank answers nobody before so many have asked: one after another they would wait for ever."""
+        asked.add(ticket["key"])
+        return 0.0 if len(asked) >= 30 else 0.05
+
+    monkeypatch.setattr(gateway, "BANK_SECONDS", 0.05)
+    monkeypatch.setattr(gateway, "_seconds_left", seconds_left)
+    orders = place_orders([OrderLine(product, 1, "ada@example.com")] * 30)
+    JobRecord.objects.all().delete()  # those of the orders
+    checks = job_scheduler.enqueue_many([CheckPayment(order.pk) for order in orders])
+    env = child_env | {"SHOP_GATEWAY_URL": f"{shop_server.url}/shop/gateway"}
+    worker = Managed(env, tmp_path, "worker", "--burst", "--processes", "1", "--max-async", "30")
+    try:
+        assert worker.process.wait(30) == 0, worker.log.read_text()
+    finally:
+        worker.end()
+    rows = JobRecord.objects.filter(pk__in=checks)
+    assert set(rows.values_list("state", "attempt")) == {("succeeded", 1)}
+    assert len(asked) == 30
+
+
 def test_receipt_is_sent_once_when_run_twice(product: Product) -> None:
     order = reserved(product, 2)
     run(SendReceipt(order.pk))
@@ -518,7 +613,9 @@ def test_charge_leaves_the_order_when_voided_while_it_was_under_way(shop_server:
     assert order.status == Order.Status.RESERVED  # the cancellation that voided it goes on
 
 
-@pytest.mark.parametrize("payload", [ReserveStock(999), ChargeCard(999), SendReceipt(2**62), CancelUnpaidOrder(-1)])
+@pytest.mark.parametrize(
+    "payload", [ReserveStock(999), ChargeCard(999), CheckPayment(999), SendReceipt(2**62), CancelUnpaidOrder(-1)]
+)
 def test_job_gives_up_in_words_when_order_does_not_exist(payload: Job | Command) -> None:
     with pytest.raises(GiveUp, match="does not exist"):
         run(payload)
