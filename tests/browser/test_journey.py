@@ -171,6 +171,15 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
         expect(entry.locator(".field-reason_text")).to_have_text(reason)
     shoot("audit")
 
+    # Hundreds of jobs ask a slow gateway at once, some hundred of them in each worker process.
+    page.goto(f"{site.url}/shop/")
+    page.get_by_role("button", name="Slow", exact=True).click()
+    page.get_by_role("button", name="Check 300 payments").click()
+    expect(page.get_by_role("status")).to_contain_text("300 checks are enqueued")
+    page.goto(f"{site.url}/admin/jobs/jobrecord/?state=processing&type=shop.CheckPayment")
+    reload_until(page, page.locator("#result_list tbody tr"), 50)  # a page full
+    shoot("checks-at-once")
+
     # One signal ends it all.
     family = site.family()
     assert len(family) >= 4, family  # queue server, worker, scheduler, web server, and theirs
