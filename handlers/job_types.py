@@ -47,6 +47,7 @@ class JobType:
     queue: str = "default"
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
+    exclusive: bool = False  # whether no other job may run in its process meanwhile
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
     is_async: bool = field(init=False, repr=False, default=False)  # whether its runs can share an event loop
@@ -75,6 +76,8 @@ class JobType:
             raise InvalidJob(
                 f"{self.name}: timeout must be a timedelta above zero, such as timedelta(minutes=5)", field="timeout"
             )
+        if not isinstance(self.exclusive, bool):
+            raise InvalidJob(f"{self.name}: exclusive must be True or False, not {self.exclusive!r}", field="exclusive")
         object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
         function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))

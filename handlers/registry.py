@@ -153,18 +153,20 @@ def handles(
     queue: str = "default",
     retry: RetryPolicy | None = None,
     timeout: timedelta | None = None,
+    exclusive: bool = False,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
     """Declare the handler of ``job_class``: a class with ``handle(job, token)``, or a function; ``token`` is optional.
 
     ``queue``: ``[a-z0-9_-]{1,64}``. ``retry``: default ``RetryPolicy()``. ``timeout`` of one attempt: default
-    ``JOBS["TIMEOUT_SECONDS"]``. ``name``: what is stored, default ``app_label.ClassName``. ``aliases``: former names,
-    so that a rename strands no stored job. Raises InvalidJob when something does not fit.
+    ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``name``: what is
+    stored, default ``app_label.ClassName``. ``aliases``: former names, so that a rename strands no stored job. Raises
+    InvalidJob when something does not fit.
     """
     if isinstance(job_class, type) and issubclass(job_class, Command):
         raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
-    return _declare(job_class, queue, retry, timeout, name, aliases)
+    return _declare(job_class, queue, retry, timeout, exclusive, name, aliases)
 
 
 def handles_command(
@@ -173,13 +175,14 @@ def handles_command(
     queue: str = "default",
     retry: RetryPolicy | None = None,
     timeout: timedelta | None = None,
+    exclusive: bool = False,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
     """Declare the handler of ``command_class``; everything as for ``handles``."""
     if isinstance(command_class, type) and issubclass(command_class, Job):
         raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
-    return _declare(command_class, queue, retry, timeout, name, aliases)
+    return _declare(command_class, queue, retry, timeout, exclusive, name, aliases)
 
 
 def autodiscover() -> None:
@@ -192,6 +195,7 @@ def _declare(
     queue: str,
     retry: RetryPolicy | None,
     timeout: timedelta | None,
+    exclusive: bool,
     name: str | None,
     aliases: tuple[str, ...],
 ) -> Callable[[H], H]:
@@ -206,6 +210,7 @@ def _declare(
                 queue=queue,
                 retry=RetryPolicy() if retry is None else retry,
                 timeout=timeout,
+                exclusive=exclusive,
                 aliases=aliases,
             )
         )

@@ -19,6 +19,7 @@ from handlers.lifecycle.claims import (
     left_behind,
     must_run_alone,
     renew,
+    set_apart,
 )
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
@@ -59,4 +60,5 @@ __all__ = [
     "requeue",
     "restore",
     "retry",
+    "set_apart",
 ]

@@ -208,6 +208,16 @@ def _apart(worker: str) -> Change:
     return Change(State.PROCESSING, (Step(State.ENQUEUED, why, {"worker": worker}),), alone=True)
 
 
+def set_apart(claim: Claim, reason: str) -> Move:
+    """The job, which has not begun, goes back to its queue, uncounted, to run alone."""
+    return Move(claim.job_id, claim.token, _set_apart(reason))
+
+
+@lru_cache(maxsize=16)
+def _set_apart(reason: str) -> Change:
+    return Change(State.PROCESSING, (Step(State.ENQUEUED, reason),), attempt_by=-1, alone=True)
+
+
 def handed_back(claim: Claim, reason: str, *, started: bool) -> Move:
     """The job goes back to its queue, uncounted; ``started`` says whether its handler began."""
     return Move(claim.job_id, claim.token, _hand_back(reason, started))

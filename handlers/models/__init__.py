@@ -2,6 +2,7 @@
 
 from handlers.models.act import Act
 from handlers.models.audit import AuditEntry
+from handlers.models.blocking import BlockingCall
 from handlers.models.bulk import BulkItem, BulkOperation, BulkState
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelta, Outcome, Period
 from handlers.models.failure_group import FailureGroup
@@ -20,6 +21,7 @@ __all__ = [
     "AttemptError",
     "AttemptLog",
     "AuditEntry",
+    "BlockingCall",
     "BulkItem",
     "BulkOperation",
     "BulkState",

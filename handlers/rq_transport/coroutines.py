@@ -6,12 +6,15 @@ import asyncio
 import contextvars
 import logging
 import selectors
+import sys
 import threading
+import time
 from typing import Any
 
 from handlers import execution, forks, tidying
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.lifecycle import Claim
+from handlers.rq_transport.blocking import BLOCKED_SECONDS, HeldUp
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
 from handlers.rq_transport.slots import Slots
@@ -31,13 +34,26 @@ class AsyncRuns(Slots):
         super().__init__(name, most, marks=marks, outcomes=outcomes, ended=ended)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runs: dict[int, _Run] = {}  # by slot; only the loop's thread changes it
+        self._thread: threading.Thread | None = None
         self._cancels = 0
         self._looks = False
+        self._looked_at = 0.0  # monotonic
 
     def break_off(self) -> None:
         """Have whatever still runs stop: the worker has to."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._break_off)
+
+    def held_up(self) -> HeldUp | None:
+        """What keeps the event loop from answering, while there is more than one run on it."""
+        seconds = time.monotonic() - self._looked_at
+        if not self._looks or seconds < BLOCKED_SECONDS or len(self._runs) < 2 or not self._thread or not self._loop:
+            return None
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        task = asyncio.current_task(self._loop)
+        runs = list(self._runs.copy().values())
+        claim = next((run.claim for run in runs if task is run.task or task in run.tasks), None)
+        return HeldUp(claim, seconds, len(runs) - 1, frame) if frame else None
 
     def _wake(self, count: int) -> None:
         if self._loop is None:
@@ -51,7 +67,8 @@ class AsyncRuns(Slots):
         loop = asyncio.SelectorEventLoop(_Selector(forks.process_id()))
         loop.set_task_factory(_make_task)
         loop.set_default_executor(tidying.TidyThreads(SYNC_THREADS))
-        threading.Thread(target=self._serve, args=(loop,), name="event loop", daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, args=(loop,), name="event loop", daemon=True)
+        self._thread.start()
         return loop
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -71,6 +88,7 @@ class AsyncRuns(Slots):
             run.task = asyncio.Task(self._run(run), loop=self._loop, context=context)
         if not self._looks:
             self._looks = True
+            self._looked_at = time.monotonic()
             self._look()
 
     async def _run(self, run: _Run) -> None:
@@ -86,6 +104,7 @@ class AsyncRuns(Slots):
         if not self._runs:
             self._looks = False
             return
+        self._looked_at = time.monotonic()
         self._loop.call_later(LOOK_SECONDS, self._look)
         if (cancels := self._marks.cancels) != self._cancels:
             self._cancels = cancels

@@ -43,4 +43,4 @@ class Meanwhile:
             self._claiming.doubt()
             logger.warning("waiting for the database: %s", str(error).strip())
         else:
-            self._runs.start_async(claims)
+            self._runs.start_async(self._runs.share(claims))

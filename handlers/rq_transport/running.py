@@ -15,6 +15,7 @@ from handlers.exceptions import NoHandler
 from handlers.lifecycle import Claim, Move
 from handlers.registry import registry
 from handlers.rq_transport.batch import Batch, Keeper
+from handlers.rq_transport.blocking import BlockingCalls
 from handlers.rq_transport.coroutines import AsyncRuns
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
@@ -49,6 +50,7 @@ class Runs:
         beside: dict[str, Any] = {"marks": marks, "outcomes": self.outcomes, "ended": self._ended}
         self._async = AsyncRuns(name, marks.max_async, **beside)
         self._threads = ThreadRuns(name, marks.threads, **beside)
+        self._blocking = BlockingCalls(name)
         self._beside: list[Slots] = []
         if marks.max_async:
             self._beside.append(self._async)
@@ -142,6 +144,18 @@ class Runs:
             return
         self.mean = time.monotonic() - began
 
+    def share(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Those of claims that have company which may have it; the others go back, to run alone."""
+        types = {name for name in {claim.job_type for claim in claims} if is_exclusive(name)}
+        if not types:
+            return list(claims)
+        exclusive = [claim for claim in claims if claim.job_type in types]
+        with self.outcomes.lock:
+            for claim in exclusive:
+                self.outcomes.add(lifecycle.set_apart(claim, "its type shares no process"), time.monotonic())
+        self.outcomes.flush()
+        return [claim for claim in claims if claim.job_type not in types]
+
     def start_async(self, claims: Sequence[Claim]) -> None:
         """Start these; there is room for them."""
         self._start(self._async, claims)
@@ -210,6 +224,8 @@ class Runs:
         self._stopping.look_for_parent()
         # What they left open may be in the way of their outcomes.
         tidying.close_of_ended_threads()
+        if found := self._async.held_up():
+            self._blocking.tell(found)
         stopping = self._stopping.is_asked
         for slots in self._beside:
             if claims := slots.overdue(0.0) if stopping else slots.overdue():
@@ -241,6 +257,14 @@ class Runs:
         move = execution.run_attached(claim, token, worker=self._name, around=around)
         self._marks.end()  # not after an error: then this run broke the process
         return move
+
+
+def is_exclusive(job_type: str) -> bool:
+    """Whether the type shares no process."""
+    try:
+        return registry.get(job_type).exclusive
+    except NoHandler:
+        return False
 
 
 def _is_async(job_type: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from django.db import Error
 
 from handlers.exceptions import TransportUnavailable
+from handlers.lifecycle import Claim
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.claiming import Claiming
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
@@ -19,7 +20,7 @@ from handlers.rq_transport.meanwhile import Meanwhile
 from handlers.rq_transport.outages import Outage
 from handlers.rq_transport.outcomes import Broken
 from handlers.rq_transport.rq_loop import RQLoop
-from handlers.rq_transport.running import Runs
+from handlers.rq_transport.running import Runs, is_exclusive
 from handlers.rq_transport.taking import Taking
 from handlers.transport import Message
 
@@ -117,6 +118,13 @@ class BatchWorker(RQLoop):
                 return []
         return self._taking.wait(BURST_SECONDS if self._burst else WAIT_SECONDS)
 
+    def _claim(self, messages: list[Message]) -> tuple[list[Claim], bool]:
+        """What of these may run now, and whether nothing may run beside it."""
+        claims = self._claiming.claim(messages, company=not self._runs.are_over)
+        if len(claims) > 1 or not self._runs.are_over:
+            return self._runs.share(claims), False
+        return claims, any(claim.alone or is_exclusive(claim.job_type) for claim in claims)
+
     def _while_slow(self, *, alone: bool) -> None:
         """The keeper's, while a job takes long in the main thread."""
         self.set_state("busy")
@@ -131,8 +139,9 @@ class BatchWorker(RQLoop):
         self._marks.hold()
         began, mean = time.monotonic(), None
         try:
-            if claims := self._claiming.claim(messages, company=not self._runs.are_over):
-                busy = partial(self._while_slow, alone=claims[0].alone)
+            claims, alone = self._claim(messages)
+            if claims:
+                busy = partial(self._while_slow, alone=alone)
                 self._runs.run(claims, between=self.heartbeat, while_slow=busy)
                 mean = self._runs.mean
         except BaseException as error:
@@ -141,7 +150,7 @@ class BatchWorker(RQLoop):
             if not isinstance(error, Error | Broken):
                 self._marks.blame()
             raise
-        if claims and claims[0].alone:
+        if alone:
             self._let_end()
         self._taking.ran(messages[0].queue, seconds=time.monotonic() - began, mean=mean)
         self._claiming.let_go(self._runs)

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -195,6 +196,20 @@ async def count_unawaited(job: CountUnawaited) -> None:
 
 
 @dataclass(frozen=True)
+class Block(Job):
+    """Hold up the event loop."""
+
+    seconds: float
+
+
+@handles(Block, retry=NO_RETRY)
+async def block(job: Block) -> None:
+    """Wait as a sync handler would."""
+    await asyncio.sleep(0)
+    time.sleep(job.seconds)
+
+
+@dataclass(frozen=True)
 class CountForked(Job):
     """Ask the database in a coroutine, then in one that a forked child runs."""
 
@@ -225,3 +240,17 @@ async def async_stubborn(job: AsyncStubborn, token: CancellationToken) -> None:
     except asyncio.CancelledError:
         note("broken off")
         raise
+
+
+@dataclass(frozen=True)
+class Exclusive(Job):
+    """Say what else runs in this process."""
+
+
+@handles(Exclusive, retry=NO_RETRY, exclusive=True)
+async def exclusive(job: Exclusive) -> None:
+    """Wait a little, so that others could begin."""
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    await asyncio.sleep(0.3)
+    others += [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    note(f"beside {len(others)}")
