@@ -28,10 +28,13 @@ class Command(BaseCommand):
             "--max-async",
             type=int,
             metavar="N",
-            help="async handlers at once in a process (default: JOBS['MAX_ASYNC'])",
+            help="async handlers at once in a process (default: JOBS['MAX_ASYNC'], else 100)",
         )
         parser.add_argument(
-            "--threads", type=int, metavar="N", help="other handlers at once in a process (default: JOBS['THREADS'])"
+            "--threads",
+            type=int,
+            metavar="N",
+            help="other handlers at once in a process, each with a database connection (default: JOBS['THREADS'], else 1)",
         )
         parser.add_argument("--max-jobs", type=int, metavar="N", help="replace a process once it has run so many jobs")
         parser.add_argument(
