@@ -34,7 +34,7 @@ class Command(BaseCommand):
             "--threads",
             type=int,
             metavar="N",
-            help="other handlers at once in a process, each with a database connection (default: JOBS['THREADS'], else 1)",
+            help="other handlers at once in a process, each with a connection (default: JOBS['THREADS'], else 1)",
         )
         parser.add_argument("--max-jobs", type=int, metavar="N", help="replace a process once it has run so many jobs")
         parser.add_argument(
