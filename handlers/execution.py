@@ -72,11 +72,11 @@ def run_attached(
     *,
     worker: str,
     around: AbstractContextManager[None] = UNBOUNDED,
-    in_company: bool = False,
+    in_company: Callable[[], bool] = lambda: False,
 ) -> Move | None:
     """The same for a caller who has called ``logs.attach`` for many attempts: to do so for each is not cheap.
 
-    ``in_company``: other runs go on in this process, on other threads.
+    ``in_company`` is asked once the attempt has failed: have others gone on in this process meanwhile?
     """
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
     logs.stay_attached()
@@ -135,7 +135,7 @@ def _attempt(
     worker: str,
     around: AbstractContextManager[None],
     job: CurrentJob,
-    in_company: bool,
+    in_company: Callable[[], bool],
 ) -> Move | None:
     started, process = time.monotonic(), forks.process_id()
     try:
@@ -152,7 +152,7 @@ def _attempt(
             tidying.tidy()  # first: what follows a failure is read from the database
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
-        if not in_company:  # else nobody knows whose they are
+        if not in_company():  # else nobody knows whose they are
             processes.end_started(since=started)
         return _move_of(claim, token, error, worker, seconds)
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started)

@@ -184,6 +184,11 @@ class Runs:
             while_slow()
 
         surroundings, slow, look_at = self._surroundings, self._slow, 0.0
+        had_company, count_before = self._goes_on(), self.count
+
+        def in_company() -> bool:
+            return had_company or self.count != count_before  # it counts those of this batch at the end
+
         claims = slow.last(claims)
         batch = Batch(claims, self.outcomes, on_slow=on_slow)
         self._is_busy = True
@@ -203,7 +208,7 @@ class Runs:
                     break
                 if claim.job_type in slow.now:  # those behind it are slow, too
                     batch.give_back("the job before it takes long")
-                seconds = batch.finish(self._attempt(claim, surroundings))
+                seconds = batch.finish(self._attempt(claim, surroundings, in_company))
                 if seconds >= SLOW_SECONDS or slow.now:
                     slow.ran(claim.job_type, seconds)
                 count += 1
@@ -247,14 +252,14 @@ class Runs:
             if not self._goes_on():
                 self._surroundings.between_batches()
 
-    def _attempt(self, claim: Claim, around: Surroundings) -> Move | None:
+    def _attempt(self, claim: Claim, around: Surroundings, in_company: Callable[[], bool]) -> Move | None:
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))
 
         def probe() -> CancelReason | None:
             return self._marks.cancel_reason(sequence)
 
         token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
-        move = execution.run_attached(claim, token, worker=self._name, around=around)
+        move = execution.run_attached(claim, token, worker=self._name, around=around, in_company=in_company)
         self._marks.end()  # not after an error: then this run broke the process
         return move
 

@@ -34,7 +34,7 @@ class ThreadRuns(Slots):
             lambda: self._marks.cancel_reason(sequence, slot), job_id=claim.job_id, attempt=claim.attempt
         )
         try:
-            move = execution.run_attached(claim, token, worker=self._name, in_company=True)
+            move = execution.run_attached(claim, token, worker=self._name, in_company=lambda: True)
         except BaseException as error:  # noqa: BLE001 - raised where it is recorded, and ends the process
             self._end(claim, slot, partial(_broken, error))
         else:

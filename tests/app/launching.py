@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -19,6 +20,21 @@ class Launch(Job):
     key: str
     then: str
     apart: bool = False  # whether one of them leaves the group
+
+
+@dataclass(frozen=True)
+class AsyncLaunch(Job):
+    """Start a program and wait for its end."""
+
+    key: str
+
+
+@handles(AsyncLaunch, retry=NO_RETRY)
+async def async_launch(job: AsyncLaunch) -> None:
+    """Do it, and say how it ended."""
+    started = await asyncio.create_subprocess_exec("sleep", "300")
+    note(f"{job.key} {started.pid}")
+    note(f"ended with {await started.wait()}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from handlers import job_scheduler
 from tests.app.jobs import Note
-from tests.app.launching import Launch, QuickLaunch
+from tests.app.launching import AsyncLaunch, Launch, QuickLaunch
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, wait_state
 from tests.processes import wait_for
@@ -68,6 +68,23 @@ def test_what_a_job_started_goes_with_it_unless_it_succeeded(start_worker: Start
     assert all(map(lives, last))
     assert worker.terminate() == 0
     gone(last)
+
+
+def test_what_an_async_job_has_started_is_not_for_a_failed_one_beside_it_to_end(
+    start_worker: Start, notes: Notes
+) -> None:
+    start_worker("--processes", "1")
+    slow = job_scheduler.enqueue(QuickLaunch("slow", "ask"))  # it began before, and holds the main thread
+    notes.wait("slow")
+    waits = job_scheduler.enqueue(AsyncLaunch("beside"))
+    [program] = launched(notes, "beside")
+    wait_state("failed", slow)
+    failed = job_scheduler.enqueue(Launch("failed", "fail"))  # it begins later
+    wait_state("failed", failed)
+    assert lives(program)
+    program.terminate()
+    wait_state("succeeded", waits)
+    assert notes.lines()[-1] == "ended with -15"
 
 
 def test_a_deleted_job_that_does_not_stop_is_killed_with_what_it_started(start_worker: Start, notes: Notes) -> None:
