@@ -33,8 +33,9 @@ from jobsite.settings import JOBS, STATIC_ROOT, STORAGES
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; no real password is in a test
 
-if "TEST_BATCH" in os.environ:
-    JOBS = JOBS | {"BATCH": int(os.environ["TEST_BATCH"])}
+for _name in ("BATCH", "THREADS"):
+    if f"TEST_{_name}" in os.environ:
+        JOBS = JOBS | {_name: int(os.environ[f"TEST_{_name}"])}
 JOBS = JOBS | json.loads(os.environ.get("TEST_JOBS", "{}"))
 if "TEST_CLOCK" in os.environ:  # a file that says by how many seconds the host's clock was set
     _set, _now = Path(os.environ["TEST_CLOCK"]), timezone.now

@@ -20,6 +20,7 @@ from handlers.lifecycle.claims import (
     must_run_alone,
     renew,
     set_apart,
+    still_enqueued,
 )
 from handlers.lifecycle.creation import NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
@@ -61,4 +62,5 @@ __all__ = [
     "restore",
     "retry",
     "set_apart",
+    "still_enqueued",
 ]

@@ -86,6 +86,14 @@ def must_run_alone(messages: Sequence[Message]) -> list[Message]:
     return [wanted[key] for key in rows.values_list("pk", "token") if key in wanted]
 
 
+def still_enqueued(offers: Sequence[tuple[int, str]]) -> list[Message]:
+    """What to publish again of ``offers`` (job, token): those that still hold."""
+    rows = JobRecord.objects.using(database()).filter(pk__in=[job_id for job_id, _ in offers], state=State.ENQUEUED)
+    found = [Message(*row) for row in rows.order_by("pk").values_list("pk", "token", "queue")]
+    held = set(offers)
+    return [message for message in found if (message.job_id, message.token) in held]
+
+
 def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:
     """Extend the leases of ``workers``; which jobs (id: worker) they still hold. A locked row waits its turn."""
     alias = database()

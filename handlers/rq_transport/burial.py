@@ -13,7 +13,9 @@ from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import Move
+from handlers.publishing import publish
 from handlers.rq_transport.children import Child
+from handlers.rq_transport.intake import taken_last
 from handlers.transport import LastWords, get_transport
 
 logger = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Burial:
             try:
                 moves = _last_moves(child)
                 execution.settle(moves, worker=f"supervisor of {child.name}", keep_trying=lambda: False)
+                publish(lifecycle.still_enqueued(_taken_last(child)))
             except Error as error:
                 execution.close_broken_connections()
                 logger.warning("cannot bring back the jobs of %s yet: %s", child.name, str(error).strip())
@@ -89,6 +92,13 @@ def _last_moves(child: Child) -> list[Move]:
         else:  # for the stop, or for another run than this one
             moves.append(lifecycle.handed_back(claim, "its worker had to stop before it could finish", started=True))
     return moves
+
+
+def _taken_last(child: Child) -> list[tuple[int, str]]:
+    try:
+        return taken_last(child.name)
+    except TransportUnavailable:
+        return []  # recovery finds what is on no queue
 
 
 def _last_words(child: Child) -> LastWords:

@@ -7,26 +7,35 @@ from typing import Any
 
 from rq.job import Job
 
+from handlers.rq_transport.availability import spare_caller, transport_errors
+from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import SAVE, script
 from handlers.rq_transport.messages import parse_rq_job_id, parse_rq_job_ids, queue_key, rq_job_id, rq_now
 from handlers.rq_transport.own_connection import own_connection
 from handlers.transport import Message
 
+TAKEN = "jobs:taken:"  # before a worker's name
+TAKEN_SECONDS = 24 * 3600  # more than any run takes that a message may wait for
 AHEAD = 1_000  # how far past foreign jobs to look for ours
 # What is on its way to us when we stop waiting is lost until recovery finds it: so be more patient than callers are.
 PATIENCE_SECONDS = 3.0
 
-# KEYS: queues in the order of preference. ARGV: how many at most of each, then ids that were taken in another way.
-# Takes from the first queue that has any of ours; answers its number and the ids, then whether some queue has foreign
-# jobs at its head. The RQ jobs of what was taken go: only RQ's own workers read them.
+# What was taken goes back to a full server too: it had room for that a moment ago, and another program's job would be
+# lost for good.
+_ALLOW_FULL = "#!lua flags=allow-oom\n"
+
+# KEYS: where to note what is taken, then queues in the order of preference. ARGV: how many at most of each, then ids
+# that were taken in another way. Takes from the first queue that has any of ours; answers its number and the ids, then
+# whether some queue has foreign jobs at its head. The RQ jobs of what was taken go: only RQ's own workers read them.
 _POP = script(
+    _ALLOW_FULL,
     """
 local foreign = 0
-for at = #KEYS + 1, #ARGV do redis.call('UNLINK', '@JOB@' .. ARGV[at]) end
+for at = #KEYS, #ARGV do redis.call('UNLINK', '@JOB@' .. ARGV[at]) end
 local pattern = '^[1-9]%d*%-' .. string.rep('[0-9a-f]', 16) .. '$'
 local function is_ours(id) return #id <= 36 and string.match(id, pattern) end
-for k = 1, #KEYS do
-  local most = tonumber(ARGV[k])
+for k = 2, #KEYS do
+  local most = tonumber(ARGV[k - 1])
   local head = redis.call('LRANGE', KEYS[k], 0, most - 1)
   local ours = {}
   for _, id in ipairs(head) do
@@ -47,16 +56,13 @@ for k = 1, #KEYS do
     local jobs = {}
     for at, id in ipairs(ours) do jobs[at] = '@JOB@' .. id end
     redis.call('UNLINK', unpack(jobs))
-    return {k, ours, foreign}
+    redis.call('SET', KEYS[1], table.concat(ours, '\\n'), 'EX', @SECONDS@)
+    return {k - 1, ours, foreign}
   end
 end
 return {0, {}, foreign}
-""".replace("@AHEAD@", str(AHEAD))
+""".replace("@AHEAD@", str(AHEAD)).replace("@SECONDS@", str(TAKEN_SECONDS)),
 )
-
-# What was taken goes back to a full server too: it had room for that a moment ago, and another program's job would be
-# lost for good.
-_ALLOW_FULL = "#!lua flags=allow-oom\n"
 
 # KEYS: a queue's list. ARGV: its name, now as RQ writes it, then ids, the last one first. Puts them at its head.
 _PUT_BACK = script(
@@ -73,9 +79,13 @@ _GIVE_BACK = script(_ALLOW_FULL, "redis.call('LPUSH', KEYS[1], ARGV[1])")
 
 
 class Intake:
-    """One worker's way to the queues, over the own connection of its main thread."""
+    """One worker's way to the queues, over the own connection of its main thread.
 
-    def __init__(self) -> None:
+    What it took last is noted in Redis, so that it is not lost with the process, which may die of a run beside.
+    """
+
+    def __init__(self, worker: str) -> None:
+        self._taken = TAKEN + worker
         self._foreign = False
         self._waited_for: list[str] = []  # taken by waiting, which leaves their RQ jobs behind
 
@@ -84,7 +94,7 @@ class Intake:
         if not queues:
             return []
         names, most = list(queues), queues.values()
-        keys = [queue_key(name) for name in names]
+        keys = [self._taken, *map(queue_key, names)]
         number, ids, foreign = _POP(own_connection(), keys, [*most, *self._waited_for], within=PATIENCE_SECONDS)
         self._waited_for = []
         self._foreign = bool(foreign)
@@ -113,10 +123,9 @@ class Intake:
         return [Message(ours[0], ours[1], queues[keys.index(key.decode())])]
 
     def forget(self) -> None:
-        """Take away what waiting left behind, if no pop will."""
-        if self._waited_for:
-            own_connection().unlink(*map(Job.key_for, self._waited_for))
-            self._waited_for = []
+        """Take away what taking left behind, if no pop will."""
+        own_connection().unlink(self._taken, *map(Job.key_for, self._waited_for))
+        self._waited_for = []
 
     def put_back(self, messages: Sequence[Message]) -> None:
         """Return messages to the heads of their queues, as if they had not been taken."""
@@ -124,3 +133,14 @@ class Intake:
             ids = [rq_job_id(message) for message in messages if message.queue == name]
             self._waited_for = [waited for waited in self._waited_for if waited not in ids]
             _PUT_BACK(own_connection(), [queue_key(name)], [name, rq_now(), *reversed(ids)])
+
+
+def taken_last(worker: str) -> list[tuple[int, str]]:
+    """Job id and token of what ``worker`` took last, a batch; what came while it waited is not among it.
+
+    Raises TransportUnavailable.
+    """
+    spare_caller()
+    with transport_errors():
+        found: Any = redis_connection().get(TAKEN + worker)
+    return parse_rq_job_ids((found or b"").splitlines())

@@ -229,6 +229,12 @@ class Marks:
         found = [run for slot, job_id in enumerate(self._column(JOB)) if job_id > 0 and (run := self._running(slot))]
         return sorted(found, key=lambda run: run.since)
 
+    @property
+    def settles(self) -> bool:
+        """Whether runs have ended whose outcomes may not be recorded yet."""
+        jobs = self._column(JOB)
+        return any(job < 0 for job in jobs) or bool(not jobs[MAIN] and self._words[COUNT])
+
     def _running(self, slot: int) -> Running | None:
         words, times = self._words, self._times
         job, sequence, started_at, timeout = (self._at(column, slot) for column in range(4))

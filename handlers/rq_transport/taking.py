@@ -26,9 +26,9 @@ PAUSED_SECONDS = 1.0  # how often it is asked again which queues are paused, whi
 class Taking:
     """One worker's way to messages, and the way back for those that it may not run now."""
 
-    def __init__(self, queues: Sequence[str], *, marks: Marks, in_order: bool) -> None:
+    def __init__(self, queues: Sequence[str], *, worker: str, marks: Marks, in_order: bool) -> None:
         self._shares, self._sizes = Shares(queues, in_order=in_order), Sizes()
-        self._intake, self._stranded = Intake(), Stranded(marks)
+        self._intake, self._stranded = Intake(worker), Stranded(marks)
         self._overlooked, self._others = Overlooked(), deque[Message]()
         self._alone: list[Message] = []
         self._paused: set[str] = set()
@@ -95,9 +95,14 @@ class Taking:
         if company or len(messages) > 1:
             self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
 
+    def share(self) -> None:
+        """Leave what was refused in company to others, too: it would wait here for long. Never raises."""
+        self.put_back(self._alone)
+        self._alone = []
+
     def end(self) -> None:
         """Nothing more is taken: leave nothing behind. Never raises."""
-        self.put_back(self._alone)
+        self.share()
         with contextlib.suppress(RedisError):
             self._intake.forget()
 

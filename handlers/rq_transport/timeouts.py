@@ -42,9 +42,9 @@ def _is_stuck(child: Child, run: Running, now: float) -> bool:
 
 
 def _make_way(child: Child, now: float, *, why: CancelReason, alone: bool) -> None:
-    """Kill a child, of which a run does not stop, once its other runs have ended, or had a grace for it."""
+    """Kill a child, of which a run does not stop, once its other runs are recorded, or had a grace for their ends."""
     if child.others_until is None:
         child.others_until = now + jobs_settings().shutdown_grace_seconds
         child.marks.retire()
-    if alone or now >= child.others_until:
+    if (alone and not child.marks.settles) or now >= child.others_until:
         child.kill(why)

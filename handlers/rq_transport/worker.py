@@ -21,6 +21,7 @@ from handlers.rq_transport.outages import Outage
 from handlers.rq_transport.outcomes import Broken
 from handlers.rq_transport.rq_loop import RQLoop
 from handlers.rq_transport.running import Runs, is_exclusive
+from handlers.rq_transport.slow_types import SLOW_SECONDS
 from handlers.rq_transport.taking import Taking
 from handlers.transport import Message
 
@@ -44,7 +45,7 @@ class BatchWorker(RQLoop):
         super().__init__(queues, name=name, marks=marks, burst=lifetime.burst)
         self._lifetime = lifetime
         self._outage = Outage("queue server", logger)
-        self._taking = Taking(queues, marks=marks, in_order=in_order)
+        self._taking = Taking(queues, worker=name, marks=marks, in_order=in_order)
         self._runs = Runs(name, marks=marks, stopping=self._stopping)
         self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
         self._meanwhile = Meanwhile(name, runs=self._runs, taking=self._taking, claiming=self._claiming)
@@ -152,5 +153,7 @@ class BatchWorker(RQLoop):
             raise
         if alone:
             self._let_end()
+            if (mean := time.monotonic() - began) >= SLOW_SECONDS:
+                self._taking.share()
         self._taking.ran(messages[0].queue, seconds=time.monotonic() - began, mean=mean)
         self._claiming.let_go(self._runs)

@@ -39,6 +39,22 @@ def batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param == "batched")
 
 
+WAYS = {
+    "batched": {},
+    "one by one": {"TEST_BATCH": "1"},
+    "threads": {"TEST_THREADS": "4"},
+    "async": {"TEST_ASYNC": "1"},
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The test's workers run jobs in each of the ways that there are; sync handlers are async ones in the last."""
+    for name, value in WAYS[request.param].items():
+        monkeypatch.setenv(name, value)
+    return str(request.param)
+
+
 @pytest.fixture
 def start(child_env: dict[str, str], notes: Notes, tmp_path: Path) -> Iterator[Start]:
     """Start a ``manage.py`` command; what they all said is shown when the test fails."""

@@ -16,7 +16,7 @@ from tests.processes import wait_for
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 
-@pytest.mark.usefixtures("batch")
+@pytest.mark.usefixtures("way")
 def test_a_handler_that_answers_its_timeout_fails_and_keeps_its_process(start_worker: Start, notes: Notes) -> None:
     first, job, last = map(int, job_scheduler.enqueue_many([Sleep(0, "a"), Impatient("it"), Sleep(0, "z")]))
     start_worker("--processes", "1")
@@ -62,7 +62,7 @@ def test_a_busy_interpreter_does_not_lose_its_lease(start_worker: Start) -> None
     assert moves(job) == ["processing"]
 
 
-@pytest.mark.usefixtures("batch")
+@pytest.mark.usefixtures("way")
 def test_deleting_a_running_job_tells_its_handler_and_stays(start_worker: Start, notes: Notes) -> None:
     job = int(job_scheduler.enqueue(Patient("it")))
     start_worker("--processes", "1")
@@ -75,7 +75,7 @@ def test_deleting_a_running_job_tells_its_handler_and_stays(start_worker: Start,
     assert not AttemptError.objects.filter(job=job).exists()
 
 
-@pytest.mark.usefixtures("batch")
+@pytest.mark.usefixtures("way")
 def test_the_outcome_of_a_deleted_run_overwrites_nothing(start_worker: Start, notes: Notes) -> None:
     job = int(job_scheduler.enqueue(Sleep(0.5, "it")))
     start_worker("--processes", "1")

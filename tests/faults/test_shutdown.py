@@ -59,7 +59,7 @@ def test_an_idle_worker_stops_without_waiting_for_the_grace(start_worker: Start,
     assert stop(worker, worker.process.terminate) < PROMPT
 
 
-@pytest.mark.usefixtures("batch")
+@pytest.mark.usefixtures("way")
 def test_a_cooperative_job_is_handed_back_and_runs_elsewhere(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job = int(job_scheduler.enqueue(Patient("it", 10)))
     worker = start_worker()

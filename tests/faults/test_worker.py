@@ -17,9 +17,11 @@ from tests.faults.conftest import Start
 from tests.faults.records import Notes, broken_trails, moves, record, states, trail, wait_state
 from tests.processes import wait_for
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.usefixtures("batch")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+every_way = pytest.mark.usefixtures("way")
 
 
+@every_way
 def test_worker_runs_every_kind_of_handler_and_command(start_worker: Start, notes: Notes) -> None:
     ids = [
         job_scheduler.enqueue(Note("class")),
@@ -63,6 +65,7 @@ def test_scheduled_jobs_run_when_they_are_due_and_recovery_has_nothing_to_do(
     assert "again" not in said
 
 
+@every_way
 def test_worker_runs_a_batch_of_500_and_leaves_nothing_behind(start_worker: Start, notes: Notes, redis: Redis) -> None:
     ids = [int(job_id) for job_id in job_scheduler.enqueue_many([Note(f"{n:03}") for n in range(500)])]
     start_worker()
@@ -74,7 +77,7 @@ def test_worker_runs_a_batch_of_500_and_leaves_nothing_behind(start_worker: Star
     wait_for("the queue server is tidy", lambda: not redis.keys("rq:job:*") and not redis.llen(queue_key("default")))
 
 
-def test_a_long_job_holds_neither_those_behind_it_nor_outcomes(batch: bool, start_worker: Start, notes: Notes) -> None:
+def test_a_long_job_holds_neither_those_behind_it_nor_outcomes(way: str, start_worker: Start, notes: Notes) -> None:
     jobs = [Note(str(n)) for n in range(300)]
     ids = [int(i) for i in job_scheduler.enqueue_many([*jobs[:200], Sleep(25, "long"), *jobs[200:]])]
     long = ids.pop(200)
@@ -88,8 +91,8 @@ def test_a_long_job_holds_neither_those_behind_it_nor_outcomes(batch: bool, star
         return list(JobHistory.objects.filter(**which).order_by("at").values_list("at", flat=True))
 
     back = at(reason="the job before it took long")
-    assert bool(back) == batch, "some of them were behind it, if any can be"
-    if not batch:
+    assert bool(back) == (way == "batched"), "some of them were behind it, if any can be"
+    if way != "batched":
         return
     claimed = JobHistory.objects.get(job=long, to_state="processing").at
     # Claimed with its batch, whose work is some 25 ms; after 40 ms it counts as slow.
@@ -97,6 +100,7 @@ def test_a_long_job_holds_neither_those_behind_it_nor_outcomes(batch: bool, star
     assert broken_trails(ids) == []
 
 
+@every_way
 def test_worker_survives_hostile_outcomes(start_worker: Start, notes: Notes) -> None:
     fine = ["nan", "atomic", "manual", "closed"]
     bad = ["nul", "surrogate", "huge", "str", "exit", "base", "keyboard", "giveup", "later", "unasked"]
@@ -123,6 +127,7 @@ def test_worker_survives_hostile_outcomes(start_worker: Start, notes: Notes) -> 
     assert broken_trails([*map(int, ids.values()), *map(int, friends)]) == []
 
 
+@every_way
 def test_poison_jobs_fail_or_wait_with_the_reason_and_others_run(start_worker: Start, notes: Notes) -> None:
     gone, unfit, fine = job_scheduler.enqueue_many([Note("gone"), Note("unfit"), Note("fine")])
     JobRecord.objects.filter(pk=gone).update(job_type="gone.Type")
@@ -137,6 +142,7 @@ def test_poison_jobs_fail_or_wait_with_the_reason_and_others_run(start_worker: S
     assert notes.lines() == ["fine"]
 
 
+@every_way
 def test_paused_queue_keeps_its_message_until_it_is_resumed(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job_scheduler.pause_queue("default")
     waiting = job_scheduler.enqueue_many([Note("a"), Note("b")])

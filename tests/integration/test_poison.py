@@ -41,7 +41,7 @@ def test_pop_leaves_a_foreign_job_and_takes_ours_behind_it(foreign: str) -> None
     ours = Message(7, "0123456789abcdef", "default")
     redis_connection().rpush(queue_key("default"), foreign)
     RQTransport().publish([ours])
-    assert Intake().pop({"default": 1}) == [ours]
+    assert Intake("w").pop({"default": 1}) == [ours]
     assert redis_connection().lrange(queue_key("default"), 0, -1) == [foreign.encode()]
 
 
@@ -222,4 +222,4 @@ def test_recovery_publishes_the_good_jobs_beside_a_damaged_row(monkeypatch: pyte
     monkeypatch.setattr("handlers.recovery.PATIENCE_SECONDS", 0.0)
     Recovery().tick()
     expected = message(good)
-    assert Intake().pop({"default": 10}) == [expected]
+    assert Intake("w").pop({"default": 10}) == [expected]

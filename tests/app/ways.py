@@ -1,0 +1,29 @@
+"""The handlers of this app as async ones: what is promised of jobs holds for both kinds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import update_wrapper
+from typing import Any
+
+from asgiref.sync import sync_to_async
+
+from handlers import CancellationToken
+from handlers.job_types import JobType
+from handlers.registry import registry
+
+
+def make_async() -> None:
+    """From now on those that are sync are run by coroutines, in threads."""
+    for job_type in registry.all():
+        if not job_type.is_async and job_type.handler.__module__.startswith(f"{__package__}."):
+            registry.register(replace(job_type, handler=_coroutine(job_type)))
+
+
+def _coroutine(job_type: JobType) -> Any:
+    async def handle(job: Any, token: CancellationToken) -> None:
+        await sync_to_async(job_type.run, thread_sensitive=False)(job, token)
+
+    update_wrapper(handle, job_type.handler, updated=())
+    del handle.__wrapped__  # type: ignore[attr-defined]  # its signature is another one
+    return handle
