@@ -57,7 +57,8 @@ class Slots(ABC):
             self._ahead = min(int((self.ended - self._paced) / passed * AHEAD_SECONDS), self.most)
             self._paced_at, self._paced = now, self.ended
         in_hand = self._given - self.ended
-        return min(self.most + self._ahead - in_hand, self._marks.free_slots(is_async=self.is_async))
+        room = min(self.most + self._ahead - in_hand, self._marks.free_slots(is_async=self.is_async))
+        return max(room, 0)  # more may be ahead than was right, now that runs take longer
 
     def start(self, claims: Sequence[Claim]) -> None:
         """Start a run of each; there is room for them."""

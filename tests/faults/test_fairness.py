@@ -59,3 +59,10 @@ def test_a_long_sync_job_in_the_main_thread_holds_up_no_async_one(start_worker: 
     assert states(ids[:1]) == {"enqueued"}
     job_scheduler.delete(long)
     all_ran_once(*ids)
+
+
+def test_no_more_is_taken_than_there_are_slots_for_when_jobs_suddenly_take_longer(start_worker: Start) -> None:
+    ids = enqueue(*[Sleep(0.005)] * 100, *[Sleep(0.3)] * 12, *[Note("the rest")] * 40)
+    worker = start_worker("--processes", "1", "--threads", "4")
+    all_ran_once(*ids)
+    assert worker.log.read_text().count(" started, PID ") == 1, "it had to be replaced"
