@@ -29,7 +29,7 @@ class Taking:
     def __init__(self, queues: Sequence[str], *, worker: str, marks: Marks, in_order: bool) -> None:
         self._shares, self._sizes = Shares(queues, in_order=in_order), Sizes()
         self._intake, self._stranded = Intake(worker), Stranded(marks)
-        self._overlooked, self._others = Overlooked(), deque[Message]()
+        self._overlooked, self._others, self._of_types = Overlooked(), deque[Message](), Overlooked()
         self._alone: list[Message] = []
         self._paused: set[str] = set()
         self._paused_checked_at = 0.0
@@ -53,9 +53,13 @@ class Taking:
         """Whether it is time to look for jobs that wait behind others."""
         return not self._others and self._overlooked.is_due
 
-    def find_others(self, limit: int, *, only: Collection[str] = (), without: Collection[str] = ()) -> None:
-        """Those of these types that wait behind others are taken next, up to ``limit``. Never raises."""
-        self._others.extend(self._overlooked.look(self.open_queues(), limit, only=only, without=without))
+    def find_others(self, limit: int, *, without: Collection[str]) -> None:
+        """Those of other types, which wait behind these, are taken next, up to ``limit``. Never raises."""
+        self._others.extend(self._overlooked.look(self.open_queues(), limit, without=without))
+
+    def of_types(self, types: Collection[str], limit: int) -> list[Message]:
+        """Those of these types, ``limit`` at most, when it is time to look for them. Never raises."""
+        return self._of_types.look(self.open_queues(), limit, only=types) if self._of_types.is_due else []
 
     def pop(self, room: float) -> list[Message]:
         """Messages that are there now, usually of one queue, ``room`` of them at most. Raises what Redis raises."""

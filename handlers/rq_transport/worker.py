@@ -86,10 +86,7 @@ class BatchWorker(RQLoop):
         """What there are slots for, while those for the others are taken."""
         spare = self._runs.spare()
         room = min(self._lifetime.room(self._runs.count), spare.room) if spare else 0
-        if not spare or not room or not self._taking.seeks_others:
-            return []
-        self._taking.find_others(int(room), only=spare.types)
-        return self._taking.pop(room)
+        return self._taking.of_types(spare.types, int(room)) if spare and room else []
 
     def _let_end(self) -> None:
         """Let the runs beside this thread end, unless the grace of a stop is over before."""

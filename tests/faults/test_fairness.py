@@ -49,6 +49,15 @@ def test_a_flood_of_one_type_keeps_no_other_from_starting(
     all_ran_once(*first, *behind)
 
 
+def test_threads_that_are_all_busy_for_long_hold_up_no_async_job(start_worker: Start) -> None:
+    long = enqueue(*[Sleep(60)] * 3)
+    ids = enqueue(Note("waits"), *[Wait(0.2)] * 10)
+    start_worker("--processes", "1", "--threads", "3")
+    wait_state("succeeded", *ids[1:])
+    assert states(long) == {"processing"}
+    assert states(ids[:1]) == {"enqueued"}
+
+
 def test_a_long_sync_job_in_the_main_thread_holds_up_no_async_one(start_worker: Start) -> None:
     [long] = enqueue(Sleep(60))
     start_worker("--processes", "1")
