@@ -1,8 +1,8 @@
-"""Async handlers, each run in an event loop of its own, in a thread beside the one that waits for it.
+"""Async handlers where jobs run one at a time, as under a stock rqworker: each in an event loop of its own.
 
-What the coroutine asks of Django's ORM, and whatever else it has ``sync_to_async`` do, is done in the thread that
-waits. So it goes by the same database connections as the work of other handlers and is tidied like it, and none of it
-goes on when the run is over.
+The loop is in a thread beside the one that waits for it. What the coroutine asks of Django's ORM, and whatever else it
+has ``sync_to_async`` do, is done in the thread that waits. So it goes by the same database connections as the work of
+other handlers and is tidied like it, and none of it goes on when the run is over.
 """
 
 from __future__ import annotations
