@@ -196,6 +196,19 @@ async def count_unawaited(job: CountUnawaited) -> None:
 
 
 @dataclass(frozen=True)
+class Doze(Job):
+    """The same, in a thread."""
+
+    seconds: float = 0.05
+
+
+@handles(Doze, retry=NO_RETRY)
+def doze(job: Doze) -> None:
+    """Do so."""
+    time.sleep(job.seconds)
+
+
+@dataclass(frozen=True)
 class Block(Job):
     """Hold up the event loop."""
 

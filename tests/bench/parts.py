@@ -13,6 +13,12 @@ SMALL, MIDDLE, LARGE = 100_000, 1_000_000, 10_000_000  # made-up jobs
 ENGINE: tuple[tuple[str, Figures], ...] = (
     ("load.load", {"single": 1_000, "many": 25_000, "paced": 100, "delayed": 60}),
     ("mixed.mixed", {"short": 4_000, "long": 60, "seconds": 0.5}),
+    ("waiting.waiting", {"count": 20_000, "slots": 200}),
+    ("waiting.waiting", {"count": 40_000, "slots": 1_000}),
+    ("waiting.waiting", {"count": 12_000, "slots": 200, "threads": True}),
+    ("waiting.beside", {"slow": 150, "paced": 100}),
+    ("waiting.held", {"slots": 1_000}),
+    ("waiting.killed", {"slots": 200}),
     ("engine.promotion", {"count": 60_000}),
     ("engine.killed", {}),
     ("engine.flushed", {"count": 100_000}),

@@ -73,6 +73,13 @@ class Waiting(Jobsite):
     waiting_n, job_type, flags = 20_000, "RecordAsync", ("--max-async", "200")
 
 
+class ThreadsWaiting(Jobsite):
+    """The same, sync handlers."""
+
+    settings, metrics = "sync handler, worker --processes 2 --threads 200, scheduler", WAITING
+    waiting_n, flags = 12_000, ("--threads", "200")
+
+
 class Workers(Jobsite):
     """Workers and supervisor alone, for their memory."""
 
@@ -96,3 +103,4 @@ contender("jobsite-pg-workers", Workers, db="pg", env=on_postgresql("jobsite-pg-
 contender("jobsite-sqlite", Jobsite, db="sqlite", env=on_sqlite("jobsite-sqlite"))
 contender("jobsite-pg-waiting", Waiting, db="pg", env=on_postgresql("jobsite-pg-waiting"))
 contender("jobsite-sqlite-waiting", Waiting, db="sqlite", env=on_sqlite("jobsite-sqlite-waiting"))
+contender("jobsite-pg-threads-waiting", ThreadsWaiting, db="pg", env=on_postgresql("jobsite-pg-threads-waiting"))

@@ -8,21 +8,23 @@ from datetime import datetime
 from django.db.models import Max, Min
 
 from handlers import Job, job_scheduler
-from handlers.models import JobHistory, JobRecord
+from handlers.models import JobHistory, JobPayload, JobRecord
 from handlers.states import State
-from tests.app.coroutines import Wait
+from tests.app.coroutines import Doze, Wait
+from tests.app.jobs import Nothing
 from tests.bench import workforce
+from tests.bench.load import RATE, latency
 from tests.bench.places import Figures
 from tests.bench.workforce import running, scheduling, wait_until_recorded
 from tests.processes import wait_for
 
 
-def waiting(*, count: int, slots: int, seconds: float = 0.05, processes: int = 2) -> Figures:
-    """A recorded drain of ``count`` jobs that wait so long each, ``slots`` at once in each process."""
-    name = f"{count:,} async jobs of {seconds * 1_000:.0f} ms, {slots} at once in each of {processes}"
-    ids = enqueue(Wait(seconds), count)
-    options = ("--max-async", str(slots))
-    with scheduling() as scheduler, running(*workforce.worker(processes), *options) as worker:
+def waiting(*, count: int, slots: int, threads: bool = False, seconds: float = 0.05, processes: int = 2) -> Figures:
+    """A recorded drain of ``count`` jobs that wait so long each, ``slots`` at once in each process, async or sync."""
+    kind = "sync jobs on threads" if threads else "async jobs"
+    name = f"{count:,} {kind} of {seconds * 1_000:.0f} ms, {slots:,} at once in each of {processes}"
+    ids = enqueue(Doze(seconds) if threads else Wait(seconds), count)
+    with scheduling() as scheduler, running(*workforce.worker(processes), *option(slots, threads=threads)) as worker:
         mark = ids[len(ids) // 20]
         wait_for("the first", JobRecord.objects.filter(pk=mark, state=State.SUCCEEDED).exists, seconds=workforce.LONG)
         done = JobRecord.objects.filter(pk__gte=ids[0], state=State.SUCCEEDED).count()
@@ -35,9 +37,14 @@ def waiting(*, count: int, slots: int, seconds: float = 0.05, processes: int = 2
     return {
         f"{name}, jobs/s": rate,
         f"{name}, of the limit": rate / (slots * processes / seconds),
-        f"{name}, worker, CPU ms a job": ms[0],
-        f"{name}, server, CPU ms a job": ms[1],
+        f"{name}, workers and scheduler, CPU ms a job": ms[0],
+        f"{name}, servers, CPU ms a job": ms[1],
     }
+
+
+def option(slots: int, *, threads: bool = False) -> tuple[str, str]:
+    """The worker's, for so many at once."""
+    return ("--threads" if threads else "--max-async", str(slots))
 
 
 def enqueue(job: Job, count: int) -> list[int]:
@@ -58,20 +65,70 @@ def span(first: int, last: int) -> tuple[datetime, datetime]:
 
 
 def held(*, slots: int, seconds: float = 5.0) -> Figures:
-    """What a job that waits holds of its process's memory, PSS."""
-    with running(*workforce.worker(1), "--max-async", str(slots)) as worker:
-        wait_until_recorded(*two(enqueue(Wait(0.01), 2 * slots)))  # warm
+    """What a job that waits holds of its process's memory."""
+    with running(*workforce.worker(1), *option(slots)) as worker:
+        wait_all(enqueue(Wait(0.01), 2 * slots))  # what is made once is there
         [child] = worker.children()
         before = child.memory_full_info().pss
         ids = enqueue(Wait(seconds), slots)
-        ours = JobRecord.objects.filter(pk__gte=ids[0], state=State.PROCESSING)
-        wait_for("all wait", lambda: ours.count() == slots, seconds=workforce.LONG)
-        time.sleep(0.5)
+        wait_for("all wait", lambda: in_flight(ids) == slots, seconds=workforce.LONG)
         each = (child.memory_full_info().pss - before) / slots / 1_024
-        wait_until_recorded(*two(ids))
+        wait_all(ids)
     return {f"a waiting async job, of {slots:,} at once, PSS KiB": each}
 
 
-def two(ids: list[int]) -> tuple[int, int]:
-    """The first and the last."""
-    return ids[0], ids[-1]
+def grown(*, count: int, slots: int) -> Figures:
+    """How much a process grows over so many async jobs."""
+    with running(*workforce.worker(1), *option(slots)) as worker:
+        wait_all(enqueue(Wait(0.001), count // 10))
+        [child] = worker.children()
+        before = child.memory_full_info().pss
+        wait_all(enqueue(Wait(0.001), count))
+        each = (child.memory_full_info().pss - before) / 2**20
+    return {f"a process's growth over {count:,} async jobs, PSS MiB": each}
+
+
+def beside(*, slow: int, paced: int) -> Figures:
+    """Enqueue to start of jobs that come one by one, alone and while so many slow ones run in the same process."""
+    with running(*workforce.worker(1), *option(slow + 50)):
+        wait_all(enqueue(Nothing(), 100))
+        alone = latency(paced)
+        ids = enqueue(Wait(paced / RATE + 30), slow)
+        wait_for("the slow ones run", lambda: in_flight(ids) == slow, seconds=workforce.LONG)
+        others = latency(paced)
+        job_scheduler.delete_many(ids)
+    return {f"{name}, alone": value for name, value in alone.items()} | {
+        f"{name}, beside {slow} slow jobs": value for name, value in others.items()
+    }
+
+
+def killed(*, slots: int) -> Figures:
+    """Seconds from SIGKILL to both worker processes, whose slots are full, until all of their jobs have run again."""
+    with scheduling(), running(*workforce.worker(2), *option(slots)) as worker:
+        ids = enqueue(Wait(0.05), slots)
+        wait_all(ids)
+        ids = enqueue(Wait(2.0), 2 * slots)
+        wait_for("all run", lambda: in_flight(ids) == 2 * slots, seconds=workforce.LONG)
+        JobPayload.objects.filter(job_id__in=ids).update(data={"seconds": 0.05})  # next time they are as short
+        for child in worker.children():
+            child.kill()
+        died = time.perf_counter()
+        wait_all(ids)
+        took = time.perf_counter() - died
+    rows = JobRecord.objects.filter(pk__in=ids)
+    return {
+        f"worker processes killed with {2 * slots} jobs in flight, until all have run again, s": took,
+        f"worker processes killed with {2 * slots} jobs in flight, counted as crashes": rows.filter(
+            crashes__gt=0
+        ).count(),
+    }
+
+
+def in_flight(ids: list[int]) -> int:
+    """How many of the jobs are claimed."""
+    return JobRecord.objects.filter(pk__gte=ids[0], pk__lte=ids[-1], state=State.PROCESSING).count()
+
+
+def wait_all(ids: list[int]) -> None:
+    """Wait until all have succeeded."""
+    wait_until_recorded(ids[0], ids[-1])
