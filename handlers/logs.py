@@ -7,14 +7,21 @@ default of Python's root logger) drops its info lines before anyone sees them.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import traceback
+import warnings
 from datetime import UTC, datetime
+from functools import cache
+from typing import TextIO
 
 from handlers.current import CurrentJob, LogLine, current
 from handlers.failures import clean
 
 MAX_LINE = 2_000  # characters
+UNAWAITED = re.compile("coroutine '.*' was never awaited")
+
+logger = logging.getLogger(__name__)
 
 
 class JobLogHandler(logging.Handler):
@@ -57,6 +64,24 @@ def detach() -> None:
         _jobs -= 1
         if not _jobs:
             logging.root.removeHandler(_handler)
+
+
+@cache
+def hear_of_unawaited() -> None:
+    """From now on log, each time, that a coroutine was never awaited: Python prints it once for each place."""
+    show = warnings.showwarning
+
+    def log(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int,
+        file: TextIO | None = None, line: str | None = None,
+    ) -> None:  # fmt: skip
+        if category is RuntimeWarning and UNAWAITED.fullmatch(str(message)):
+            logger.warning("%s (%s, line %d)", message, filename, lineno)
+        else:
+            show(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = log
+    warnings.filterwarnings("always", UNAWAITED.pattern, RuntimeWarning)
 
 
 def lines_of(job: CurrentJob) -> tuple[LogLine, ...] | None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from handlers.cancellation import CancelReason
 
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
-HOLDING, STOP, COUNT, DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, CANCELS, FIRST = range(11)
+HOLDING, STOP, COUNT, DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, CANCELS, STOPPED_AT, FIRST = range(12)
 # Then the jobs started in the batch, and then the slots, column by column.
 JOB, SEQUENCE, STARTED_AT, TIMEOUT, CANCEL_SEQUENCE, CANCEL_REASON, COLUMNS = range(7)
 REASONS = tuple(CancelReason)
@@ -153,6 +153,11 @@ class Marks:
         return bool(self._words[STOP] == STOP_NOW)
 
     @property
+    def hurried_at(self) -> float | None:
+        """Since when it is, in monotonic seconds; None while it is not."""
+        return self._times[STOPPED_AT] or None
+
+    @property
     def is_quiet(self) -> bool:
         """Whether no other process of the worker had anything in hand when the supervisor last looked."""
         return bool(self._words[QUIET])
@@ -161,6 +166,8 @@ class Marks:
 
     def stop(self) -> None:
         """Ask the worker to finish what it runs and stop. The worker says so itself when its supervisor is gone."""
+        if self._words[STOP] != STOP_NOW:
+            self._times[STOPPED_AT] = time.monotonic()
         self._words[STOP] = STOP_NOW
 
     def finish(self) -> None:

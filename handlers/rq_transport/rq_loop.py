@@ -59,10 +59,12 @@ class RQLoop(SimpleWorker):
         """RQ's command to stop one execution: not ours, jobs are stopped by deleting them."""
 
     def handle_payload(self, message: Any) -> None:
-        """RQ's commands. A shutdown is for good; the signal that RQ then sends to this process would not be."""
+        """RQ's commands. A shutdown is for good and waits; the signal that RQ sends to this process then would not."""
         if parse_payload(message).get("command") == "shutdown":
-            self._marks.leave()
-        super().handle_payload(message)  # type: ignore[no-untyped-call]
+            logger.info("worker process %s was told to shut down: it ends once its jobs have", self.name)
+            self._marks.finish()
+        else:
+            super().handle_payload(message)  # type: ignore[no-untyped-call]
 
     def subscribe(self) -> None:
         """Listen for RQ's commands; if Redis does not let us now, the heartbeat tries again."""

@@ -71,6 +71,7 @@ class Runs:
         """Be ready to run; whether this is the first time."""
         if first := not self._keeper.is_alive():
             tidying.watch()
+            logs.hear_of_unawaited()
             self._keeper.start()
         return first
 
@@ -231,7 +232,7 @@ class Runs:
         tidying.close_of_ended_threads()
         if found := self._async.held_up():
             self._blocking.tell(found)
-        stopping = self._stopping.is_asked
+        stopping = self._marks.is_hurried
         for slots in self._beside:
             if claims := slots.overdue(0.0) if stopping else slots.overdue():
                 why = "its worker was asked to stop" if stopping else "the jobs before it took long"

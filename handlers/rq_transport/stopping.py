@@ -53,7 +53,8 @@ class Stopping:
             return True
         grace = jobs_settings().shutdown_grace_seconds
         if self._wait_until is None:
-            self._wait_until = time.monotonic() + max(grace - LEAVE_SECONDS, grace / 2)
+            asked_at = self._marks.hurried_at or time.monotonic()  # not when it was noticed
+            self._wait_until = asked_at + max(grace - LEAVE_SECONDS, grace / 2)
         return time.monotonic() < self._wait_until
 
     def end_in_time(self) -> None:
