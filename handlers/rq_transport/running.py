@@ -133,7 +133,7 @@ class Runs:
         ``between`` is called now and then between two of these; ``while_slow`` by another thread, while one takes long.
         """
         self._tidy()
-        self.mean, began = None, time.monotonic()
+        self.mean = None
         kinds = {name: _is_async(name) for name in {claim.job_type for claim in claims}}
         if self._marks.max_async and any(kinds.values()):
             self.start_async([claim for claim in claims if kinds[claim.job_type]])
@@ -143,7 +143,7 @@ class Runs:
         elif claims:
             self._run_batch(claims, between, while_slow)
             return
-        self.mean = time.monotonic() - began
+        self.mean = 0.0  # they wait for none of each other
 
     def share(self, claims: Sequence[Claim]) -> list[Claim]:
         """Those of claims that have company which may have it; the others go back, to run alone."""
