@@ -78,7 +78,7 @@ def run_attached(
 
     ``in_company`` is asked once the attempt has failed: have others gone on in this process meanwhile?
     """
-    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
+    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim))
     logs.stay_attached()
     move = _attempt(claim, token, worker, around, job, in_company)
     return move if job.log is None else _with_lines(move, job)
@@ -96,7 +96,7 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
     What it returns says which move records the attempt. Call it elsewhere: it may have to ask the database. As
     ``run_attached`` it counts on ``logs.attach``.
     """
-    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, _hider(claim))
+    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim))
     current.set(job)
     logs.stay_attached()
     started, process = time.monotonic(), forks.process_id()
@@ -176,7 +176,7 @@ def _success(worker: str) -> Change:
 def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -> Move:
     """The attempt failed: the retry policy says what follows."""
     failures = claim.failures + 1
-    hide = _hider(claim)
+    hide = hider(claim)
     failure = describe(error, hide, **claim.attempted)
     facts = {"worker": worker, "exception": failure.exception}
     try:
@@ -207,7 +207,7 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
 
 def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:
     """This code cannot run the job. It waits for a worker that can, unless the arguments are wrong for any code."""
-    described = describe(error, _hider(claim), **claim.attempted)
+    described = describe(error, hider(claim), **claim.attempted)
     failure = dataclasses.replace(described, traceback="")  # it would show the engine only
     lacking = isinstance(error, NoHandler)
     if lacking or _others_wrote(claim):
@@ -249,7 +249,7 @@ def timed_out(claim: Claim) -> JobTimeout:
     return JobTimeout(f"ran longer than its timeout of {timeout_of(claim):g} s")
 
 
-def _hider(claim: Claim) -> Callable[[str], str]:
+def hider(claim: Claim) -> Callable[[str], str]:
     """What takes the claim's sensitive arguments out of a text. It never raises."""
 
     known: Callable[[str], str] | None = None

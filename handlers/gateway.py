@@ -9,7 +9,7 @@ from typing import Any, NewType
 
 from django.db import transaction
 
-from handlers import bulk, lifecycle, queues, switches
+from handlers import bulk, lifecycle, queues, stacks, switches
 from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
@@ -143,6 +143,10 @@ class JobScheduler:
         Raises InvalidJob for a queue that the code does not name, or the engine's own.
         """
         return self.move_many([job_id], queue, by=by, reason=reason, expect=_expect(job_id, expect)) == 1
+
+    def show_stack(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
+        """Have the worker of a running job tell where in its code it is, within a second or two: on the job's page."""
+        return any(stacks.ask(known, by, reason, expect=expect) for known in _ids([job_id]))
 
     # --- many jobs
 
@@ -284,6 +288,7 @@ class JobScheduler:
     arequeue = twin(requeue)
     arestore = twin(restore)
     amove = twin(move)
+    ashow_stack = twin(show_stack)
     adelete_many = twin(delete_many)
     aretry_many = twin(retry_many)
     arequeue_many = twin(requeue_many)

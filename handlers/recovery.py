@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from handlers import bulk, folding, lifecycle, once, stranded, waiting
+from handlers import bulk, folding, lifecycle, once, stacks, stranded, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.execution import TRANSIENT
@@ -235,4 +235,4 @@ def age_out() -> bool:
     clock = database_now(connections[lifecycle.database()])
     days = {State(state): days for state, days in jobs_settings().retention_days.items() if days is not None}
     erased = [lifecycle.age_out(state, before=clock - timedelta(days=count)) for state, count in days.items()]
-    return any([*erased, once.forget()])
+    return any([*erased, once.forget(), stacks.forget()])

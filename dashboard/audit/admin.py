@@ -27,7 +27,7 @@ from handlers.policy_edits import VERBS as POLICY_VERBS
 
 MAX_USERS = 100  # offered by the filter
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
-JOB_VERBS = ("enqueue", "schedule", "retry", "edit_and_retry", "requeue", "move", "delete", "restore")
+JOB_VERBS = ("enqueue", "schedule", "retry", "edit_and_retry", "requeue", "move", "delete", "restore", "show_stack")
 SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker")
 BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export", "exported")
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}

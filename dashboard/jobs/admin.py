@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
-from dashboard.jobs import joblist, views
+from dashboard.jobs import joblist, stack, views
 from dashboard.jobs import page as job_page
 from dashboard.jobs.actions import ACTIONS
 from dashboard.jobs.changelist import JobChangeList
@@ -168,6 +168,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
             path(f"<int:job_id>/{name}/", wrap(views.verb_view(self.admin_site, verb)), name=f"jobs_jobrecord_{name}")
             for name, verb in verbs.VERBS.items()
         ]
+        own.append(path("<int:job_id>/stack/", wrap(stack.show_stack), name="jobs_jobrecord_stack"))
         return own + super().get_urls()
 
     def change_view(

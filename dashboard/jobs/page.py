@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from dashboard.jobs import comparison, timeline
+from dashboard.jobs import comparison, stack, timeline
 from dashboard.jobs.log import ShownLine, shown_lines
 from dashboard.jobs.markdown import failure_markdown
 from dashboard.jobs.neighbours import neighbours
@@ -105,6 +105,10 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "service": serving.of(request, record.queue),
         "type_switch": health.of(request).types.get(record.job_type),
         "worker_url": _worker_url(site, request, record),
+        "stack": stack.shown(request, record),
+        "stack_url": _job_url(site, "stack", record.pk, filters)
+        if state is State.PROCESSING and stack.may_ask(request)
+        else "",
         "stranded": stranded.of(record.pk, record.token) if state is State.ENQUEUED else None,
         "wait_hours": jobs_settings().unknown_type_hours,
         "plan": catalogue.delays(chosen.policy, record.failures) if chosen and record.is_retrying else [],

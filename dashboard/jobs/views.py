@@ -28,7 +28,7 @@ def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
     def act(request: HttpRequest, job_id: int) -> HttpResponse:
         if not request.user.has_perm("jobs.view_jobrecord") or not verb.allowed(request.user):
             raise PermissionDenied(f"You may not {verb.name} jobs.")
-        back = _back(request, job_id)  # before anything is done: an address that cannot be read is refused
+        back = back_to(request, job_id)  # before anything is done: an address that cannot be read is refused
         token = expected(request).get(job_id, "")
         if why := verbs.refusal([job_id]):
             messages.error(request, why)
@@ -58,7 +58,7 @@ def _act(request: HttpRequest, verb: verbs.Verb, job_id: int, token: str, queue:
         messages.info(request, f"{done} when this was sent before; nothing was done now.")
 
 
-def _back(request: HttpRequest, job_id: int) -> str:
+def back_to(request: HttpRequest, job_id: int) -> str:
     """The list that the person asked from, as they had it, or else the job's page."""
     if "back" in request.GET:
         url = reverse("admin:jobs_jobrecord_changelist", current_app=request.current_app)

@@ -9,6 +9,7 @@ from handlers.models.failure_group import FailureGroup
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
 from handlers.models.policy import PolicyAssignment, StoredPolicy
+from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
 from handlers.models.turn import Turn
@@ -32,6 +33,7 @@ __all__ = [
     "JobPayload",
     "JobRecord",
     "KnownTypes",
+    "LiveStack",
     "Outcome",
     "Period",
     "PolicyAssignment",

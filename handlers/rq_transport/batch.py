@@ -81,12 +81,13 @@ class Batch:
 class Keeper(threading.Thread):
     """Watches what is in hand; sleeps while there is nothing.
 
-    ``broken``: why this process cannot go on.
+    ``on_look`` is called while there are runs beside the main thread, ``on_turn`` whenever it is awake, and raises
+    nothing. ``broken``: why this process cannot go on.
     """
 
-    def __init__(self, outcomes: Outcomes, *, on_look: Callable[[], None]) -> None:
+    def __init__(self, outcomes: Outcomes, *, on_look: Callable[[], None], on_turn: Callable[[], None]) -> None:
         super().__init__(name="keeper", daemon=True)
-        self._outcomes, self._on_look = outcomes, on_look
+        self._outcomes, self._on_look, self._on_turn = outcomes, on_look, on_turn
         self._batch: Batch | None = None
         self._beside = False
         self._work = threading.Event()
@@ -108,6 +109,7 @@ class Keeper(threading.Thread):
         while True:
             self._work.wait()
             time.sleep(POLL_SECONDS)
+            self._on_turn()
             try:
                 if (batch := self._batch) is not None:
                     batch.relieve()

@@ -18,6 +18,7 @@ from handlers.rq_transport.blocking import BLOCKED_SECONDS, HeldUp
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
 from handlers.rq_transport.slots import Slots
+from handlers.rq_transport.stacks import Place, of_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,13 @@ class AsyncRuns(Slots):
         runs = list(self._runs.copy().values())
         claim = next((run.claim for run in runs if task is run.task or task in run.tasks), None)
         return HeldUp(claim, seconds, len(runs) - 1, frame) if frame else None
+
+    def place_of(self, slot: int) -> Place | None:
+        """Where the run of this slot is."""
+        run = self._runs.get(slot)
+        if run is None or run.task is None or self._thread is None:
+            return None
+        return Place(run.claim, of_tasks([run.task, *run.tasks], self._thread.ident))
 
     def _wake(self, count: int) -> None:
         if self._loop is None:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 from handlers.cancellation import CancelReason
 
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
-HOLDING, STOP, COUNT, DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, CANCELS, STOPPED_AT, FIRST = range(12)
+HOLDING, STOP, COUNT, DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, CANCELS, STOPPED_AT, SHOWS, FIRST = range(13)
 # Then the jobs started in the batch, and then the slots, column by column.
-JOB, SEQUENCE, STARTED_AT, TIMEOUT, CANCEL_SEQUENCE, CANCEL_REASON, COLUMNS = range(7)
+JOB, SEQUENCE, STARTED_AT, TIMEOUT, CANCEL_SEQUENCE, CANCEL_REASON, SHOW_SEQUENCE, COLUMNS = range(8)
 REASONS = tuple(CancelReason)
 STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
 MAIN = 0  # the slot of what the main thread runs
@@ -138,6 +138,24 @@ class Marks:
         return CancelReason.STOPPING if words[STOP] == STOP_NOW else None
 
     @property
+    def shows(self) -> int:
+        """Another number than before if it was asked where some run is."""
+        return int(self._words[SHOWS])
+
+    def to_show(self) -> list[Running]:
+        """The runs of which it was asked where they are, and not answered."""
+        return [run for run in self.running() if self._words[self._at(SHOW_SEQUENCE, run.slot)] == run.sequence]
+
+    def shown(self, run: Running) -> None:
+        """That is answered."""
+        self._words[self._at(SHOW_SEQUENCE, run.slot)] = 0
+
+    def goes_on(self, run: Running) -> bool:
+        """Whether the worker is still in this run."""
+        found = self._running(run.slot)
+        return found is not None and found.sequence == run.sequence
+
+    @property
     def stranded(self) -> bool:
         """Whether jobs that others could not run wait for a worker such as this."""
         return bool(self._words[STRANDED])
@@ -190,6 +208,11 @@ class Marks:
         words[at + CANCEL_REASON * self._slots] = REASONS.index(reason)
         words[at + CANCEL_SEQUENCE * self._slots] = run.sequence
         words[CANCELS] += 1
+
+    def show(self, run: Running) -> None:
+        """Ask where this run is."""
+        self._words[self._at(SHOW_SEQUENCE, run.slot)] = run.sequence
+        self._words[SHOWS] += 1
 
     def quiet(self, *, quiet: bool) -> None:
         """Say whether anybody has something in hand."""

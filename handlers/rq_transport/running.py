@@ -17,10 +17,11 @@ from handlers.registry import registry
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.blocking import BlockingCalls
 from handlers.rq_transport.coroutines import AsyncRuns
-from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.marks import MAIN, Marks
 from handlers.rq_transport.outcomes import Outcomes
 from handlers.rq_transport.slots import Crowd, Slots, wait
 from handlers.rq_transport.slow_types import SLOW_SECONDS, SlowTypes
+from handlers.rq_transport.stacks import Place, Stacks, of_thread
 from handlers.rq_transport.stopping import Stopping
 from handlers.rq_transport.threads import ThreadRuns
 from handlers.surroundings import Surroundings
@@ -56,7 +57,8 @@ class Runs:
             self._beside.append(self._async)
         if marks.threads > 1:
             self._beside.append(self._threads)
-        self._keeper = Keeper(self.outcomes, on_look=self._look)
+        self._claim: Claim | None = None  # that the main thread runs
+        self._keeper = Keeper(self.outcomes, on_look=self._look, on_turn=Stacks(marks, self._place_of).take)
         self._tidied = 0  # runs beside this thread
         self._turn, self._is_busy = threading.Lock(), False  # whether the main thread runs jobs
         self.count = 0  # attempts that were begun
@@ -241,6 +243,13 @@ class Runs:
                         self.outcomes.add(lifecycle.handed_back(claim, why, started=False), time.monotonic())
                 slots.gave_back(claims)
 
+    def _place_of(self, slot: int) -> Place | None:
+        """Where the run of this slot is."""
+        if slot != MAIN:
+            return (self._async if self._marks.is_async(slot) else self._threads).place_of(slot)
+        claim = self._claim
+        return claim and Place(claim, of_thread(threading.main_thread().ident))
+
     def _watch(self, batch: Batch | None) -> None:
         self._keeper.watch(batch, beside=not self.are_over)
 
@@ -254,6 +263,7 @@ class Runs:
                 self._surroundings.between_batches()
 
     def _attempt(self, claim: Claim, around: Surroundings, in_company: Callable[[], bool]) -> Move | None:
+        self._claim = claim  # first: what is found there while the marks still name another run is not taken
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))
 
         def probe() -> CancelReason | None:

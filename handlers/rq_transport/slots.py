@@ -14,6 +14,7 @@ from handlers import logs
 from handlers.lifecycle import Claim
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Ended, Outcomes
+from handlers.rq_transport.stacks import Place
 
 AHEAD_SECONDS = 0.02  # jobs are claimed so long ahead of their turn, as far as runs end often enough,
 PATIENCE_SECONDS = 0.1  # and given back when that takes longer after all
@@ -105,6 +106,10 @@ class Slots(ABC):
     @abstractmethod
     def _wake(self, count: int) -> None:
         """So many more are ready."""
+
+    @abstractmethod
+    def place_of(self, slot: int) -> Place | None:
+        """Where the run of this slot is, for any thread; None once it is over."""
 
     def _next(self) -> tuple[Claim, int] | None:
         """What to run now, and its slot in the marks; None when nothing is ready."""

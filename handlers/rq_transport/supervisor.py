@@ -32,6 +32,7 @@ from handlers.rq_transport.heartbeats import Heartbeats
 from handlers.rq_transport.leases import Leases
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
 from handlers.rq_transport.progress import Progress
+from handlers.rq_transport.stack_requests import StackRequests
 from handlers.rq_transport.timeouts import watch_timeouts
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class Supervisor:
             on_change=self._on_change,
         )
         self._burial, self._leases, self._heartbeats = Burial(), Leases(), Heartbeats(self._queues)
-        self._progress = Progress()
+        self._progress, self._stacks = Progress(), StackRequests()
         self._stopping_since: float | None = None
         self._hurry = self._is_late = False
 
@@ -98,7 +99,7 @@ class Supervisor:
             self._children.reap()
             watch_timeouts(self._children)
             self._progress.watch(self._children)
-            for ask in (self._burial.bury, self._renew_leases, self._show_children):
+            for ask in (self._burial.bury, self._renew_leases, self._show_children, self._pass_on_stacks):
                 if self._seconds_left() > END_SECONDS:  # else it might wait for the database beyond the grace
                     ask()
             self._stop_children()
@@ -168,6 +169,9 @@ class Supervisor:
         for child in self._children:
             if child.name in asked:
                 child.marks.finish()
+
+    def _pass_on_stacks(self) -> None:
+        self._stacks.pass_on(self._children)
 
     # --- the end
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import NoReturn
 
 from handlers import execution, tidying
 from handlers.cancellation import CancellationToken
-from handlers.lifecycle import Move
+from handlers.lifecycle import Claim, Move
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.outcomes import Outcomes
 from handlers.rq_transport.slots import Slots
+from handlers.rq_transport.stacks import Place, of_thread
 
 
 class ThreadRuns(Slots):
@@ -17,9 +21,18 @@ class ThreadRuns(Slots):
 
     is_async = False
 
+    def __init__(self, name: str, most: int, *, marks: Marks, outcomes: Outcomes, ended: threading.Event) -> None:
+        super().__init__(name, most, marks=marks, outcomes=outcomes, ended=ended)
+        self._runs: dict[int, tuple[Claim, int]] = {}  # by slot: the last one there, and its thread
+
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.most, thread_name_prefix="jobs")
+
+    def place_of(self, slot: int) -> Place | None:
+        """Where the run of this slot is."""
+        claim, ident = self._runs.get(slot, (None, 0))
+        return claim and Place(claim, of_thread(ident))
 
     def _wake(self, count: int) -> None:
         for _ in range(count):
@@ -29,6 +42,7 @@ class ThreadRuns(Slots):
         if (found := self._next()) is None:
             return
         claim, slot = found
+        self._runs[slot] = claim, threading.get_ident()
         sequence = self._marks.start(claim.job_id, execution.timeout_of(claim), slot)
         token = CancellationToken(
             lambda: self._marks.cancel_reason(sequence, slot), job_id=claim.job_id, attempt=claim.attempt

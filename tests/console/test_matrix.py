@@ -53,6 +53,7 @@ PAGES: dict[str, tuple[int, int]] = {
     "jobs_jobrecord_requeue": (NOBODY, OPERATOR),
     "jobs_jobrecord_restore": (NOBODY, OPERATOR),
     "jobs_jobrecord_move": (NOBODY, OPERATOR),
+    "jobs_jobrecord_stack": (NOBODY, OPERATOR),
     "jobs_export": (VIEWER, VIEWER),
     "jobs_new": (VIEWER, VIEWER),
     # audit
@@ -104,6 +105,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "jobs_jobrecord_requeue": {"expect": "{succeeded}:{succeeded_token}"},
     "jobs_jobrecord_restore": {"expect": "{deleted}:{deleted_token}"},
     "jobs_jobrecord_move": {"expect": "{failed}:{token}", "confirmed": "yes", "queue": "mail"},
+    "jobs_jobrecord_stack": {"expect": "{running}:{running_token}"},
     "jobs_export": {},
     "pause_queue": {"span": "1h", "reason": "calm"},
     "resume_queue": {},
@@ -170,7 +172,11 @@ class World:
         if argument in ("object_id", "id"):
             return self.facts["failed" if name == "view_on_site" else name.split("_")[1]]
         if argument == "job_id":
-            return self.facts[{"requeue": "succeeded", "restore": "deleted"}.get(name.rpartition("_")[2], "failed")]
+            return self.facts[
+                {"requeue": "succeeded", "restore": "deleted", "stack": "running"}.get(
+                    name.rpartition("_")[2], "failed"
+                )
+            ]
         return {"app_label": "jobs", "content_type_id": 1, "policy_id": self.facts["policy"],
                 "operation_id": self.facts["operation"]}[argument]  # fmt: skip
 
@@ -192,7 +198,8 @@ def quiet() -> Iterator[None]:
 
 @pytest.fixture
 def world(db: None) -> World:
-    failed, succeeded, deleted = (make_job(state) for state in (State.FAILED, State.SUCCEEDED, State.DELETED))
+    states = (State.FAILED, State.SUCCEEDED, State.DELETED, State.PROCESSING)
+    failed, succeeded, deleted, running = (make_job(state) for state in states)
     now = timezone.now()
     WorkerProcess.objects.create(
         name="host-1.1.0", host="host-1", pid=1, kind="worker", started_at=now, heartbeat_at=now, queues=["default"]
@@ -207,6 +214,7 @@ def world(db: None) -> World:
         {
             "failed": failed.pk, "token": failed.token, "jobrecord": failed.pk, "succeeded": succeeded.pk,
             "succeeded_token": succeeded.token, "deleted": deleted.pk, "deleted_token": deleted.token,
+            "running": running.pk, "running_token": running.token,
             "policy": policy.pk, "version": policy.version, "operation": operation.pk, "auditentry": entry.pk,
             "user": target.pk, "group": Group.objects.create(name="empty").pk,
         }

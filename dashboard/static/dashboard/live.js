@@ -1,10 +1,11 @@
 // Live parts: elements with an id and data-live are fetched anew from the page's own address every few seconds.
-// What is marked "now" is asked for at once: the server had only begun to count.
+// What is marked "now" is asked for at once: the server had only begun to count; what is marked "soon", each second.
 // They stay as they are while somebody uses them, and while the tab is hidden. Every page works without this file.
 "use strict";
 
 (() => {
   const EVERY = 5000; // ms
+  const SOON = 1000; // ms
   const LONGEST = 60000; // ms between tries while the server does not answer
   const parts = () => [...document.querySelectorAll("[id][data-live]")];
   // What is marked "too" comes along, and is no reason to ask.
@@ -87,8 +88,9 @@
 
   const later = () => {
     clearTimeout(timer);
+    const soon = wait === EVERY && parts().some((part) => part.dataset.live === "soon");
     // Many open pages must not ask at the same moment.
-    timer = setTimeout(turn, wait * (0.85 + 0.3 * Math.random()));
+    timer = setTimeout(turn, (soon ? SOON : wait) * (0.85 + 0.3 * Math.random()));
   };
 
   // What has come to its end, such as a job, is sent without a mark, and is not asked for again.

@@ -58,6 +58,7 @@ def test_policy_entry_shows_before_and_after(operator: Client) -> None:
         "set_password",
         "disable_password",
         "edit_and_retry",
+        "show_stack",
     ],
 )
 def test_verb_is_offered_and_filters(operator: Client, verb: str) -> None:
