@@ -21,7 +21,7 @@ from dashboard.kit.payload_page import ENQUEUE, is_engines_own
 from handlers import fleet
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
-from handlers.models import WorkerProcess
+from handlers.models import BlockingCall, WorkerProcess
 from handlers.policies import Effective, effective_many
 
 PAUSE = "jobs.pause_queueswitch"
@@ -47,6 +47,7 @@ def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateRespon
         "title": found.name,
         "fact": facts,
         "row": facts["row"],
+        "blocked": BlockingCall.objects.filter(job_type__in=(found.name, *found.aliases)).order_by("-at").first(),
         "sensitive": sorted(found.sensitive_fields),
         "may_pause": request.user.has_perm(PAUSE),
         "may_enqueue": request.user.has_perm(ENQUEUE) and not is_engines_own(found),

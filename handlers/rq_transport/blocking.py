@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from types import FrameType
 from typing import NamedTuple
 
 from django.db import Error, connections
 
 from handlers import execution, lifecycle
+from handlers.failures import clean
 from handlers.lifecycle import Claim
 from handlers.models import BlockingCall
 from handlers.models.sql import database_now
+from handlers.rq_transport.frames import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ class BlockingCalls:
             return
         self._told.add(job_type)
         stack = stack_of(found.frame)
+        if found.claim:  # its sensitive arguments are in names that were made from them; hidden before the cut
+            stack = execution.hider(found.claim)(stack)
+        stack = clean(stack, MOST_CHARS)
         who = f"job {found.claim.job_id} ({job_type})" if found.claim else "a callback"
         logger.warning(
             "%s has blocked the event loop for %.1f s while %d others wait for it; in a thread it would not"
@@ -65,14 +69,13 @@ class BlockingCalls:
 
 
 def stack_of(frame: FrameType) -> str:
-    """The calls of the handler that lead to ``frame``, which is the last: files, lines and names, no values."""
-    calls = []
-    for found, line in traceback.walk_stack(frame):
-        if found.f_code in ENGINE:
-            break
-        calls.append((found, line))
-    summary = traceback.StackSummary.extract(iter(reversed(calls)), lookup_lines=True)
-    return "".join(summary.format())[-MOST_CHARS:].rstrip()
+    """The calls of the handler that lead to ``frame``, which is the last."""
+    calls: list[FrameType] = []
+    found: FrameType | None = frame
+    while found is not None and found.f_code not in ENGINE:
+        calls.append(found)
+        found = found.f_back
+    return in_words(calls[::-1]).rstrip()
 
 
 ENGINE = {execution.arun.__code__}

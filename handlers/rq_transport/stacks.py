@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from django.db import Error
 
 from handlers import execution, stacks
 from handlers.lifecycle import Claim
+from handlers.rq_transport.frames import in_words
 from handlers.rq_transport.marks import Marks, Running
 
 logger = logging.getLogger(__name__)
@@ -127,8 +127,7 @@ def _frames(ident: int | None) -> list[FrameType]:
 def _told(frames: list[FrameType]) -> str:
     """As a traceback has it, without what lies between the engine and the handler."""
     first = next((at for at, frame in enumerate(frames) if frame.f_globals.get("__name__") not in BETWEEN), 0)
-    lines = ((frame, frame.f_lineno or 0) for frame in frames[first:])
-    return "".join(traceback.StackSummary.extract(lines).format())
+    return in_words(frames[first:])
 
 
 def _is(frame: FrameType, module: str, name: str) -> bool:

@@ -10,10 +10,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from handlers import job_scheduler
-from handlers.models import AuditEntry, BulkOperation, FailureGroup, JobPayload, JobRecord, QueueSwitch
+from handlers.models import AuditEntry, BulkOperation, FailureGroup, JobPayload, JobRecord, QueueSwitch, WorkerProcess
 from handlers.models.bulk import BulkState
 from handlers.states import State
 from tests.app.jobs import Ship
+from tests.app.standing import StandAsync
 from tests.browser.conftest import NewPage, sign_in
 from tests.browser.people import PASSWORD, someone
 from tests.console.factories import make_job
@@ -57,6 +58,30 @@ def test_failed_job_is_found_by_an_argument_mended_and_succeeds(
     expect(page.locator("h1 .state")).to_have_text("Succeeded")
     expect(page.locator(".timeline")).to_contain_text("asked the customer")
     assert "shipped 4711 to Side Street 2" in notes.lines()
+
+
+def test_job_that_hangs_is_asked_where_it_is_and_stopped(
+    page: Page, live_server: Any, start_worker: Start, notes: Notes
+) -> None:
+    someone("olga", "Operator")
+    hangs = int(job_scheduler.enqueue(StandAsync("hangs")))
+    start_worker("--processes", "1")
+    notes.wait("stands hangs")
+    sign_in(page, live_server.url, "olga", PASSWORD)
+    wait_for("its worker says so", lambda: WorkerProcess.objects.filter(job_id=hangs).exists())
+    page.get_by_role("link", name="Workers", exact=True).click()
+    expect(page.locator("table.workers")).to_contain_text("1 of 100 async")
+    page.get_by_role("link", name=f"job {hangs}").click()
+    page.get_by_label("Reason").fill("does it hang?")
+    page.get_by_role("button", name="Show live stack").click()
+    stack = page.locator("#job-stack")
+    expect(stack).to_contain_text('await made["stand_async"](token)', timeout=LIVE_MS)
+    expect(stack).to_contain_text("which it has started")
+    expect(stack).not_to_contain_text("s3cret")
+    page.get_by_role("button", name="Stop and delete").click()
+    expect(page.locator("h1 .state")).to_have_text("Deleted")
+    expect(stack).to_contain_text("while it ran")
+    assert AuditEntry.objects.get(verb="show_stack").reason == "does it hang?"
 
 
 def test_500_failures_are_retried_with_a_canary_paused_resumed_and_accounted_for(

@@ -39,7 +39,7 @@ def test_worker_runs_every_kind_of_handler_and_command(start_worker: Start, note
     expected = ["async", "by a job", "class", "end function", "hello Ann", "hello Bob", "sent"]
     assert sorted(line for line in notes.lines() if not line.startswith("start")) == expected
     for job_id in ids:
-        assert moves(job_id) == ["processing", "succeeded"]
+        assert moves(job_id) == ["processing", "succeeded"], trail(job_id)
         assert record(job_id).attempt == 1
 
 

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from handlers import Job, handles, job_scheduler
-from handlers.models import AuditEntry, WorkerProcess
+from handlers.models import AuditEntry, BlockingCall, WorkerProcess
 from handlers.registry import registry
 
 pytestmark = pytest.mark.django_db
@@ -35,6 +35,22 @@ def test_type_page_shows_what_is_declared(viewer: Client) -> None:
         assert words in html
     assert "Enqueue one" not in html
     assert viewer.get("/admin/job-types/no.Such/").status_code == 404
+
+
+def test_type_page_shows_where_a_handler_blocked_the_event_loop(viewer: Client) -> None:
+    assert "Blocks the event loop" not in _page(viewer, "app.AsyncNote/")
+    BlockingCall.objects.create(
+        job_type="app.AsyncNote", job_id=4711, at=timezone.now(), seconds=1.2, others=1_000,
+        stack='  File "<script>alert(1)</script>", line 1, in f\n    time.sleep(9)', worker="host<i>",
+    )  # fmt: skip
+    html = _page(viewer, "app.AsyncNote/")
+    assert "Blocks the event loop" in html
+    assert "/admin/jobs/jobrecord/4711/change/" in html
+    assert "1,000 others" in html
+    assert "time.sleep(9)" in html
+    assert "<script>alert" not in html
+    assert "host<i>" not in html
+    assert "Blocks the event loop" not in _page(viewer, "app.Note/")
 
 
 def test_list_of_two_hundred_types_takes_few_queries(viewer: Client, django_assert_max_num_queries: object) -> None:
