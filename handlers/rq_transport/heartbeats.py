@@ -50,6 +50,14 @@ class Heartbeats:
             return set()
         return asked
 
+    def end(self) -> None:
+        """All have ended, and their rows go."""
+        try:
+            fleet.leave(self._written)
+        except Error as error:  # then they are taken for lost, and go later
+            execution.close_broken_connections()
+            logger.debug("cannot remove heartbeats: %s", str(error).strip())
+
     def _write(self, children: Mapping[str, tuple[int, float, Marks]]) -> set[str]:
         now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
         rows = []

@@ -105,6 +105,8 @@ class Supervisor:
             self._stop_children()
             self._watch_rest()
         self._burial.bury_the_last(lambda: self._hurry)
+        if self._burial.is_over:  # else the database is away
+            self._heartbeats.end()
         logger.info("all worker processes have stopped")
 
     def _on_change(self, ended: Child | None) -> None:

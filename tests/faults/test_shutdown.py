@@ -14,7 +14,7 @@ from redis import Redis
 from rq import Worker
 
 from handlers import job_scheduler
-from handlers.models import JobRecord
+from handlers.models import JobRecord, WorkerProcess
 from handlers.rq_transport.messages import queue_key
 from tests.app.jobs import Note, Patient, Sleep
 from tests.faults.conftest import Start
@@ -90,6 +90,7 @@ def test_an_uncooperative_job_is_handed_back_after_the_grace(start_worker: Start
     notes.wait("start it")
     assert 9.5 < stop(worker, worker.process.terminate) < 13
     assert_handed_back(job, redis)
+    assert not WorkerProcess.objects.exists(), "none is taken for lost"
 
 
 def test_a_second_signal_ends_the_patience(start_worker: Start, notes: Notes, redis: Redis) -> None:

@@ -72,7 +72,7 @@ def test_page_says_that_no_answer_came_and_why_that_may_be(operator: Client) -> 
     ask(operator, job)
     LiveStack.objects.update(asked_at=timezone.now() - timedelta(seconds=6))
     shown = part(page(operator, job))
-    assert "No answer since" in shown
+    assert "No answer yet" in shown
     assert "lets nothing else run" in shown
     assert 'data-live="soon"' not in shown
     LiveStack.objects.update(asked_at=timezone.now() - stacks.WANTED)
