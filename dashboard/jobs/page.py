@@ -110,6 +110,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         if state is State.PROCESSING and stack.may_ask(request)
         else "",
         "stranded": stranded.of(record.pk, record.token) if state is State.ENQUEUED else None,
+        "stop_seconds": jobs_settings().timeout_grace_seconds,
         "wait_hours": jobs_settings().unknown_type_hours,
         "plan": catalogue.delays(chosen.policy, record.failures) if chosen and record.is_retrying else [],
         "buttons": buttons,

@@ -67,6 +67,13 @@ def test_button_asks_the_job_s_worker_and_the_page_waits_for_the_answer(operator
     assert "gateway.charge" not in page(operator, job), "an older answer is none"
 
 
+def test_page_says_what_stopping_does_to_the_job_and_its_neighbours(operator: Client) -> None:
+    html = page(operator, make_job(State.PROCESSING))
+    assert "its worker process is killed; what else ran in it has time to end" in html
+    assert "asyncio.CancelledError" not in html
+    assert "asyncio.CancelledError" in page(operator, make_job(State.PROCESSING, job_type="app.AsyncNote"))
+
+
 def test_page_says_that_no_answer_came_and_why_that_may_be(operator: Client) -> None:
     job = make_job(State.PROCESSING)
     ask(operator, job)
