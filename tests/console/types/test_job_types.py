@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 
 import pytest
 from django.test import Client
@@ -35,6 +35,14 @@ def test_type_page_shows_what_is_declared(viewer: Client) -> None:
         assert words in html
     assert "Enqueue one" not in html
     assert viewer.get("/admin/job-types/no.Such/").status_code == 404
+
+
+def test_type_page_shows_in_what_company_a_type_runs(viewer: Client) -> None:
+    assert "with others on the event loop of a worker" in _page(viewer, "app.AsyncNote/")
+    assert "in a thread of a worker" in _page(viewer, "app.Note/")
+    with registry.isolated():
+        registry.register(replace(registry.get("app.AsyncNote"), exclusive=True))
+        assert "alone in a worker process" in _page(viewer, "app.AsyncNote/")
 
 
 def test_type_page_shows_where_a_handler_blocked_the_event_loop(viewer: Client) -> None:
