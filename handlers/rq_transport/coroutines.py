@@ -9,6 +9,7 @@ import selectors
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from handlers import execution, forks, tidying
@@ -27,23 +28,31 @@ LOOK_SECONDS = 0.05  # how often runs learn that they should stop
 
 
 class AsyncRuns(Slots):
-    """Its event loop and thread are started with the first run."""
+    """Its event loop and thread are started with the first run.
+
+    ``may_wait``: whether runs may still be waited for, once the worker was asked to stop.
+    """
 
     is_async = True
 
-    def __init__(self, name: str, most: int, *, marks: Marks, outcomes: Outcomes, ended: threading.Event) -> None:
+    def __init__(
+        self,
+        name: str,
+        most: int,
+        *,
+        may_wait: Callable[[], bool],
+        marks: Marks,
+        outcomes: Outcomes,
+        ended: threading.Event,
+    ) -> None:
         super().__init__(name, most, marks=marks, outcomes=outcomes, ended=ended)
+        self._may_wait = may_wait
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runs: dict[int, _Run] = {}  # by slot; only the loop's thread changes it
         self._thread: threading.Thread | None = None
         self._cancels = 0
         self._looks = False
         self._looked_at = 0.0  # monotonic
-
-    def break_off(self) -> None:
-        """Have whatever still runs stop: the worker has to."""
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._break_off)
 
     def held_up(self) -> HeldUp | None:
         """What keeps the event loop from answering, while there is more than one run on it."""
@@ -118,11 +127,9 @@ class AsyncRuns(Slots):
             self._cancels = cancels
             for run in list(self._runs.values()):
                 run.heed()
-
-    def _break_off(self) -> None:
-        for run in list(self._runs.values()):
-            run.token.cancel(CancelReason.STOPPING)
-            run.cancel()
+        if self._marks.is_hurried and not self._may_wait():  # here: the main thread may wait for Redis, or the database
+            for run in list(self._runs.values()):
+                run.break_off()
 
 
 class _Run:
@@ -143,6 +150,12 @@ class _Run:
     def heed(self) -> None:
         """Stop if this run is asked to. While its worker stops, its grace is its own: it has its token."""
         if not self.is_told and self.token.reason not in (None, CancelReason.STOPPING):
+            self.cancel()
+
+    def break_off(self) -> None:
+        """Stop: the worker has to, and this is the last moment to clean up."""
+        if not self.is_told:
+            self.token.cancel(CancelReason.STOPPING)
             self.cancel()
 
     def cancel(self) -> None:

@@ -49,7 +49,7 @@ class Runs:
         self.outcomes = Outcomes(name, marks=marks, keep_trying=stopping.may_wait)
         self._ended = threading.Event()  # set when a run beside the main thread has
         beside: dict[str, Any] = {"marks": marks, "outcomes": self.outcomes, "ended": self._ended}
-        self._async = AsyncRuns(name, marks.max_async, **beside)
+        self._async = AsyncRuns(name, marks.max_async, may_wait=stopping.may_wait, **beside)
         self._threads = ThreadRuns(name, marks.threads, **beside)
         self._blocking = BlockingCalls(name)
         self._beside: list[Slots] = []
@@ -124,10 +124,6 @@ class Runs:
         self.outcomes.flush()
         self._tidy()
         return True
-
-    def break_off(self) -> None:
-        """Have whatever still runs stop."""
-        self._async.break_off()
 
     def run(self, claims: Sequence[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> None:
         """Start those that can share the event loop; run the others one after another and record their outcomes.

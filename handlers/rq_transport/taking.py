@@ -100,7 +100,7 @@ class Taking:
             self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
 
     def share(self) -> None:
-        """Leave what was refused in company to others, too: it would wait here for long. Never raises."""
+        """Put what was refused in company where another process finds it, too: here it would wait. Never raises."""
         self.put_back(self._alone)
         self._alone = []
 

@@ -21,7 +21,6 @@ from handlers.rq_transport.outages import Outage
 from handlers.rq_transport.outcomes import Broken
 from handlers.rq_transport.rq_loop import RQLoop
 from handlers.rq_transport.running import Runs, is_exclusive
-from handlers.rq_transport.slow_types import SLOW_SECONDS
 from handlers.rq_transport.taking import Taking
 from handlers.transport import Message
 
@@ -66,6 +65,7 @@ class BatchWorker(RQLoop):
             if self._taking.has_alone:
                 if self._runs.wait(WAIT_SECONDS):
                     return self._taking.alone(), None
+                self._taking.share()
                 continue
             try:
                 with transport_errors():
@@ -89,14 +89,11 @@ class BatchWorker(RQLoop):
         return self._taking.of_types(spare.types, int(room)) if spare and room else []
 
     def _let_end(self) -> None:
-        """Let the runs beside this thread end, unless the grace of a stop is over before."""
-        broken_off = False
+        """Let the runs beside this thread end."""
         while not self._runs.wait(END_SECONDS):
             self.heartbeat()
             self._stopping.look_for_parent()
-            if self._marks.is_hurried and not self._stopping.may_wait() and not broken_off:
-                self._runs.break_off()
-                broken_off = True
+            self._taking.share()
         self._claiming.let_go(self._runs)
 
     def _look(self) -> list[Message]:
@@ -126,7 +123,9 @@ class BatchWorker(RQLoop):
     def _while_slow(self, *, alone: bool) -> None:
         """The keeper's, while a job takes long in the main thread."""
         self.set_state("busy")
-        if not alone and not self._marks.is_stopping:
+        if alone:
+            self._taking.share()
+        elif not self._marks.is_stopping:
             self._meanwhile.look(self._lifetime.room(self._runs.count))
 
     def execute_job(self, job: Any, queue: Any) -> None:
@@ -150,7 +149,6 @@ class BatchWorker(RQLoop):
             raise
         if alone:
             self._let_end()
-            if (mean := time.monotonic() - began) >= SLOW_SECONDS:
-                self._taking.share()
+            mean = time.monotonic() - began
         self._taking.ran(messages[0].queue, seconds=time.monotonic() - began, mean=mean)
         self._claiming.let_go(self._runs)

@@ -140,7 +140,7 @@ def ended(worker: Managed, seconds: float = 20) -> None:
 
 
 @pytest.mark.once
-def test_burst_runs_what_is_there_and_what_that_brings_then_ends(start_worker: Start, notes: Notes) -> None:
+def test_burst_runs_what_is_there_and_what_that_brings_then_ends(way: str, start_worker: Start, notes: Notes) -> None:
     jobs = job_scheduler.enqueue_many([Spread(4), *(Note(str(n)) for n in range(50)), Impatient("it"), Crash()])
     spreading, impatient, crash = jobs[0], jobs[-2], jobs[-1]
     due, later = job_scheduler.enqueue_many([Note("due"), Note("later")])
@@ -153,10 +153,11 @@ def test_burst_runs_what_is_there_and_what_that_brings_then_ends(start_worker: S
     assert states(JobRecord.objects.exclude(pk__in=[impatient, crash, later]).values_list("pk", flat=True)) == {
         "succeeded"
     }
-    assert record(int(spreading)).attempt == 1
+    assert record(int(spreading)).attempt == 1 or way in {"threads", "async"}, "but beside the one that crashed"
     assert "due" in notes.lines()
     assert len(notes.starting("end spread")) == 4
-    assert len(set(pids(notes, "start spread"))) >= 2, "nobody ended while another was about to bring more"
+    several = len(set(pids(notes, "start spread"))) >= 2
+    assert several or way == "async", "nobody ended while another was about to bring more"
 
 
 def test_burst_ends_at_once_and_leaves_what_may_not_run(start_worker: Start, notes: Notes, redis: Redis) -> None:

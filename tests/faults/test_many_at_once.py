@@ -43,7 +43,9 @@ class Way(NamedTuple):
 
 ASYNC = Way(Stay, StayBriefly, Perish, Settle, ())
 THREADS = Way(Hold, HoldBriefly, PerishOnThread, SettleOnThread, ("--threads", "30"))
+BESIDE = Way(Stay, HoldBriefly, PerishOnThread, Settle, ())  # in the main thread, beside async ones
 both = pytest.mark.parametrize("way", [pytest.param(ASYNC, id="async"), pytest.param(THREADS, id="threads")])
+all_three = pytest.mark.parametrize("way", [ASYNC, THREADS, BESIDE], ids=["async", "threads", "beside async"])
 
 
 def many(*jobs: Job) -> list[int]:
@@ -59,7 +61,7 @@ def counts(ids: list[int]) -> set[tuple[int, int, int]]:
     return set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", "failures", "crashes"))
 
 
-@both
+@all_three
 def test_one_that_kills_its_process_is_found_and_the_others_run_once_more_each_by_itself(
     way: Way, start_worker: Start, notes: Notes
 ) -> None:
@@ -102,7 +104,7 @@ def test_all_that_a_killed_process_ran_run_again_at_once_uncounted_with_nothing_
     assert [name for _, name in again[::2]] == [name for _, name in again[1::2]]
 
 
-@both
+@all_three
 def test_one_that_ignores_its_timeout_costs_others_nothing(
     way: Way, start_worker: Start, notes: Notes, child_env: dict[str, str]
 ) -> None:
@@ -171,6 +173,23 @@ def test_what_ends_one_of_many_reaches_no_other(way: Way, start_worker: Start, n
     wait_state("succeeded", *many(Note("afterwards")))
     assert len(worker.children()) == 1
     assert worker.log.read_text().count("started, PID") == 1
+
+
+@both
+def test_those_that_are_deleted_just_as_they_end_are_either_the_one_or_the_other(
+    way: Way, start_worker: Start, notes: Notes
+) -> None:
+    ids = many(*(way.stay(str(n)) for n in range(25)))
+    start_worker("--processes", "1", *way.options)
+    notes.wait("start", times=25)
+    go(notes)
+    deleted = {job_id: job_scheduler.delete(job_id) for job_id in ids}
+    wait_state("succeeded", *many(Note("afterwards")))
+    wait_for("all have ended", lambda: "processing" not in states(ids))
+    for job_id in ids:
+        assert record(job_id).state == ("deleted" if deleted[job_id] else "succeeded")
+        assert moves(job_id) == ["processing", record(job_id).state]
+    assert broken_trails(ids) == []
 
 
 @both

@@ -22,9 +22,11 @@ from handlers.models import JobRecord, WorkerProcess
 from handlers.models.sql import is_postgresql
 from tests import relay as relays
 from tests.app.jobs import Note, Sleep
+from tests.app.many import Stay
 from tests.app.silence import Hang, LongQuery
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, trail, wait_state
+from tests.faults.test_many_at_once import counts, go, many
 from tests.processes import Managed, wait_for
 from tests.relay import Relay
 
@@ -108,6 +110,42 @@ def test_a_worker_with_a_running_job_stops_in_time(
     start_scheduler()
     wait_state("enqueued", job)
     assert (record(job).attempt, record(job).failures, record(job).crashes) == (1, 0, 0)
+
+
+@pytest.mark.postgresql
+@both
+def test_a_worker_that_runs_many_at_once_stops_in_time(
+    start_worker: Start, start_scheduler: Start, notes: Notes, relay: Relay, connections: str
+) -> None:
+    ids = many(*(Stay(str(n)) for n in range(20)))
+    worker = start_worker("--processes", "2")
+    notes.wait("start", times=20)
+    wait_for("both are shown", lambda: WorkerProcess.objects.count() == 2)
+    fall_silent(relay, connections)
+    stop(worker)
+    relay.speak()
+    start_scheduler()
+    wait_state("enqueued", *ids)
+    assert counts(ids) == {(1, 0, 0)}
+
+
+@pytest.mark.postgresql
+@both
+def test_many_that_end_in_the_silence_are_recorded_after_it(
+    start_worker: Start, notes: Notes, relay: Relay, connections: str
+) -> None:
+    ids = many(*(Stay(str(n)) for n in range(20)))
+    worker = start_worker("--processes", "1")
+    notes.wait("start", times=20)
+    wait_for("it is shown", lambda: WorkerProcess.objects.count() == 1)
+    fall_silent(relay, connections)
+    go(notes)
+    notes.wait("end", times=20)
+    wait_for("the worker finds it silent", lambda: "cannot re" in worker.log.read_text())
+    relay.speak()
+    wait_state("succeeded", *ids, *many(Stay("afterwards")))
+    assert counts(ids) == {(1, 0, 0)}
+    assert len(notes.starting("start")) == 21
 
 
 @pytest.mark.postgresql
