@@ -104,6 +104,7 @@ def test_all_that_a_killed_process_ran_run_again_at_once_uncounted_with_nothing_
     assert [name for _, name in again[::2]] == [name for _, name in again[1::2]]
 
 
+@pytest.mark.once
 @all_three
 def test_one_that_ignores_its_timeout_costs_others_nothing(
     way: Way, start_worker: Start, notes: Notes, child_env: dict[str, str]
@@ -127,6 +128,7 @@ def test_one_that_ignores_its_timeout_costs_others_nothing(
     assert not [line for line in notes.starting("cancelled") if "culprit" not in line]
 
 
+@pytest.mark.once
 def test_one_that_blocks_the_event_loop_beyond_its_timeout_costs_others_no_failure(
     start_worker: Start, notes: Notes, child_env: dict[str, str]
 ) -> None:
@@ -192,6 +194,7 @@ def test_those_that_are_deleted_just_as_they_end_are_either_the_one_or_the_other
     assert broken_trails(ids) == []
 
 
+@pytest.mark.once
 @both
 def test_context_and_log_lines_belong_to_one_job(way: Way, start_worker: Start, notes: Notes) -> None:
     made = [("de", "Asia/Tokyo"), ("fr", "Europe/Paris"), ("es", "America/Lima")]

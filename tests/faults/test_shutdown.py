@@ -93,6 +93,7 @@ def test_an_uncooperative_job_is_handed_back_after_the_grace(start_worker: Start
     assert not WorkerProcess.objects.exists(), "none is taken for lost"
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("way")
 def test_a_second_signal_ends_the_patience(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job = int(job_scheduler.enqueue(Sleep(30, "it")))
@@ -109,6 +110,7 @@ def test_a_second_signal_ends_the_patience(start_worker: Start, notes: Notes, re
     assert_handed_back(job, redis)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("way")
 def test_ctrl_c_reaches_the_whole_group(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job = int(job_scheduler.enqueue(Patient("it")))
@@ -118,6 +120,7 @@ def test_ctrl_c_reaches_the_whole_group(start_worker: Start, notes: Notes, redis
     assert_handed_back(job, redis)
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("way")
 def test_children_leave_when_their_supervisor_is_killed(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job = int(job_scheduler.enqueue(Patient("it")))
