@@ -19,7 +19,7 @@ JOB, SEQUENCE, STARTED_AT, TIMEOUT, CANCEL_SEQUENCE, CANCEL_REASON, SHOW_SEQUENC
 REASONS = tuple(CancelReason)
 STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
 MAIN = 0  # the slot of what the main thread runs
-BESIDE = 2  # slots for each run beside it: one stays in its own until its outcome is recorded
+BESIDE = 4  # slots for each run beside it: some wait in theirs for their turn, others until their outcomes are recorded
 
 
 class Running(NamedTuple):
