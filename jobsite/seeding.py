@@ -136,7 +136,8 @@ class _Told:
         self.sql, self.start = sql, start
         created = f"({epoch!r} + (i - {start}) * {step!r})"
         newest = f"(i - {start + count - 1})"  # 0 for the newest, else negative
-        self.kind = f"(i * 31 % {len(types)})"
+        step = 37 if len(types) % 31 == 0 else 31  # shares no factor with their number: then all have their turns
+        self.kind = f"(i * {step} % {len(types)})"
         self.type_name = sql.pick(types, self.kind)
         self.queue_name = sql.pick([queues[n % len(queues)] for n in range(len(types))], self.kind)
         self.arguments = f"""'{{"order_id": ' || i || ', "customer": "c' || {draw(6, 5000)} || '", "express": '

@@ -42,3 +42,6 @@ if "TEST_CLOCK" in os.environ:  # a file that says by how many seconds the host'
     timezone.now = lambda: _now() + timedelta(seconds=float(_set.read_text()))
 
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # whitenoise warns when it is missing, and warnings are errors
+
+# What is tested is not how quick a busy machine is.
+CONSOLE_STATEMENT_SECONDS = 30.0

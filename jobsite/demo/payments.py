@@ -6,12 +6,14 @@ import asyncio
 import json
 import os
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
 from django.conf import settings
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 TIMEOUT_SECONDS = 10.0
 MANY_TIMEOUT_SECONDS = 30.0  # when hundreds ask at once
@@ -54,6 +56,8 @@ async def status(key: str) -> str:
 
     Raises PaymentGatewayError.
     """
+    from aiohttp import ClientSession, ClientTimeout  # not at the start of every process, a sixth of which it would be
+
     body = {"key": key}
     async with ClientSession(timeout=ClientTimeout(total=MANY_TIMEOUT_SECONDS)) as session:
         while "status" not in (answer := await _apost(session, "status", body)):
@@ -66,6 +70,8 @@ async def status(key: str) -> str:
 
 
 async def _apost(session: ClientSession, action: str, body: dict[str, Any]) -> dict[str, Any]:
+    from aiohttp import ClientError
+
     url = _url(action)
     try:
         async with session.post(url, json=body) as response:

@@ -27,6 +27,9 @@ WHERE = ROOT / "var" / "bench"
 CHOSEN = (
     "raw-redis+pg", "rq-simple", "django-rq-simple", "celery", "dramatiq-t1-tuned", "procrastinate", "jobsite-pg",
     "jobsite-pg-workers", "jobsite-sqlite",
+    # What waits, if asked for by --metric waiting.
+    "huey-greenlet-waiting", "oban-waiting", "dramatiq-t200-waiting", "jobsite-pg-waiting", "jobsite-sqlite-waiting",
+    "jobsite-pg-threads-waiting",
 )  # fmt: skip
 Row = dict[str, Any]
 
@@ -50,6 +53,16 @@ RATIOS = (
     Ratio("enqueue_many", "jobsite-pg", "rq-simple", "enqueue", "bulk", ">= 2.5"),
     Ratio("enqueue to start, p50", "jobsite-pg", "raw-redis+pg", "latency", "p50_ms", "<= 1.5"),
     Ratio("enqueue to start, p99", "jobsite-pg", "raw-redis+pg", "latency", "p99_ms", "<= 2"),
+    Ratio("jobs that wait, async", "jobsite-pg-waiting", "huey-greenlet-waiting", "waiting", "recorded_jobs_s", ">= 1"),
+    Ratio("jobs that wait, async", "jobsite-pg-waiting", "oban-waiting", "waiting", "recorded_jobs_s", ">= 1.7"),
+    Ratio(
+        "jobs that wait, threads",
+        "jobsite-pg-threads-waiting",
+        "dramatiq-t200-waiting",
+        "waiting",
+        "recorded_jobs_s",
+        ">= 1.2",
+    ),
     Ratio("idle memory, PSS", "jobsite-pg-workers", "django-rq-simple", "rss", "pss_mb", "<= 1.15"),
 )
 

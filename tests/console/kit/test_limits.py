@@ -8,6 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import override_settings
+from pytest_django import Settings
 
 from dashboard.jobs import counts, joblist
 from dashboard.kit.limits import TookTooLong, statement_seconds, time_limit
@@ -90,7 +91,8 @@ def test_limit_lets_other_errors_through() -> None:
     assert not isinstance(caught.value, TookTooLong)
 
 
-def test_limit_is_the_setting() -> None:
+def test_limit_is_the_setting(settings: Settings) -> None:
+    del settings.CONSOLE_STATEMENT_SECONDS
     assert statement_seconds() == 2.0
     with override_settings(CONSOLE_STATEMENT_SECONDS=0.5):
         assert statement_seconds() == 0.5
