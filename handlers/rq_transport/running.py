@@ -29,6 +29,7 @@ from handlers.surroundings import Surroundings
 LOOK_SECONDS = 0.1  # between two looks, between jobs, for what is otherwise done between batches
 FREE_SHARE = 8  # a claim waits until this part of the slots is free,
 FREE_SECONDS = 0.005  # or so long
+SYNC_SECONDS = 60.0  # without async ones, after which jobs are taken as if all were sync, in batches of full size
 SPARE_SECONDS = 0.05  # the longest wait for any slot, while there are some for some types
 WAIT_SECONDS = 1.0  # the longest wait for one that is
 
@@ -60,6 +61,7 @@ class Runs:
         self._claim: Claim | None = None  # that the main thread runs
         self._keeper = Keeper(self.outcomes, on_look=self._look, on_turn=Stacks(marks, self._place_of).take)
         self._tidied = 0  # runs beside this thread
+        self._async_at = -math.inf  # when an async handler was started last
         self._turn, self._is_busy = threading.Lock(), False  # whether the main thread runs jobs
         self.count = 0  # attempts that were begun
         self.mean: float | None = None  # seconds of the last batch's jobs; None when none ran
@@ -90,6 +92,8 @@ class Runs:
         self._tidy()
         if not self._beside:
             return math.inf
+        if self._marks.threads == 1 and self.are_over and time.monotonic() > self._async_at + SYNC_SECONDS:
+            return self._marks.free_slots(is_async=True)  # they are for a surprise: those of them that wait go back
         share = max(min(slots.most for slots in self._beside) // FREE_SHARE, 1)
         if not wait(self._ended, FREE_SECONDS, lambda: self._room() >= share):
             wait(self._ended, SPARE_SECONDS if self.spare() else WAIT_SECONDS, lambda: self._room() > 0)
@@ -157,6 +161,7 @@ class Runs:
 
     def start_async(self, claims: Sequence[Claim]) -> None:
         """Start these; there is room for them."""
+        self._async_at = time.monotonic()
         self._start(self._async, claims)
 
     def _start(self, slots: Slots, claims: Sequence[Claim]) -> None:
