@@ -79,9 +79,16 @@ class Claiming:
                         self._taking.refused(messages, {claim.job_id for claim in claims}, company=company)
                 return claims
 
-    def doubt(self) -> None:
-        """The database may hold claims of ours that we do not know of."""
-        self._doubtful = True
+    def try_once(self, messages: list[Message]) -> list[Claim]:
+        """The same, for another thread while jobs run: those that the database gives at the first try."""
+        lease = timedelta(seconds=jobs_settings().lease_seconds)
+        try:
+            return lifecycle.claim(messages, worker=self._name, lease=lease, company=True)
+        except Error as error:
+            execution.close_broken_connections()
+            self._doubtful = True
+            logger.warning("waiting for the database: %s", str(error).strip())
+            return []
 
     def let_go(self, runs: Runs) -> None:
         """Hold no more than what ``runs`` has in hand.

@@ -13,12 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from handlers import execution, forks, tidying
-from handlers.cancellation import CancellationToken, CancelReason
+from handlers.cancellation import CancelReason
 from handlers.lifecycle import Claim
 from handlers.rq_transport.blocking import BLOCKED_SECONDS, HeldUp
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slots import Slots
+from handlers.rq_transport.slots import Slots, start
 from handlers.rq_transport.stacks import Place, of_tasks
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,6 @@ class AsyncRuns(Slots):
     # --- in the loop's thread
 
     def _begin(self) -> asyncio.AbstractEventLoop:
-        tidying.watch()
         loop = asyncio.SelectorEventLoop(_Selector(forks.process_id()))
         loop.set_task_factory(_make_task)
         loop.set_default_executor(tidying.TidyThreads(SYNC_THREADS))
@@ -142,10 +141,7 @@ class _Run:
         self.task: asyncio.Task[None] | None = None
         self.tasks: list[asyncio.Task[Any]] = []  # that the handler has started
         self.began = self.is_told = False
-        sequence = marks.start(claim.job_id, execution.timeout_of(claim), slot)
-        self.token = CancellationToken(
-            lambda: marks.cancel_reason(sequence, slot), job_id=claim.job_id, attempt=claim.attempt
-        )
+        self.token = start(claim, marks, slot)
 
     def heed(self) -> None:
         """Stop if this run is asked to. While its worker stops, its grace is its own: it has its token."""

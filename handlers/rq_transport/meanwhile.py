@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-from datetime import timedelta
-
-from django.db import Error
-
-from handlers import execution, lifecycle
-from handlers.conf import jobs_settings
 from handlers.registry import registry
 from handlers.rq_transport.claiming import Claiming
 from handlers.rq_transport.overlooked import Overlooked
 from handlers.rq_transport.running import Runs
 from handlers.rq_transport.taking import Taking
 
-logger = logging.getLogger(__name__)
-
 
 class Meanwhile:
     """For the keeper of one worker process."""
 
-    def __init__(self, name: str, *, runs: Runs, taking: Taking, claiming: Claiming) -> None:
-        self._name, self._runs, self._taking, self._claiming = name, runs, taking, claiming
+    def __init__(self, *, runs: Runs, taking: Taking, claiming: Claiming) -> None:
+        self._runs, self._taking, self._claiming = runs, taking, claiming
         self._overlooked = Overlooked()
 
     def look(self, most: float) -> None:
@@ -35,12 +26,4 @@ class Meanwhile:
         if room < 1:
             return
         messages = self._overlooked.look(self._taking.open_queues(), room, only=types)
-        try:
-            lease = timedelta(seconds=jobs_settings().lease_seconds)
-            claims = lifecycle.claim(messages, worker=self._name, lease=lease, company=True)
-        except Error as error:
-            execution.close_broken_connections()
-            self._claiming.doubt()
-            logger.warning("waiting for the database: %s", str(error).strip())
-        else:
-            self._runs.start_async(self._runs.share(claims))
+        self._runs.start_async(self._runs.share(self._claiming.try_once(messages)))

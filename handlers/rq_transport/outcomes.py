@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from handlers.execution import settle
 from handlers.lifecycle import Move
@@ -43,6 +43,13 @@ class Outcomes:
         failed = move.change.failure is not None
         if failed or move.change.target == State.SUCCEEDED:
             self._marks.count(failed=failed)
+
+    def add_all(self, moves: Iterable[Move]) -> None:
+        """Several that no run has come to."""
+        now = time.monotonic()
+        with self.lock:
+            for move in moves:
+                self.add(move, now)
 
     def ended(self, slot: int, job_id: int, ended: Ended) -> None:
         """The run in a slot is over; the slot is free once that is recorded."""
@@ -95,10 +102,6 @@ class Outcomes:
 
     def _doubt(self, slots: list[int]) -> None:
         self._unsure += slots
-        self.is_doubtful = True
-
-    def doubt(self) -> None:
-        """Some outcome may not have been recorded."""
         self.is_doubtful = True
 
     def be_sure(self) -> None:

@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from handlers import execution, lifecycle, logs, tidying
-from handlers.cancellation import CancellationToken, CancelReason
 from handlers.exceptions import NoHandler
+from handlers.job_types import JobType
 from handlers.lifecycle import Claim, Move
 from handlers.registry import registry
 from handlers.rq_transport.batch import Batch, Keeper
@@ -19,7 +19,7 @@ from handlers.rq_transport.blocking import BlockingCalls
 from handlers.rq_transport.coroutines import AsyncRuns
 from handlers.rq_transport.marks import MAIN, Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slots import Crowd, Slots, wait
+from handlers.rq_transport.slots import Crowd, Slots, start, wait
 from handlers.rq_transport.slow_types import SLOW_SECONDS, SlowTypes
 from handlers.rq_transport.stacks import Place, Stacks, of_thread
 from handlers.rq_transport.stopping import Stopping
@@ -153,15 +153,14 @@ class Runs:
         if not types:
             return list(claims)
         exclusive = [claim for claim in claims if claim.job_type in types]
-        with self.outcomes.lock:
-            for claim in exclusive:
-                self.outcomes.add(lifecycle.set_apart(claim, "its type shares no process"), time.monotonic())
+        self.outcomes.add_all(lifecycle.set_apart(claim, "its type shares no process") for claim in exclusive)
         self.outcomes.flush()
         return [claim for claim in claims if claim.job_type not in types]
 
     def start_async(self, claims: Sequence[Claim]) -> None:
         """Start these; there is room for them."""
-        self._async_at = time.monotonic()
+        if claims:
+            self._async_at = time.monotonic()
         self._start(self._async, claims)
 
     def _start(self, slots: Slots, claims: Sequence[Claim]) -> None:
@@ -239,9 +238,7 @@ class Runs:
         for slots in self._beside:
             if claims := slots.overdue(0.0) if stopping else slots.overdue():
                 why = "its worker was asked to stop" if stopping else "the jobs before it took long"
-                with self.outcomes.lock:
-                    for claim in claims:
-                        self.outcomes.add(lifecycle.handed_back(claim, why, started=False), time.monotonic())
+                self.outcomes.add_all(lifecycle.handed_back(claim, why, started=False) for claim in claims)
                 slots.gave_back(claims)
 
     def _place_of(self, slot: int) -> Place | None:
@@ -265,12 +262,7 @@ class Runs:
 
     def _attempt(self, claim: Claim, around: Surroundings, in_company: Callable[[], bool]) -> Move | None:
         self._claim = claim  # first: what is found there while the marks still name another run is not taken
-        sequence = self._marks.start(claim.job_id, execution.timeout_of(claim))
-
-        def probe() -> CancelReason | None:
-            return self._marks.cancel_reason(sequence)
-
-        token = CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
+        token = start(claim, self._marks)
         move = execution.run_attached(claim, token, worker=self._name, around=around, in_company=in_company)
         self._marks.end()  # not after an error: then this run broke the process
         return move
@@ -278,14 +270,17 @@ class Runs:
 
 def is_exclusive(job_type: str) -> bool:
     """Whether the type shares no process."""
-    try:
-        return registry.get(job_type).exclusive
-    except NoHandler:
-        return False
+    known = _known(job_type)
+    return known is not None and known.exclusive
 
 
 def _is_async(job_type: str) -> bool:
+    known = _known(job_type)
+    return known is not None and known.is_async
+
+
+def _known(job_type: str) -> JobType | None:
     try:
-        return registry.get(job_type).is_async
+        return registry.get(job_type)
     except NoHandler:
-        return False
+        return None

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import ClassVar, NamedTuple
 
-from handlers import logs
+from handlers import execution, logs
+from handlers.cancellation import CancellationToken, CancelReason
 from handlers.lifecycle import Claim
-from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.marks import MAIN, Marks
 from handlers.rq_transport.outcomes import Ended, Outcomes
 from handlers.rq_transport.stacks import Place
 
@@ -132,6 +133,16 @@ class Slots(ABC):
         with self._counting:
             self.ended += ended
         self._went_on.set()
+
+
+def start(claim: Claim, marks: Marks, slot: int = MAIN) -> CancellationToken:
+    """Say in ``marks`` that the run begins in ``slot``; its token, which says what they say of it."""
+    sequence = marks.start(claim.job_id, execution.timeout_of(claim), slot)
+
+    def probe() -> CancelReason | None:
+        return marks.cancel_reason(sequence, slot)
+
+    return CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
 
 
 def wait(event: threading.Event, seconds: float, until: Callable[[], bool]) -> bool:

@@ -8,11 +8,10 @@ from functools import cached_property, partial
 from typing import NoReturn
 
 from handlers import execution, tidying
-from handlers.cancellation import CancellationToken
 from handlers.lifecycle import Claim, Move
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slots import Slots
+from handlers.rq_transport.slots import Slots, start
 from handlers.rq_transport.stacks import Place, of_thread
 
 
@@ -43,10 +42,7 @@ class ThreadRuns(Slots):
             return
         claim, slot = found
         self._runs[slot] = claim, threading.get_ident()
-        sequence = self._marks.start(claim.job_id, execution.timeout_of(claim), slot)
-        token = CancellationToken(
-            lambda: self._marks.cancel_reason(sequence, slot), job_id=claim.job_id, attempt=claim.attempt
-        )
+        token = start(claim, self._marks, slot)
         try:
             move = execution.run_attached(claim, token, worker=self._name, in_company=lambda: True)
         except BaseException as error:  # noqa: BLE001 - raised where it is recorded, and ends the process

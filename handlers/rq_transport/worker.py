@@ -47,7 +47,7 @@ class BatchWorker(RQLoop):
         self._taking = Taking(queues, worker=name, marks=marks, in_order=in_order)
         self._runs = Runs(name, marks=marks, stopping=self._stopping)
         self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
-        self._meanwhile = Meanwhile(name, runs=self._runs, taking=self._taking, claiming=self._claiming)
+        self._meanwhile = Meanwhile(runs=self._runs, taking=self._taking, claiming=self._claiming)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""

@@ -30,9 +30,6 @@ CHOSEN = (
     # What waits, if asked for by --metric waiting.
     "huey-greenlet-waiting", "oban-waiting", "dramatiq-t200-waiting", "jobsite-pg-waiting", "jobsite-sqlite-waiting",
     "jobsite-pg-threads-waiting",
-    # What waits, if asked for by --metric waiting.
-    "huey-greenlet-waiting", "oban-waiting", "dramatiq-t200-waiting", "jobsite-pg-waiting", "jobsite-sqlite-waiting",
-    "jobsite-pg-threads-waiting",
 )  # fmt: skip
 Row = dict[str, Any]
 
@@ -56,16 +53,6 @@ RATIOS = (
     Ratio("enqueue_many", "jobsite-pg", "rq-simple", "enqueue", "bulk", ">= 2.5"),
     Ratio("enqueue to start, p50", "jobsite-pg", "raw-redis+pg", "latency", "p50_ms", "<= 1.5"),
     Ratio("enqueue to start, p99", "jobsite-pg", "raw-redis+pg", "latency", "p99_ms", "<= 2"),
-    Ratio("jobs that wait, async", "jobsite-pg-waiting", "huey-greenlet-waiting", "waiting", "recorded_jobs_s", ">= 1"),
-    Ratio("jobs that wait, async", "jobsite-pg-waiting", "oban-waiting", "waiting", "recorded_jobs_s", ">= 1.7"),
-    Ratio(
-        "jobs that wait, threads",
-        "jobsite-pg-threads-waiting",
-        "dramatiq-t200-waiting",
-        "waiting",
-        "recorded_jobs_s",
-        ">= 1.2",
-    ),
     Ratio("jobs that wait, async", "jobsite-pg-waiting", "huey-greenlet-waiting", "waiting", "recorded_jobs_s", ">= 1"),
     Ratio("jobs that wait, async", "jobsite-pg-waiting", "oban-waiting", "waiting", "recorded_jobs_s", ">= 1.7"),
     Ratio(
