@@ -62,6 +62,12 @@ def queue_key(name: str) -> str:
     return Queue.redis_queue_namespace_prefix + name
 
 
+def _words(running: list[int] | int, started: list[int]) -> LastWords:
+    # In the middle of a deploy a supervisor of the release before may have left the one job that ran, or 0.
+    ran = running if isinstance(running, list) else {running} - {0}
+    return LastWords(frozenset(ran), frozenset(started))
+
+
 class RQTransport:
     """The transport over RQ. Each delivery is a real RQ job, so RQ's own workers and tools understand it."""
 
@@ -130,9 +136,7 @@ class RQTransport:
         with transport_errors():
             found: Any = redis_connection().mget([LAST_WORDS + worker for worker in workers]) if workers else []
         told = {worker: json.loads(text) for worker, text in zip(workers, found, strict=True) if text is not None}
-        return {
-            worker: LastWords(frozenset(running), frozenset(started)) for worker, (running, started) in told.items()
-        }
+        return {worker: _words(*each) for worker, each in told.items()}
 
     def missing(self, queue: str, messages: Sequence[Message]) -> list[Message]:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.

@@ -32,6 +32,7 @@ from handlers.rq_transport import availability, connections, lua, own_connection
 from handlers.rq_transport.messages import (
     CHUNK,
     DELAYED_KEY,
+    LAST_WORDS,
     WAKE_CHANNEL,
     RQTransport,
     parse_rq_job_id,
@@ -576,3 +577,11 @@ def test_transport_says_unavailable_on_a_read_only_replica(transport: RQTranspor
             transport.publish([message(2)])
     finally:
         redis.replicaof("NO", "ONE")
+
+
+@pytest.mark.parametrize(("told", "ran"), [("[7, [6, 7]]", {7}), ("[0, [6]]", set()), ("[[7, 8], [6, 7, 8]]", {7, 8})])
+def test_last_words_are_read_as_either_release_has_left_them(
+    transport: RQTransport, redis: Redis, told: str, ran: set[int]
+) -> None:
+    redis.set(f"{LAST_WORDS}w", told)
+    assert transport.last_words(["w"])["w"].running == ran
