@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
 from uuid import uuid4
@@ -29,7 +28,6 @@ from handlers import fleet, folding, lifecycle, recovery
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord, WorkerProcess
-from handlers.models.sql import database_now
 from handlers.processes import memory_bytes
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.connections import redis_connection
@@ -38,6 +36,7 @@ from handlers.rq_transport.grace import end_after, has_ended
 from handlers.rq_transport.leftovers import Leftovers
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
+from handlers.rq_transport.moments import Moments
 from handlers.states import State
 from handlers.transport import Message
 
@@ -92,7 +91,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._leftovers = Leftovers(self.connection)
         self._recovery = recovery.Recovery()
         self._duties = Duties(self.log, on_server_lost=self._hang_up, after_each=self._recovery.went_on)
-        self._born = time.monotonic()
+        self._born, self._moments = time.monotonic(), Moments()
 
     # --- the loop ---
 
@@ -270,18 +269,18 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
 
     def _show(self) -> None:
         """Write the row that the console shows."""
-        now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
+        now = self._moments.now()
         row = WorkerProcess(
             name=self.name[:100],
             kind="scheduler",
             host=socket.gethostname()[:100],
             pid=os.getpid(),
-            started_at=now - timedelta(seconds=clock - self._born),
+            started_at=self._moments.at(self._born),
             heartbeat_at=now,
             memory_bytes=memory_bytes(os.getpid()),
             lag_seconds=fleet.lag_seconds(),
             troubles=[
-                {"what": what, "since": (now - timedelta(seconds=clock - since)).isoformat(), "reason": reason}
+                {"what": what, "since": self._moments.at(since).isoformat(), "reason": reason}
                 for what, since, reason in self._duties.troubles()
             ],
         )

@@ -6,15 +6,14 @@ import logging
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 
-from django.db import Error, connections
+from django.db import Error
 
-from handlers import execution, fleet, lifecycle, stranded
+from handlers import execution, fleet, stranded
 from handlers.models import WorkerProcess
-from handlers.models.sql import database_now
 from handlers.processes import memory_bytes
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.moments import Moments
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +28,7 @@ class Heartbeats:
         self._queues, self._known = queues, fleet.known()
         self._beat_at = self._known_at = 0.0
         self._written: set[str] = set()
+        self._moments = Moments()
 
     def soon(self) -> None:
         """Tell of a child that came or went with the next look instead of seconds later."""
@@ -59,15 +59,12 @@ class Heartbeats:
             logger.debug("cannot remove heartbeats: %s", str(error).strip())
 
     def _write(self, children: Mapping[str, tuple[int, float, Marks]]) -> set[str]:
-        now, clock = database_now(connections[lifecycle.database()]), time.monotonic()
+        now, clock = self._moments.now(), time.monotonic()
         rows = []
         for name, (pid, born, marks) in children.items():
             running = marks.running()
             is_async = sum(marks.is_async(run.slot) for run in running)
-            first = [
-                (run.job_id, now - timedelta(seconds=max(clock - run.since, 0.0)))
-                for run in running[: fleet.NAMED_RUNS]
-            ]
+            first = [(run.job_id, self._moments.at(run.since)) for run in running[: fleet.NAMED_RUNS]]
             rows.append(
                 WorkerProcess(
                     name=name,
@@ -76,7 +73,7 @@ class Heartbeats:
                     pid=pid,
                     queues=list(self._queues),
                     types=self._known.digest,
-                    started_at=now - timedelta(seconds=clock - born),
+                    started_at=self._moments.at(born),
                     heartbeat_at=now,
                     running_async=is_async,
                     max_async=marks.max_async,
