@@ -81,11 +81,11 @@ class Batch:
 class Keeper(threading.Thread):
     """Watches what is in hand; sleeps while there is nothing.
 
-    ``on_look`` is called while there are runs beside the main thread, ``on_turn`` whenever it is awake, and raises
-    nothing. ``broken``: why this process cannot go on.
+    ``on_look`` is called while there are runs beside the main thread, and says whether what is done should be recorded
+    at once; ``on_turn`` whenever it is awake, and raises nothing. ``broken``: why this process cannot go on.
     """
 
-    def __init__(self, outcomes: Outcomes, *, on_look: Callable[[], None], on_turn: Callable[[], None]) -> None:
+    def __init__(self, outcomes: Outcomes, *, on_look: Callable[[], bool], on_turn: Callable[[], None]) -> None:
         super().__init__(name="keeper", daemon=True)
         self._outcomes, self._on_look, self._on_turn = outcomes, on_look, on_turn
         self._batch: Batch | None = None
@@ -113,10 +113,8 @@ class Keeper(threading.Thread):
             try:
                 if (batch := self._batch) is not None:
                     batch.relieve()
-                if self._beside:
-                    self._on_look()
-                    if self._outcomes.is_due(time.monotonic()):
-                        self._outcomes.flush()
+                if self._beside and (self._on_look() or self._outcomes.is_due(time.monotonic())):
+                    self._outcomes.flush()
             except Broken as error:
                 self.broken = error
                 return

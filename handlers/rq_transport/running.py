@@ -95,8 +95,9 @@ class Runs:
         if self._marks.threads == 1 and self.are_over and time.monotonic() > self._async_at + SYNC_SECONDS:
             return self._marks.free_slots(is_async=True)  # they are for a surprise: those of them that wait go back
         share = max(min(slots.most for slots in self._beside) // FREE_SHARE, 1)
-        if not wait(self._ended, FREE_SECONDS, lambda: self._room() >= share):
-            wait(self._ended, SPARE_SECONDS if self.spare() else WAIT_SECONDS, lambda: self._room() > 0)
+        wait(self._ended, SPARE_SECONDS if self.spare() else WAIT_SECONDS, lambda: self._room() > 0)
+        if 0 < self._room() < share:
+            time.sleep(FREE_SECONDS)  # and not by the event: to wake with each run's end would cost more than a claim
         return self._room()
 
     def _room(self) -> int:
@@ -227,8 +228,8 @@ class Runs:
             self._watch(None)
             self.outcomes.flush()
 
-    def _look(self) -> None:
-        """The keeper's, while there are runs beside the main thread."""
+    def _look(self) -> bool:
+        """The keeper's, while there are runs beside the main thread; whether all of them have ended."""
         self._stopping.look_for_parent()
         # What they left open may be in the way of their outcomes.
         tidying.close_of_ended_threads()
@@ -240,6 +241,7 @@ class Runs:
                 why = "its worker was asked to stop" if stopping else "the jobs before it took long"
                 self.outcomes.add_all(lifecycle.handed_back(claim, why, started=False) for claim in claims)
                 slots.gave_back(claims)
+        return not self._goes_on()
 
     def _place_of(self, slot: int) -> Place | None:
         """Where the run of this slot is."""

@@ -17,10 +17,9 @@ from handlers.rq_transport.marks import MAIN, Marks
 from handlers.rq_transport.outcomes import Ended, Outcomes
 from handlers.rq_transport.stacks import Place
 
-AHEAD_SECONDS = 0.02  # jobs are claimed so long ahead of their turn, as far as runs end often enough,
+AHEAD_SECONDS = 0.05  # jobs are claimed so long ahead of their turn, as far as runs end often enough,
 PATIENCE_SECONDS = 0.1  # and given back when that takes longer after all
 FULL = 0.75  # from this part of the slots on a flood may be holding up others
-PACE_SECONDS = 0.05  # between two reckonings how often that is
 
 
 class Crowd(NamedTuple):
@@ -55,9 +54,12 @@ class Slots(ABC):
     @property
     def room(self) -> int:
         """How many more may be started: at once, or as soon as some end, which is in a moment."""
-        if (passed := (now := time.monotonic()) - self._paced_at) >= PACE_SECONDS:
-            self._ahead = min(int((self.ended - self._paced) / passed * AHEAD_SECONDS), self.most)
+        ended = self.ended - self._paced
+        if (passed := (now := time.monotonic()) - self._paced_at) >= AHEAD_SECONDS:
+            self._ahead = min(int(ended / passed * AHEAD_SECONDS), self.most)
             self._paced_at, self._paced = now, self.ended
+        elif ended > self._ahead:  # more often than before
+            self._ahead = min(ended, self.most)
         in_hand = self._given - self.ended
         room = min(self.most + self._ahead - in_hand, self._marks.free_slots(is_async=self.is_async))
         return max(room, 0)  # more may be ahead than was right, now that runs take longer
@@ -132,7 +134,8 @@ class Slots(ABC):
     def _count(self, ended: int) -> None:
         with self._counting:
             self.ended += ended
-        self._went_on.set()
+        if not self._went_on.is_set():
+            self._went_on.set()
 
 
 def start(claim: Claim, marks: Marks, slot: int = MAIN) -> CancellationToken:
