@@ -1,0 +1,1 @@
+"""Recurring jobs: what runs again and again, by a line of cron in a time zone."""
