@@ -1,0 +1,107 @@
+"""A cron line in words, made from the values that it fires by and not from how it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from handlers.recurring.cron import Cron
+from handlers.recurring.dates import dates
+from handlers.recurring.phrases import joined, ordinal, progression, ranges, runs
+
+_LISTED = 6  # times of day that are told one by one
+_REPEATED = ", also in an hour that the clocks repeat"
+
+
+def words(cron: Cron, zone_name: str = "") -> str:
+    """When the line fires, in plain English, with the zone if it is given: "at 09:00 on Monday to Friday, UTC".
+
+    Lines that fire differently have different words.
+    """
+    found = " ".join(filter(None, (_times(cron), dates(cron.days, cron.months) or _daily(cron))))
+    # Fixed hours fire once where the clocks repeat them, as is expected of "at 01:30".
+    if cron.repeats and len(cron.hours) < 24 and not _is_every_some_hours(cron):
+        found += _REPEATED
+    if zone_name:
+        found += ", UTC" if zone_name == "UTC" else f", {zone_name} time"
+    return found
+
+
+def _times(cron: Cron) -> str:
+    if _is_every_some_hours(cron):
+        return _every_some_hours(cron)
+    if _is_listed(cron):
+        return f"at {joined(_clock(cron, *each) for each in product(cron.hours, cron.minutes, cron.seconds))}"
+    every = _every(cron)
+    if every is not None and len(cron.hours) == 24:
+        return every
+    stretches = list(runs(cron.hours))
+    if every is not None and len(stretches) <= 2 and (every != "every hour" or min(map(len, stretches)) > 1):
+        return f"{every} {' and '.join(_stretch(cron, hours) for hours in stretches)}"
+    return f"at {_each_field(cron)}"
+
+
+def _daily(cron: Cron) -> str:
+    return "every day" if _is_listed(cron) and not _is_every_some_hours(cron) else ""
+
+
+def _is_listed(cron: Cron) -> bool:
+    return len(cron.hours) * len(cron.minutes) * len(cron.seconds) <= _LISTED
+
+
+def _is_every_some_hours(cron: Cron) -> bool:
+    step = progression(cron.hours)
+    return cron.repeats and len(cron.minutes) == len(cron.seconds) == 1 and step is not None and step > 1
+
+
+def _every_some_hours(cron: Cron) -> str:
+    step = progression(cron.hours)
+    assert step is not None
+    if (cron.seconds, cron.minutes, cron.hours) == ((0,), (0,), tuple(range(0, 24, step))) and 24 % step == 0:
+        return f"every {step} hours"
+    return f"every {step} hours {_stretch(cron, cron.hours)}"
+
+
+def _every(cron: Cron) -> str | None:
+    """How often within an hour, if that is even: "every 15 minutes"."""
+    if cron.seconds != (0,):
+        return _evenly("second", cron.seconds) if len(cron.minutes) == 60 else None
+    return "every hour" if cron.minutes == (0,) else _evenly("minute", cron.minutes)
+
+
+def _evenly(unit: str, values: Sequence[int]) -> str | None:
+    step = progression(values)
+    if step is None or 60 % step or tuple(values) != tuple(range(0, 60, step)):
+        return None
+    return f"every {unit}" if step == 1 else f"every {step} {unit}s"
+
+
+def _stretch(cron: Cron, hours: Sequence[int]) -> str:
+    """Its first and last time of day within these hours."""
+    first = _clock(cron, hours[0], cron.minutes[0], cron.seconds[0])
+    return f"from {first} to {_clock(cron, hours[-1], cron.minutes[-1], cron.seconds[-1])}"
+
+
+def _clock(cron: Cron, hour: int, minute: int, second: int) -> str:
+    return f"{hour:02}:{minute:02}" + (f":{second:02}" if cron.seconds != (0,) else "")
+
+
+def _each_field(cron: Cron) -> str:
+    """Field by field, what must hold."""
+    named = [("minute", cron.minutes, 60), ("hour", cron.hours, 24)]
+    if cron.seconds != (0,):
+        named.insert(0, ("second", cron.seconds, 60))
+    while len(named) > 1 and len(named[-1][1]) == named[-1][2] and len(named[-2][1]) == named[-2][2]:
+        named.pop()
+    return " of ".join(_field(*each) for each in named)
+
+
+def _field(unit: str, values: Sequence[int], count: int) -> str:
+    if len(values) == count:
+        return f"every {unit}"
+    if len(values) == 1:
+        return f"{unit} {values[0]}"
+    step = progression(values)
+    if step is not None and step > 1 and len(values) > 4:
+        return f"every {ordinal(step)} {unit} from {values[0]} to {values[-1]}"
+    return f"{unit}s {joined(ranges(values))}"
