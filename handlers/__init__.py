@@ -31,6 +31,8 @@ __all__ = [  # noqa: RUF022 - grouped by use
     # enqueue, schedule, and every other verb
     "job_scheduler",
     "JobId",
+    # jobs that recur
+    "recurring",
     # commands
     "Command",
     "handles_command",
@@ -50,11 +52,13 @@ __all__ = [  # noqa: RUF022 - grouped by use
 if TYPE_CHECKING:
     from handlers.commands import DeleteJobCommand, EnqueueJobCommand, ScheduleJobCommand, command_bus
     from handlers.gateway import JobId, job_scheduler
+    from handlers.recurrence.declared import recurring
 else:
     # These need models, which cannot be imported before Django has loaded its apps: each is looked up when first used.
     _LAZY = {
         "job_scheduler": "handlers.gateway",
         "JobId": "handlers.gateway",
+        "recurring": "handlers.recurrence.declared",
         "command_bus": "handlers.commands",
         "EnqueueJobCommand": "handlers.commands",
         "ScheduleJobCommand": "handlers.commands",

@@ -24,7 +24,7 @@ MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_async", "threads", "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
-    "unknown_type_hours",
+    "unknown_type_hours", "misfire_seconds",
 )  # fmt: skip
 WHOLE = ("max_crashes", "batch", "max_async", "threads", "max_payload_bytes", "max_error_chars")
 
@@ -49,6 +49,7 @@ class JobsSettings:
     unknown_type_hours: float = 4.0  # how long a job waits for a worker whose code can run it before it is failed
     restore_minutes: float = 60.0  # how long a deleted job can be restored
     recovery_seconds: float = 1.0  # how often the scheduler looks for what was lost
+    misfire_seconds: float = 5.0  # an occurrence of a recurring job that is fired later than that was missed
     retention_days: dict[str, float | None] = field(
         default_factory=lambda: {"succeeded": 7.0, "deleted": 7.0, "failed": None}
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
-from typing import Any, NewType
+from typing import Any
 
 from django.db import transaction
 
@@ -14,23 +14,23 @@ from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
 from handlers.exceptions import InvalidJob, TransportUnavailable
-from handlers.lifecycle import Applied, NewJob
+from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
+from handlers.recurrence.verbs import RecurringVerbs
 from handlers.registry import registry
 from handlers.selection import Selection
 from handlers.transport import get_transport
 from handlers.twins import twin
 
-JobId = NewType("JobId", int)
 Work = Job | Command
 
 LONGEST_DELAY = timedelta(days=3650)
 LONGEST_CORRELATION = 64
 
 
-class JobScheduler:
+class JobScheduler(RecurringVerbs):
     """Enqueue, schedule and govern jobs. Import the one instance: ``from handlers import job_scheduler``.
 
     Each verb acts in the caller's transaction and is published after it commits. ``by`` (a user, or a name) puts the

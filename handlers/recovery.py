@@ -23,6 +23,7 @@ from handlers.gateway import job_scheduler
 from handlers.lifecycle import Agenda
 from handlers.models.sql import chunks, database_now
 from handlers.publishing import publish
+from handlers.recurrence import firing
 from handlers.states import State
 from handlers.switches import paused_type_names
 from handlers.transport import LastWords, Message, get_transport
@@ -235,4 +236,4 @@ def age_out() -> bool:
     clock = database_now(connections[lifecycle.database()])
     days = {State(state): days for state, days in jobs_settings().retention_days.items() if days is not None}
     erased = [lifecycle.age_out(state, before=clock - timedelta(days=count)) for state, count in days.items()]
-    return any([*erased, once.forget(), stacks.forget()])
+    return any([*erased, once.forget(), stacks.forget(), firing.forget()])

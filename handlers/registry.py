@@ -41,6 +41,7 @@ class Registry:
         self._classes: dict[type, str] = {}
         self._packages: frozenset[str] | None = None  # once asked for, as is the next
         self._release = ""
+        self.recurring: dict[str, tuple[Job | Command, str | None, Any]] = {}  # what ``recurring`` declares, by name
 
     def register(self, job_type: JobType) -> None:
         """Add ``job_type``. The same class imported anew replaces the old one, as the autoreloader needs.
@@ -130,11 +131,11 @@ class Registry:
     @contextmanager
     def isolated(self) -> Iterator[None]:
         """For tests: what is registered inside is forgotten afterwards."""
-        before = dict(self._types), dict(self._names), dict(self._classes)
+        before = dict(self._types), dict(self._names), dict(self._classes), dict(self.recurring)
         try:
             yield
         finally:
-            self._types, self._names, self._classes = before
+            self._types, self._names, self._classes, self.recurring = before
             self._packages, self._release = None, ""
 
     def _forget(self, job_type: JobType) -> None:

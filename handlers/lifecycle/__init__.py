@@ -22,7 +22,7 @@ from handlers.lifecycle.claims import (
     set_apart,
     still_enqueued,
 )
-from handlers.lifecycle.creation import NewJob, create
+from handlers.lifecycle.creation import JobId, NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out
@@ -35,6 +35,7 @@ __all__ = [
     "Change",
     "Claim",
     "Failed",
+    "JobId",
     "Move",
     "NewJob",
     "Refusal",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, NewType
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,6 +16,9 @@ from handlers.models.kept import database
 from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message
+
+
+JobId = NewType("JobId", int)
 
 
 class NewJob(NamedTuple):

@@ -9,6 +9,7 @@ from handlers.models.failure_group import FailureGroup
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
 from handlers.models.policy import PolicyAssignment, StoredPolicy
+from handlers.models.recurring import How, Misfire, Occurrence, Overlap, RecurringJob
 from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
@@ -27,6 +28,7 @@ __all__ = [
     "BulkOperation",
     "BulkState",
     "FailureGroup",
+    "How",
     "JobCount",
     "JobCountDelta",
     "JobHistory",
@@ -34,10 +36,14 @@ __all__ = [
     "JobRecord",
     "KnownTypes",
     "LiveStack",
+    "Misfire",
+    "Occurrence",
     "Outcome",
+    "Overlap",
     "Period",
     "PolicyAssignment",
     "QueueSwitch",
+    "RecurringJob",
     "StoredPolicy",
     "StrandedJob",
     "Switch",

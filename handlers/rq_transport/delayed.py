@@ -29,6 +29,7 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord, WorkerProcess
 from handlers.processes import memory_bytes
+from handlers.recurrence import declared, firing, heartbeats
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.duties import DATABASE, Duties
@@ -86,6 +87,8 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._pubsub: PubSub | None = None
         self._unpushed: list[Message] = []  # promoted in the database, but Redis went away before the push
         self._due_at = 0.0  # when there is something to promote, as far as is known, in monotonic time
+        self._fire_at = 0.0  # the same of recurring jobs
+        self._is_told = False  # whether the database knows those of the code
         self._fruitless = 0  # looks in a row that found something due and moved nothing
         self._sweep_offset = 0
         self._leftovers = Leftovers(self.connection)
@@ -112,7 +115,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
                     self._pause(self._duties.failed(DATABASE, error))
                     continue
                 self._duties.worked(DATABASE)
-                if burst and not moved and not self._unpushed and time.monotonic() < self._due_at:
+                if burst and not moved and not self._unpushed and time.monotonic() < min(self._due_at, self._fire_at):
                     break
                 if not moved or not burst:
                     self._wait(self._seconds_to_wait(moved))
@@ -132,6 +135,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         # Not while Redis is away, for such rows stay what they are, scheduled.
         if self._pubsub is not None and (self._unpushed or time.monotonic() >= self._due_at):
             moved = turn(PROMOTION, 0, lambda: len(self.enqueue_jobs()), needs_server=True)
+        moved += self._recur()
         turn("registration", REGISTER_SECONDS, self.heartbeat, needs_server=True)
         agenda = self._recovery.look()
         self._due_at = time.monotonic() + (math.inf if agenda.due_in is None else agenda.due_in)
@@ -146,6 +150,36 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         look = partial(self._erase, LEFTOVERS, self._leftovers.clear, pause=LOOK_SECONDS)
         turn(LEFTOVERS, LEFTOVERS_SECONDS, look, needs_server=True)
         return moved
+
+    def _recur(self) -> int:
+        """Fire the recurring jobs whose time has come; how many. Redis is not needed: their jobs wait for it."""
+        turn, fired = self._turn_of, 0
+        if not self._is_told:
+            turn("recurring jobs of the code", 0, self._tell)
+        if time.monotonic() >= self._fire_at:
+            fired = turn("recurring jobs", 0, self._fire)
+        agenda = firing.agenda()
+        self._fire_at = time.monotonic() + (math.inf if agenda.due_in is None else agenda.due_in)
+        seconds = jobs_settings().recovery_seconds
+        if agenda.held:
+            fired += turn("held occurrences", seconds, lambda: firing.fire_held().jobs)
+        if agenda.heartbeats:
+            turn("heartbeats", seconds, heartbeats.send)
+        return fired
+
+    def _tell(self) -> None:
+        declared.sync()
+        self._is_told = True
+
+    def _fire(self) -> int:
+        fired, until = 0, time.monotonic() + BUSY_SECONDS
+        while not self._stopping:
+            found = firing.fire_due()
+            fired += found.jobs
+            self._recovery.went_on()
+            if found.looked_at < firing.CHUNK or time.monotonic() > until:
+                break
+        return fired
 
     def _recover(self, duty: recovery.Duty) -> int:
         seconds = jobs_settings().recovery_seconds
@@ -162,9 +196,10 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     def _seconds_to_wait(self, moved: int) -> float:
         now = time.monotonic()
         idle = min(IDLE_SECONDS, self._duties.seconds_until_turn())
-        if self._due_at > now or moved:
+        due_at = min(self._due_at, self._fire_at)
+        if due_at > now or moved:
             self._fruitless = 0
-            return max(0.0, min(idle, self._due_at - now))
+            return max(0.0, min(idle, due_at - now))
         # Due, yet not moved: in another scheduler's hands. Asked again soon, but never in a spin.
         self._fruitless = min(self._fruitless + 1, 10)
         return min(idle, 0.002 * 2.0**self._fruitless)

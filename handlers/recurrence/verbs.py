@@ -1,0 +1,267 @@
+"""The gateway's verbs for recurring jobs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connections, transaction
+
+from handlers import lifecycle
+from handlers.audit import By, actor_name, audit
+from handlers.exceptions import InvalidJob
+from handlers.failures import clean
+from handlers.lifecycle import JobId
+from handlers.models import How, Occurrence, RecurringJob
+from handlers.models.sql import database_now
+from handlers.payloads import Command, Job
+from handlers.publishing import publish_on_commit
+from handlers.recurrence.definition import (
+    RULE,
+    Options,
+    check_name,
+    check_times,
+    columns_of,
+    define,
+    times_of,
+)
+from handlers.recurrence.firing import new_job
+from handlers.recurrence.times import check_moment
+from handlers.twins import twin
+
+MOST_BACKFILLED = 1_000  # occurrences in one go
+
+
+class RecurringVerbs:
+    """The part of the gateway that is about recurring jobs, which are known by their names."""
+
+    def add_or_update_recurring(
+        self,
+        name: str,
+        job: Job | Command,
+        cron: str | None = None,
+        *,
+        timezone: str = "UTC",
+        every: timedelta | None = None,
+        misfire: str = "one",
+        catch_up: int = 100,
+        catch_up_within: timedelta = timedelta(days=1),
+        overlap: str = "allow",
+        jitter: timedelta | None = None,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        queue: str | None = None,
+        pause_after: int = 0,
+        heartbeat_url: str = "",
+        by: By = None,
+        reason: str = "",
+    ) -> bool:
+        """Have ``job`` run again and again; whether that changed anything. As it was before, nothing moves.
+
+        By ``cron``, a line of five fields, or of six with seconds first, on the wall clock of ``timezone``; or
+        ``every`` so long, from ``start`` or now on. Not before ``start`` nor after ``end``, aware datetimes; each
+        occurrence up to ``jitter`` later, spread by name. ``misfire``: of occurrences that nobody fired in time, as in
+        an outage, ``skip`` all, run ``one``, or run ``each``, the last ``catch_up`` of those not older than
+        ``catch_up_within``. ``overlap``: while the job before has not ended, ``allow`` another, ``skip`` it, or let one
+        wait (``queue``). ``queue``: default the type's own. ``pause_after``: so many failed jobs in a row. Such as a
+        dead man's switch, ``heartbeat_url`` is asked for after each success.
+
+        Raises InvalidJob, naming the argument, or NoHandler; nothing is written then. Also for a name that the code
+        declares with ``recurring``.
+        """
+        options = Options(
+            timezone, every, misfire, catch_up, catch_up_within, overlap, jitter, start, end, queue, pause_after,
+            heartbeat_url,
+        )  # fmt: skip
+        return put(check_name(name), define(name, job, cron, options), by=by, reason=reason)
+
+    def remove_recurring(self, name: str, *, by: By = None, reason: str = "") -> bool:
+        """Let it run no more; whether there was one. Jobs that it has enqueued stay. InvalidJob for one of the code."""
+        with transaction.atomic(using=lifecycle.database()):
+            row = _locked(name)
+            if row is not None:
+                _check_owner(row, in_code=False)
+                row.delete()
+            audit(by, "remove_recurring", f"recurring {name}", int(row is not None), reason)
+        return row is not None
+
+    def trigger_recurring(self, name: str, *, by: By = None, reason: str = "") -> JobId:
+        """Run it once now, paused or not; its times stay what they are. Raises InvalidJob for an unknown name."""
+        with transaction.atomic(using=lifecycle.database()):
+            row = _known(name)
+            now = _now()
+            [job_id] = _create(row, [(now, How.TRIGGERED)], now, by)
+            audit(by, "trigger_recurring", f"recurring {name}", 1, reason, {"job_ids": [job_id]})
+        return job_id
+
+    def backfill_recurring(
+        self, name: str, start: datetime, end: datetime, *, by: By = None, reason: str = ""
+    ) -> list[JobId]:
+        """Run each of its occurrences after ``start`` and up to ``end``, a past moment, that no job was made for.
+
+        Raises InvalidJob for an unknown name, a wrong span, or more than 1,000 occurrences; nothing is written then.
+        """
+        with transaction.atomic(using=lifecycle.database()):
+            row = _known(name)
+            dues = _lacking(row, start, end)
+            ids = _create(row, [(due, How.BACKFILLED) for due in dues], _now(), by)
+            span = {"start": start.isoformat(), "end": end.isoformat(), "job_ids": ids[:1_000]}
+            audit(by, "backfill_recurring", f"recurring {name}", len(ids), reason, span)
+        return ids
+
+    def preview_backfill(self, name: str, start: datetime, end: datetime) -> list[datetime]:
+        """The times that ``backfill_recurring`` would run now. Raises as it does."""
+        return _lacking(_known(name, lock=False), start, end)
+
+    def pause_recurring(self, name: str, until: datetime | None = None, *, by: By = None, reason: str = "") -> bool:
+        """Let no occurrence come, until ``until`` (aware) or ``resume_recurring``; what falls in between is not made
+        up for. Whether it was not paused so already. Raises InvalidJob for an unknown name or a naive time.
+        """
+        if until is not None:
+            until = check_moment("until", until)
+        with transaction.atomic(using=lifecycle.database()):
+            row = _known(name)
+            moved = row.paused_at is None or row.paused_until != until
+            if moved:
+                now = _now()
+                row.paused_at, row.paused_until = now, until
+                row.paused_by, row.paused_reason = clean(actor_name(by), 150), clean(reason, 500)
+                row.held_at = None
+                _set_next(row, None if until is None else max(until, now))
+                row.save()
+            told = {"until": until.isoformat() if until else None}
+            audit(by, "pause_recurring", f"recurring {name}", int(moved), reason, told)
+        return moved
+
+    def resume_recurring(self, name: str, *, by: By = None, reason: str = "") -> bool:
+        """Let occurrences come again, from now on; whether it was paused. Raises InvalidJob for an unknown name."""
+        with transaction.atomic(using=lifecycle.database()):
+            row = _known(name)
+            now = _now()
+            moved = row.paused_at is not None and (row.paused_until is None or row.paused_until > now)
+            if moved:
+                row.paused_at = row.paused_until = None
+                row.paused_by = row.paused_reason = ""
+                row.resumed_at = now
+                _set_next(row, now)
+                row.save()
+            audit(by, "resume_recurring", f"recurring {name}", int(moved), reason)
+        return moved
+
+    aadd_or_update_recurring = twin(add_or_update_recurring)
+    aremove_recurring = twin(remove_recurring)
+    atrigger_recurring = twin(trigger_recurring)
+    abackfill_recurring = twin(backfill_recurring)
+    apreview_backfill = twin(preview_backfill)
+    apause_recurring = twin(pause_recurring)
+    aresume_recurring = twin(resume_recurring)
+
+
+def put(name: str, columns: dict[str, Any], *, by: By = None, reason: str = "", in_code: bool = False) -> bool:
+    """Write what ``define`` has made of a recurring job, if it is anything new; whether it is."""
+    with transaction.atomic(using=lifecycle.database()):
+        now = _now()
+        row = _locked(name)
+        if row is not None:
+            _check_owner(row, in_code=in_code)
+        new = row is None
+        row = row or RecurringJob(name=name, created_at=now, created_by=clean(actor_name(by), 150))
+        changed = [column for column, value in columns.items() if getattr(row, column) != value]
+        if not new and not changed and row.in_code == in_code:
+            return False
+        for column, value in columns.items():
+            setattr(row, column, value)
+        row.in_code, row.changed_at = in_code, now
+        if new or {*changed} & {*RULE}:
+            row.anchor_at = None if row.every_seconds is None else row.start_at or now
+            check_times(columns, now)
+            if row.paused_at is None or (row.paused_until is not None and row.paused_until <= now):
+                _set_next(row, now)
+            elif row.paused_until is not None:
+                _set_next(row, row.paused_until)
+        row.save(force_insert=new)
+        told = {"changed": changed} if not new else None
+        audit(by, "add_recurring" if new else "change_recurring", f"recurring {name}", 1, reason, told)
+    return True
+
+
+def _set_next(row: RecurringJob, moment: datetime | None) -> None:
+    times = times_of(row.name, columns_of(row))
+    row.due_at = None if moment is None else times.after(moment)
+    row.next_at = row.due_at and times.fired_at(row.due_at)
+
+
+def _lacking(row: RecurringJob, start: datetime, end: datetime) -> list[datetime]:
+    start, end, now = check_moment("start", start), check_moment("end", end), _now()
+    if end > now:
+        raise InvalidJob(f"end: {end.isoformat()} is not past: what is due later comes by itself", field="end")
+    if start >= end:
+        raise InvalidJob(f"start: {start.isoformat()} is not before end, {end.isoformat()}", field="start")
+    dues = []
+    for due in _between(row, start, end):
+        dues.append(due)
+        if len(dues) > MOST_BACKFILLED:
+            raise InvalidJob(
+                f"start: more than {MOST_BACKFILLED:,} occurrences lie between start and end: take a shorter span",
+                field="start",
+            )
+    made = row.occurrences.filter(due_at__in=dues, job_id__isnull=False).values_list("due_at", flat=True)
+    return sorted({*dues} - {*made})
+
+
+def _between(row: RecurringJob, start: datetime, end: datetime) -> Iterator[datetime]:
+    times = times_of(row.name, columns_of(row))
+    due = times.after(start)
+    while due is not None and due <= end:
+        yield due
+        due = times.after(due)
+
+
+def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, by: By) -> list[JobId]:
+    alias = lifecycle.database()
+    encoded = json.dumps(row.data, ensure_ascii=False).encode()
+    actor = actor_name(by) or f"recurring {row.name}"
+    messages = lifecycle.create([new_job(row.job_type, encoded, row.queue)] * len(dues), actor=actor, using=alias)
+    heartbeat = bool(row.heartbeat_url)
+    # What was skipped before is made up for: its row becomes this one.
+    Occurrence.objects.using(alias).bulk_create(
+        [
+            Occurrence(recurring=row, due_at=due, fired_at=now, how=how, job_id=message.job_id, heartbeat=heartbeat)
+            for (due, how), message in zip(dues, messages, strict=True)
+        ],
+        update_conflicts=True,
+        unique_fields=["recurring", "due_at"],
+        update_fields=["fired_at", "how", "job_id", "heartbeat"],
+    )
+    if messages:
+        row.fired += len(messages)
+        row.last_at, row.last_job_id = now, messages[-1].job_id
+        row.save(update_fields=["fired", "last_at", "last_job_id"])
+    publish_on_commit(messages, using=alias)
+    return [JobId(message.job_id) for message in messages]
+
+
+def _locked(name: object) -> RecurringJob | None:
+    rows = RecurringJob.objects.using(lifecycle.database())
+    return rows.select_for_update().filter(name=str(name)[:201]).first()
+
+
+def _known(name: object, *, lock: bool = True) -> RecurringJob:
+    rows = RecurringJob.objects.using(lifecycle.database())
+    row = (rows.select_for_update() if lock else rows).filter(name=str(name)[:201]).first()
+    if row is None:
+        raise InvalidJob(f"name: there is no recurring job {str(name)[:100]!r}", field="name")
+    return row
+
+
+def _check_owner(row: RecurringJob, *, in_code: bool) -> None:
+    if row.in_code and not in_code:
+        raise InvalidJob(
+            f"name: {row.name!r} is declared in the code with recurring(): change it there, or pause it", field="name"
+        )
+
+
+def _now() -> datetime:
+    return database_now(connections[lifecycle.database()])

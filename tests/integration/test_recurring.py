@@ -1,0 +1,371 @@
+"""Jobs that recur: what the verbs write and refuse, and what fires when, whoever looks and however late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import override_settings
+from django.utils import timezone
+
+from handlers import InvalidJob, job_scheduler, recurring
+from handlers.models import AuditEntry, JobRecord, Occurrence, RecurringJob
+from handlers.recurrence import declared, firing
+from handlers.registry import registry
+from tests.app.jobs import Fail, Note
+from tests.running import run
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
+
+SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+def add(name: str = "it", cron: str | None = "0 9 * * *", **options: Any) -> RecurringJob:
+    job_scheduler.add_or_update_recurring(name, options.pop("job", Note("it")), cron, **options)
+    return row(name)
+
+
+def row(name: str = "it") -> RecurringJob:
+    return RecurringJob.objects.get(name=name)
+
+
+def overdue(by: timedelta, name: str = "it", *, every: timedelta = MINUTE, count: int | None = None) -> datetime:
+    """Make it due ``by`` ago; the moment."""
+    at = timezone.now() - by
+    RecurringJob.objects.filter(name=name).update(due_at=at, next_at=at, anchor_at=at, every_seconds=every.total_seconds())
+    return at
+
+
+def told(name: str = "it") -> list[tuple[str, int]]:
+    """How its occurrences came to be, the first one first, and for how many each stands that ran not."""
+    return list(Occurrence.objects.filter(recurring__name=name).order_by("due_at").values_list("how", "skipped"))
+
+
+def jobs() -> list[int]:
+    return list(JobRecord.objects.order_by("pk").values_list("pk", flat=True))
+
+
+# --- verbs
+
+
+def test_what_is_registered_as_it_was_moves_nothing_and_a_changed_rule_does() -> None:
+    before = add(start=datetime(2031, 5, 1, tzinfo=UTC))
+    assert before.due_at == before.next_at == datetime(2031, 5, 1, 9, tzinfo=UTC)
+    assert not job_scheduler.add_or_update_recurring("it", Note("it"), "0 9 * * *", start=datetime(2031, 5, 1, tzinfo=UTC))
+    assert row().changed_at == before.changed_at
+    # Other arguments leave the times.
+    RecurringJob.objects.update(due_at=datetime(2032, 1, 1, 9, tzinfo=UTC), next_at=datetime(2032, 1, 1, 9, tzinfo=UTC))
+    assert job_scheduler.add_or_update_recurring("it", Note("other"), "0 9 * * *", start=datetime(2031, 5, 1, tzinfo=UTC))
+    assert (row().data, row().due_at) == ({"text": "other"}, datetime(2032, 1, 1, 9, tzinfo=UTC))
+    after = add(cron="30 9 * * *", timezone="Europe/Berlin", start=datetime(2031, 5, 1, tzinfo=UTC))
+    assert after.due_at == datetime(2031, 5, 1, 7, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("field", "options"),
+    [
+        ("name", {"name": ""}),
+        ("name", {"name": " it"}),
+        ("name", {"name": "x" * 201}),
+        ("cron", {"cron": "61 * * * *"}),
+        ("cron", {"cron": "0 0 30 2 *"}),
+        ("cron", {"cron": None}),
+        ("every", {"cron": None, "every": timedelta(0)}),
+        ("every", {"every": MINUTE}),
+        ("timezone", {"timezone": "Mars/Olympus"}),
+        ("timezone", {"timezone": "../etc/passwd"}),
+        ("misfire", {"misfire": "sometimes"}),
+        ("overlap", {"overlap": True}),
+        ("jitter", {"jitter": 5}),
+        ("start", {"start": datetime(2030, 1, 1)}),  # noqa: DTZ001 - naive
+        ("end", {"start": datetime(2030, 1, 2, tzinfo=UTC), "end": datetime(2030, 1, 1, tzinfo=UTC)}),
+        ("queue", {"queue": "nowhere"}),
+        ("catch_up", {"catch_up": 0}),
+        ("pause_after", {"pause_after": -1}),
+        ("heartbeat_url", {"heartbeat_url": "file:///etc/passwd"}),
+        ("job", {"job": "it"}),
+        ("text", {"job": Note(5)}),  # type: ignore[arg-type]
+    ],
+)
+def test_what_does_not_fit_is_named_and_nothing_is_written(field: str, options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidJob) as error:
+        add(**options)
+    assert error.value.field == field
+    assert field in str(error.value).lower()
+    assert not RecurringJob.objects.exists()
+    assert not AuditEntry.objects.exists()
+
+
+def test_it_is_written_with_the_callers_transaction() -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        add()
+        raise ZeroDivisionError
+    assert not RecurringJob.objects.exists()
+
+
+def test_a_person_is_named_for_each_verb() -> None:
+    olga = User.objects.create_user("olga")
+    add(by=olga, reason="for tests")
+    add(cron="1 9 * * *", by=olga)
+    job_scheduler.trigger_recurring("it", by=olga)
+    job_scheduler.pause_recurring("it", by=olga)
+    job_scheduler.resume_recurring("it", by=olga)
+    assert job_scheduler.remove_recurring("it", by=olga)
+    assert not job_scheduler.remove_recurring("it", by=olga)
+    said = AuditEntry.objects.order_by("pk").values_list("verb", "target", "count", "username")
+    verbs = ["add", "change", "trigger", "pause", "resume", "remove"]
+    assert list(said) == [
+        *((f"{verb}_recurring", "recurring it", 1, "olga") for verb in verbs),
+        ("remove_recurring", "recurring it", 0, "olga"),
+    ]
+
+
+def test_trigger_runs_it_once_paused_or_not_and_moves_nothing() -> None:
+    before = add()
+    job_scheduler.pause_recurring("it")
+    job_id = job_scheduler.trigger_recurring("it")
+    record = JobRecord.objects.get(pk=job_id)
+    assert (record.state, record.job_type, record.payload) == ("enqueued", before.job_type, {"text": "it"})
+    assert told() == [("triggered", 0)]
+    assert (row().due_at, row().fired, row().last_job_id) == (None, 1, job_id)
+    for verb in (job_scheduler.trigger_recurring, job_scheduler.pause_recurring, job_scheduler.resume_recurring):
+        with pytest.raises(InvalidJob, match="there is no recurring job 'nobody'"):
+            verb("nobody")
+
+
+def test_a_pause_lets_none_come_and_what_fell_into_it_is_not_made_up_for() -> None:
+    add(cron=None, every=MINUTE, misfire="each")
+    assert job_scheduler.pause_recurring("it")
+    assert not job_scheduler.pause_recurring("it")
+    assert row().next_at is None
+    assert firing.fire_due().jobs == 0
+    assert job_scheduler.resume_recurring("it")
+    assert not job_scheduler.resume_recurring("it")
+    found = row()
+    assert found.due_at is not None
+    assert timezone.now() < found.due_at <= timezone.now() + MINUTE
+    until = timezone.now() + timedelta(days=2)
+    assert job_scheduler.pause_recurring("it", until)
+    found = row()
+    assert found.next_at is not None
+    assert until < found.next_at <= until + MINUTE
+    # An unchanged registration leaves the pause, and so does a changed one.
+    add(cron=None, every=HOUR, misfire="each")
+    found = row()
+    assert found.paused_until == until
+    assert found.next_at is not None
+    assert found.next_at > until
+
+
+def test_backfill_runs_what_no_job_was_made_for() -> None:
+    add(cron="0 * * * *")
+    end = timezone.now().replace(minute=0, second=0, microsecond=0)
+    start = end - 5 * HOUR
+    hours = [start + n * HOUR for n in range(1, 6)]
+    Occurrence.objects.create(recurring=row(), due_at=hours[1], fired_at=end, how="due", job_id=1)
+    Occurrence.objects.create(recurring=row(), due_at=hours[2], fired_at=end, how="missed", skipped=1)
+    expected = [hours[0], *hours[2:]]
+    assert job_scheduler.preview_backfill("it", start, end) == expected
+    ids = job_scheduler.backfill_recurring("it", start, end)
+    assert len(ids) == 4
+    made = Occurrence.objects.filter(how="backfilled").order_by("due_at")
+    assert list(made.values_list("due_at", "job_id")) == list(zip(expected, ids, strict=True))
+    assert job_scheduler.backfill_recurring("it", start, end) == []
+    with pytest.raises(InvalidJob, match="more than 1,000 occurrences"):
+        job_scheduler.backfill_recurring("it", end - 2_000 * HOUR, end)
+    with pytest.raises(InvalidJob, match="end: .* is not past"):
+        job_scheduler.backfill_recurring("it", start, end + 2 * HOUR)
+    with pytest.raises(InvalidJob, match="start: .* is not before end"):
+        job_scheduler.backfill_recurring("it", end, start)
+
+
+# --- firing
+
+
+def test_what_is_due_is_fired_once_and_has_its_next_time() -> None:
+    add(cron=None, every=HOUR, queue="mail")
+    due = overdue(SECOND, every=HOUR)
+    assert firing.fire_due() == (1, 1)
+    assert firing.fire_due() == (0, 0)
+    [job_id] = jobs()
+    record = JobRecord.objects.get(pk=job_id)
+    assert (record.state, record.queue, record.payload, record.created_by) == (
+        "enqueued", "mail", {"text": "it"}, "recurring jobs",
+    )  # fmt: skip
+    [found] = Occurrence.objects.values_list("due_at", "how", "job_id")
+    assert found == (due, "due", job_id)
+    assert row().due_at == row().next_at == due + HOUR
+    assert (row().fired, row().skipped, row().last_job_id) == (1, 0, job_id)
+    run(job_id)
+    assert JobRecord.objects.get(pk=job_id).state == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("options", "how", "fired", "skipped"),
+    [
+        ({"misfire": "skip"}, [("missed", 9), ("due", 0)], 1, 9),
+        ({"misfire": "one"}, [("missed", 9), ("due", 0)], 1, 9),
+        ({"misfire": "each"}, [*[("late", 0)] * 9, ("due", 0)], 10, 0),
+        ({"misfire": "each", "catch_up": 3}, [("missed", 6), *[("late", 0)] * 3, ("due", 0)], 4, 6),
+        ({"misfire": "each", "catch_up_within": 150 * SECOND}, [("missed", 7), *[("late", 0)] * 2, ("due", 0)], 3, 7),
+        # The one that is due now runs beside none: of all, the first runs.
+        ({"misfire": "each", "overlap": "skip"}, [("late", 0), ("overlapped", 9)], 1, 9),
+        ({"misfire": "each", "overlap": "queue"}, [("late", 0), ("overlapped", 8)], 1, 8),
+    ],
+)
+def test_after_an_outage_misfires_are_treated_as_asked_and_counted(
+    options: dict[str, Any], how: list[tuple[str, int]], fired: int, skipped: int
+) -> None:
+    add(cron=None, every=MINUTE, **options)
+    first = overdue(9 * MINUTE + SECOND)
+    assert firing.fire_due().jobs == fired
+    assert told() == how
+    assert (row().fired, row().skipped) == (fired, skipped)
+    assert row().due_at == first + 10 * MINUTE
+
+
+def test_one_late_occurrence_runs_unless_it_is_to_be_skipped() -> None:
+    for misfire, expected in (("one", [("late", 0)]), ("skip", [("missed", 1)])):
+        add(misfire, cron=None, every=HOUR, misfire=misfire)
+        overdue(MINUTE, misfire, every=HOUR)
+        firing.fire_due()
+        assert told(misfire) == expected
+    with override_settings(JOBS={"MISFIRE_SECONDS": 100}):
+        add("patient", cron=None, every=HOUR, misfire="skip")
+        overdue(MINUTE, "patient", every=HOUR)
+        firing.fire_due()
+        assert told("patient") == [("due", 0)]
+
+
+def test_a_very_long_outage_is_counted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(firing, "LOOK_BACK", 10)
+    add(cron=None, every=SECOND, misfire="one")
+    overdue(34 * SECOND + 0.5 * SECOND, every=SECOND)
+    turns = 0
+    while firing.fire_due().looked_at:
+        turns += 1
+    assert turns >= 4
+    found = row()
+    assert found.fired + found.skipped in (35, 36)
+    assert [how for how, _ in told()][-1] == "due"
+    assert found.fired <= 6  # those that are not late
+
+
+def test_a_clock_that_was_set_back_fires_nothing_again() -> None:
+    add(cron=None, every=HOUR)
+    due = overdue(SECOND, every=HOUR)
+    assert firing.fire_due().jobs == 1
+    # As a resume would set it, by a clock that went back.
+    RecurringJob.objects.update(due_at=due, next_at=due)
+    assert firing.fire_due() == (0, 1)
+    assert len(jobs()) == 1
+    assert row().due_at == due + HOUR
+
+
+def test_overlap_waits_for_the_job_before() -> None:
+    for overlap in ("allow", "skip", "queue"):
+        add(overlap, cron=None, every=HOUR, overlap=overlap)
+    for n in range(3):
+        for overlap in ("allow", "skip", "queue"):
+            overdue(SECOND * (3 - n), overlap, every=HOUR)
+        firing.fire_due()
+    assert [(row(name).fired, row(name).skipped) for name in ("allow", "skip", "queue")] == [(3, 0), (1, 2), (1, 1)]
+    held = row("queue").held_at
+    assert held is not None
+    assert firing.fire_held().jobs == 0
+    run(row("queue").last_job_id)
+    assert firing.fire_held().jobs == 1
+    assert firing.fire_held().jobs == 0
+    found = Occurrence.objects.get(how="held")
+    assert (found.due_at, found.job_id) == (held, row("queue").last_job_id)
+    run(row("skip").last_job_id)
+    overdue(SECOND, "skip", every=HOUR)
+    assert firing.fire_due().jobs == 1
+
+
+def test_failures_in_a_row_pause_it_until_somebody_resumes() -> None:
+    add(job=Fail(9, "k"), cron=None, every=HOUR, pause_after=2)
+    for _ in range(2):
+        overdue(SECOND, every=HOUR)
+        assert firing.fire_due().jobs == 1
+        JobRecord.objects.filter(pk=row().last_job_id).update(state="failed")
+    overdue(SECOND, every=HOUR)
+    assert firing.fire_due() == (0, 1)
+    found = row()
+    assert (found.paused_reason, found.next_at) == ("2 failed jobs in a row", None)
+    entry = AuditEntry.objects.get()
+    assert (entry.verb, entry.username, entry.target) == ("pause_recurring", "recurring jobs", "recurring it")
+    job_scheduler.resume_recurring("it")
+    overdue(SECOND, every=HOUR)
+    assert firing.fire_due().jobs == 1  # what failed before is forgiven
+
+
+def test_jitter_spreads_and_stays() -> None:
+    names = [f"n{n}" for n in range(20)]
+    for name in names:
+        add(name, "0 9 * * *", jitter=HOUR)
+    found = [row(name) for name in names]
+    assert len({each.due_at for each in found}) == 1
+    spread = sorted((each.next_at - each.due_at).total_seconds() for each in found if each.next_at and each.due_at)
+    assert 0 <= spread[0] < 1_000
+    assert 2_600 < spread[-1] < 3_600
+    assert add("n3", "0 9 * * *", jitter=HOUR).next_at == found[3].next_at
+
+
+def test_it_ends_with_its_end() -> None:
+    add(cron=None, every=HOUR, end=timezone.now() + 10 * HOUR)
+    overdue(SECOND, every=HOUR)
+    RecurringJob.objects.update(end_at=timezone.now() + MINUTE)
+    assert firing.fire_due().jobs == 1
+    assert (row().due_at, row().next_at) == (None, None)
+
+
+# --- declared in code
+
+
+@pytest.fixture
+def code() -> Iterator[None]:
+    with registry.isolated():
+        registry.recurring.clear()
+        yield
+
+
+@pytest.mark.usefixtures("code")
+def test_what_the_code_declares_comes_changes_and_goes_with_it() -> None:
+    recurring("nightly", Note("n"), "0 3 * * *", timezone="Europe/Berlin")
+    recurring("often", Note("o"), every=MINUTE)
+    assert declared.sync() == 2
+    assert declared.sync() == 0
+    assert row("nightly").in_code
+    with pytest.raises(InvalidJob, match="declared in the code"):
+        add("nightly")
+    with pytest.raises(InvalidJob, match="declared in the code"):
+        job_scheduler.remove_recurring("nightly")
+    job_scheduler.pause_recurring("nightly")
+    assert declared.sync() == 0
+    assert row("nightly").paused_at
+    registry.recurring.clear()
+    recurring("nightly", Note("n"), "0 4 * * *", timezone="Europe/Berlin")
+    add("a program's")
+    assert declared.sync() == 2
+    assert set(RecurringJob.objects.values_list("name", "cron")) == {("nightly", "0 4 * * *"), ("a program's", "0 9 * * *")}
+    assert row("nightly").next_at is None  # still paused
+
+
+@pytest.mark.usefixtures("code")
+def test_a_wrong_declaration_is_told_at_once_or_leaves_the_others() -> None:
+    with pytest.raises(InvalidJob, match="cron"):
+        recurring("wrong", Note("n"), "0 25 * * *")
+    recurring("right", Note("n"), "0 3 * * *")
+    recurring("right", Note("n"), "0 3 * * *")
+    with pytest.raises(InvalidJob, match="declares a recurring job 'right' already"):
+        recurring("right", Note("n"), "0 4 * * *")
+    recurring("unknown queue", Note("n"), "0 3 * * *", queue="nowhere")
+    assert [line.partition(":")[0] for line in declared.problems()] == ["recurring job 'unknown queue'"]
+    with pytest.raises(InvalidJob, match="recurring job 'unknown queue': queue"):
+        declared.sync()
+    assert [each.name for each in RecurringJob.objects.all()] == ["right"]
