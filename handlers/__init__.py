@@ -51,13 +51,14 @@ __all__ = [  # noqa: RUF022 - grouped by use
 
 if TYPE_CHECKING:
     from handlers.commands import DeleteJobCommand, EnqueueJobCommand, ScheduleJobCommand, command_bus
-    from handlers.gateway import JobId, job_scheduler
+    from handlers.gateway import job_scheduler
+    from handlers.lifecycle import JobId
     from handlers.recurrence.declared import recurring
 else:
     # These need models, which cannot be imported before Django has loaded its apps: each is looked up when first used.
     _LAZY = {
         "job_scheduler": "handlers.gateway",
-        "JobId": "handlers.gateway",
+        "JobId": "handlers.lifecycle",
         "recurring": "handlers.recurrence.declared",
         "command_bus": "handlers.commands",
         "EnqueueJobCommand": "handlers.commands",

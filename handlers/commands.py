@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from handlers.cancellation import CancellationToken
 from handlers.exceptions import InvalidJob, NoHandler
-from handlers.gateway import JobId, job_scheduler
+from handlers.gateway import job_scheduler
+from handlers.lifecycle import JobId
 from handlers.payloads import Command, ExecuteCommandJob, Job, Polymorphic, unwrap
 from handlers.registry import handles_command, registry
 from handlers.twins import twin

@@ -17,7 +17,6 @@ from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message
 
-
 JobId = NewType("JobId", int)
 
 

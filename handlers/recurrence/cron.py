@@ -182,7 +182,9 @@ def _expanded(text: str) -> str:
     if not text.startswith("@"):
         return text
     if text.lower() not in _MACROS:
-        raise InvalidJob(f"cron: {text[:40]!r} is not known: write one of {', '.join(_MACROS)}, or five fields", field="cron")
+        raise InvalidJob(
+            f"cron: {text[:40]!r} is not known: write one of {', '.join(_MACROS)}, or five fields", field="cron"
+        )
     return _MACROS[text.lower()]
 
 

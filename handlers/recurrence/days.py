@@ -52,12 +52,16 @@ class Days:
         nth: set[tuple[int, int]] = set()
         for part in ("*" if of_week == "?" else of_week).upper().split(","):
             if part == "L":
-                WEEKDAY.refuse("L alone has more than one meaning", "write SAT for Saturday, or such as FRIL for the last Friday")
+                WEEKDAY.refuse(
+                    "L alone has more than one meaning", "write SAT for Saturday, or such as FRIL for the last Friday"
+                )
             elif match := _LAST.fullmatch(part):
                 last.add(WEEKDAY.value(match[1]) % 7)
             elif match := _NTH.fullmatch(part):
                 if match[2] not in ("1", "2", "3", "4", "5"):
-                    WEEKDAY.refuse(f"{part[:40]!r} is out of range", "write #1 to #5, such as MON#2 for the second Monday")
+                    WEEKDAY.refuse(
+                        f"{part[:40]!r} is out of range", "write #1 to #5, such as MON#2 for the second Monday"
+                    )
                 nth.add((WEEKDAY.value(match[1]) % 7, int(match[2])))
             else:
                 weekdays.update(WEEKDAY.values(part))

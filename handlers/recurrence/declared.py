@@ -1,4 +1,4 @@
-"""Recurring jobs that the code declares, and how the database comes to know them: each scheduler tells it at its start."""
+"""Recurring jobs that the code declares, and how the database comes to know them: by each scheduler, at its start."""
 
 from __future__ import annotations
 

@@ -18,7 +18,14 @@ from handlers.registry import registry
 
 LONGEST_NAME, LONGEST_URL = 200, 500
 MOST_CATCH_UP, MOST_FAILURES = 10_000, 1_000
-RULE = ("cron", "every_seconds", "zone", "start_at", "end_at", "jitter_seconds")  # columns: when they change, so do times
+RULE = (
+    "cron",
+    "every_seconds",
+    "zone",
+    "start_at",
+    "end_at",
+    "jitter_seconds",
+)  # columns: when they change, so do times
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,12 @@ def check_options(cron: str | None, options: Options) -> dict[str, Any]:
 
 def check_name(name: object) -> str:
     """``name``, which must be one. Raises InvalidJob."""
-    if not isinstance(name, str) or not 1 <= len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+    if (
+        not isinstance(name, str)
+        or not 1 <= len(name) <= LONGEST_NAME
+        or not name.isprintable()
+        or name != name.strip()
+    ):
         raise InvalidJob(
             f"name: must be 1 to {LONGEST_NAME} printable characters without blanks at the ends,"
             f" not {str(name)[:100]!r}",
@@ -120,7 +132,7 @@ def _cron(cron: object, every: object) -> str:
     return Cron.parse(cron).text
 
 
-def _choice(field: str, value: object, choices: type[Misfire] | type[Overlap]) -> str:
+def _choice(field: str, value: object, choices: type[Misfire | Overlap]) -> str:
     if value not in choices.values:
         raise InvalidJob(f"{field}: must be one of {', '.join(choices.values)}, not {value!r}", field=field)
     return str(value)

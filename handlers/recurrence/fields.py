@@ -76,7 +76,10 @@ class Field:
         if not step.strip("0"):
             self.refuse(f"the step in {_shown(part)} is zero", "write a step of 1 or more")
         if low > high or len(step.lstrip("0")) > 4 or int(step) > high - low:
-            self.refuse(f"the step in {_shown(part)} reaches nothing after {low}", f"write {low % 7 if self is WEEKDAY else low} alone")
+            self.refuse(
+                f"the step in {_shown(part)} reaches nothing after {low}",
+                f"write {low % 7 if self is WEEKDAY else low} alone",
+            )
 
     def _refuse_backwards(self, part: str, low: int, high: int, step: str | None) -> NoReturn:
         if low > self.high:  # 7/2, 7-2

@@ -66,7 +66,8 @@ class Plan:
 
 def plan(row: Mapping[str, Any], times: Times, now: datetime, *, is_busy: bool, patience: timedelta) -> Plan:
     """Decide on what is due ``now``. ``is_busy``: the job before has not ended. Late by ``patience`` is a misfire."""
-    found, dues = Plan(due=row["due_at"], held=row["held_at"]), []
+    found = Plan(due=row["due_at"], held=row["held_at"])
+    dues: list[datetime] = []
     while found.due is not None and times.fired_at(found.due) <= now and len(dues) < LOOK_BACK:
         dues.append(found.due)
         found.due = times.after(found.due)
@@ -144,7 +145,9 @@ def fire_held(limit: int = CHUNK) -> Fired:
         free = [pk for pk, job_id in held.items() if job_id not in busy][:limit]
         if not free:
             return Fired(0, 0)
-        return _fire(_taken(Q(pk__in=free, held_at__isnull=False), limit, "id"), database_now(connections[alias]), alias)
+        return _fire(
+            _taken(Q(pk__in=free, held_at__isnull=False), limit, "id"), database_now(connections[alias]), alias
+        )
 
 
 def _taken(which: Q, limit: int, *order: str) -> list[dict[str, Any]]:
@@ -169,7 +172,9 @@ def _fire(rows: Sequence[dict[str, Any]], now: datetime, alias: str) -> Fired:
             _pause(row, f"{row['pause_after']} failed jobs in a row", now, alias)
             continue
         try:
-            plans[pk] = plan(row, times_of(row["name"], row), now, is_busy=row["last_job_id"] in busy, patience=patience)
+            plans[pk] = plan(
+                row, times_of(row["name"], row), now, is_busy=row["last_job_id"] in busy, patience=patience
+            )
         except JobsError as error:
             _pause(row, f"its rule cannot be read: {error}", now, alias)
     _leave_out(plans, alias)
@@ -195,9 +200,7 @@ def new_job(job_type: str, encoded: bytes, queue: str) -> NewJob:
     return NewJob(job_type, encoded, queue)
 
 
-def _write(
-    planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int], now: datetime, alias: str
-) -> None:
+def _write(planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int], now: datetime, alias: str) -> None:
     connection, left = connections[alias], iter(ids)
     occurrences: list[tuple[Any, ...]] = []
     skipped: list[Occurrence] = []
@@ -209,9 +212,7 @@ def _write(
             occurrences.append((pk, due, now, how.value, last, 0, heartbeat))
         for dues, how in ((found.missed, How.MISSED), (found.overlapped, How.OVERLAPPED)):
             if dues:
-                skipped.append(
-                    Occurrence(recurring_id=pk, due_at=dues[-1], fired_at=now, how=how, skipped=len(dues))
-                )
+                skipped.append(Occurrence(recurring_id=pk, due_at=dues[-1], fired_at=now, how=how, skipped=len(dues)))
         updates.append(
             (
                 pk, found.due, found.due and times_of(row["name"], row).fired_at(found.due), found.held,
@@ -262,7 +263,7 @@ def _failing(rows: Sequence[Mapping[str, Any]], alias: str) -> set[int]:
     jobs: dict[int, list[int]] = {}
     for pk, job_id, place in last.filter(place__lte=max(limits.values())).values_list("recurring", "job_id", "place"):
         if place <= limits[pk]:
-            jobs.setdefault(pk, []).append(job_id)
+            jobs.setdefault(pk, []).append(job_id or 0)
     ids = [job_id for found in jobs.values() for job_id in found]
     failed = {*JobRecord.objects.using(alias).filter(pk__in=ids, state=State.FAILED).values_list("pk", flat=True)}
     return {pk for pk, found in jobs.items() if len(found) == limits[pk] and failed.issuperset(found)}

@@ -37,14 +37,14 @@ def send() -> int:
         waiting = {pk: (job, of) for pk, job, of in rows.values_list("id", "job_id", "recurring_id")[:LOOK]}
         jobs = JobRecord.objects.using(alias).filter(pk__in=[job for job, _ in waiting.values()])
         states = dict(jobs.values_list("pk", "state"))
-        ended = [pk for pk, (job, _) in waiting.items() if states.get(job) not in ACTIVE]
+        ended = [pk for pk, (job, _) in waiting.items() if states.get(job or 0, "") not in ACTIVE]
         # Who clears the mark sends: another scheduler may look at the same moment.
         ours = [pk for pk in ended if rows.filter(pk=pk).update(heartbeat=False)]
         encode = registry.get(HEARTBEAT).encode
         new = [
             NewJob(HEARTBEAT, encode(SendHeartbeat(waiting[pk][1])), SYSTEM_QUEUE)
             for pk in ours
-            if states.get(waiting[pk][0]) == State.SUCCEEDED
+            if states.get(waiting[pk][0] or 0) == State.SUCCEEDED
         ]
         publish_on_commit(lifecycle.create(new, actor=ACTOR, using=alias), using=alias)
     return len(new)

@@ -1,4 +1,4 @@
-"""When a recurring job is due: by a cron line in a zone, or each so many seconds. Pure: whoever asks brings the time."""
+"""When a recurring job is due: by a cron line in a zone, or each so many seconds. Pure: whoever asks has the time."""
 
 from __future__ import annotations
 
