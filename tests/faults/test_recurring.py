@@ -1,0 +1,95 @@
+"""Recurring jobs under several schedulers, one of which is killed: each occurrence is fired once, none is left out."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from django.db.models import Sum
+
+from handlers import job_scheduler
+from handlers.models import JobRecord, Occurrence, RecurringJob
+from tests.app.jobs import Note
+from tests.faults.conftest import Start
+from tests.faults.records import Notes
+from tests.processes import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+SECOND = timedelta(seconds=1)
+
+
+class Switch(ThreadingHTTPServer):
+    """A dead man's switch, which writes down what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Hearing)
+        self.heard: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/ping/secret"
+
+
+class Hearing(BaseHTTPRequestHandler):
+    server: Switch
+
+    def do_GET(self) -> None:
+        self.server.heard.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def switch() -> Iterator[Switch]:
+    with Switch() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def fired() -> int:
+    return int(RecurringJob.objects.aggregate(count=Sum("fired"))["count"])
+
+
+def test_each_is_fired_once_by_several_schedulers_of_which_one_is_killed(start_scheduler: Start) -> None:
+    names = [f"n{n}" for n in range(60)]
+    for name in names:
+        job_scheduler.add_or_update_recurring(name, Note(name), every=SECOND, misfire="each")
+    killed, other = start_scheduler(), start_scheduler()
+    wait_for("some are fired", lambda: fired() >= 60)
+    killed.kill_all()
+    before = fired()
+    wait_for("the other goes on", lambda: fired() >= before + 120)
+    third = start_scheduler()
+    wait_for("both go on", lambda: fired() >= before + 240)
+    assert (other.terminate(), third.terminate()) == (0, 0)
+    for recurring in RecurringJob.objects.all():
+        dues = list(recurring.occurrences.order_by("due_at").values_list("due_at", flat=True))
+        assert dues == [dues[0] + n * SECOND for n in range(len(dues))]
+        assert recurring.due_at == dues[-1] + SECOND
+        assert (recurring.fired, recurring.skipped) == (len(dues), 0)
+    made = Occurrence.objects.values_list("job_id", flat=True)
+    assert len(set(made)) == len(made) == fired() == JobRecord.objects.count()
+    assert set(made) == set(JobRecord.objects.values_list("pk", flat=True))
+
+
+def test_a_job_that_recurs_runs_and_its_success_is_told(
+    start_scheduler: Start, start_worker: Start, notes: Notes, switch: Switch
+) -> None:
+    worker, scheduler = start_worker("--processes", "1"), start_scheduler()
+    job_scheduler.add_or_update_recurring("it", Note("it"), every=SECOND, overlap="queue", heartbeat_url=switch.address)
+    notes.wait("it", times=2)
+    wait_for("two heartbeats", lambda: len(switch.heard) >= 2)
+    assert set(switch.heard) == {"/ping/secret"}
+    told = JobRecord.objects.filter(job_type="jobs.SendHeartbeat")
+    assert "secret" not in str(list(told.values_list("arguments__data", flat=True)))
+    assert (worker.terminate(), scheduler.terminate()) == (0, 0)
