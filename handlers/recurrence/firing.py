@@ -26,7 +26,7 @@ from handlers.recurrence.times import Times
 from handlers.registry import registry
 from handlers.states import State
 
-CHUNK = 500  # recurring jobs in one transaction
+CHUNK = 200  # recurring jobs in one transaction
 LOOK_BACK = 20_000  # of one's missed occurrences at once; what lies further on has its turn in the next transaction
 ACTIVE = (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING)
 ACTOR = "recurring jobs"
