@@ -24,7 +24,8 @@ MAX_TEXT = 200  # characters of a line
 HORIZON = timedelta(days=5 * 365 + 2)  # how far ahead is looked: five years
 
 _SECOND = timedelta(seconds=1)
-_FIRST, _LAST = datetime(2, 1, 1), datetime(9990, 12, 31)  # within which no sum with an offset can overflow
+# Within these no sum with an offset overflows.
+_FIRST, _LAST = datetime.fromisoformat("0002-01-01"), datetime.fromisoformat("9990-12-31")
 _MACROS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
@@ -87,10 +88,7 @@ class Cron:
         """What may surprise those who know other crons, in sentences."""
         if not (self.days.of_month_restricted and self.days.of_week_restricted):
             return ()
-        return (
-            "Day of month and day of week are both restricted: it fires on days where both hold. "
-            "Many crons fire where either does.",
-        )
+        return ("Day of month and day of week must both hold; many crons fire where either does.",)
 
     def _firings(self, after: datetime, until: datetime, zone: ZoneInfo) -> Iterator[datetime]:
         """The firings after ``after``, up to and with ``until``; both naive and UTC."""
@@ -124,7 +122,7 @@ class Cron:
         if day is None:
             return None
         hour, minute, second = time or (self.hours[0], self.minutes[0], self.seconds[0])
-        found = datetime(*day, hour, minute, second)
+        found = datetime(*day, hour, minute, second)  # noqa: DTZ001 - a wall time
         return found if found < end else None
 
     def _day(self, year: int, month: int, day: int, end: datetime) -> tuple[int, int, int] | None:
@@ -160,8 +158,8 @@ def _parse(text: str) -> Cron:
     parts = _expanded(text).split(" ")
     if len(parts) not in (5, 6):
         raise InvalidJob(
-            f"cron: has {len(parts) if text else 0} fields: write five (minute, hour, day of month, month, day of week), "
-            "or six with the second first",
+            f"cron: has {len(parts) if text else 0} fields: write five (minute, hour, "
+            "day of month, month, day of week), or six with the second first",
             field="cron",
         )
     second, minute, hour, day, month, weekday = parts if len(parts) == 6 else ["0", *parts]
@@ -183,7 +181,7 @@ def _expanded(text: str) -> str:
         return text
     if text.lower() not in _MACROS:
         raise InvalidJob(
-            f"cron: {text[:40]!r} is not known: write one of {', '.join(_MACROS)}, or five fields", field="cron"
+            f"cron: {text[:40]!r} is not known: write five fields, or one of {', '.join(_MACROS)}", field="cron"
         )
     return _MACROS[text.lower()]
 

@@ -34,41 +34,15 @@ class Days:
     @classmethod
     def read(cls, of_month: str, of_week: str) -> Days:
         """From the texts of the two fields. Raises InvalidJob."""
-        numbers: set[int] = set()
-        from_end: set[int] = set()
-        nearest: set[int] = set()
-        last_working = False
-        for part in ("*" if of_month == "?" else of_month).upper().split(","):
-            if part == "LW":
-                last_working = True
-            elif match := _FROM_END.fullmatch(part):
-                from_end.add(_before_last(part, match[1]))
-            elif match := _NEAREST.fullmatch(part):
-                nearest.add(DAY.value(match[1]))
-            else:
-                numbers.update(DAY.values(part))
-        weekdays: set[int] = set()
-        last: set[int] = set()
-        nth: set[tuple[int, int]] = set()
-        for part in ("*" if of_week == "?" else of_week).upper().split(","):
-            if part == "L":
-                WEEKDAY.refuse(
-                    "L alone has more than one meaning", "write SAT for Saturday, or such as FRIL for the last Friday"
-                )
-            elif match := _LAST.fullmatch(part):
-                last.add(WEEKDAY.value(match[1]) % 7)
-            elif match := _NTH.fullmatch(part):
-                if match[2] not in ("1", "2", "3", "4", "5"):
-                    WEEKDAY.refuse(
-                        f"{part[:40]!r} is out of range", "write #1 to #5, such as MON#2 for the second Monday"
-                    )
-                nth.add((WEEKDAY.value(match[1]) % 7, int(match[2])))
-            else:
-                weekdays.update(WEEKDAY.values(part))
+        numbers, from_end, nearest, last_working = _read_of_month(of_month)
+        weekdays, last, nth = _read_of_week(of_week)
         return cls(
-            *(tuple(sorted(found)) for found in (numbers, from_end, nearest)),
+            _sorted(numbers),
+            _sorted(from_end),
+            _sorted(nearest),
             last_working,
-            *(tuple(sorted(found)) for found in (weekdays, last)),
+            _sorted(weekdays),
+            _sorted(last),
             tuple(sorted(nth)),
         )
 
@@ -116,8 +90,49 @@ def _working_day(day: int, first: int, length: int) -> int:
             return day
 
 
+def _read_of_month(text: str) -> tuple[set[int], set[int], set[int], bool]:
+    numbers: set[int] = set()
+    from_end: set[int] = set()
+    nearest: set[int] = set()
+    last_working = False
+    for part in ("*" if text == "?" else text).split(","):
+        upper = part.upper()
+        if upper == "LW":
+            last_working = True
+        elif match := _FROM_END.fullmatch(upper):
+            from_end.add(_before_last(part, match[1]))
+        elif match := _NEAREST.fullmatch(upper):
+            nearest.add(DAY.value(match[1]))
+        else:
+            numbers.update(DAY.values(part))
+    return numbers, from_end, nearest, last_working
+
+
 def _before_last(part: str, digits: str | None) -> int:
     before = int(digits or 0)
     if digits is not None and not 1 <= before <= 30:
         DAY.refuse(f"{part!r} is out of range", "write L-1 to L-30, or L for the last day")
     return before
+
+
+def _read_of_week(text: str) -> tuple[set[int], set[int], set[tuple[int, int]]]:
+    weekdays: set[int] = set()
+    last: set[int] = set()
+    nth: set[tuple[int, int]] = set()
+    for part in ("*" if text == "?" else text).split(","):
+        upper = part.upper()
+        if upper == "L":
+            WEEKDAY.refuse("L alone has two meanings", "write SAT for Saturday, or FRIL for the last Friday of a month")
+        elif match := _LAST.fullmatch(upper):
+            last.add(WEEKDAY.value(match[1]) % 7)
+        elif match := _NTH.fullmatch(upper):
+            if match[2] not in ("1", "2", "3", "4", "5"):
+                WEEKDAY.refuse(f"{part[:40]!r} is out of range", "write #1 to #5, such as MON#2 for the second Monday")
+            nth.add((WEEKDAY.value(match[1]) % 7, int(match[2])))
+        else:
+            weekdays.update(WEEKDAY.values(part))
+    return weekdays, last, nth
+
+
+def _sorted(values: set[int]) -> tuple[int, ...]:
+    return tuple(sorted(values))

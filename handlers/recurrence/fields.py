@@ -14,7 +14,7 @@ _PART = re.compile(r"(?:(\*)|([0-9]+|[A-Za-z]+)(?:-([0-9]+|[A-Za-z]+))?)(?:/([0-
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One of the six: its ``name`` as errors say it, its values ``low`` to ``high``, and their ``names`` from ``low`` on."""
+    """One of the six: its ``name`` in errors, its values ``low`` to ``high``, and their ``names`` from ``low`` on."""
 
     name: str
     low: int
@@ -35,10 +35,7 @@ class Field:
             self._refuse_unread(part)
         star, first, last, step = match.groups()
         low = self.low if star else self.value(first)
-        if last is not None:
-            high = self._end(last, low)
-        else:
-            high = self.high if star or step is not None else low
+        high = self._end(last, low) if last else self.high if star or step else low
         if high < low:
             self._refuse_backwards(part, low, high, step)
         if step is not None:
@@ -76,10 +73,7 @@ class Field:
         if not step.strip("0"):
             self.refuse(f"the step in {_shown(part)} is zero", "write a step of 1 or more")
         if low > high or len(step.lstrip("0")) > 4 or int(step) > high - low:
-            self.refuse(
-                f"the step in {_shown(part)} reaches nothing after {low}",
-                f"write {low % 7 if self is WEEKDAY else low} alone",
-            )
+            self.refuse(f"the step in {_shown(part)} reaches nothing after {low}", f"write {low} alone")
 
     def _refuse_backwards(self, part: str, low: int, high: int, step: str | None) -> NoReturn:
         if low > self.high:  # 7/2, 7-2

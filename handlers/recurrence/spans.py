@@ -39,7 +39,7 @@ def spans(zone: ZoneInfo, start: datetime, until: datetime) -> Iterator[Span]:
 @lru_cache(maxsize=4096)
 def _of_year(zone: ZoneInfo, year: int) -> tuple[Span, ...]:
     # From some days before, since a wall time that is repeated after New Year may have been shown before it.
-    new_year, next_year = datetime(year, 1, 1), datetime(year + 1, 1, 1)
+    new_year, next_year = datetime(year, 1, 1), datetime(year + 1, 1, 1)  # noqa: DTZ001 - UTC, as all here
     start = new_year - 3 * _DAY
     offset = before = _offset(zone, start)
     unseen = start + offset

@@ -13,6 +13,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from handlers import InvalidJob, job_scheduler, recurring
+from handlers.checks import check_jobs
 from handlers.models import AuditEntry, JobRecord, Occurrence, RecurringJob
 from handlers.recurrence import declared, firing
 from handlers.registry import registry
@@ -381,6 +382,9 @@ def test_a_wrong_declaration_is_told_at_once_or_leaves_the_others() -> None:
         recurring("right", Note("n"), "0 4 * * *")
     recurring("unknown queue", Note("n"), "0 3 * * *", queue="nowhere")
     assert [line.partition(":")[0] for line in declared.problems()] == ["recurring job 'unknown queue'"]
+    assert [(found.id, "queue: 'nowhere' is not known" in found.msg) for found in check_jobs(None)] == [
+        ("jobs.E012", True)
+    ]
     with pytest.raises(InvalidJob, match="recurring job 'unknown queue': queue"):
         declared.sync()
     assert [each.name for each in RecurringJob.objects.all()] == ["right"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.exceptions import InvalidJob
-from handlers.recurring.cron import Cron
+from handlers.recurrence.cron import Cron
 from tests.unit import cron_oracle
 
 pytestmark = pytest.mark.once

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.recurring.cron import Cron
-from handlers.recurring.words import words
+from handlers.recurrence.cron import Cron
+from handlers.recurrence.words import words
 
 pytestmark = pytest.mark.once
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.recurring.cron import Cron
+from handlers.recurrence.cron import Cron
 from tests.unit import cron_oracle
 from tests.unit.cron_oracle import Walk
 

@@ -13,6 +13,7 @@ PUBLIC = [
     "CancellationToken",
     "Command",
     "DeleteJobCommand",
+    "recurring",
     "EnqueueJobCommand",
     "ExecuteCommandJob",
     "ExponentialBackoff",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from handlers.recurring.days import Days
-from handlers.recurring.phrases import joined, ordinal, ranges
+from handlers.recurrence.days import Days
+from handlers.recurrence.phrases import joined, ordinal, ranges
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import product
 
-from handlers.recurring.cron import Cron
-from handlers.recurring.dates import dates
-from handlers.recurring.phrases import joined, ordinal, progression, ranges, runs
+from handlers.recurrence.cron import Cron
+from handlers.recurrence.dates import dates
+from handlers.recurrence.phrases import joined, ordinal, progression, ranges, runs
 
 _LISTED = 6  # times of day that are told one by one
 _REPEATED = ", also in an hour that the clocks repeat"
