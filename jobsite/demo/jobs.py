@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Sum
 from django.utils import timezone
 
 from handlers import (
@@ -28,12 +29,14 @@ from handlers import (
     handles,
     handles_command,
     job_scheduler,
+    recurring,
 )
 from jobsite.demo import payments
-from jobsite.demo.models import Order, Product
+from jobsite.demo.models import Order, Product, money
 
 log = logging.getLogger(__name__)
 Status = Order.Status
+SHOP_ZONE = ZoneInfo("Europe/Berlin")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,18 @@ class SendReceipt(Job):
     """Send the receipt of a paid order by e-mail."""
 
     order_id: int
+
+
+@dataclass(frozen=True)
+class SendSalesReport(Job):
+    """Mail to the shop's owner what was paid on the day before."""
+
+
+@dataclass(frozen=True)
+class WatchStock(Job):
+    """Say in the log which products run out."""
+
+    below: int
 
 
 @dataclass(frozen=True)
@@ -148,6 +163,34 @@ def send_receipt(job: SendReceipt) -> None:
         headers={"Message-ID": f"<receipt-{order.pk}@shop.example>"},
     ).send()
     Order.objects.filter(pk=order.pk).update(receipt_sent_at=timezone.now())
+
+
+@handles(SendSalesReport, queue="mail")
+def send_sales_report(job: SendSalesReport) -> None:
+    """Mail yesterday's sales, by the shop's own day."""
+    today = timezone.now().astimezone(SHOP_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
+    day = (today - timedelta(hours=12)).date()
+    paid = Order.objects.filter(status=Status.PAID, created_at__lt=today)
+    paid = paid.filter(created_at__gte=datetime(day.year, day.month, day.day, tzinfo=SHOP_ZONE))
+    sold = paid.values("product__name").annotate(pieces=Sum("quantity"), cents=Sum("total_cents")).order_by("-cents")
+    lines = [f"{each['pieces']} x {each['product__name']}: {money(each['cents'])}" for each in sold] or ["Nothing."]
+    EmailMessage(
+        subject=f"Sales of {day:%A, %d %B %Y}",
+        body="\n".join(lines),
+        to=["owner@shop.example"],
+        headers={"Message-ID": f"<sales-{day:%Y-%m-%d}@shop.example>"},
+    ).send()
+
+
+@handles(WatchStock)
+def watch_stock(job: WatchStock) -> None:
+    """Warn of products of which fewer than ``below`` are left."""
+    for product in Product.objects.filter(stock__lt=job.below):
+        log.warning("%s runs out: restock it at /shop/", product)
+
+
+recurring("shop: sales report", SendSalesReport(), "30 6 * * *", timezone=SHOP_ZONE.key, misfire="each", catch_up=3)
+recurring("shop: stock", WatchStock(below=20), every=timedelta(minutes=5), overlap="skip", misfire="skip")
 
 
 @handles_command(CancelUnpaidOrder)

@@ -23,10 +23,20 @@ from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
 from handlers import CancellationToken, Command, GiveUp, Job, job_scheduler
-from handlers.models import JobRecord
+from handlers.models import JobRecord, RecurringJob
+from handlers.recurrence import declared
 from handlers.registry import registry
 from jobsite.demo import gateway
-from jobsite.demo.jobs import CancelUnpaidOrder, ChargeCard, CheckPayment, ReserveStock, SendReceipt, mark_paid
+from jobsite.demo.jobs import (
+    CancelUnpaidOrder,
+    ChargeCard,
+    CheckPayment,
+    ReserveStock,
+    SendReceipt,
+    SendSalesReport,
+    WatchStock,
+    mark_paid,
+)
 from jobsite.demo.models import Card, Charge, GatewaySwitch, Order, Product
 from jobsite.demo.orders import OrderLine, place_orders
 from jobsite.demo.payments import PaymentGatewayError
@@ -574,6 +584,33 @@ def test_receipt_is_a_file_below_the_data_folder(product: Product, settings: Set
     run(SendReceipt(order.pk))
     (file,) = tmp_path.iterdir()
     assert f"receipt for order {order.pk}" in file.read_text()
+
+
+def test_sales_report_tells_what_was_paid_yesterday(product: Product) -> None:
+    today, yesterday = reserved(product, 2), reserved(product, 3)
+    for order in (today, yesterday):
+        mark_paid(order)
+    Order.objects.filter(pk=yesterday.pk).update(created_at=timezone.now() - timedelta(days=1))
+    run(SendSalesReport())
+    (message,) = mail.outbox
+    assert message.body == "3 x Espresso cup: €37.50"
+    Order.objects.all().delete()
+    run(SendSalesReport())
+    assert mail.outbox[1].body == "Nothing."
+
+
+def test_stock_that_runs_out_is_in_the_log(product: Product, caplog: pytest.LogCaptureFixture) -> None:
+    run(WatchStock(below=10))
+    assert not caplog.messages
+    run(WatchStock(below=11))
+    assert caplog.messages == ["Espresso cup (€12.50, 10 in stock) runs out: restock it at /shop/"]
+
+
+def test_the_shop_declares_what_recurs() -> None:
+    assert not declared.problems()
+    declared.sync()
+    found = RecurringJob.objects.filter(name__startswith="shop: ", in_code=True, next_at__isnull=False)
+    assert sorted(found.values_list("name", flat=True)) == ["shop: sales report", "shop: stock"]
 
 
 def test_cancellation_gives_stock_back_once_when_run_twice(shop_server: LiveServer, product: Product) -> None:
