@@ -6,7 +6,6 @@ first time; if the hours are a star, have a step or are all of them, both times.
 
 from __future__ import annotations
 
-import calendar
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator
@@ -16,14 +15,16 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from handlers.exceptions import InvalidJob
-from handlers.recurrence.days import Days, matching
-from handlers.recurrence.fields import HOUR, MINUTE, MONTH, SECOND
+from handlers.recurrence.days import Days, matching, month_shape
+from handlers.recurrence.doubts import doubts, why_never
+from handlers.recurrence.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY
 from handlers.recurrence.spans import spans
 
 MAX_TEXT = 200  # characters of a line
 HORIZON = timedelta(days=5 * 365 + 2)  # how far ahead is looked: five years
 
 _SECOND = timedelta(seconds=1)
+_FIELDS = (SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY)
 # Within these no sum with an offset overflows.
 _FIRST, _LAST = datetime.fromisoformat("0002-01-01"), datetime.fromisoformat("9990-12-31")
 _MACROS = {
@@ -82,13 +83,12 @@ class Cron:
     def check(self, after: datetime, zone: ZoneInfo) -> None:
         """Raise InvalidJob unless the line fires within five years after the aware ``after``."""
         if self.next(after, zone) is None:
-            raise InvalidJob(f"cron: {self.text!r} does not fire within five years", field="cron")
+            why = why_never(self.days, self.months, after.date())
+            raise InvalidJob(f"cron: {self.text!r} does not fire within five years: {why}", field="cron")
 
     def warnings(self) -> tuple[str, ...]:
-        """What may surprise those who know other crons, in sentences."""
-        if not (self.days.of_month_restricted and self.days.of_week_restricted):
-            return ()
-        return ("Day of month and day of week must both hold; many crons fire where either does.",)
+        """What the line does otherwise than its writer may think, in sentences."""
+        return tuple(doubts(self.days, self.months, tuple(zip(_FIELDS, _texts(self.text), strict=True))))
 
     def _firings(self, after: datetime, until: datetime, zone: ZoneInfo) -> Iterator[datetime]:
         """The firings after ``after``, up to and with ``until``; both naive and UTC."""
@@ -129,7 +129,7 @@ class Cron:
         """The first day named from that one on (``day`` may be one too high), not after the month of ``end``."""
         while (year, month) <= (end.year, end.month):
             if month in self.months:
-                days = matching(self.days, *_month(year, month))
+                days = matching(self.days, *month_shape(year, month))
                 place = bisect_left(days, day)
                 if place < len(days):
                     return year, month, days[place]
@@ -155,14 +155,7 @@ class Cron:
 
 @lru_cache(maxsize=16_384)
 def _parse(text: str) -> Cron:
-    parts = _expanded(text).split(" ")
-    if len(parts) not in (5, 6):
-        raise InvalidJob(
-            f"cron: has {len(parts) if text else 0} fields: write five (minute, hour, "
-            "day of month, month, day of week), or six with the second first",
-            field="cron",
-        )
-    second, minute, hour, day, month, weekday = parts if len(parts) == 6 else ["0", *parts]
+    second, minute, hour, day, month, weekday = _texts(text)
     hours = HOUR.read(hour)
     return Cron(
         text=text,
@@ -172,8 +165,20 @@ def _parse(text: str) -> Cron:
         months=MONTH.read(month),
         days=Days.read(day, weekday),
         repeats="*" in hour or "/" in hour or len(hours) == 24,
-        has_seconds=len(parts) == 6,
+        has_seconds=text.count(" ") == 5,
     )
+
+
+def _texts(text: str) -> list[str]:
+    """The texts of the six fields."""
+    parts = _expanded(text).split(" ")
+    if len(parts) not in (5, 6):
+        raise InvalidJob(
+            f"cron: has {len(parts) if text else 0} fields: write five (minute, hour, "
+            "day of month, month, day of week), or six with the second first",
+            field="cron",
+        )
+    return parts if len(parts) == 6 else ["0", *parts]
 
 
 def _expanded(text: str) -> str:
@@ -184,12 +189,6 @@ def _expanded(text: str) -> str:
             f"cron: {text[:40]!r} is not known: write five fields, or one of {', '.join(_MACROS)}", field="cron"
         )
     return _MACROS[text.lower()]
-
-
-@lru_cache(maxsize=1024)
-def _month(year: int, month: int) -> tuple[int, int]:
-    """The weekday of its first day, Monday being 0, and its length in days."""
-    return calendar.monthrange(year, month)
 
 
 def _naive(name: str, moment: datetime) -> datetime:

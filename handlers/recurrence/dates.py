@@ -18,17 +18,27 @@ _PLACES = ("first", "second", "third", "fourth", "fifth")
 
 def dates(days: Days, months: Sequence[int]) -> str:
     """When both day fields hold in these months: "on the last day of each month"; empty: every day of the year."""
-    named = joined(ranges(months, lambda month: _MONTHS[month - 1])) if len(months) < 12 else ""
+    named = month_names(months) if len(months) < 12 else ""
     if not days.of_month_restricted:
         if days.of_week_restricted:
-            return f"on {_of_week(days, named)}"
+            return f"on {of_week(days, named)}"
         return f"in {named}" if named else ""
-    found = f"on {joined(_of_month(days))} of {named or 'each month'}"
+    found = f"on {of_month(days, months)}"
     if _is_lacking(days, months):
         found += ", where there is one,"
     if days.of_week_restricted:
-        found += f" but only on {_of_week(days, '')}"
+        found += f" but only on {of_week(days)}"
     return found.removesuffix(",")
+
+
+def month_names(months: Sequence[int]) -> str:
+    """``January and June to August``."""
+    return joined(ranges(months, lambda month: _MONTHS[month - 1]))
+
+
+def of_month(days: Days, months: Sequence[int]) -> str:
+    """What the day of month names: ``the 1st and 15th of each month``."""
+    return f"{joined(_of_month(days))} of {month_names(months) if len(months) < 12 else 'each month'}"
 
 
 def _of_month(days: Days) -> Iterator[str]:
@@ -50,7 +60,8 @@ def _is_lacking(days: Days, months: Sequence[int]) -> bool:
     return latest > shortest
 
 
-def _of_week(days: Days, months: str) -> str:
+def of_week(days: Days, months: str = "") -> str:
+    """What the day of week names: ``Monday to Friday``."""
     found = []
     if days.weekdays:
         order = sorted((day - 1) % 7 for day in days.weekdays)  # from Monday on

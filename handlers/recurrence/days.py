@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
 from handlers.recurrence.fields import DAY, WEEKDAY
 
+EVERY_WEEKDAY = (0, 1, 2, 3, 4, 5, 6)
 _FROM_END = re.compile(r"L(?:-([0-9]{1,3}))?", re.ASCII)
 _NEAREST = re.compile(r"([0-9]{1,3})W", re.ASCII)
 _LAST = re.compile(r"([0-7]|[A-Z]{3})L", re.ASCII)
@@ -55,6 +57,12 @@ class Days:
     def of_week_restricted(self) -> bool:
         """Whether the day of week leaves out any."""
         return len(self.weekdays) < 7
+
+
+@lru_cache(maxsize=8192)
+def month_shape(year: int, month: int) -> tuple[int, int]:
+    """The weekday of its first day, Monday being 0, and its length in days."""
+    return calendar.monthrange(year, month)
 
 
 @lru_cache(maxsize=8192)

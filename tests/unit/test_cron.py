@@ -264,15 +264,27 @@ def test_text_is_kept_as_given_with_single_blanks() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["0 0 30 2 *", "0 0 31 4,6 *", "0 0 31W 4 *", "0 0 L-29 2 *", "0 0 1 * MON#2", "0 0 31 */2 MON#1"]
+    ("line", "why"),
+    [
+        ("0 0 30 2 *", "no year has the 30th of February: name another day"),
+        ("0 0 31 4,6 *", "no year has the 31st of April and June"),
+        ("0 0 31W 4 *", "no year has the working day nearest the 31st of April"),
+        ("0 0 L-29 2 *", "no year has the 29th day before the last of February"),
+        ("0 0 1 * MON#2", "the 1st of each month never falls on the second Monday of each month: leave one of the two"),
+        ("0 0 31 */2 MON#1", "never falls on the first Monday of each month"),
+        ("0 0 LW * SAT,SUN", "the last working day of each month never falls on Saturdays and Sundays"),
+        ("0 0 29 2 MON", "the first day that fits is Monday, 29 February 2044"),
+        ("0 0 * 2 MON#5", "the first day that fits is Monday, 29 February 2044"),
+    ],
 )
-def test_a_line_that_never_fires_is_read_and_fails_the_check(line: str) -> None:
+def test_a_line_that_does_not_fire_is_read_and_fails_the_check_that_says_why(line: str, why: str) -> None:
     cron = Cron.parse(line)
     assert cron.next(START, UTC_ZONE) is None
     assert list(cron.between(START, START + timedelta(days=900), UTC_ZONE)) == []
-    with pytest.raises(InvalidJob, match="does not fire") as raised:
+    with pytest.raises(InvalidJob, match="does not fire within five years: ") as raised:
         cron.check(START, UTC_ZONE)
     assert raised.value.field == "cron"
+    assert why in str(raised.value)
 
 
 def test_a_line_that_fires_in_five_years_passes_the_check_and_later_is_none() -> None:
@@ -308,4 +320,23 @@ def test_the_ends_of_time_are_no_error() -> None:
 def test_a_warning_where_both_day_fields_are_restricted() -> None:
     assert "must both hold" in Cron.parse("0 0 13 * FRI").warnings()[0]
     for line in ("0 0 13 * *", "0 0 * * FRI", "0 0 1-31 * FRI", "0 0 13 * 0-6", "@weekly"):
-        assert Cron.parse(line).warnings() == ()
+        assert not any("both" in warning for warning in Cron.parse(line).warnings())
+
+
+@pytest.mark.parametrize(
+    ("line", "warnings"),
+    [
+        ("0 0 31 * *", ["It leaves out February, April, June, September and November, where no such day is"]),
+        ("0 0 29 * *", ["It leaves out February, but for leap years, where no such day is"]),
+        ("0 0 1,31 * *", []),
+        ("*/7 * * * *", ["Steps begin anew each hour: after minute 56 comes 0."]),
+        ("0 */5 */2 * *", ["Steps begin anew each day: after hour 20 comes 0.", "Steps begin anew each month: after"]),
+        ("*/20 */15 */6 * */3 *", []),
+        ("0 0 13 * FRI", ["Day of month and day of week must both hold"]),
+        ("@monthly", []),
+    ],
+)
+def test_warnings_say_what_is_not_as_it_may_seem(line: str, warnings: list[str]) -> None:
+    found = Cron.parse(line).warnings()
+    assert len(found) == len(warnings)
+    assert all(told.startswith(warning) for told, warning in zip(found, warnings, strict=True))
