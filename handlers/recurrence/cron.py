@@ -164,7 +164,7 @@ def _parse(text: str) -> Cron:
         hours=hours,
         months=MONTH.read(month),
         days=Days.read(day, weekday),
-        repeats="*" in hour or "/" in hour or len(hours) == 24,
+        repeats="/" in hour or len(hours) == 24,
         has_seconds=text.count(" ") == 5,
     )
 

@@ -72,8 +72,8 @@ def matching(days: Days, first: int, length: int) -> tuple[int, ...]:
 
 
 def _of_month(days: Days, first: int, length: int) -> set[int]:
-    found = {day for day in days.numbers if day <= length}
-    found |= {length - before for before in days.from_end if before < length}
+    found = set(days.numbers)
+    found |= {length - before for before in days.from_end}
     found |= {_working_day(day, first, length) for day in days.nearest if day <= length}
     if days.last_working:
         found.add(_working_day(length, first, length))

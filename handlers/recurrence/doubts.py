@@ -46,7 +46,7 @@ def doubts(days: Days, months: Sequence[int], written: Sequence[tuple[Field, str
         for part in text.split(","):
             match = _STEP.fullmatch(part)
             size = field.high - field.low + 1
-            if match and (field is DAY or size % int(match[1])):
+            if match and size % int(match[1]):
                 last = range(field.low, field.high + 1, int(match[1]))[-1]
                 yield f"Steps begin anew each {_WITHIN[field.name]}: after {field.name} {last} comes {field.low}."
 

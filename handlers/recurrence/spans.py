@@ -49,7 +49,7 @@ def _of_year(zone: ZoneInfo, year: int) -> tuple[Span, ...]:
             if start < new_year:
                 start, before, unseen = new_year, offset, max(unseen, new_year + offset)
             found.append(Span(start, end, offset, start + min(before, offset), unseen))
-        unseen = max(unseen, end + offset)
+        unseen = end + offset  # no zone ever went back by more than the time to its next change
         start, before, offset = end, offset, after
     return tuple(found)
 

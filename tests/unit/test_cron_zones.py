@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -52,6 +53,7 @@ MOMENTS = (
     ("Pacific/Kiritimati", "1994-12-31 10:00"),  # New Year's Eve is left out
     ("Africa/Monrovia", "1972-01-07 00:44:30"),  # by 44 minutes and 30 seconds
     ("Africa/Casablanca", "1985-12-31 23:00"),  # New Year's hour is shown twice, from one year of UTC to the next
+    ("Antarctica/Casey", "1969-01-01 00:00"),  # eight hours on, likewise
     ("America/Rankin_Inlet", "1957-01-01 00:00"),  # six hours back, at the start of a year of UTC
 )
 LINES = (
@@ -132,3 +134,39 @@ def test_a_line_with_seconds_fires_around_a_change_as_the_oracle_says(
     beside = timedelta(minutes=45)
     walked = cron_oracle.walk(ZoneInfo(name), at - beside, at + beside, timedelta(seconds=1))
     assert of(f"{seconds} {line}", name, walked) == cron_oracle.firings(f"{seconds} {line}", walked)
+
+
+class Sylvester(tzinfo):
+    """A zone whose clocks go back by two hours an hour before New Year in UTC: both years show the same times."""
+
+    change = datetime(2025, 12, 31, 23, tzinfo=UTC)
+
+    def fromutc(self, dt: datetime) -> datetime:
+        is_after = dt.replace(tzinfo=UTC) >= self.change
+        return (dt - timedelta(hours=2 * is_after)).replace(fold=is_after)
+
+    def utcoffset(self, dt: datetime | None) -> timedelta:
+        assert dt is not None
+        wall, change = dt.replace(tzinfo=None, fold=0), self.change.replace(tzinfo=None)
+        is_after = wall >= change or (dt.fold == 1 and wall >= change - timedelta(hours=2))
+        return timedelta(hours=-2 * is_after)
+
+    def dst(self, dt: datetime | None) -> None:
+        """Unknown."""
+
+    def tzname(self, dt: datetime | None) -> None:
+        """None."""
+
+
+@pytest.mark.parametrize("line", ["*/15 * * * *", "30 21-23 * * *", "30 0 * * *", "15,45 22 31 12 *"])
+def test_times_shown_twice_across_new_year_in_utc_fire_as_the_oracle_says(line: str) -> None:
+    zone = cast("ZoneInfo", Sylvester())
+    walked = cron_oracle.walk(
+        zone, Sylvester.change - timedelta(hours=9), Sylvester.change + timedelta(hours=9), MINUTE
+    )
+    start, end = (at.replace(tzinfo=UTC) for at, _ in (walked[0], walked[-1]))
+    assert list(Cron.parse(line).between(start, end, zone)) == cron_oracle.firings(line, walked)
+    for at, _ in walked[1::7]:
+        after = at.replace(tzinfo=UTC)
+        expected = [each for each in cron_oracle.firings(line, walked) if each > after]
+        assert list(Cron.parse(line).between(after, end, zone)) == expected
