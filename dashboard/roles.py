@@ -18,6 +18,7 @@ VIEWER = frozenset(
         "failuregroup",
         "bulkoperation",
         "storedpolicy",
+        "recurringjob",
     )
 )
 OPERATOR = VIEWER | {
@@ -29,8 +30,12 @@ OPERATOR = VIEWER | {
     "jobs.run_bulkoperation",
     "jobs.pause_queueswitch",
     "jobs.stop_workerprocess",
+    "jobs.trigger_recurringjob",
+    "jobs.pause_recurringjob",
 }
-ADMINISTRATOR = OPERATOR | {f"jobs.{verb}_storedpolicy" for verb in ("add", "change", "delete")}
+ADMINISTRATOR = OPERATOR | {
+    f"jobs.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("storedpolicy", "recurringjob")
+}
 # Of the site's own user model, whichever it is. Sensitive arguments are nobody's by being in a ready-made role.
 USER = settings.AUTH_USER_MODEL.lower().partition(".")
 ADMINISTRATOR |= {

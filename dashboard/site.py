@@ -24,17 +24,18 @@ from handlers.audit import acts_from
 
 VIEW_JOBS = "jobs.view_jobrecord"
 
-# Pages without a model: (url name, words). Each asks for the permission to see jobs.
+# Pages without a model: (url name, words, a permission that they ask for beside that to see jobs).
 PAGES = (
-    ("failures", "Failures"),
-    ("bulk", "Bulk operations"),
-    ("queues", "Queues"),
-    ("workers", "Workers"),
-    ("job_types", "Job types"),
-    ("retry_policies", "Retry policies"),
+    ("failures", "Failures", VIEW_JOBS),
+    ("bulk", "Bulk operations", VIEW_JOBS),
+    ("recurring", "Recurring jobs", "jobs.view_recurringjob"),
+    ("queues", "Queues", VIEW_JOBS),
+    ("workers", "Workers", VIEW_JOBS),
+    ("job_types", "Job types", VIEW_JOBS),
+    ("retry_policies", "Retry policies", VIEW_JOBS),
 )
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
-ORDER = ("JobRecord", "failures", "bulk", "queues", "workers", "job_types", "retry_policies", "AuditEntry")
+ORDER = ("JobRecord", *(name for name, _, _ in PAGES), "AuditEntry")
 
 
 class JobsSite(SigningIn):
@@ -73,6 +74,8 @@ class JobsSite(SigningIn):
         from dashboard.jobs import edit, export, joblist
         from dashboard.policies import pages as policies
         from dashboard.queues import page as queues
+        from dashboard.recurring import actions, listing
+        from dashboard.recurring import page as recurring
         from dashboard.types import enqueue
         from dashboard.types import pages as types
         from dashboard.workers import page as workers
@@ -95,6 +98,13 @@ class JobsSite(SigningIn):
             path("retry-policies/<int:policy_id>/", self._page(policies.retry_policy), name="retry_policy"),
             path("retry-policies/<int:policy_id>/types/", self._page(policies.assign), name="retry_policy_types"),
             path("retry-policies/<int:policy_id>/delete/", self._page(policies.remove), name="retry_policy_delete"),
+            path("recurring/", self._page(listing.recurring), name="recurring"),
+            path("recurring/<int:entry_id>/", self._page(recurring.recurring_job), name="recurring_job"),
+            path("recurring/<int:entry_id>/delete/", self._page(actions.delete), name="recurring_delete"),
+            path("recurring/<int:entry_id>/backfill/", self._page(actions.backfill), name="recurring_backfill"),
+            path("recurring/<int:entry_id>/trigger/", self.admin_view(actions.trigger), name="trigger_recurring"),
+            path("recurring/<int:entry_id>/pause/", self.admin_view(actions.pause), name="pause_recurring"),
+            path("recurring/<int:entry_id>/resume/", self.admin_view(actions.resume), name="resume_recurring"),
             path("bulk/", self._page(bulk.operations), name="bulk"),
             path("bulk/new/", self._page(bulk.new), name="bulk_new"),
             path("bulk/<int:operation_id>/", self._page(bulk.run), name="bulk_run"),
@@ -177,7 +187,8 @@ class JobsSite(SigningIn):
                         "view_only": True,
                         "perms": {"add": False, "change": False, "delete": False, "view": True},
                     }
-                    for name, words in PAGES
+                    for name, words, permission in PAGES
+                    if request.user.has_perm(permission)
                 ]
             rank = {name: place for place, name in enumerate(ORDER)}
             app["models"].sort(key=lambda model: (rank.get(model["object_name"], len(rank)), model["name"]))

@@ -51,6 +51,11 @@ def actor_name(by: By) -> str:
     return str(by).removeprefix(USER)
 
 
+def target_column(target: str) -> str:
+    """What a verb was done to as the audit keeps it: whole, or visibly cut."""
+    return target if len(target) <= LONGEST_TARGET else f"{target[: LONGEST_TARGET - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
 def audit(by: By, verb: str, target: str, count: int, reason: str = "", data: dict[str, Any] | None = None) -> None:
     """Write down that ``by`` did ``verb`` to ``target``, which moved ``count``; nothing when nobody is named."""
     if by is None:
@@ -62,7 +67,7 @@ def audit(by: By, verb: str, target: str, count: int, reason: str = "", data: di
         user_id=user.pk if user else None,
         username=user_name(user) if user else clean(str(by), LONGEST_NAME),
         verb=verb,
-        target=target if len(target) <= LONGEST_TARGET else f"{target[: LONGEST_TARGET - 1]}\N{HORIZONTAL ELLIPSIS}",
+        target=target_column(target),
         count=count,
         reason=clean(reason, 500),
         source=clean(acting_from.get(), 64),

@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
@@ -24,6 +25,7 @@ from dashboard.tags import ago
 from handlers.audit import user_name
 from handlers.models import AuditEntry
 from handlers.policy_edits import VERBS as POLICY_VERBS
+from handlers.recurrence.verbs import VERBS as RECURRING_VERBS
 
 MAX_USERS = 100  # offered by the filter
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
@@ -56,7 +58,7 @@ class VerbFilter(EntryFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every verb that is on the audit."""
-        verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *POLICY_VERBS, *PEOPLE_VERBS)
+        verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *RECURRING_VERBS, *POLICY_VERBS, *PEOPLE_VERBS)
         return [(verb, in_words(verb)) for verb in verbs]
 
 
@@ -182,6 +184,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         policies = data.get("policies")
         if entry.verb == "save_policy" and isinstance(policies, list) and policies and isinstance(policies[0], int):
             return reverse("admin:retry_policy", args=[abs(policies[0])], current_app=site)
+        if entry.verb in RECURRING_VERBS:
+            name = entry.target.partition(" ")[2]
+            return f"{reverse('admin:recurring', current_app=site)}?{urlencode({'q': name})}"
         page = PAGES.get(entry.target.partition(" ")[0])
         return reverse(f"admin:{page}", current_app=site) if page else ""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from django.db.models import OuterRef, Subquery
 
-from handlers.models import FailureGroup, JobPayload, JobRecord
+from handlers.models import FailureGroup, JobPayload, JobRecord, Occurrence, RecurringJob
 from handlers.selection import Selection
 
 MAX_CHILDREN = 20  # shown; the list has the rest
@@ -22,6 +23,9 @@ class Relations:
     more_children: bool = False
     correlation: str = ""
     group: FailureGroup | None = None  # its count only
+    recurring_id: int | None = None  # of the recurring job that it is an occurrence of, also where that was removed
+    recurring: str = ""  # its name; empty where it was removed
+    due_at: datetime | None = None
 
     @property
     def correlation_query(self) -> str:
@@ -30,9 +34,11 @@ class Relations:
 
 
 def payload_of(record: JobRecord) -> JobPayload | None:
-    """The job's arguments. What ``relations`` needs comes along: its parent's row and its group's, by their keys."""
+    """The job's arguments. What ``relations`` needs comes along by keys: of its parent, its group, what recurs."""
     parent = JobRecord.objects.filter(pk=OuterRef("parent_id"))
     group = FailureGroup.objects.filter(fingerprint=record.fingerprint or None)
+    occurrence = Occurrence.objects.filter(job_id=record.pk)
+    recurring = RecurringJob.objects.filter(occurrences__job_id=record.pk)
     return (
         JobPayload.objects.filter(pk=record.pk)
         .annotate(
@@ -40,6 +46,9 @@ def payload_of(record: JobRecord) -> JobPayload | None:
             parent_state=Subquery(parent.values("state")),
             parent_failures=Subquery(parent.values("failures")),
             group_count=Subquery(group.values("count")),
+            recurring_id=Subquery(occurrence.values("recurring_id")[:1]),
+            recurring_due_at=Subquery(occurrence.values("due_at")[:1]),
+            recurring_name=Subquery(recurring.values("name")[:1]),
         )
         .first()
     )
@@ -63,4 +72,7 @@ def relations(record: JobRecord, payload: JobPayload | None) -> Relations:
         more_children=len(children) > MAX_CHILDREN,
         correlation=payload.correlation if payload else "",
         group=group,
+        recurring_id=found.get("recurring_id"),
+        recurring=found.get("recurring_name") or "",
+        due_at=found.get("recurring_due_at"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
 from django import forms
@@ -12,11 +12,11 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
 from dashboard.kit import catalogue, verbs
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.fields import UtcField
 from dashboard.kit.forms import payload_form
 from dashboard.kit.once import act_once
 from dashboard.kit.payload_page import ENQUEUE, OWN, code_of, is_engines_own, is_raw, render
@@ -28,26 +28,12 @@ from handlers.job_types import JobType
 from handlers.queues import known_queues
 
 
-class UtcField(forms.DateTimeField):
-    """A moment in UTC, whatever zone Django was told, whose clocks may know no such time, or know it twice."""
-
-    def to_python(self, value: Any) -> datetime | None:
-        """The moment. Raises ValidationError."""
-        with timezone.override(UTC):
-            return super().to_python(value)
-
-
 class WhenForm(forms.Form):
     """When and where a new job runs."""
 
     when = forms.ChoiceField(choices=[("now", "Now"), ("delay", "After a delay"), ("at", "At a time")], initial="now")
     delay = forms.FloatField(label="Delay in minutes", required=False, min_value=0, max_value=5_256_000)
-    at = UtcField(
-        label="Time (UTC)",
-        required=False,
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S"],
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-    )
+    at = UtcField(label="Time (UTC)", required=False)
     queue = forms.ChoiceField()
     reason = forms.CharField(required=False, max_length=verbs.MAX_REASON, help_text="Optional, kept in the audit.")
 

@@ -83,6 +83,11 @@ class RecurringJob(Kept):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def version(self) -> str:
+        """Another one after each change of what it is to be."""
+        return self.changed_at.isoformat()
+
 
 class How(models.TextChoices):
     """How an occurrence came to be, or why it did not."""

@@ -32,6 +32,9 @@ from handlers.recurrence.times import check_moment
 from handlers.twins import twin
 
 MOST_BACKFILLED = 1_000  # occurrences in one go
+VERBS = tuple(
+    f"{verb}_recurring" for verb in ("add", "change", "remove", "trigger", "backfill", "pause", "resume")
+)  # as the audit has them
 
 
 class RecurringVerbs:
@@ -57,6 +60,7 @@ class RecurringVerbs:
         heartbeat_url: str = "",
         by: By = None,
         reason: str = "",
+        expect: str | None = None,
     ) -> bool:
         """Have ``job`` run again and again; whether that changed anything. As it was before, nothing moves.
 
@@ -66,23 +70,27 @@ class RecurringVerbs:
         an outage, ``skip`` all, run ``one``, or run ``each``, the last ``catch_up`` of those not older than
         ``catch_up_within``. ``overlap``: while the job before has not ended, ``allow`` another, ``skip`` it, or let one
         wait (``queue``). ``queue``: default the type's own. ``pause_after``: so many failed jobs in a row. Such as a
-        dead man's switch, ``heartbeat_url`` is asked for after each success.
+        dead man's switch, ``heartbeat_url`` is asked for after each success. ``expect``: the ``version`` that was seen
+        of it, empty where there was none.
 
         Raises InvalidJob, naming the argument, or NoHandler; nothing is written then. Also for a name that the code
-        declares with ``recurring``.
+        declares with ``recurring``, and for another version than was expected.
         """
         options = Options(
             timezone, every, misfire, catch_up, catch_up_within, overlap, jitter, start, end, queue, pause_after,
             heartbeat_url,
         )  # fmt: skip
-        return put(check_name(name), define(name, job, cron, options), by=by, reason=reason)
+        return put(check_name(name), define(name, job, cron, options), by=by, reason=reason, expect=expect)
 
-    def remove_recurring(self, name: str, *, by: By = None, reason: str = "") -> bool:
-        """Let it run no more; whether there was one. Jobs that it has enqueued stay. InvalidJob for one of the code."""
+    def remove_recurring(self, name: str, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
+        """Let it run no more; whether there was one. Jobs that it has enqueued stay. InvalidJob for one of the code,
+        or of another ``version`` than ``expect``.
+        """
         with transaction.atomic(using=lifecycle.database()):
             row = _locked(name)
             if row is not None:
                 _check_owner(row, in_code=False)
+                _check_version(row, expect)
                 row.delete()
             audit(by, "remove_recurring", f"recurring {name}", int(row is not None), reason)
         return row is not None
@@ -159,13 +167,22 @@ class RecurringVerbs:
     aresume_recurring = twin(resume_recurring)
 
 
-def put(name: str, columns: dict[str, Any], *, by: By = None, reason: str = "", in_code: bool = False) -> bool:
+def put(
+    name: str,
+    columns: dict[str, Any],
+    *,
+    by: By = None,
+    reason: str = "",
+    in_code: bool = False,
+    expect: str | None = None,
+) -> bool:
     """Write what ``define`` has made of a recurring job, if it is anything new; whether it is."""
     with transaction.atomic(using=lifecycle.database()):
         now = _now()
         row = _locked(name)
         if row is not None:
             _check_owner(row, in_code=in_code)
+        _check_version(row, expect)
         new = row is None
         row = row or RecurringJob(name=name, created_at=now, created_by=clean(actor_name(by), 150))
         changed = [column for column, value in columns.items() if getattr(row, column) != value]
@@ -261,6 +278,17 @@ def _check_owner(row: RecurringJob, *, in_code: bool) -> None:
         raise InvalidJob(
             f"name: {row.name!r} is declared in the code with recurring(): change it there, or pause it", field="name"
         )
+
+
+def _check_version(row: RecurringJob | None, expect: str | None) -> None:
+    found = row.version if row else ""
+    if expect is None or expect == found:
+        return
+    if row is None:
+        raise InvalidJob("expect: it was removed meanwhile", field="expect")
+    if expect:
+        raise InvalidJob(f"expect: {row.name!r} was changed meanwhile, by somebody else", field="expect")
+    raise InvalidJob(f"name: there is a recurring job {row.name!r} already: choose another name", field="name")
 
 
 def _now() -> datetime:

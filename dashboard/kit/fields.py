@@ -1,0 +1,77 @@
+"""Inputs of forms that Django's own lack: a moment in UTC, and a length of time as people write it."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
+UNITS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
+MAX_SPAN_TEXT = 60  # characters
+
+_SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(d|h|min|s)(?![a-z]) ?", re.ASCII)
+
+
+class UtcField(forms.DateTimeField):
+    """A moment in UTC, whatever zone Django was told, whose clocks may know no such time, or know it twice."""
+
+    def __init__(self, **options: Any) -> None:
+        """``options``: as any field's."""
+        widget = forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format=FORMATS[1])
+        super().__init__(input_formats=FORMATS, widget=widget, **options)
+
+    def to_python(self, value: Any) -> datetime | None:
+        """The moment. Raises ValidationError."""
+        with timezone.override(UTC):
+            return super().to_python(value)
+
+    def prepare_value(self, value: Any) -> Any:
+        """What the input shows."""
+        with timezone.override(UTC):
+            return super().prepare_value(value)
+
+
+class SpanField(forms.CharField):
+    """A length of time, such as ``90 s``, ``5 min``, ``1 h 30 min`` or ``2 d``; a timedelta, None where it is empty."""
+
+    def __init__(self, **options: Any) -> None:
+        """``options``: as any field's."""
+        super().__init__(max_length=MAX_SPAN_TEXT, empty_value=None, **options)
+
+    def clean(self, value: Any) -> Any:
+        """The length. Raises ValidationError."""
+        text = super().clean(value)
+        return None if text is None else _read(text)
+
+    def prepare_value(self, value: Any) -> Any:
+        """What the input shows."""
+        return in_full(value) if isinstance(value, timedelta) else value
+
+
+def in_full(span: timedelta) -> str:
+    """A length of time in all its units, as ``SpanField`` reads it."""
+    left, parts = span.total_seconds(), []
+    for unit, size in UNITS.items():
+        count = left if unit == "s" else left // size
+        left -= count * size
+        if count:
+            parts.append(f"{count:.6f}".rstrip("0").rstrip(".") + f" {unit}")
+    return " ".join(parts) or "0 s"
+
+
+def _read(text: str) -> timedelta:
+    place, seconds = 0, 0.0
+    while place < len(text):
+        match = _SPAN.match(text, place)
+        if match is None:
+            raise forms.ValidationError("Write a length of time, such as 90 s, 5 min, 1 h 30 min or 2 d.")
+        seconds += float(match[1]) * UNITS[match[2]]
+        place = match.end()
+    try:
+        return timedelta(seconds=seconds)
+    except OverflowError:
+        raise forms.ValidationError("That is longer than any calendar.") from None

@@ -1,0 +1,30 @@
+"""The permissions of recurring jobs, for the ready-made roles that exist already."""
+
+from typing import Any
+
+from django.apps import apps as installed
+from django.contrib.auth.management import create_permissions
+from django.db import migrations, router
+
+from dashboard.roles import add_to_roles
+
+VIEWER = ["jobs.view_recurringjob"]
+OPERATOR = [*VIEWER, "jobs.trigger_recurringjob", "jobs.pause_recurringjob"]
+ADMINISTRATOR = [*OPERATOR, *(f"jobs.{verb}_recurringjob" for verb in ("add", "change", "delete"))]
+NEW = {"Viewer": VIEWER, "Operator": OPERATOR, "Administrator": ADMINISTRATOR}
+
+
+def add(apps: Any, schema_editor: Any) -> None:
+    """Add the permissions, which Django would only make after the last migration."""
+    using = schema_editor.connection.alias
+    if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
+        return  # users and groups live in another database
+    create_permissions(installed.get_app_config("jobs"), verbosity=0, using=using)
+    add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
+
+
+class Migration(migrations.Migration):
+    """Data only: the console has no models."""
+
+    dependencies = [("dashboard", "0003_moving_roles"), ("jobs", "0017_recurring_jobs")]
+    operations = [migrations.RunPython(add, migrations.RunPython.noop)]

@@ -1,0 +1,73 @@
+"""Who may do what to recurring jobs, and the one that an address names."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from dashboard.kit.payload_page import ENQUEUE, OWN, is_engines_own
+from dashboard.kit.verbs import MAX_REASON
+from handlers.job_types import JobType
+from handlers.models import RecurringJob
+
+VIEW, ADD, CHANGE, DELETE, TRIGGER, PAUSE = (
+    f"jobs.{verb}_recurringjob" for verb in ("view", "add", "change", "delete", "trigger", "pause")
+)
+
+
+def may_open(request: HttpRequest) -> bool:
+    """Whether this person sees recurring jobs."""
+    return request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)
+
+
+def need_open(request: HttpRequest) -> None:
+    """Raise PermissionDenied unless this person sees recurring jobs."""
+    if not may_open(request):
+        raise PermissionDenied("You may not see recurring jobs.")
+
+
+def need(request: HttpRequest, permission: str, what: str) -> None:
+    """Raise PermissionDenied unless this person sees recurring jobs and holds ``permission``."""
+    need_open(request)
+    if not request.user.has_perm(permission):
+        raise PermissionDenied(f"You may not {what}.")
+
+
+def need_target(request: HttpRequest, job_type: JobType | None) -> None:
+    """Raise PermissionDenied unless this person may have jobs of the type run. None: not registered here."""
+    if not request.user.has_perm(ENQUEUE):
+        raise PermissionDenied("You may not enqueue jobs, so neither by having them recur.")
+    if job_type is not None and is_engines_own(job_type):
+        raise PermissionDenied(f"{job_type.name} {OWN}.")
+
+
+def found(entry_id: int) -> RecurringJob:
+    """The one of this id. Raises Http404."""
+    row = RecurringJob.objects.filter(pk=entry_id).first() if entry_id < 2**63 else None
+    if row is None:
+        raise Http404("There is no such recurring job: it was removed, or never there.")
+    return row
+
+
+def by(request: HttpRequest) -> AbstractBaseUser:
+    """Who asks: nobody anonymous holds a permission."""
+    return cast("AbstractBaseUser", request.user)
+
+
+def reason(request: HttpRequest) -> str:
+    """Why, as the form says."""
+    return request.POST.get("reason", "")[:MAX_REASON]
+
+
+def to_page(request: HttpRequest, entry_id: int) -> HttpResponse:
+    """Lead to the page of one."""
+    return HttpResponseRedirect(reverse("admin:recurring_job", args=[entry_id], current_app=request.current_app))
+
+
+def to_list(request: HttpRequest) -> HttpResponse:
+    """Lead to the list."""
+    return HttpResponseRedirect(reverse("admin:recurring", current_app=request.current_app))

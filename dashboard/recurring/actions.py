@@ -1,0 +1,180 @@
+"""What a person can do to a recurring job: trigger, pause, resume, delete, backfill. Each is one call of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.views.decorators.http import require_POST
+
+from dashboard.kit.drafts import is_draft
+from dashboard.kit.fields import UtcField
+from dashboard.kit.once import act_once
+from dashboard.kit.text import inert
+from dashboard.kit.verbs import MAX_REASON, jobs_in_words
+from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, reason, to_list, to_page
+from dashboard.recurring.page import SPANS
+from handlers.exceptions import InvalidJob
+from handlers.gateway import job_scheduler
+from handlers.models import RecurringJob
+from handlers.recurrence.verbs import MOST_BACKFILLED
+
+
+class UntilForm(forms.Form):
+    """Until when it is paused."""
+
+    span = forms.ChoiceField(required=False, choices=[(value, words) for value, (words, _) in SPANS.items()])
+    until = UtcField(required=False)
+
+
+class SpanForm(forms.Form):
+    """Of which time occurrences are to be made up for."""
+
+    start = UtcField(label="After (UTC)")
+    end = UtcField(label="Up to (UTC)", help_text="A moment that is past: what is due later comes by itself.")
+    reason = forms.CharField(required=False, max_length=MAX_REASON, help_text="Optional, kept in the audit.")
+
+    def refuse(self, error: InvalidJob) -> None:
+        """Show what the engine said, beside the field that it names."""
+        self.add_error(error.field if error.field in self.fields else None, sentence(error))
+
+
+@require_POST
+def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
+    """Run it once now."""
+    need(request, TRIGGER, "trigger recurring jobs")
+    row = found(entry_id)
+
+    def act() -> str:
+        return str(int(job_scheduler.trigger_recurring(row.name, by=by(request), reason=reason(request))))
+
+    try:
+        job_id, is_new = act_once(request, act)
+    except InvalidJob as error:
+        messages.error(request, sentence(error))
+        return to_list(request)
+    url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
+    words = "Triggered {}: " if is_new else "This form was sent before and triggered {} then; nothing was done now: "
+    tell = messages.success if is_new else messages.info
+    tell(request, format_html(words + '<a href="{}">job {}</a>.', inert(row.name), url, job_id))
+    return to_page(request, row.pk)
+
+
+@require_POST
+def pause(request: HttpRequest, entry_id: int) -> HttpResponse:
+    """Let no occurrence come, for a while or until it is resumed."""
+    need(request, PAUSE, "pause or resume recurring jobs")
+    row, form = found(entry_id), UntilForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "Choose a span, or a time in UTC, until which it is paused; nothing was done.")
+        return to_page(request, row.pk)
+    length = SPANS[form.cleaned_data["span"]][1]
+    until: datetime | None = form.cleaned_data["until"] or (timezone.now() + length if length else None)
+    if until is not None and until <= timezone.now():
+        messages.error(request, f"{until:%Y-%m-%d %H:%M} UTC is past; nothing was done.")
+        return to_page(request, row.pk)
+    ends = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ", until it is resumed"
+
+    def act() -> bool:
+        return job_scheduler.pause_recurring(row.name, until, by=by(request), reason=reason(request))
+
+    told = "Paused {}" + ends + ": what falls in between is not made up for."
+    return _switch(request, row, act, told, "{} was paused so already; nothing was done.")
+
+
+@require_POST
+def resume(request: HttpRequest, entry_id: int) -> HttpResponse:
+    """Let occurrences come again."""
+    need(request, PAUSE, "pause or resume recurring jobs")
+    row = found(entry_id)
+
+    def act() -> bool:
+        return job_scheduler.resume_recurring(row.name, by=by(request), reason=reason(request))
+
+    return _switch(request, row, act, "{} runs again.", "{} was not paused; nothing was done.")
+
+
+def _switch(
+    request: HttpRequest, row: RecurringJob, act: Callable[[], bool], told: str, not_moved: str
+) -> HttpResponse:
+    try:
+        moved = act()
+    except InvalidJob as error:
+        messages.error(request, sentence(error))
+        return to_list(request)
+    (messages.success if moved else messages.warning)(request, (told if moved else not_moved).format(inert(row.name)))
+    return to_page(request, row.pk)
+
+
+def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
+    """Let it run no more, after a page that says what that means."""
+    need(request, DELETE, "delete recurring jobs")
+    row = found(entry_id)
+    if request.method != "POST":
+        context = {"row": row, "max_reason": MAX_REASON}
+        return _page(site, request, "delete", f"Delete {inert(row.name)}?", context)
+    try:
+        job_scheduler.remove_recurring(
+            row.name, by=by(request), reason=reason(request), expect=request.POST.get("version", "") or "?"
+        )
+    except InvalidJob as error:
+        messages.error(request, f"Nothing was deleted. {sentence(error)}")
+        return to_page(request, row.pk)
+    messages.success(request, f"Deleted {inert(row.name)}. Jobs that it has enqueued stay.")
+    return to_list(request)
+
+
+def backfill(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
+    """Make up for occurrences of a span that is past: how many and which, and then the doing."""
+    need(request, TRIGGER, "backfill recurring jobs")
+    row = found(entry_id)
+    posted = request.POST if request.method == "POST" else None
+    now = timezone.now().replace(second=0, microsecond=0)
+    form = SpanForm(posted, initial={"start": now - timedelta(days=1), "end": now}, use_required_attribute=False)
+    dues: list[datetime] | None = None
+    if posted is not None and form.is_valid():
+        start, end = form.cleaned_data["start"], form.cleaned_data["end"]
+        try:
+            if posted.get("do") == "run" and not is_draft(request):
+                return _backfill(request, row, start, end)
+            dues = job_scheduler.preview_backfill(row.name, start, end)
+        except InvalidJob as error:
+            form.refuse(error)
+    context = {"row": row, "form": form, "dues": dues, "most": MOST_BACKFILLED}
+    status = 400 if form.errors else 200
+    return _page(site, request, "backfill", f"Backfill {inert(row.name)}", context, status)
+
+
+def _backfill(request: HttpRequest, row: RecurringJob, start: datetime, end: datetime) -> HttpResponse:
+    def act() -> str:
+        return str(len(job_scheduler.backfill_recurring(row.name, start, end, by=by(request), reason=reason(request))))
+
+    count, is_new = act_once(request, act)
+    jobs = jobs_in_words(int(count))
+    if is_new:
+        messages.success(request, f"Backfilled {inert(row.name)}: {jobs} enqueued.")
+    else:
+        messages.info(request, f"This form was sent before and enqueued {jobs} then; nothing was done now.")
+    return to_page(request, row.pk)
+
+
+def sentence(error: InvalidJob) -> str:
+    """The engine's words, without the field's name before them."""
+    words = inert(str(error).removeprefix(f"{error.field}: "))
+    return f"{words[:1].upper()}{words[1:]}."
+
+
+def _page(
+    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
+) -> TemplateResponse:
+    full = {**site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"dashboard/recurring/{name}.html", full, status=status)

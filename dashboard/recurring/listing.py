@@ -1,0 +1,104 @@
+"""The list of recurring jobs: what will run next, and how did it go?"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest, QueryDict
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from dashboard.kit.limits import TookTooLong, time_limit
+from dashboard.recurring.access import ADD, need_open
+from dashboard.recurring.entries import entries
+from handlers.failures import clean
+from handlers.models import JobRecord, RecurringJob
+from handlers.states import State
+
+SIZE = 50  # on a page
+MAX_SEARCH = 200  # characters
+STATES = {
+    "active": "active",
+    "paused": "paused",
+    "ended": "ended",
+    "failing": "failing: the last job failed",
+}
+ORIGINS = {"code": "declared in code", "here": "made elsewhere"}
+
+
+def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
+    """Those that the address asks for, by name, a page at a time."""
+    need_open(request)
+    now = timezone.now()
+    asked = {name: clean(request.GET.get(name, ""), MAX_SEARCH) for name in ("q", "state", "origin", "after", "before")}
+    rows: list[RecurringJob] = []
+    too_slow = False
+    try:
+        with time_limit():
+            rows, links = _page(request, _wanted(asked, now), asked)
+    except TookTooLong:
+        too_slow, links = True, {}
+    context = {
+        **site.each_context(request),
+        "title": "Recurring jobs",
+        "entries": entries(rows, now),
+        **asked,
+        **links,
+        "too_slow": too_slow,
+        "is_filtered": any(asked.values()),
+        "states": STATES,
+        "origins": ORIGINS,
+        "may_add": request.user.has_perm(ADD),
+    }
+    return TemplateResponse(request, "dashboard/recurring/list.html", context, status=503 if too_slow else 200)
+
+
+def _wanted(asked: dict[str, str], now: datetime) -> QuerySet[RecurringJob]:
+    rows = RecurringJob.objects.order_by("name")
+    for word in asked["q"].split():
+        rows = rows.filter(Q(name__icontains=word) | Q(job_type__icontains=word))
+    not_now = Q(paused_at=None) | Q(paused_until__lte=now)
+    match asked["state"]:
+        case "active":
+            rows = rows.filter(not_now, next_at__isnull=False)
+        case "paused":
+            rows = rows.filter(Q(paused_until=None) | Q(paused_until__gt=now), paused_at__isnull=False)
+        case "ended":
+            rows = rows.filter(not_now, next_at=None)
+        case "failing":
+            failed = JobRecord.objects.filter(pk=OuterRef("last_job_id"), state=State.FAILED.value)
+            rows = rows.filter(Exists(failed), last_job_id__isnull=False)
+    if asked["origin"] in ORIGINS:
+        rows = rows.filter(in_code=asked["origin"] == "code")
+    return rows
+
+
+def _page(
+    request: HttpRequest, rows: QuerySet[RecurringJob], asked: dict[str, str]
+) -> tuple[list[RecurringJob], dict[str, Any]]:
+    """The rows of one page, by key, and the addresses of those around it."""
+    if asked["before"]:
+        found = list(rows.filter(name__lt=asked["before"]).order_by("-name")[: SIZE + 1])
+        shown = found[:SIZE][::-1]
+        has_before, has_after = len(found) > SIZE, True
+    else:
+        found = list((rows.filter(name__gt=asked["after"]) if asked["after"] else rows)[: SIZE + 1])
+        shown = found[:SIZE]
+        has_before, has_after = bool(asked["after"]), len(found) > SIZE
+    links = {
+        "first_url": _url(request) if asked["before"] or asked["after"] else "",
+        "before_url": _url(request, before=shown[0].name) if has_before and shown else "",
+        "after_url": _url(request, after=shown[-1].name) if has_after and shown else "",
+    }
+    return shown, links
+
+
+def _url(request: HttpRequest, **place: str) -> str:
+    query: QueryDict = request.GET.copy()
+    for name in ("before", "after"):
+        query.pop(name, None)
+    query.update(place)
+    return f"?{query.urlencode()}"

@@ -1,0 +1,69 @@
+"""When a recurring job is due, in words and as times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dashboard.kit.fields import in_full
+from dashboard.kit.text import inert
+from handlers.exceptions import InvalidJob
+from handlers.models import RecurringJob
+from handlers.recurrence.cron import Cron
+from handlers.recurrence.definition import columns_of, times_of
+from handlers.recurrence.times import Times, zone_of
+
+SHOWN = 5  # firings that a page tells in advance
+
+
+def words(cron: Cron, zone: str) -> str:  # PLACEHOLDER
+    return f"By {cron.text}"
+
+
+@dataclass(frozen=True)
+class Upcoming:
+    """One time at which it will be due."""
+
+    due: datetime
+    local: str  # in its zone
+    fired: datetime  # after its part of the jitter
+
+    @property
+    def utc(self) -> str:
+        """The same in UTC."""
+        return f"{self.due.astimezone(UTC):%a %Y-%m-%d %H:%M:%S}"
+
+
+def rule_words(columns: Mapping[str, Any]) -> str:
+    """The rule of these columns of RecurringJob in words."""
+    if columns["every_seconds"] is not None:
+        return f"Every {in_full(timedelta(seconds=columns['every_seconds']))}"
+    try:
+        return words(Cron.parse(columns["cron"]), columns["zone"])
+    except InvalidJob as error:
+        return inert(str(error))
+
+
+def warnings(columns: Mapping[str, Any]) -> tuple[str, ...]:
+    """What may surprise of the rule."""
+    return Cron.parse(columns["cron"]).warnings() if columns["cron"] else ()
+
+
+def upcoming(times: Times, first: datetime | None, count: int = SHOWN) -> list[Upcoming]:
+    """The first ``count`` times from ``first`` on, which is one. Raises InvalidJob where the rule cannot be read."""
+    zone, found, due = zone_of(times.zone), [], first
+    while due is not None and len(found) < count:
+        found.append(Upcoming(due, f"{due.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}", times.fired_at(due)))
+        due = times.after(due)
+    return found
+
+
+def coming(row: RecurringJob, now: datetime) -> list[Upcoming]:
+    """The next times of a stored one; of one that is paused for good those that there would be if it were resumed."""
+    try:
+        times = times_of(row.name, columns_of(row))
+        return upcoming(times, row.due_at or times.after(now))
+    except InvalidJob:
+        return []
