@@ -74,7 +74,7 @@ class JobsSite(SigningIn):
         from dashboard.jobs import edit, export, joblist
         from dashboard.policies import pages as policies
         from dashboard.queues import page as queues
-        from dashboard.recurring import actions, listing
+        from dashboard.recurring import actions, edit as recurring_edit, listing
         from dashboard.recurring import page as recurring
         from dashboard.types import enqueue
         from dashboard.types import pages as types
@@ -100,6 +100,8 @@ class JobsSite(SigningIn):
             path("retry-policies/<int:policy_id>/delete/", self._page(policies.remove), name="retry_policy_delete"),
             path("recurring/", self._page(listing.recurring), name="recurring"),
             path("recurring/<int:entry_id>/", self._page(recurring.recurring_job), name="recurring_job"),
+            path("recurring/new/", self._page(recurring_edit.new), name="recurring_new"),
+            path("recurring/<int:entry_id>/edit/", self._page(recurring_edit.edit), name="recurring_edit"),
             path("recurring/<int:entry_id>/delete/", self._page(actions.delete), name="recurring_delete"),
             path("recurring/<int:entry_id>/backfill/", self._page(actions.backfill), name="recurring_backfill"),
             path("recurring/<int:entry_id>/trigger/", self.admin_view(actions.trigger), name="trigger_recurring"),

@@ -185,7 +185,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if entry.verb == "save_policy" and isinstance(policies, list) and policies and isinstance(policies[0], int):
             return reverse("admin:retry_policy", args=[abs(policies[0])], current_app=site)
         if entry.verb in RECURRING_VERBS:
-            name = entry.target.partition(" ")[2]
+            name = entry.target.partition(" ")[2].removesuffix("\N{HORIZONTAL ELLIPSIS}")
             return f"{reverse('admin:recurring', current_app=site)}?{urlencode({'q': name})}"
         page = PAGES.get(entry.target.partition(" ")[0])
         return reverse(f"admin:{page}", current_app=site) if page else ""

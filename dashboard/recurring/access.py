@@ -10,7 +10,9 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
 from dashboard.kit.payload_page import ENQUEUE, OWN, is_engines_own
+from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON
+from handlers.exceptions import InvalidJob
 from handlers.job_types import JobType
 from handlers.models import RecurringJob
 
@@ -71,3 +73,9 @@ def to_page(request: HttpRequest, entry_id: int) -> HttpResponse:
 def to_list(request: HttpRequest) -> HttpResponse:
     """Lead to the list."""
     return HttpResponseRedirect(reverse("admin:recurring", current_app=request.current_app))
+
+
+def sentence(error: InvalidJob) -> str:
+    """The engine's words, without the field's name before them."""
+    words = inert(str(error).removeprefix(f"{error.field}: "))
+    return f"{words[:1].upper()}{words[1:]}."

@@ -21,7 +21,7 @@ from dashboard.kit.fields import UtcField
 from dashboard.kit.once import act_once
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
-from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, reason, to_list, to_page
+from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, reason, sentence, to_list, to_page
 from dashboard.recurring.page import SPANS
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -88,7 +88,7 @@ def pause(request: HttpRequest, entry_id: int) -> HttpResponse:
         return job_scheduler.pause_recurring(row.name, until, by=by(request), reason=reason(request))
 
     told = "Paused {}" + ends + ": what falls in between is not made up for."
-    return _switch(request, row, act, told, "{} was paused so already; nothing was done.")
+    return _switch(request, row, act, told, "Nothing was done: {} was paused so already.")
 
 
 @require_POST
@@ -100,7 +100,7 @@ def resume(request: HttpRequest, entry_id: int) -> HttpResponse:
     def act() -> bool:
         return job_scheduler.resume_recurring(row.name, by=by(request), reason=reason(request))
 
-    return _switch(request, row, act, "{} runs again.", "{} was not paused; nothing was done.")
+    return _switch(request, row, act, "Resumed {}.", "Nothing was done: {} was not paused.")
 
 
 def _switch(
@@ -165,12 +165,6 @@ def _backfill(request: HttpRequest, row: RecurringJob, start: datetime, end: dat
     else:
         messages.info(request, f"This form was sent before and enqueued {jobs} then; nothing was done now.")
     return to_page(request, row.pk)
-
-
-def sentence(error: InvalidJob) -> str:
-    """The engine's words, without the field's name before them."""
-    words = inert(str(error).removeprefix(f"{error.field}: "))
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _page(

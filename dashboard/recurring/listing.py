@@ -12,6 +12,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from dashboard.kit.limits import TookTooLong, time_limit
+from dashboard.kit.payload_page import ENQUEUE
 from dashboard.recurring.access import ADD, need_open
 from dashboard.recurring.entries import entries
 from handlers.failures import clean
@@ -51,7 +52,7 @@ def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "is_filtered": any(asked.values()),
         "states": STATES,
         "origins": ORIGINS,
-        "may_add": request.user.has_perm(ADD),
+        "may_add": request.user.has_perm(ADD) and request.user.has_perm(ENQUEUE),
     }
     return TemplateResponse(request, "dashboard/recurring/list.html", context, status=503 if too_slow else 200)
 

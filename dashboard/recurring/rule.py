@@ -41,9 +41,10 @@ def rule_words(columns: Mapping[str, Any]) -> str:
     if columns["every_seconds"] is not None:
         return f"Every {in_full(timedelta(seconds=columns['every_seconds']))}"
     try:
-        return words(Cron.parse(columns["cron"]), columns["zone"])
+        told = words(Cron.parse(columns["cron"]), columns["zone"])
     except InvalidJob as error:
-        return inert(str(error))
+        told = inert(str(error))
+    return f"{told[:1].upper()}{told[1:]}"
 
 
 def warnings(columns: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,0 +1,120 @@
+"""The form of a recurring job, but for its arguments. The engine says what fits, and its words stand beside the field."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, cast
+from zoneinfo import available_timezones
+
+from django import forms
+from django.utils.functional import cached_property
+
+from dashboard.kit.fields import SpanField, UtcField
+from dashboard.kit.verbs import MAX_REASON
+from dashboard.recurring.access import sentence
+from handlers.conf import SYSTEM_QUEUE
+from handlers.exceptions import InvalidJob
+from handlers.models import Misfire, Overlap, RecurringJob
+from handlers.queues import known_queues
+from handlers.recurrence.definition import Options
+
+ZONES = "zones"  # the id of the page's list of them
+BESIDES = ("name", "cron", "no_heartbeat", "reason")  # fields that are none of the options
+
+
+class RecurringForm(forms.Form):
+    """Name, rule and options, named as the arguments of the gateway's verb are."""
+
+    name = forms.CharField(max_length=200, help_text="Such as nightly report. It cannot be changed later.")
+    cron = forms.CharField(
+        label="Cron line", required=False, max_length=1_000,
+        help_text="Minute, hour, day of month, month, day of week, such as 0 9 * * MON-FRI; with six fields the second"
+        " is first. Both day fields must hold. @daily and its kin are known.",
+        widget=forms.TextInput(attrs={"class": "code-input", "autocomplete": "off", "spellcheck": "false"}),
+    )  # fmt: skip
+    every = SpanField(label="Or every", required=False, help_text="Such as 90 s, 5 min or 1 h 30 min. Then no cron line.")
+    timezone = forms.CharField(
+        label="Time zone", initial="UTC", max_length=100,
+        help_text="Whose wall clock the cron line goes by, such as Europe/Berlin.",
+        widget=forms.TextInput(attrs={"list": ZONES, "autocomplete": "off"}),
+    )  # fmt: skip
+    start = UtcField(label="Start (UTC)", required=False, help_text="Empty: at once.")
+    end = UtcField(label="End (UTC)", required=False, help_text="Empty: never.")
+    misfire = forms.ChoiceField(
+        label="When it was missed", choices=Misfire.choices, initial=Misfire.ONE,
+        help_text="Of what nobody fired in time, as in an outage.",
+    )  # fmt: skip
+    catch_up = forms.IntegerField(label="At most", initial=100, help_text="Of those that were missed, where each runs.")
+    catch_up_within = SpanField(
+        label="None older than", initial=timedelta(days=1), help_text="Of those that were missed, where each runs."
+    )
+    overlap = forms.ChoiceField(label="While the last one runs", choices=Overlap.choices, initial=Overlap.ALLOW)
+    jitter = SpanField(
+        required=False, help_text="Each occurrence comes up to so much later, spread by name. Empty: none."
+    )
+    queue = forms.ChoiceField(required=False)
+    pause_after = forms.IntegerField(
+        label="Pause after", initial=0, help_text="Failed jobs in a row. 0: it never pauses by itself."
+    )
+    heartbeat_url = forms.CharField(
+        label="Heartbeat address", required=False, max_length=1_000,
+        help_text="Asked for after each success, as by a dead man’s switch. http or https; it counts as a secret.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "inputmode": "url"}),
+    )  # fmt: skip
+    no_heartbeat = forms.BooleanField(label="No heartbeat any more", required=False)
+    reason = forms.CharField(required=False, max_length=MAX_REASON, help_text="Optional, kept in the audit.")
+
+    def __init__(self, *args: Any, row: RecurringJob | None, hides: bool, own_queue: str, **options: Any) -> None:
+        """``row``: what is edited; ``hides``: its heartbeat address; ``own_queue``: the type's."""
+        self.row, self.hides = row, hides and row is not None and bool(row.heartbeat_url)
+        super().__init__(*args, initial=_initial(row) if row else {}, use_required_attribute=False, **options)
+        if row:
+            del self.fields["name"]
+        queues = sorted((known_queues() - {SYSTEM_QUEUE}) | ({row.queue} if row and row.queue else set()))
+        choices = [("", f"the type’s own: {own_queue}"), *((name, name) for name in queues)]
+        cast("forms.ChoiceField", self.fields["queue"]).choices = choices
+        if not self.hides:
+            del self.fields["no_heartbeat"]
+        else:
+            self.initial["heartbeat_url"] = ""
+            self.fields["heartbeat_url"].help_text = "There is one, a secret. Leave it empty to keep it."
+
+    @cached_property
+    def options(self) -> Options:
+        """What the gateway takes, once the form is valid."""
+        given = {name: value for name, value in self.cleaned_data.items() if name not in BESIDES}
+        if self.row and self.hides and not given["heartbeat_url"] and not self.cleaned_data["no_heartbeat"]:
+            given["heartbeat_url"] = self.row.heartbeat_url
+        return Options(**given | {"queue": given["queue"] or None})
+
+    def refuse(self, error: InvalidJob) -> None:
+        """Show what the engine said, beside the field that it names."""
+        self.add_error(error.field if error.field in self.fields else None, sentence(error))
+
+
+def zones() -> list[str]:
+    """Every time zone there is."""
+    return sorted(available_timezones())
+
+
+def _initial(row: RecurringJob) -> dict[str, Any]:
+    """What the form shows of a stored one."""
+
+    def span(seconds: float | None) -> timedelta | None:
+        return timedelta(seconds=seconds) if seconds else None
+
+    return {
+        "cron": row.cron,
+        "every": span(row.every_seconds),
+        "timezone": row.zone,
+        "start": row.start_at,
+        "end": row.end_at,
+        "misfire": row.misfire,
+        "catch_up": row.catch_up,
+        "catch_up_within": timedelta(seconds=row.catch_up_seconds),
+        "overlap": row.overlap,
+        "jitter": span(row.jitter_seconds),
+        "queue": row.queue,
+        "pause_after": row.pause_after,
+        "heartbeat_url": row.heartbeat_url,
+    }
