@@ -74,7 +74,8 @@ class JobsSite(SigningIn):
         from dashboard.jobs import edit, export, joblist
         from dashboard.policies import pages as policies
         from dashboard.queues import page as queues
-        from dashboard.recurring import actions, edit as recurring_edit, listing
+        from dashboard.recurring import actions, listing
+        from dashboard.recurring import edit as recurring_edit
         from dashboard.recurring import page as recurring
         from dashboard.types import enqueue
         from dashboard.types import pages as types

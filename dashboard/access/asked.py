@@ -18,7 +18,19 @@ from dashboard.kit.text import in_words
 FIELD = "_asked"
 LONGEST = 500_000  # characters that are carried; a longer form is lost, and the page says so
 # Fields that nobody typed.
-UNTYPED = {"form_key", "expect", "index", "action", "select_across", "shown", "confirmed", "post", "next", "version", "do"}
+UNTYPED = {
+    "form_key",
+    "expect",
+    "index",
+    "action",
+    "select_across",
+    "shown",
+    "confirmed",
+    "post",
+    "next",
+    "version",
+    "do",
+}
 # The pages that show a form as it was sent, and do nothing yet. So do the pages of users and groups.
 DRAFTS = {
     "enqueue_one", "jobs_jobrecord_edit", "bulk_new", "retry_policy_new", "retry_policy", "recurring_new",

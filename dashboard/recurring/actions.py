@@ -1,4 +1,4 @@
-"""What a person can do to a recurring job: trigger, pause, resume, delete, backfill. Each is one call of the gateway."""
+"""What people do to a recurring job: trigger, pause, resume, delete, backfill. Each is one call of the gateway."""
 
 from __future__ import annotations
 

@@ -123,7 +123,9 @@ def _preview(
         form.refuse(error)
         return None
     code = code_of(request, job_type, data, form.options.queue)
-    return Preview(rule_words(columns), columns["zone"], bool(columns["jitter_seconds"]), coming, warnings(columns), code)
+    return Preview(
+        rule_words(columns), columns["zone"], bool(columns["jitter_seconds"]), coming, warnings(columns), code
+    )
 
 
 def _first(row: RecurringJob | None, columns: dict[str, Any], now: datetime) -> tuple[datetime | None, datetime]:

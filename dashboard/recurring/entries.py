@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.utils.safestring import SafeString
+
 from dashboard.kit import catalogue
 from dashboard.recurring.rule import rule_words
 from dashboard.recurring.strip import Mark, strip
-from django.utils.safestring import SafeString
 from handlers.job_types import JobType
 from handlers.models import How, JobRecord, Occurrence, RecurringJob
 from handlers.recurrence.definition import columns_of, times_of
@@ -17,7 +18,9 @@ from handlers.recurrence.firing import ACTOR
 
 STRIP = 12  # occurrences of each that a list shows
 JOB_COLUMNS = ("id", "state", "failures", "started_at", "finished_at")
-OCCURRENCES = Occurrence._meta.db_table
+LAST = (  # of one
+    f"SELECT * FROM {Occurrence._meta.db_table} WHERE recurring_id = %s ORDER BY due_at DESC LIMIT {STRIP}"  # noqa: S608 - our table
+)
 
 
 @dataclass(frozen=True)
@@ -154,13 +157,9 @@ def _last_occurrences(ids: Sequence[int]) -> dict[int, list[Occurrence]]:
     if not ids:
         return {}
     # Each in brackets of its own: SQLite takes no LIMIT in a part of a UNION.
-    parts = (
-        f"SELECT * FROM (SELECT * FROM {OCCURRENCES} WHERE recurring_id = %s ORDER BY due_at DESC LIMIT {STRIP})"
-        f" AS part_{place}"
-        for place, _ in enumerate(ids)
-    )
+    parts = [f"SELECT * FROM ({LAST}) AS part_{place}" for place, _ in enumerate(ids)]  # noqa: S608 - as LAST
     found: dict[int, list[Occurrence]] = {}
-    for one in Occurrence.objects.raw(" UNION ALL ".join(parts), list(ids)):
+    for one in Occurrence.objects.raw(" UNION ALL ".join(parts), [*ids]):
         found.setdefault(one.recurring_id, []).append(one)
     for some in found.values():
         some.sort(key=lambda one: one.due_at, reverse=True)

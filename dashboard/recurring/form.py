@@ -1,4 +1,4 @@
-"""The form of a recurring job, but for its arguments. The engine says what fits, and its words stand beside the field."""
+"""The form of a recurring job, but for its arguments. The engine says what fits; its words stand beside the field."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ class RecurringForm(forms.Form):
         " is first. Both day fields must hold. @daily and its kin are known.",
         widget=forms.TextInput(attrs={"class": "code-input", "autocomplete": "off", "spellcheck": "false"}),
     )  # fmt: skip
-    every = SpanField(label="Or every", required=False, help_text="Such as 90 s, 5 min or 1 h 30 min. Then no cron line.")
+    every = SpanField(
+        label="Or every", required=False, help_text="Such as 90 s, 5 min or 1 h 30 min. Then no cron line."
+    )
     timezone = forms.CharField(
         label="Time zone", initial="UTC", max_length=100,
         help_text="Whose wall clock the cron line goes by, such as Europe/Berlin.",
@@ -58,20 +60,20 @@ class RecurringForm(forms.Form):
     )
     heartbeat_url = forms.CharField(
         label="Heartbeat address", required=False, max_length=1_000,
-        help_text="Asked for after each success, as by a dead man’s switch. http or https; it counts as a secret.",
+        help_text="Asked for after each success, as by a dead man's switch. http or https; it counts as a secret.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "inputmode": "url"}),
     )  # fmt: skip
     no_heartbeat = forms.BooleanField(label="No heartbeat any more", required=False)
     reason = forms.CharField(required=False, max_length=MAX_REASON, help_text="Optional, kept in the audit.")
 
-    def __init__(self, *args: Any, row: RecurringJob | None, hides: bool, own_queue: str, **options: Any) -> None:
+    def __init__(self, data: Any, *, row: RecurringJob | None, hides: bool, own_queue: str) -> None:
         """``row``: what is edited; ``hides``: its heartbeat address; ``own_queue``: the type's."""
         self.row, self.hides = row, hides and row is not None and bool(row.heartbeat_url)
-        super().__init__(*args, initial=_initial(row) if row else {}, use_required_attribute=False, **options)
+        super().__init__(data, initial=_initial(row) if row else {}, use_required_attribute=False)
         if row:
             del self.fields["name"]
         queues = sorted((known_queues() - {SYSTEM_QUEUE}) | ({row.queue} if row and row.queue else set()))
-        choices = [("", f"the type’s own: {own_queue}"), *((name, name) for name in queues)]
+        choices = [("", f"of the type: {own_queue}"), *((name, name) for name in queues)]
         cast("forms.ChoiceField", self.fields["queue"]).choices = choices
         if not self.hides:
             del self.fields["no_heartbeat"]

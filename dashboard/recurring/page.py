@@ -150,5 +150,6 @@ def _history(row: RecurringJob) -> list[Change]:
 def _change(entry: AuditEntry) -> Change:
     data = entry.data if isinstance(entry.data, dict) else {}
     changed = ", ".join(str(name) for name in data.get("changed") or [])
-    did = f"{DID.get(entry.verb, entry.verb)}{f': {changed}' if changed else ''}{'' if entry.count else ', which changed nothing'}"
+    did = DID.get(entry.verb, entry.verb) + (f": {changed}" if changed else "")
+    did += "" if entry.count else ", which changed nothing"
     return Change(entry.at, inert(entry.username), inert(did), inert(entry.reason))

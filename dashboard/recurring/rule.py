@@ -14,12 +14,9 @@ from handlers.models import RecurringJob
 from handlers.recurrence.cron import Cron
 from handlers.recurrence.definition import columns_of, times_of
 from handlers.recurrence.times import Times, zone_of
+from handlers.recurrence.words import words
 
 SHOWN = 5  # firings that a page tells in advance
-
-
-def words(cron: Cron, zone: str) -> str:  # PLACEHOLDER
-    return f"By {cron.text}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ def warnings(columns: Mapping[str, Any]) -> tuple[str, ...]:
 
 def upcoming(times: Times, first: datetime | None, count: int = SHOWN) -> list[Upcoming]:
     """The first ``count`` times from ``first`` on, which is one. Raises InvalidJob where the rule cannot be read."""
-    zone, found, due = zone_of(times.zone), [], first
+    zone, due = zone_of(times.zone), first
+    found: list[Upcoming] = []
     while due is not None and len(found) < count:
         found.append(Upcoming(due, f"{due.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}", times.fired_at(due)))
         due = times.after(due)

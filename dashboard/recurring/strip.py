@@ -33,7 +33,14 @@ def strip(marks: Sequence[Mark]) -> SafeString:
         "",
         '<rect class="strip-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
         (
-            (mark.outcome if mark.outcome in SIZES else "under-way", place * STEP, HEIGHT - size, WIDTH, size, _words(mark))
+            (
+                mark.outcome if mark.outcome in SIZES else "under-way",
+                place * STEP,
+                HEIGHT - size,
+                WIDTH,
+                size,
+                _words(mark),
+            )
             for place, mark in enumerate(marks)
             for size in [SIZES.get(mark.outcome, UNDER_WAY)]
         ),

@@ -9,10 +9,21 @@ from django.utils import timezone
 
 from dashboard.roles import create_roles
 from handlers import job_scheduler
-from handlers.models import AttemptLog, AuditEntry, BulkOperation, FailureGroup, JobRecord, StoredPolicy, WorkerProcess
+from handlers.models import (
+    AttemptLog,
+    AuditEntry,
+    BulkOperation,
+    FailureGroup,
+    JobRecord,
+    Occurrence,
+    RecurringJob,
+    StoredPolicy,
+    WorkerProcess,
+)
 from handlers.policy_edits import assign, save_policy
 from handlers.selection import Selection
 from handlers.states import State
+from tests.app.jobs import Note
 from tests.console.factories import make_job, one_of_each
 
 JOBS = "/admin/jobs/jobrecord/"
@@ -72,6 +83,20 @@ def furnish() -> list[JobRecord]:
     job_scheduler.start_bulk(
         "retry", Selection.parse("type:app.Note state:failed"), by=user, reason="gateway is back", canary=1
     )
+    job_scheduler.add_or_update_recurring(
+        "nightly report", Note("it"), "30 2 * * *", timezone="Europe/Berlin", jitter=timedelta(minutes=20), by=user,
+        reason="asked for by sales",
+    )  # fmt: skip
+    job_scheduler.add_or_update_recurring("paused", Note("it"), every=timedelta(seconds=20), by=user)
+    job_scheduler.pause_recurring("paused", by=user, reason="gateway is down")
+    row = RecurringJob.objects.get(name="nightly report")
+    for place, one in enumerate([*jobs, None]):
+        due = now - timedelta(days=place + 1)
+        Occurrence.objects.create(
+            recurring=row, due_at=due, fired_at=due, how="due" if one else "missed", job_id=one.pk if one else None,
+            skipped=0 if one else 3,
+        )  # fmt: skip
+    RecurringJob.objects.filter(pk=row.pk).update(last_at=now, last_job_id=job.pk)
     assert AuditEntry.objects.exists()
     return [*jobs, job]
 
@@ -81,6 +106,9 @@ def every_page() -> list[str]:
     jobs = JobRecord.objects.exclude(queue="system").order_by("pk")
     failed = jobs.filter(state=State.FAILED).last()
     assert failed
+    recurring, paused = (
+        f"/admin/recurring/{pk}/" for pk in RecurringJob.objects.order_by("name").values_list("pk", flat=True)
+    )
     policy = f"/admin/retry-policies/{StoredPolicy.objects.get().pk}/"
     user = f"/admin/auth/user/{User.objects.values_list('pk', flat=True)[0]}/"
     group = f"/admin/auth/group/{Group.objects.values_list('pk', flat=True)[0]}/"
@@ -100,6 +128,12 @@ def every_page() -> list[str]:
         "/admin/bulk/new/?verb=delete",
         "/admin/bulk/new/?verb=move&queue=default",
         f"/admin/bulk/{BulkOperation.objects.get().pk}/",
+        "/admin/recurring/",
+        "/admin/recurring/new/",
+        "/admin/recurring/new/?type=app.Pay",
+        recurring,
+        paused,
+        *(f"{recurring}{what}/" for what in ("edit", "backfill", "delete")),
         "/admin/queues/",
         "/admin/workers/",
         "/admin/job-types/",

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from handlers import job_scheduler
-from handlers.models import AuditEntry, JobRecord, StoredPolicy, WorkerProcess
+from handlers.models import AuditEntry, JobRecord, RecurringJob, StoredPolicy, WorkerProcess
 from handlers.states import State
 from tests import servers
 from tests.app.jobs import Note, Ship
@@ -123,6 +123,64 @@ def test_administrator_makes_a_viewer_an_operator_who_then_retries(new_page: New
     assert list(AuditEntry.objects.exclude(verb="sign_in").order_by("pk").values_list("username", flat=True)) == [
         "ada",
         "vera",
+    ]
+
+
+def test_administrator_makes_a_recurring_job_sees_when_it_runs_triggers_and_pauses_it(
+    new_page: NewPage, live_server: Any, start_worker: Start, notes: Notes
+) -> None:
+    page = new_page(refusals=True)  # a form that does not fit is answered so
+    someone("ada", "Administrator")
+    start_worker("--processes", "1")
+    sign_in(page, live_server.url, "ada", PASSWORD)
+    page.get_by_role("link", name="Recurring jobs", exact=True).click()
+    page.get_by_role("link", name="New recurring job").click()
+    page.get_by_label("Type").select_option("app.Note")
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_label("Name").fill("nightly report")
+    page.get_by_label("text").fill("the report")
+    page.get_by_label("Cron line").fill("30 25 * * *")
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    page.get_by_label("Start (UTC)").fill("2031-03-28T00:00:00")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("alert").filter(has_text="Nothing was saved.")).to_be_visible()
+    expect(page.locator(".form-line.errors")).to_contain_text("Hour: '25' is out of range: write 0 to 23")
+    page.get_by_label("Cron line").fill("30 2 * * *")
+    page.get_by_role("button", name="Preview").click()
+    preview = page.locator("#preview")
+    expect(preview).to_contain_text("At 02:30 every day, Europe/Berlin time")
+    expect(preview.locator("tbody tr")).to_have_count(5)
+    # The clocks skip 02:30 on the 30th.
+    expect(preview.locator("tbody tr").nth(2)).to_contain_text("Sun 2031-03-30 03:00:00 CEST")
+    expect(preview.locator("tbody tr").nth(2)).to_contain_text("Sun 2031-03-30 01:00:00")
+    assert not RecurringJob.objects.exists()
+    preview.get_by_role("button", name="Save").click()
+    expect(page.locator(".messagelist")).to_contain_text("Saved nightly report.")
+    expect(page.locator("#coming")).to_contain_text("Sun 2031-03-30 03:00:00 CEST")
+
+    page.get_by_label("Reason to trigger it").fill("to see it")
+    page.get_by_role("button", name="Trigger now").click()
+    expect(page.locator(".messagelist")).to_contain_text("Triggered nightly report: job")
+    job_id = RecurringJob.objects.values_list("last_job_id", flat=True).get()
+    assert job_id
+    wait_state("succeeded", job_id)
+    assert notes.lines() == ["the report"]
+    expect(page.locator("#occurrences tbody tr")).to_contain_text("Succeeded", timeout=LIVE_MS)
+    page.locator("#occurrences").get_by_role("link", name="Succeeded").click()
+    page.get_by_role("link", name="nightly report").click()
+
+    page.locator("form[action$='/pause/']").get_by_label("Reason").fill("nobody reads it")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#recurring-standing")).to_contain_text("by ada: nobody reads it")
+    expect(page.get_by_role("heading", name="Next, if it were resumed now")).to_be_visible()
+    page.get_by_role("link", name="Recurring jobs", exact=True).first.click()
+    row = page.get_by_role("row").filter(has_text="nightly report")
+    expect(row).to_contain_text("Paused")
+    expect(row.get_by_role("img", name="The last 1: 1 succeeded")).to_be_visible()
+    assert list(AuditEntry.objects.exclude(verb="sign_in").order_by("pk").values_list("username", "verb")) == [
+        ("ada", "add_recurring"),
+        ("ada", "trigger_recurring"),
+        ("ada", "pause_recurring"),
     ]
 
 

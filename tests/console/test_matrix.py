@@ -20,8 +20,10 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from handlers.models import AuditEntry, BulkOperation, StoredPolicy, WorkerProcess
+from handlers import job_scheduler
+from handlers.models import AuditEntry, BulkOperation, RecurringJob, StoredPolicy, WorkerProcess
 from handlers.states import State
+from tests.app.jobs import Note
 from tests.console.conftest import logged_in
 from tests.console.factories import make_job
 
@@ -85,6 +87,16 @@ PAGES: dict[str, tuple[int, int]] = {
     "retry_policy": (VIEWER, ADMINISTRATOR),
     "retry_policy_types": (NOBODY, ADMINISTRATOR),
     "retry_policy_delete": (ADMINISTRATOR, ADMINISTRATOR),
+    # recurring jobs
+    "recurring": (VIEWER, VIEWER),
+    "recurring_job": (VIEWER, VIEWER),
+    "recurring_new": (ADMINISTRATOR, ADMINISTRATOR),
+    "recurring_edit": (ADMINISTRATOR, ADMINISTRATOR),
+    "recurring_delete": (ADMINISTRATOR, ADMINISTRATOR),
+    "recurring_backfill": (OPERATOR, OPERATOR),
+    "trigger_recurring": (NOBODY, OPERATOR),
+    "pause_recurring": (NOBODY, OPERATOR),
+    "resume_recurring": (NOBODY, OPERATOR),
     # users and groups
     **{
         f"auth_{model}_{page}": (ADMINISTRATOR, ADMINISTRATOR)
@@ -121,6 +133,13 @@ FORMS: dict[str, dict[str, Any]] = {
     "retry_policy": {"name": "slow", "do": "save", "version": "{version}"},
     "retry_policy_types": {"shown": "app.Note", "types": "app.Note"},
     "retry_policy_delete": {"version": "{version}"},
+    "recurring_new": {"name": "new", "version": ""},
+    "recurring_edit": {"version": "{recurring_version}"},
+    "recurring_delete": {"version": "{recurring_version}"},
+    "recurring_backfill": {"start": "2026-03-01T00:30", "end": "2026-03-01T05:00", "do": "run"},
+    "trigger_recurring": {"reason": "now"},
+    "pause_recurring": {"span": "8h", "until": ""},
+    "resume_recurring": {},
     "auth_user_add": {"username": "new", "password1": "Xk3-uu98!", "password2": "Xk3-uu98!", "usable_password": "true"},
     "auth_user_change": {"username": "renamed", "is_active": "on"},
     "auth_user_delete": {"post": "yes"},
@@ -132,6 +151,13 @@ FORMS: dict[str, dict[str, Any]] = {
 POLICY = {"max_attempts": 5, "backoff": "fixed", "delay_seconds": 5, "factor": 2, "jitter": 0, "on_exhausted": "fail"}
 FORMS["retry_policy_new"] |= POLICY
 FORMS["retry_policy"] |= POLICY
+RECURRING = {
+    "type": "app.Note", "arguments_of": "app.Note", "arg-text": "hello", "cron": "0 9 * * *", "every": "",
+    "timezone": "Europe/Berlin", "start": "", "end": "", "misfire": "one", "catch_up": "100", "catch_up_within": "1 d",
+    "overlap": "allow", "jitter": "", "queue": "", "pause_after": "0", "heartbeat_url": "", "do": "save",
+}  # fmt: skip
+FORMS["recurring_new"] |= RECURRING
+FORMS["recurring_edit"] |= RECURRING
 QUERIES = {"bulk_new": "verb=retry&state=failed"}
 
 
@@ -178,7 +204,7 @@ class World:
                 )
             ]
         return {"app_label": "jobs", "content_type_id": 1, "policy_id": self.facts["policy"],
-                "operation_id": self.facts["operation"]}[argument]  # fmt: skip
+                "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"]}[argument]  # fmt: skip
 
     def form(self, name: str) -> dict[str, Any]:
         """What the page's form sends."""
@@ -208,6 +234,8 @@ def world(db: None) -> World:
     operation = BulkOperation.objects.create(
         verb="retry", selection={"states": ["failed"]}, upper_id=failed.pk, count=1, created_at=now, progressed_at=now
     )
+    job_scheduler.add_or_update_recurring("hourly", Note("it"), "0 * * * *")
+    recurring = RecurringJob.objects.get()
     entry = AuditEntry.objects.create(at=now, username="x", verb="retry", target="job 1", count=1)
     target = User.objects.create_user("target", password="secret")
     return World(
@@ -216,6 +244,7 @@ def world(db: None) -> World:
             "succeeded_token": succeeded.token, "deleted": deleted.pk, "deleted_token": deleted.token,
             "running": running.pk, "running_token": running.token,
             "policy": policy.pk, "version": policy.version, "operation": operation.pk, "auditentry": entry.pk,
+            "recurring": recurring.pk, "recurring_version": recurring.version,
             "user": target.pk, "group": Group.objects.create(name="empty").pk,
         }
     )  # fmt: skip

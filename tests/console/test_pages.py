@@ -21,6 +21,7 @@ PAGES = (
     "/admin/jobs/",
     "/admin/jobs/jobrecord/",
     "/admin/jobs/auditentry/",
+    "/admin/recurring/",
     "/admin/queues/",
     "/admin/job-types/",
     "/admin/retry-policies/",

@@ -187,7 +187,7 @@ def test_one_of_the_code_says_so_and_can_be_paused_and_triggered_only(superuser:
     put("declared", _columns("pattern"), by=CODE, in_code=True)
     row = RecurringJob.objects.get(name="declared")
     html = html_of(superuser, page_of(row))
-    assert "in an app’s <code>jobs.py</code>" in html
+    assert "Change or remove it there; here it can be paused and triggered." in html
     assert "Edit</a>" not in html
     assert "Delete" not in html
     assert "declared in the code" in html_of(superuser, page_of(row, "delete/"))
@@ -243,8 +243,8 @@ def test_delete_asks_first_and_refuses_what_was_changed_meanwhile(superuser: Cli
     for version in ("", "x", "2020-01-01T00:00:00+00:00"):
         html = superuser.post(page_of(row, "delete/"), {"version": version}, follow=True).content.decode()
         assert "was changed meanwhile" in html
-    html = superuser.post(page_of(row, "delete/"), {"version": row.version, "reason": "x"}, follow=True)
-    assert "Deleted nightly report." in html.content.decode()
+    answer = superuser.post(page_of(row, "delete/"), {"version": row.version, "reason": "x"}, follow=True)
+    assert "Deleted nightly report." in answer.content.decode()
     assert not RecurringJob.objects.exists()
     assert superuser.get(page_of(row)).status_code == 404
 
