@@ -137,6 +137,24 @@ def test_a_person_is_named_for_each_verb() -> None:
     ]
 
 
+def test_what_was_changed_meanwhile_is_not_written_over() -> None:
+    before = add(expect="")
+    with pytest.raises(InvalidJob, match="there is a recurring job 'it' already") as taken:
+        add(expect="")
+    assert taken.value.field == "name"
+    add(cron="1 9 * * *", expect=before.version)
+    for verb in (
+        lambda: add(expect=before.version),
+        lambda: job_scheduler.remove_recurring("it", expect=before.version),
+    ):
+        with pytest.raises(InvalidJob, match="was changed meanwhile"):
+            verb()
+    assert row().cron == "1 9 * * *"
+    assert job_scheduler.remove_recurring("it", expect=row().version)
+    with pytest.raises(InvalidJob, match="was removed meanwhile"):
+        add(expect=before.version)
+
+
 def test_trigger_runs_it_once_paused_or_not_and_moves_nothing() -> None:
     before = add()
     job_scheduler.pause_recurring("it")
