@@ -54,6 +54,9 @@ def test_equal_ends_of_a_range_are_that_value_alone() -> None:
     [
         ("0 0 13 * 5", ["2027-08-13", "2028-10-13"]),  # both must hold: Fridays that are a 13th
         ("0 0 */2 * MON", ["2026-12-07", "2026-12-21"]),
+        ("0 0 */1 * MON", ["2026-11-30", "2026-12-07"]),
+        ("0 0 1-31 * MON", ["2026-11-30", "2026-12-07"]),
+        ("0 9 * * mon-fri/2", ["2026-11-30", "2026-12-02", "2026-12-04", "2026-12-07"]),
         ("0 0 1-7 * 1", ["2026-12-07", "2027-01-04"]),
         ("0 9 15W * MON", ["2027-02-15", "2027-03-15"]),
         ("0 9 31W * *", ["2026-12-31", "2027-01-29"]),  # none in a month that has no 31st
@@ -132,6 +135,15 @@ def test_what_the_clocks_repeat_fires_once_unless_the_hours_are_a_star_a_step_or
     assert local(line, NEW_YORK, "2026-11-01 00:59", len(autumn)) == autumn
 
 
+def test_each_hour_of_a_year_fires_once_where_clocks_are_changed_by_half_an_hour() -> None:
+    zone = ZoneInfo("Australia/Lord_Howe")
+    start, end = datetime(2026, 1, 1, tzinfo=zone), datetime(2027, 1, 1, tzinfo=zone)
+    firings = list(Cron.parse("0 * * * *").between(start, end, zone))
+    assert len(firings) == 8_760
+    # 02:00 of the spring night is skipped, and fires at 02:30.
+    assert [at for at in firings if at.astimezone(zone).minute] == [datetime(2026, 10, 4, 2, 30, tzinfo=zone)]
+
+
 def test_asked_within_the_repeated_hour_a_line_of_fixed_hours_is_due_tomorrow() -> None:
     within = datetime(2026, 11, 1, 6, 10, tzinfo=UTC)  # 01:10 for the second time
     assert Cron.parse("30 1 * * *").next(within, NEW_YORK) == datetime(2026, 11, 2, 6, 30, tzinfo=UTC)
@@ -202,6 +214,7 @@ REFUSED = {
     "*/60 * * * *": "minute: the step in '*/60' reaches nothing after 0: write 0 alone",
     "0 5-5/2 * * *": "hour: the step in '5-5/2' reaches nothing after 5: write 5 alone",
     "0 10-12/3 * * *": "write 10 alone",
+    "0 0 * * FRI/2": "day of week: the step in 'FRI/2' reaches nothing after 5",
     "1,,2 * * * *": "minute: a part is empty",
     ", * * * *": "minute: a part is empty",
     "*/ * * * *": "minute: '*/' cannot be read",
@@ -268,6 +281,7 @@ def test_text_is_kept_as_given_with_single_blanks() -> None:
     [
         ("0 0 30 2 *", "no year has the 30th of February: name another day"),
         ("0 0 31 4,6 *", "no year has the 31st of April and June"),
+        ("0 9 31W 2 *", "no year has the working day nearest the 31st of February"),
         ("0 0 31W 4 *", "no year has the working day nearest the 31st of April"),
         ("0 0 L-29 2 *", "no year has the 29th day before the last of February"),
         ("0 0 1 * MON#2", "the 1st of each month never falls on the second Monday of each month: leave one of the two"),
