@@ -75,6 +75,7 @@ class JobsSite(SigningIn):
         from dashboard.policies import pages as policies
         from dashboard.queues import page as queues
         from dashboard.recurring import actions, listing
+        from dashboard.recurring import day as recurring_day
         from dashboard.recurring import edit as recurring_edit
         from dashboard.recurring import page as recurring
         from dashboard.types import enqueue
@@ -101,6 +102,7 @@ class JobsSite(SigningIn):
             path("retry-policies/<int:policy_id>/delete/", self._page(policies.remove), name="retry_policy_delete"),
             path("recurring/", self._page(listing.recurring), name="recurring"),
             path("recurring/<int:entry_id>/", self._page(recurring.recurring_job), name="recurring_job"),
+            path("recurring/day/", self._page(recurring_day.day), name="recurring_day"),
             path("recurring/new/", self._page(recurring_edit.new), name="recurring_new"),
             path("recurring/<int:entry_id>/edit/", self._page(recurring_edit.edit), name="recurring_edit"),
             path("recurring/<int:entry_id>/delete/", self._page(actions.delete), name="recurring_delete"),

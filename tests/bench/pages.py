@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -13,13 +14,14 @@ from django.test import Client
 from django.test.utils import setup_test_environment
 from django.utils import timezone
 
-from handlers.models import FailureGroup, JobRecord, WorkerProcess
+from handlers.models import FailureGroup, JobRecord, Occurrence, RecurringJob, WorkerProcess
 from tests.bench.places import Figures, take_turn
 
 TURNS, REQUESTS = 4, 4  # of a page, and in each turn
 TYPE = "seed.Type124"
 ROWS = 5  # jobs of TYPE that failed, at every size: a page of them can be compared
 WARM = 2
+OCCURRENCES = 240_000  # of all recurring jobs together
 
 
 def signed_in() -> Client:
@@ -66,6 +68,11 @@ def addresses(size: int) -> dict[str, str]:
         "Failures": "/admin/failures/",
         "Bulk operations": "/admin/bulk/",
         "New bulk operation, failed": "/admin/bulk/new/?verb=retry&state=failed",
+        "Recurring jobs": "/admin/recurring/",
+        "Recurring jobs, failing, a name": "/admin/recurring/?state=failing&q=daily 77",
+        "Recurring jobs, in the middle": "/admin/recurring/?after=daily 5000",
+        "Recurring job": f"/admin/recurring/{RecurringJob.objects.values_list('pk', flat=True)[0]}/",
+        "Recurring jobs, the day": "/admin/recurring/day/?day=2031-03-30&zone=Europe/Berlin",
         "Queues": "/admin/queues/",
         "Workers": "/admin/workers/",
         "Job types": "/admin/job-types/",
@@ -79,6 +86,7 @@ def addresses(size: int) -> dict[str, str]:
 def pages(size: int) -> Figures:
     """By page, over some requests: the server's ms (p50, p95) and CPU ms, queries, and KiB of the answer."""
     client = signed_in()
+    recur()
     figures: Figures = {}
     for name, address in addresses(size).items():
         take_turn()
@@ -121,6 +129,34 @@ def request(client: Client, address: str) -> float:
 def p95(values: list[float]) -> float:
     """The 95th percentile."""
     return statistics.quantiles(values, n=20, method="inclusive")[18]
+
+
+def recur() -> None:
+    """Ten thousand recurring jobs, a thousand of them each minute, whose last occurrences were jobs that there are."""
+    now = timezone.now()
+    made_up = JobRecord.objects.filter(job_type__startswith="seed.").order_by("-pk")
+    jobs = list(made_up.values_list("pk", flat=True)[:OCCURRENCES])
+    zones = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC")
+    rules = [(f"each minute {n}", f"{n * 60 // 1_000} * * * * *") for n in range(1_000)]
+    rules += [(f"daily {n}", f"{n % 60} {n // 60 % 24} * * *") for n in range(9_000)]
+    rows = [
+        RecurringJob(
+            name=name, job_type=TYPE, data={"order_id": n}, cron=cron, zone=zones[n % 4], created_at=now,
+            changed_at=now, due_at=now + timedelta(days=1), next_at=now + timedelta(days=1), last_at=now,
+            last_job_id=jobs[n % len(jobs)], fired=12,
+        )
+        for n, (name, cron) in enumerate(rules)
+    ]  # fmt: skip
+    RecurringJob.objects.bulk_create(rows, batch_size=1_000)
+    occurrences = [
+        Occurrence(
+            recurring=row, due_at=now - timedelta(hours=hour), fired_at=now - timedelta(hours=hour), how="due",
+            job_id=jobs[(n + hour) % len(jobs)],
+        )
+        for n, row in enumerate(rows)
+        for hour in range(OCCURRENCES // len(rows))
+    ]  # fmt: skip
+    Occurrence.objects.bulk_create(occurrences, batch_size=5_000)
 
 
 def beat() -> None:

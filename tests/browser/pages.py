@@ -129,6 +129,7 @@ def every_page() -> list[str]:
         "/admin/bulk/new/?verb=move&queue=default",
         f"/admin/bulk/{BulkOperation.objects.get().pk}/",
         "/admin/recurring/",
+        "/admin/recurring/day/?day=2031-03-30&zone=Europe/Berlin",
         "/admin/recurring/new/",
         "/admin/recurring/new/?type=app.Pay",
         recurring,

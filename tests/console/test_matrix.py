@@ -90,6 +90,7 @@ PAGES: dict[str, tuple[int, int]] = {
     # recurring jobs
     "recurring": (VIEWER, VIEWER),
     "recurring_job": (VIEWER, VIEWER),
+    "recurring_day": (VIEWER, VIEWER),
     "recurring_new": (ADMINISTRATOR, ADMINISTRATOR),
     "recurring_edit": (ADMINISTRATOR, ADMINISTRATOR),
     "recurring_delete": (ADMINISTRATOR, ADMINISTRATOR),
@@ -346,6 +347,7 @@ GARBAGE = (
 PARAMETERS = (
     "q", "state", "type", "queue", "worker", "since", "until", "before", "after", "span", "verb", "user", "page", "e",
     "o", "p", "all", "_changelist_filters", "back", "raw", "attempt", "format", "nonsense", "_popup", "_to_field",
+    "day", "zone", "quarter", "origin",
 )  # fmt: skip
 LISTS = ("jobs_jobrecord_changelist",)  # reads the most of them
 MORE_FIELDS = (

@@ -51,6 +51,12 @@
       element.textContent = element.dataset.beside ? `${at} here, ${element.textContent}` : at;
     }
     for (const element of root.querySelectorAll("[data-zone]")) element.textContent = zone;
+    for (const link of root.querySelectorAll("a[data-own-zone][hidden]")) {
+      const url = new URL(link.href);
+      url.searchParams.set("zone", zone);
+      link.href = url.href;
+      link.hidden = false;
+    }
   };
 
   const freshen = () => {

@@ -52,6 +52,7 @@ def test_preview_shows_the_next_firings_in_the_zone_and_in_utc_and_saves_nothing
     html = superuser.get(NEW).content.decode()
     assert '<option value="app.Note">' in html
     assert "jobs.RunBulk" not in html
+    assert f'href="{NEW}?type=app.Note"' in superuser.get("/admin/job-types/app.Note/").content.decode()
     assert 'name="arg-text"' in superuser.get(f"{NEW}?type=app.Note").content.decode()
     html = send(superuser, do="preview", status=200)
     for words in (

@@ -290,3 +290,35 @@ def test_each_act_needs_its_own_permission(make_user: MakeUser) -> None:
     blind = logged_in(make_user("blind", "view_jobrecord", "trigger_recurringjob", "pause_recurringjob"))
     assert blind.post(page_of(row, "trigger/")).status_code == 403
     assert not JobRecord.objects.exists()
+
+
+# --- the day
+
+
+def test_day_shows_what_piles_up_in_the_zone_asked_for(superuser: Client) -> None:
+    for n in range(3):
+        add(f"report {n}", "30 2 * * *", timezone="Europe/Berlin")
+    add("always", None, every=timedelta(seconds=5))
+    job_scheduler.pause_recurring(add("paused", "30 2 * * *").name)
+    html = html_of(superuser, f"{LIST}day/?day=2031-03-29&zone=Europe/Berlin")
+    for words in (
+        "Saturday, 29 March 2031", "17,283 firings of 4 recurring jobs", "Busiest: 02:30 to 02:45, 183 firings",
+        "report 0</a>", "report 2</a>", "1 recurring job that is fired each minute or more often, 180 times",
+        'aria-label="17,283 firings on that day; 183 in the fullest quarter of an hour"',
+    ):  # fmt: skip
+        assert words in html
+    assert "paused</a>" not in html
+    assert "report 0</a>" in html_of(superuser, f"{LIST}day/?day=2031-03-29&quarter=6")  # in UTC
+    other = html_of(superuser, f"{LIST}day/?day=2031-03-29&quarter=7")
+    assert "report 0</a>" not in other
+    assert "Busiest" not in other
+    for query, words in (
+        ("day=soon", "Write a day as"),
+        ("day=9999-12-31", "Choose a day"),
+        ("zone=Mars", "is not known"),
+    ):
+        response = superuser.get(f"{LIST}day/?{query}")
+        assert response.status_code == 400
+        assert words in response.content.decode()
+    RecurringJob.objects.all().delete()
+    assert "Nothing is due on that day" in html_of(superuser, f"{LIST}day/")
