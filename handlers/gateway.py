@@ -25,6 +25,7 @@ from handlers.transport import get_transport
 from handlers.twins import twin
 
 Work = Job | Command
+Expiry = datetime | timedelta | None
 
 LONGEST_DELAY = timedelta(days=3650)
 LONGEST_CORRELATION = 64
@@ -47,19 +48,21 @@ class JobScheduler(RecurringVerbs):
         *,
         queue: str | None = None,
         delay: timedelta | None = None,
+        expires: Expiry = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> JobId:
         """Run ``job`` in the background as soon as a worker is free, or ``delay`` from now.
 
-        ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues has the one of
-        the handler's job. Raises InvalidJob (payload, queue, delay or correlation) or NoHandler; nothing is written
-        then.
+        ``expires``: an aware datetime, or so long from now; a job that was not started by then never is: it is deleted,
+        with that reason. ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues
+        has the one of the handler's job. Raises InvalidJob (payload, queue, delay, expires or correlation) or
+        NoHandler; nothing is written then.
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_DELAY):
             raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
-        return self._create(self._new([job], queue, correlation, delay=delay), "enqueue", by, reason)[0]
+        return self._create(self._new([job], queue, correlation, expires, delay=delay), "enqueue", by, reason)[0]
 
     def schedule(
         self,
@@ -67,11 +70,12 @@ class JobScheduler(RecurringVerbs):
         at: datetime,
         *,
         queue: str | None = None,
+        expires: Expiry = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> JobId:
-        """Run ``job`` at ``at``, an aware datetime; one that has passed means now.
+        """Run ``job`` at ``at``, an aware datetime; one that has passed means now. Else as ``enqueue``.
 
         Raises InvalidJob (payload, queue or time) or NoHandler; nothing is written then.
         """
@@ -84,19 +88,20 @@ class JobScheduler(RecurringVerbs):
             at = at.astimezone(UTC)
         except OverflowError:
             raise InvalidJob(f"at: {at!r} lies outside the calendar once it is taken to UTC", field="at") from None
-        return self._create(self._new([job], queue, correlation, run_at=at), "schedule", by, reason)[0]
+        return self._create(self._new([job], queue, correlation, expires, run_at=at), "schedule", by, reason)[0]
 
     def enqueue_many(
         self,
         jobs: Iterable[Work],
         *,
         queue: str | None = None,
+        expires: Expiry = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> list[JobId]:
         """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
-        new = self._new(jobs, queue, correlation)
+        new = self._new(jobs, queue, correlation, expires)
         return self._create(new, "enqueue", by, reason) if new else []
 
     # --- one job
@@ -314,6 +319,7 @@ class JobScheduler(RecurringVerbs):
         jobs: Iterable[Work],
         queue: str | None,
         correlation: str | None,
+        expires: Expiry,
         *,
         run_at: datetime | None = None,
         delay: timedelta | None = None,
@@ -326,11 +332,14 @@ class JobScheduler(RecurringVerbs):
         else:
             _check_correlation(correlation)
         parent_id = parent.job_id if parent else None
+        expiry = (None, None) if expires is None else _expiry(expires, run_at, delay)
         new = []
         for job in jobs:
             job_type = registry.for_object(job)
             name = job_type.queue if queue is None else queue
-            new.append(NewJob(job_type.name, job_type.encode(job), name, run_at, delay, parent_id, correlation))
+            new.append(
+                NewJob(job_type.name, job_type.encode(job), name, run_at, delay, parent_id, correlation, *expiry)
+            )
         return new
 
     def _create(self, new: Sequence[NewJob], verb: str, by: By, reason: str) -> list[JobId]:
@@ -371,6 +380,24 @@ class JobScheduler(RecurringVerbs):
 
 
 job_scheduler = JobScheduler()
+
+
+def _expiry(
+    expires: datetime | timedelta, run_at: datetime | None, delay: timedelta | None
+) -> tuple[datetime | None, timedelta | None]:
+    """The time or the wait, of which the other is None."""
+    if isinstance(expires, timedelta) and timedelta(0) < expires <= LONGEST_DELAY:
+        if delay is None or expires > delay:
+            return None, expires
+    elif isinstance(expires, datetime) and expires.utcoffset() is not None:
+        if run_at is None or expires > run_at:
+            return expires, None
+    else:
+        raise InvalidJob(
+            f"expires: must be an aware datetime, or a timedelta above 0 up to 3,650 days, not {expires!r}",
+            field="expires",
+        )
+    raise InvalidJob(f"expires: {expires!r} comes before the job is due, so it would never run", field="expires")
 
 
 def _check_correlation(value: object) -> None:

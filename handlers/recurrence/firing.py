@@ -24,11 +24,10 @@ from handlers.publishing import publish_on_commit
 from handlers.recurrence.definition import RULE, times_of
 from handlers.recurrence.times import Times
 from handlers.registry import registry
-from handlers.states import State
+from handlers.states import ACTIVE, State
 
 CHUNK = 200  # recurring jobs in one transaction
 LOOK_BACK = 20_000  # of one's missed occurrences at once; what lies further on has its turn in the next transaction
-ACTIVE = (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING)
 ACTOR = "recurring jobs"
 RECURRING = RecurringJob._meta.db_table
 COLUMNS = (
