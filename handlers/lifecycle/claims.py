@@ -14,17 +14,17 @@ from django.db.models import Exists, F, OuterRef
 
 from handlers.failures import Failure
 from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, dialect
+from handlers.lifecycle.verbs import delete_unstarted
 from handlers.models import JobPayload, JobRecord
 from handlers.models.kept import database
 from handlers.models.sql import database_now, is_postgresql
-from handlers.states import State
+from handlers.states import UNSTARTED, State
 from handlers.transport import LastWords, Message
 
 CORRELATION = F("arguments__correlation")
 MOMENT = timedelta(seconds=2)
 EXPIRED = Step(State.DELETED, "expired before it was started")
 EXPIRED_AT_START = Change(State.PROCESSING, (EXPIRED,), attempt_by=-1)
-UNSTARTED = {state: Change(state, (EXPIRED,)) for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED)}
 
 
 class Claim(NamedTuple):
@@ -260,11 +260,9 @@ def expire_unstarted(limit: int = 500) -> Applied:
         due = JobPayload.objects.using(alias).filter(expires_at__lte=now).order_by("expires_at", "pk")
         ids = list(due.values_list("pk", flat=True)[:limit])
         jobs = JobRecord.objects.using(alias).filter(pk__in=ids, state__in=UNSTARTED, attempt=0)
-        moves = [
-            Move(pk, token, UNSTARTED[State(state)]) for pk, token, state in jobs.values_list("pk", "token", "state")
-        ]
-        applied = apply(moves, actor="scheduler", using=alias)
+        found = [(pk, token, State(state)) for pk, token, state in jobs.values_list("pk", "token", "state")]
+        applied = delete_unstarted(found, EXPIRED.reason, actor="scheduler")
         # What a worker claims at this moment is refused there, by this very time.
-        claimed = {move.job_id for move in moves} - applied.moved
+        claimed = {pk for pk, *_ in found} - applied.moved
         JobPayload.objects.using(alias).filter(pk__in=[pk for pk in ids if pk not in claimed]).update(expires_at=None)
     return applied
