@@ -9,11 +9,12 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from dashboard.kit.payload_page import ENQUEUE, OWN, is_engines_own
+from dashboard.kit import catalogue
+from dashboard.kit.payload_page import ENQUEUE, OWN
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON
+from handlers.conf import ENGINE_TYPES
 from handlers.exceptions import InvalidJob
-from handlers.job_types import JobType
 from handlers.models import RecurringJob
 
 VIEW, ADD, CHANGE, DELETE, TRIGGER, PAUSE = (
@@ -39,12 +40,14 @@ def need(request: HttpRequest, permission: str, what: str) -> None:
         raise PermissionDenied(f"You may not {what}.")
 
 
-def need_target(request: HttpRequest, job_type: JobType | None) -> None:
-    """Raise PermissionDenied unless this person may have jobs of the type run. None: not registered here."""
+def need_target(request: HttpRequest, name: str = "") -> None:
+    """Raise PermissionDenied unless this person may have jobs run, and those of the type ``name``."""
     if not request.user.has_perm(ENQUEUE):
         raise PermissionDenied("You may not enqueue jobs, so neither by having them recur.")
-    if job_type is not None and is_engines_own(job_type):
-        raise PermissionDenied(f"{job_type.name} {OWN}.")
+    job_type = catalogue.find(name)
+    known = job_type.name if job_type else name  # of one that is not registered here the name alone tells
+    if known.startswith(ENGINE_TYPES):
+        raise PermissionDenied(f"{inert(known)} {OWN}.")
 
 
 def found(entry_id: int) -> RecurringJob:

@@ -48,7 +48,7 @@ class Preview:
 def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Make one: its type first, then the form."""
     need(request, ADD, "make recurring jobs")
-    need_target(request, None)
+    need_target(request)
     return _edit(site, request, None)
 
 
@@ -56,7 +56,7 @@ def edit(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
     """Change one."""
     need(request, CHANGE, "change recurring jobs")
     row = found(entry_id)
-    need_target(request, catalogue.find(row.job_type))
+    need_target(request, row.job_type)
     if row.in_code:
         messages.warning(request, f"The code declares {inert(row.name)}: change it there, or pause it here.")
         return to_page(request, row.pk)
@@ -65,12 +65,13 @@ def edit(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
 
 def _edit(site: AdminSite, request: HttpRequest, row: RecurringJob | None) -> HttpResponse:
     posted = request.POST if request.method == "POST" else None
-    asked = (request.GET if posted is None else posted).get("type", "") or (row.job_type if row else "")
+    chosen = (request.GET if posted is None else posted).get("type", "")
+    asked = chosen or (row.job_type if row else "")
+    need_target(request, asked)
     job_type = catalogue.find(asked)
     context: dict[str, Any] = {"row": row, "types": _types(), "asked": inert(asked[:200])}
     if job_type is None:
-        return _page(site, request, context, status=400 if asked else 200)
-    need_target(request, job_type)
+        return _page(site, request, context, status=400 if chosen else 200)
     form, arguments = _forms(request, row, job_type)
     is_switched = posted is not None and posted.get("arguments_of") != job_type.name
     preview, stale = None, False

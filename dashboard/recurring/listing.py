@@ -15,6 +15,7 @@ from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.payload_page import ENQUEUE
 from dashboard.recurring.access import ADD, need_open
 from dashboard.recurring.entries import entries
+from dashboard.recurring.keys import NAME, NEXT
 from handlers.failures import clean
 from handlers.models import JobRecord, RecurringJob
 from handlers.states import State
@@ -27,14 +28,16 @@ STATES = {
     "ended": "ended",
     "failing": "failing: the last job failed",
 }
+ORDERS = {"": "By name", "next": "By what runs next"}
+PLACES = ("after", "before")
 ORIGINS = {"code": "declared in code", "here": "made elsewhere"}
 
 
 def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
-    """Those that the address asks for, by name, a page at a time."""
+    """Those that the address asks for, a page at a time."""
     need_open(request)
     now = timezone.now()
-    asked = {name: clean(request.GET.get(name, ""), MAX_SEARCH) for name in ("q", "state", "origin", "after", "before")}
+    asked = {name: clean(request.GET.get(name, ""), MAX_SEARCH) for name in ("q", "state", "origin", "order", *PLACES)}
     rows: list[RecurringJob] = []
     too_slow = False
     try:
@@ -52,13 +55,14 @@ def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "is_filtered": any(asked.values()),
         "states": STATES,
         "origins": ORIGINS,
+        "orders": ORDERS,
         "may_add": request.user.has_perm(ADD) and request.user.has_perm(ENQUEUE),
     }
     return TemplateResponse(request, "dashboard/recurring/list.html", context, status=503 if too_slow else 200)
 
 
 def _wanted(asked: dict[str, str], now: datetime) -> QuerySet[RecurringJob]:
-    rows = RecurringJob.objects.order_by("name")
+    rows = RecurringJob.objects.all()
     for word in asked["q"].split():
         rows = rows.filter(Q(name__icontains=word) | Q(job_type__icontains=word))
     not_now = Q(paused_at=None) | Q(paused_until__lte=now)
@@ -81,25 +85,26 @@ def _page(
     request: HttpRequest, rows: QuerySet[RecurringJob], asked: dict[str, str]
 ) -> tuple[list[RecurringJob], dict[str, Any]]:
     """The rows of one page, by key, and the addresses of those around it."""
+    key = NEXT if asked["order"] == "next" else NAME
     if asked["before"]:
-        found = list(rows.filter(name__lt=asked["before"]).order_by("-name")[: SIZE + 1])
+        found = list(key.before(rows, asked["before"])[: SIZE + 1])
         shown = found[:SIZE][::-1]
         has_before, has_after = len(found) > SIZE, True
     else:
-        found = list((rows.filter(name__gt=asked["after"]) if asked["after"] else rows)[: SIZE + 1])
+        found = list(key.after(rows, asked["after"])[: SIZE + 1])
         shown = found[:SIZE]
         has_before, has_after = bool(asked["after"]), len(found) > SIZE
     links = {
         "first_url": _url(request) if asked["before"] or asked["after"] else "",
-        "before_url": _url(request, before=shown[0].name) if has_before and shown else "",
-        "after_url": _url(request, after=shown[-1].name) if has_after and shown else "",
+        "before_url": _url(request, before=key.place(shown[0])) if has_before and shown else "",
+        "after_url": _url(request, after=key.place(shown[-1])) if has_after and shown else "",
     }
     return shown, links
 
 
 def _url(request: HttpRequest, **place: str) -> str:
     query: QueryDict = request.GET.copy()
-    for name in ("before", "after"):
+    for name in PLACES:
         query.pop(name, None)
     query.update(place)
     return f"?{query.urlencode()}"

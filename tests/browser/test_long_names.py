@@ -20,6 +20,8 @@ from handlers.models import (
     FailureGroup,
     JobCount,
     JobRecord,
+    Occurrence,
+    RecurringJob,
     StoredPolicy,
     WorkerProcess,
 )
@@ -112,6 +114,22 @@ def furnish() -> tuple[User, list[JobRecord]]:
         at=now, username=PERSON, verb="assign_policy", target=f"type {TYPE}"[:200], count=1, reason=WORD,
         source="2001:0db8:" * 4, data={"before": "b" * 60, "after": "a" * 60},
     )  # fmt: skip
+    name, zone = f"{'N' * 195} last", "America/Argentina/ComodRivadavia"
+    job_scheduler.add_or_update_recurring(
+        name, Long("x" * 500), f"0 0 {','.join(map(str, range(1, 32)))} {','.join(map(str, range(1, 13)))} *",
+        timezone=zone, jitter=timedelta(days=9), queue=QUEUE, heartbeat_url=f"https://{'h' * 300}.example/{'p' * 100}",
+        by=user, reason=WORD,
+    )  # fmt: skip
+    recurring = RecurringJob.objects.get()
+    for late in range(20):
+        Occurrence.objects.create(
+            recurring=recurring, due_at=now - timedelta(days=late), fired_at=now, how="missed", skipped=10**9,
+        )  # fmt: skip
+    RecurringJob.objects.update(last_at=now, last_job_id=job.pk, fired=10**12, skipped=10**12)
+    Occurrence.objects.create(
+        recurring=recurring, due_at=now + timedelta(days=1), fired_at=now, how="due", job_id=job.pk
+    )
+    job_scheduler.pause_recurring(name, now + timedelta(days=3), by=user, reason=WORD)
     waiting = make_job(State.ENQUEUED, job_type=TYPE, queue=GONE, payload=payload)
     moved = make_job(State.FAILED, job_type=TYPE, queue=GONE, payload=payload)
     assert job_scheduler.move(moved.pk, QUEUE, by=user, reason=WORD)
@@ -122,6 +140,7 @@ def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_ser
     user, jobs = furnish()
     page = new_page()
     sign_in(page, live_server.url, PERSON, "secret")
+    recurring = RecurringJob.objects.get().pk
     policy = f"/admin/retry-policies/{StoredPolicy.objects.get().pk}/"
     urls = [
         "/admin/",
@@ -140,6 +159,10 @@ def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_ser
         f"/admin/job-types/{TYPE}/",
         f"/admin/job-types/{TYPE}/enqueue/",
         f"/admin/job-types/?q={'t' * 200}",
+        "/admin/recurring/",
+        "/admin/recurring/day/?zone=America/Argentina/ComodRivadavia",
+        f"/admin/recurring/new/?type={TYPE}",
+        *(f"/admin/recurring/{recurring}/{what}" for what in ("", "edit/", "backfill/", "delete/")),
         "/admin/retry-policies/",
         policy,
         f"{policy}delete/",

@@ -6,8 +6,10 @@ import pytest
 from django.db.models import JSONField, Value
 from django.test import Client
 
-from handlers.models import AuditEntry
+from handlers import job_scheduler
+from handlers.models import AuditEntry, Occurrence, RecurringJob
 from handlers.states import State
+from tests.app.jobs import Note
 from tests.console.factories import make_job
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -36,6 +38,11 @@ def test_markup_is_shown_as_text_on_every_page(superuser: Client, state: State) 
     AuditEntry.objects.create(
         at=job.created_at, username=SCRIPT, verb=SCRIPT[:30], target=SCRIPT, count=1, reason=SCRIPT
     )
+    job_scheduler.add_or_update_recurring(SCRIPT, Note(SCRIPT), "0 9 * * *", by=SCRIPT, reason=SCRIPT)
+    job_scheduler.pause_recurring(SCRIPT, by=SCRIPT, reason=SCRIPT)
+    row = RecurringJob.objects.get()
+    Occurrence.objects.create(recurring=row, due_at=job.created_at, fired_at=job.created_at, how="due", job_id=job.pk)
+    recurring = f"/admin/recurring/{row.pk}/"
     tick = {"action": "delete", "index": "0", "_selected_action": job.pk, "expect": f"{job.pk}:{job.token}"}
     pages = [
         superuser.get(url)
@@ -46,8 +53,13 @@ def test_markup_is_shown_as_text_on_every_page(superuser: Client, state: State) 
             "/admin/jobs/jobrecord/?type=" + "%3Cscript%3Ealert(1)%3C/script%3E",
             "/admin/jobs/jobrecord/?q=%3Cscript%3Ealert(1)%3C/script%3E",
             "/admin/jobs/auditentry/",
+            "/admin/recurring/",
+            *(f"{recurring}{what}" for what in ("", "edit/", "backfill/", "delete/")),
         )
     ]
+    # A type that is gone, and a rule that cannot be read any more.
+    RecurringJob.objects.update(job_type=SCRIPT, cron=SCRIPT, zone=SCRIPT, next_at=job.created_at, paused_at=None)
+    pages += [superuser.get(url) for url in ("/admin/recurring/", "/admin/recurring/day/", recurring)]
     pages.append(superuser.post("/admin/jobs/jobrecord/", tick))
     pages.append(superuser.post("/admin/jobs/jobrecord/", tick | {"action": "move"}))
     pages.append(superuser.post(f"/admin/jobs/jobrecord/{job.pk}/move/", tick))

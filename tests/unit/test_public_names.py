@@ -14,8 +14,6 @@ PUBLIC = [
     "Command",
     "DeleteJobCommand",
     "recurring",
-    "Unique",
-    "DuplicateJob",
     "EnqueueJobCommand",
     "ExecuteCommandJob",
     "ExponentialBackoff",

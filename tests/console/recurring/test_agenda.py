@@ -13,6 +13,8 @@ from dashboard.recurring import agenda as module
 from dashboard.recurring.agenda import COLUMNS, Who, agenda
 from handlers.recurrence.definition import times_of
 
+pytestmark = pytest.mark.once
+
 DAY = date(2026, 10, 25)  # in Berlin an hour is there twice
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -62,6 +64,14 @@ def test_each_firing_is_in_its_quarter(rule: dict[str, Any], zone: ZoneInfo) -> 
     end = found.starts[-1].astimezone(UTC) + module.QUARTER
     assert found.counts == one_by_one(row, found.starts, end)
     assert found.total
+
+
+def test_what_the_clocks_skip_is_in_the_quarter_in_which_it_is_fired() -> None:
+    row = entry(cron="30 2 * * *", zone="Europe/Berlin")
+    found = agenda(date(2026, 3, 29), BERLIN, [row])
+    assert len(found.starts) == 92
+    assert found.counts == one_by_one(row, found.starts, found.starts[-1].astimezone(UTC) + module.QUARTER)
+    assert f"{found.starts[found.counts.index(1)]:%H:%M}" == "03:00"
 
 
 def test_busiest_quarter_names_its_entries_and_counts_those_that_fire_all_the_time() -> None:

@@ -88,6 +88,7 @@ def test_saving_makes_it_once_and_says_when_it_runs(superuser: Client) -> None:
     assert RecurringJob.objects.get().version == row.version
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
@@ -180,6 +181,8 @@ def test_another_type_asks_for_its_own_arguments_and_shows_none_of_the_old_ones(
         html = editor.post(edit_of(row), form | {"do": do}).content.decode()
         assert "The type was changed, and nothing saved: fill in its arguments." in html
         assert "tok-secret" not in html
+        assert "tok-secret" not in editor.post(f"{edit_of(row)}?raw=1", form | {"do": do}).content.decode()
+    assert "tok-secret" not in editor.get(f"{edit_of(row)}?type=app.Note&raw=1").content.decode()
     form |= {"arguments_of": "app.Note", "arg-text": "quiet now", "do": "save", "no_heartbeat": "on"}
     editor.post(edit_of(row), form)
     row.refresh_from_db()
@@ -205,7 +208,23 @@ def test_making_and_changing_need_the_permission_to_enqueue_on_both_sides(make_u
         assert "is not registered here" in whole.post(url, form | {"type": "os.system"}).content.decode()
     RecurringJob.objects.filter(pk=row.pk).update(job_type="jobs.SendHeartbeat", data={"recurring_id": 1})
     assert whole.post(edit_of(row), form).status_code == 403
+    RecurringJob.objects.filter(pk=row.pk).update(job_type="jobs.Gone")
+    assert whole.get(edit_of(row)).status_code == whole.post(edit_of(row), form).status_code == 403
     assert RecurringJob.objects.get().data == {"recurring_id": 1}
+
+
+def test_one_whose_type_is_gone_gets_another(superuser: Client) -> None:
+    send(superuser)
+    RecurringJob.objects.update(job_type="app.Gone", data={"secret": "tok-secret"})
+    row = RecurringJob.objects.get()
+    assert (
+        "The type app.Gone is not registered here. Choose one that is." in superuser.get(edit_of(row)).content.decode()
+    )
+    form = fields_of(superuser, f"{edit_of(row)}?type=app.Note")
+    assert "tok-secret" not in str(form)
+    superuser.post(edit_of(row), form | {"arg-text": "again", "do": "save"})
+    row.refresh_from_db()
+    assert (row.job_type, row.data) == ("app.Note", {"text": "again"})
 
 
 def test_one_of_the_code_is_not_edited(superuser: Client) -> None:

@@ -106,21 +106,33 @@ def _columns(name: str) -> dict[str, Any]:
     return {column: value for column, value in row.items() if column not in kept and not column.endswith("_by")}
 
 
-def test_list_is_paged_by_name_forth_and_back_with_as_many_queries_for_more_rows(
-    superuser: Client, django_assert_max_num_queries: Any
+@pytest.mark.parametrize("order", ["", "next"])
+def test_list_is_paged_by_key_forth_and_back_with_as_many_queries_for_more_rows(
+    superuser: Client, django_assert_max_num_queries: Any, order: str
 ) -> None:
     row = add("name 000")
     happened(row, "succeeded", "failed")
     rows = [RecurringJob(**{**_columns("name 000"), "name": f"name {n:03}"}) for n in range(1, 120)]
     RecurringJob.objects.bulk_create(rows)
-    url, forth = LIST, []
+    if order:  # some at the same moment, and the last name first
+        base = timezone.now()
+        for n, one in enumerate(RecurringJob.objects.order_by("-name")):
+            RecurringJob.objects.filter(pk=one.pk).update(next_at=base + n // 7 * HOUR)
+        add("paused")
+        job_scheduler.pause_recurring("paused")
+    expected = [f"name {n:03}" for n in range(120)]
+    if order:
+        expected = list(
+            RecurringJob.objects.exclude(name="paused").order_by("next_at", "pk").values_list("name", flat=True)
+        )
+    url, forth = f"{LIST}?order={order}", []
     while url:
         with django_assert_max_num_queries(16):
             html = html_of(superuser, url)
         forth.append(re.findall(r"name \d{3}", re.sub(r'(href|value)="[^"]*"', "", html)))
         link = re.search(r'href="([^"]+)" rel="next"', html)
         last, url = url, LIST + link[1].replace("&amp;", "&") if link else ""
-    assert [name for names in forth for name in names] == [f"name {n:03}" for n in range(120)]
+    assert [name for names in forth for name in names] == expected
     back = re.search(r'href="([^"]+)" rel="prev"', html_of(superuser, last))
     assert back
     html = html_of(superuser, LIST + back[1].replace("&amp;", "&"))
