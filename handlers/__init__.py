@@ -6,11 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from handlers.cancellation import CancellationToken
-from handlers.exceptions import GiveUp, InvalidJob, JobCancelled, JobsError, JobTimeout, NoHandler, RetryAfter
+from handlers.exceptions import (
+    DuplicateJob,
+    GiveUp,
+    InvalidJob,
+    JobCancelled,
+    JobsError,
+    JobTimeout,
+    NoHandler,
+    RetryAfter,
+)
 from handlers.payloads import Command, ExecuteCommandJob, Job
 from handlers.registry import JobHandler, handles, handles_command
 from handlers.retries import ExponentialBackoff, FixedBackoff, LinearBackoff, PolynomialBackoff, RetryPolicy
 from handlers.sensitive import Sensitive
+from handlers.unique import Unique
 
 __all__ = [  # noqa: RUF022 - grouped by use
     # declare
@@ -18,6 +28,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "JobHandler",
     "handles",
     "Sensitive",
+    "Unique",
     # retry policies
     "RetryPolicy",
     "FixedBackoff",
@@ -45,6 +56,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "JobsError",
     "InvalidJob",
     "NoHandler",
+    "DuplicateJob",
     "JobCancelled",
     "JobTimeout",
 ]

@@ -20,6 +20,17 @@ class InvalidJob(JobsError, ValueError):
         self.field = field
 
 
+class DuplicateJob(JobsError):
+    """Another job holds the key that this one wants, and ``Unique`` says that this is an error.
+
+    ``job_id``: the one that holds it; None: another one of the same call.
+    """
+
+    def __init__(self, message: str, *, job_id: int | None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
 class NoHandler(JobsError, LookupError):
     """No handler is registered for this job type."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.db import transaction
 
-from handlers import bulk, lifecycle, queues, stacks, switches
+from handlers import bulk, lifecycle, queues, stacks, switches, uniqueness
 from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
@@ -23,8 +24,11 @@ from handlers.registry import registry
 from handlers.selection import Selection
 from handlers.transport import get_transport
 from handlers.twins import twin
+from handlers.unique import Hold, Unique
+from handlers.uniqueness import Made
 
 Work = Job | Command
+Expiry = datetime | timedelta | None
 
 LONGEST_DELAY = timedelta(days=3650)
 LONGEST_CORRELATION = 64
@@ -47,19 +51,24 @@ class JobScheduler(RecurringVerbs):
         *,
         queue: str | None = None,
         delay: timedelta | None = None,
+        expires: Expiry = None,
+        unique: Unique | None = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> JobId:
         """Run ``job`` in the background as soon as a worker is free, or ``delay`` from now.
 
-        ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues has the one of
-        the handler's job. Raises InvalidJob (payload, queue, delay or correlation) or NoHandler; nothing is written
-        then.
+        ``expires``: an aware datetime, or so long from now; a job that was not started by then never is: it is deleted,
+        with that reason. ``unique``: by which rule there is only one such job at a time, default its type's; the id may
+        be that of the one that is there. ``correlation`` is shared by what belongs together; without one, a job that a
+        handler enqueues has the one of the handler's job. Raises InvalidJob (payload, queue, delay, expires, unique or
+        correlation), NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_DELAY):
             raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
-        return self._create(self._new([job], queue, correlation, delay=delay), "enqueue", by, reason)[0]
+        new = self._new([job], queue, correlation, expires, unique, delay=delay)
+        return self._create(*new, "enqueue", by, reason)[0]
 
     def schedule(
         self,
@@ -67,11 +76,13 @@ class JobScheduler(RecurringVerbs):
         at: datetime,
         *,
         queue: str | None = None,
+        expires: Expiry = None,
+        unique: Unique | None = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> JobId:
-        """Run ``job`` at ``at``, an aware datetime; one that has passed means now.
+        """Run ``job`` at ``at``, an aware datetime; one that has passed means now. Else as ``enqueue``.
 
         Raises InvalidJob (payload, queue or time) or NoHandler; nothing is written then.
         """
@@ -84,20 +95,23 @@ class JobScheduler(RecurringVerbs):
             at = at.astimezone(UTC)
         except OverflowError:
             raise InvalidJob(f"at: {at!r} lies outside the calendar once it is taken to UTC", field="at") from None
-        return self._create(self._new([job], queue, correlation, run_at=at), "schedule", by, reason)[0]
+        new = self._new([job], queue, correlation, expires, unique, run_at=at)
+        return self._create(*new, "schedule", by, reason)[0]
 
     def enqueue_many(
         self,
         jobs: Iterable[Work],
         *,
         queue: str | None = None,
+        expires: Expiry = None,
+        unique: Unique | None = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> list[JobId]:
         """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
-        new = self._new(jobs, queue, correlation)
-        return self._create(new, "enqueue", by, reason) if new else []
+        new, holds = self._new(jobs, queue, correlation, expires, unique)
+        return self._create(new, holds, "enqueue", by, reason) if new else []
 
     # --- one job
 
@@ -314,10 +328,13 @@ class JobScheduler(RecurringVerbs):
         jobs: Iterable[Work],
         queue: str | None,
         correlation: str | None,
+        expires: Expiry,
+        unique: Unique | None,
         *,
         run_at: datetime | None = None,
         delay: timedelta | None = None,
-    ) -> list[NewJob]:
+    ) -> tuple[list[NewJob], list[Hold | None] | None]:
+        """The jobs to be, and the keys that they want to hold, None where none of them wants one."""
         if queue is not None:  # a type's own queue is known by the type
             queues.check_known(queue)
         parent = current.get()
@@ -326,22 +343,34 @@ class JobScheduler(RecurringVerbs):
         else:
             _check_correlation(correlation)
         parent_id = parent.job_id if parent else None
-        new = []
+        expiry = (None, None) if expires is None else _expiry(expires, run_at, delay)
+        new: list[NewJob] = []
+        holds: list[Hold | None] = []
         for job in jobs:
             job_type = registry.for_object(job)
             name = job_type.queue if queue is None else queue
-            new.append(NewJob(job_type.name, job_type.encode(job), name, run_at, delay, parent_id, correlation))
-        return new
+            encoded = job_type.encode(job)
+            new.append(NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry))
+            rule = job_type.unique if unique is None else job_type.check_unique(unique)
+            holds.append(None if rule is None else rule.hold_of(job_type.name, json.loads(encoded)))
+        return new, holds if any(holds) else None
 
-    def _create(self, new: Sequence[NewJob], verb: str, by: By, reason: str) -> list[JobId]:
-        alias = lifecycle.database()
-        # What is not audited is one statement, which needs no transaction.
-        with nullcontext() if by is None else transaction.atomic(using=alias, savepoint=False):
-            messages = lifecycle.create(new, actor=actor_name(by), using=alias)
-            ids = [JobId(message.job_id) for message in messages]
+    def _create(
+        self, new: Sequence[NewJob], holds: Sequence[Hold | None] | None, verb: str, by: By, reason: str
+    ) -> list[JobId]:
+        alias, actor = lifecycle.database(), actor_name(by)
+        # What is not audited and holds nothing is one statement, which needs no transaction.
+        with nullcontext() if by is None and holds is None else transaction.atomic(using=alias, savepoint=False):
+            if holds is None:
+                messages = lifecycle.create(new, actor=actor, using=alias)
+                made = Made([message.job_id for message in messages], messages)
+            else:
+                made = uniqueness.create(new, holds, actor=actor, using=alias)
+            ids = [JobId(job_id) for job_id in made.ids]
             if by is not None:
-                audit(by, verb, _target(ids), len(ids), reason, {"asked": len(ids), "job_ids": ids[:1_000]})
-            publish_on_commit(messages, using=alias)
+                told = {"asked": len(ids), "job_ids": ids[:1_000]}
+                audit(by, verb, _target(ids), len(made.messages), reason, told)
+            publish_on_commit(made.messages, using=alias, stale=made.stale)
         return ids
 
     def _act(
@@ -371,6 +400,24 @@ class JobScheduler(RecurringVerbs):
 
 
 job_scheduler = JobScheduler()
+
+
+def _expiry(
+    expires: datetime | timedelta, run_at: datetime | None, delay: timedelta | None
+) -> tuple[datetime | None, timedelta | None]:
+    """The time or the wait, of which the other is None."""
+    if isinstance(expires, timedelta) and timedelta(0) < expires <= LONGEST_DELAY:
+        if delay is None or expires > delay:
+            return None, expires
+    elif isinstance(expires, datetime) and expires.utcoffset() is not None:
+        if run_at is None or expires > run_at:
+            return expires, None
+    else:
+        raise InvalidJob(
+            f"expires: must be an aware datetime, or a timedelta above 0 up to 3,650 days, not {expires!r}",
+            field="expires",
+        )
+    raise InvalidJob(f"expires: {expires!r} comes before the job is due, so it would never run", field="expires")
 
 
 def _check_correlation(value: object) -> None:

@@ -20,6 +20,7 @@ from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.payloads import Command, Job
 from handlers.retries import RetryPolicy
+from handlers.unique import Unique
 
 T = TypeVar("T", bound=Job | Command)
 
@@ -48,9 +49,11 @@ class JobType:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
     exclusive: bool = False  # whether no other job may run in its process meanwhile
+    unique: Unique | None = None  # of which jobs there is one at a time
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
     is_async: bool = field(init=False, repr=False, default=False)  # whether its runs can share an event loop
+    fields: tuple[str, ...] = field(init=False, repr=False, default=())  # of the payload, by name
     sensitive_fields: frozenset[str] = field(init=False, repr=False, default=frozenset())  # dotted paths, all below too
     version: str = field(init=False, repr=False, default="")  # stands for the payload's schema: 8 hex digits
 
@@ -83,8 +86,18 @@ class JobType:
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))
         schema = self.schema()
         object.__setattr__(self, "sensitive_fields", sensitive.paths(schema))
+        object.__setattr__(self, "fields", tuple(schema.get("properties", {})))
+        if self.unique is not None:
+            self.check_unique(self.unique)
         text = json.dumps(schema, sort_keys=True, default=str)
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:8])
+
+    def check_unique(self, unique: object) -> Unique:
+        """``unique``, which must be a rule that fits this type. Raises InvalidJob."""
+        if not isinstance(unique, Unique):
+            raise InvalidJob(f"unique: must be a Unique, such as Unique(), not {unique!r}", field="unique")
+        unique.check_fields(self.name, self.fields)
+        return unique
 
     @property
     def kind(self) -> Literal["job", "command"]:

@@ -22,7 +22,7 @@ from handlers.failure_log import log_failures
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import Agenda
 from handlers.models.sql import chunks, database_now
-from handlers.publishing import publish
+from handlers.publishing import publish, withdraw
 from handlers.recurrence import firing
 from handlers.states import State
 from handlers.switches import paused_type_names
@@ -109,6 +109,7 @@ class Recovery:
         agenda = agenda or self.look()
         duties = (
             Duty("expired leases", partial(self.expire_leases, agenda)),
+            Duty("expired jobs", partial(self._expire_jobs, agenda)),
             Duty("lost messages", partial(self._find_lost_messages, agenda), needs_transport=True),
             Duty("stranded jobs", partial(self._look_after_stranded, agenda)),
             Duty("counts", self._fold),
@@ -130,6 +131,12 @@ class Recovery:
         except TRANSIENT:
             self.doubt()  # nobody can write, so nobody can renew
             raise
+
+    def _expire_jobs(self, agenda: Agenda) -> int:
+        """Delete the jobs that were to be started by now. Nothing is brought back by that."""
+        if agenda.expired and (stale := lifecycle.expire_unstarted().stale):
+            withdraw(stale)
+        return 0
 
     def _find_lost_messages(self, agenda: Agenda) -> int:
         if agenda.waiting or agenda.lapsed:  # what comes back waits too

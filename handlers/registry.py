@@ -17,6 +17,7 @@ from handlers.exceptions import InvalidJob, NoHandler
 from handlers.job_types import JobHandler, JobType, check_queue
 from handlers.payloads import Command, Job
 from handlers.retries import RetryPolicy
+from handlers.unique import Unique
 
 __all__ = [
     "JobHandler",
@@ -155,19 +156,21 @@ def handles(
     retry: RetryPolicy | None = None,
     timeout: timedelta | None = None,
     exclusive: bool = False,
+    unique: Unique | None = None,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
     """Declare the handler of ``job_class``: a class with ``handle(job, token)``, or a function; ``token`` is optional.
 
     ``queue``: ``[a-z0-9_-]{1,64}``. ``retry``: default ``RetryPolicy()``. ``timeout`` of one attempt: default
-    ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``name``: what is
-    stored, default ``app_label.ClassName``. ``aliases``: former names, so that a rename strands no stored job. Raises
+    ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``unique``: of which
+    jobs there is one at a time, unless who enqueues says otherwise. ``name``: what is stored, default
+    ``app_label.ClassName``. ``aliases``: former names, so that a rename strands no stored job. Raises
     InvalidJob when something does not fit.
     """
     if isinstance(job_class, type) and issubclass(job_class, Command):
         raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
-    return _declare(job_class, queue, retry, timeout, exclusive, name, aliases)
+    return _declare(job_class, queue, retry, timeout, exclusive, unique, name, aliases)
 
 
 def handles_command(
@@ -177,13 +180,14 @@ def handles_command(
     retry: RetryPolicy | None = None,
     timeout: timedelta | None = None,
     exclusive: bool = False,
+    unique: Unique | None = None,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
     """Declare the handler of ``command_class``; everything as for ``handles``."""
     if isinstance(command_class, type) and issubclass(command_class, Job):
         raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
-    return _declare(command_class, queue, retry, timeout, exclusive, name, aliases)
+    return _declare(command_class, queue, retry, timeout, exclusive, unique, name, aliases)
 
 
 def autodiscover() -> None:
@@ -197,6 +201,7 @@ def _declare(
     retry: RetryPolicy | None,
     timeout: timedelta | None,
     exclusive: bool,
+    unique: Unique | None,
     name: str | None,
     aliases: tuple[str, ...],
 ) -> Callable[[H], H]:
@@ -212,6 +217,7 @@ def _declare(
                 retry=RetryPolicy() if retry is None else retry,
                 timeout=timeout,
                 exclusive=exclusive,
+                unique=unique,
                 aliases=aliases,
             )
         )

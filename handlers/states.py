@@ -42,6 +42,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
 
 FINAL = frozenset({S.SUCCEEDED, S.FAILED, S.DELETED})
 ACTIVE = frozenset(S) - FINAL
+UNSTARTED = frozenset({S.AWAITING, S.SCHEDULED, S.ENQUEUED})  # with no attempt: a failed one leads there, too
 DELETABLE = frozenset(source for source, targets in TRANSITIONS.items() if S.DELETED in targets)
 RETRYABLE = frozenset({S.FAILED, S.SCHEDULED})
 MOVABLE = frozenset({S.AWAITING, S.SCHEDULED, S.ENQUEUED, S.FAILED})  # to another queue, in the same state

@@ -14,6 +14,7 @@ from handlers.lifecycle.claims import (
     claims_of,
     crash,
     expire_leases,
+    expire_unstarted,
     handed_back,
     held_by,
     left_behind,
@@ -26,7 +27,7 @@ from handlers.lifecycle.creation import JobId, NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out
-from handlers.lifecycle.verbs import delete, move_to_queue, requeue, restore, retry
+from handlers.lifecycle.verbs import delete, delete_unstarted, move_to_queue, postpone, requeue, restore, retry
 from handlers.models.kept import database
 
 __all__ = [
@@ -51,12 +52,15 @@ __all__ = [
     "create",
     "database",
     "delete",
+    "delete_unstarted",
     "expire_leases",
+    "expire_unstarted",
     "handed_back",
     "held_by",
     "left_behind",
     "move_to_queue",
     "must_run_alone",
+    "postpone",
     "promote_due",
     "renew",
     "requeue",

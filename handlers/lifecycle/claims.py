@@ -14,14 +14,17 @@ from django.db.models import Exists, F, OuterRef
 
 from handlers.failures import Failure
 from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, dialect
-from handlers.models import JobRecord
+from handlers.lifecycle.verbs import delete_unstarted
+from handlers.models import JobPayload, JobRecord
 from handlers.models.kept import database
 from handlers.models.sql import database_now, is_postgresql
-from handlers.states import State
+from handlers.states import UNSTARTED, State
 from handlers.transport import LastWords, Message
 
 CORRELATION = F("arguments__correlation")
 MOMENT = timedelta(seconds=2)
+EXPIRED = Step(State.DELETED, "expired before it was started")
+EXPIRED_AT_START = Change(State.PROCESSING, (EXPIRED,), attempt_by=-1)
 
 
 class Claim(NamedTuple):
@@ -57,8 +60,9 @@ class Claim(NamedTuple):
 def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company: bool | None = None) -> list[Claim]:
     """Take those of ``messages`` that still hold, in their order, under a lease in the name of ``worker``.
 
-    Left out are outdated tokens, jobs on a paused queue or of a paused type, and, where they would have ``company`` (by
-    default: each other's), those that must run alone because a worker was lost over them (see ``must_run_alone``).
+    Left out are outdated tokens, jobs on a paused queue or of a paused type, those that have expired, and, where they
+    would have ``company`` (by default: each other's), those that must run alone because a worker was lost over them
+    (see ``must_run_alone``).
     """
     if not messages:
         return []
@@ -69,12 +73,15 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company
     )
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
-    return [
-        Claim(
-            job_id, token, job_type, queue, attempt, failures, crashes, (data or "null").encode(), family or "", alone
-        )
-        for job_id, token, job_type, queue, attempt, failures, crashes, data, family, alone in rows
-    ]
+    claims, late = [], []
+    for job_id, token, job_type, queue, attempt, failures, crashes, data, family, alone, is_past in rows:
+        if is_past and attempt == 1:  # a scheduler has not come to it yet
+            late.append(Move(job_id, token, EXPIRED_AT_START))
+            continue
+        encoded = (data or "null").encode()
+        claims.append(Claim(job_id, token, job_type, queue, attempt, failures, crashes, encoded, family or "", alone))
+    apply(late, actor=worker)
+    return claims
 
 
 def must_run_alone(messages: Sequence[Message]) -> list[Message]:
@@ -243,3 +250,19 @@ def left_behind(claim: Claim, words: LastWords, *, max_crashes: int, worker: str
     started = claim.job_id in words.started
     reason = "its worker was lost before the outcome was recorded" if started else "worker lost"
     return handed_back(claim, reason, started=started)
+
+
+def expire_unstarted(limit: int = 500) -> Applied:
+    """Delete up to ``limit`` jobs that were to be started by now and were not. Those that were go on."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        now = database_now(connections[alias])
+        due = JobPayload.objects.using(alias).filter(expires_at__lte=now).order_by("expires_at", "pk")
+        ids = list(due.values_list("pk", flat=True)[:limit])
+        jobs = JobRecord.objects.using(alias).filter(pk__in=ids, state__in=UNSTARTED, attempt=0)
+        found = [(pk, token, State(state)) for pk, token, state in jobs.values_list("pk", "token", "state")]
+        applied = delete_unstarted(found, EXPIRED.reason, actor="scheduler")
+        # What a worker claims at this moment is refused there, by this very time.
+        claimed = {pk for pk, *_ in found} - applied.moved
+        JobPayload.objects.using(alias).filter(pk__in=[pk for pk in ids if pk not in claimed]).update(expires_at=None)
+    return applied

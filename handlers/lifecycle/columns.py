@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-# A job to be. ``run_at``, or ``delay`` in seconds from the database's now; neither: enqueued at once.
+# A job to be. ``run_at``, or ``delay`` in seconds from the database's now; neither: enqueued at once. ``expires_at``,
+# or ``expires_in`` such seconds; neither: never.
 CREATE = {
     "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "delay": "float",
     "created_by": "text", "data": "json", "parent_id": "id", "correlation": "text", "release": "text",
+    "expires_at": "time", "expires_in": "float",
 }  # fmt: skip
 # What a worker wants to claim.
 CLAIM = {"id": "id", "token": "text"}

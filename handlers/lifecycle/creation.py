@@ -30,6 +30,8 @@ class NewJob(NamedTuple):
     delay: timedelta | None = None  # from now, by the database's clock; not together with run_at
     parent_id: int | None = None  # the job whose handler asks for this one
     correlation: str = ""  # shared by what belongs together
+    expires_at: datetime | None = None  # unless it was started before, it is deleted then
+    expires_in: timedelta | None = None  # or so long from now
 
 
 ENQUEUED, SCHEDULED = State.ENQUEUED.value, State.SCHEDULED.value
@@ -68,6 +70,7 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor
             SCHEDULED if job.run_at or job.delay else ENQUEUED, token, job.job_type, job.queue,
             job.run_at, job.delay.total_seconds() if job.delay else None, actor, job.payload.decode(), job.parent_id,
             job.correlation, release,
+            job.expires_at, None if job.expires_in is None else job.expires_in.total_seconds(),
         )
         for job, token in zip(jobs, tokens, strict=True)
     ]  # fmt: skip

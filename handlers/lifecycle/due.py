@@ -8,12 +8,12 @@ from datetime import datetime
 from django.db import connections
 
 from handlers.lifecycle.moves import dialect
-from handlers.models import JobRecord, StrandedJob
+from handlers.models import JobPayload, JobRecord, StrandedJob
 from handlers.models.kept import database
 from handlers.models.sql import database_now, fetch, from_time, is_postgresql, to_time
 from handlers.transport import Message
 
-JOBS, STRANDED = JobRecord._meta.db_table, StrandedJob._meta.db_table
+JOBS, PAYLOADS, STRANDED = (model._meta.db_table for model in (JobRecord, JobPayload, StrandedJob))
 
 
 def promote_due(limit: int = 500) -> list[Message]:
@@ -30,6 +30,7 @@ class Agenda:
     lapsed: bool  # whether a lease is over
     waiting: bool  # whether any job is on a queue
     stranded: bool  # whether one waits for a worker that can run it
+    expired: bool  # whether one was to be started by now
     now: datetime  # by the database's clock, when it was asked
 
 
@@ -38,14 +39,15 @@ def agenda() -> Agenda:
     connection = connections[database()]
     now_sql, params = "clock_timestamp()", []
     if not is_postgresql(connection):
-        now_sql, params = "%s", [to_time(connection, database_now(connection))] * 2
-    ((run_at, lapsed, waiting, stranded, now),) = fetch(
+        now_sql, params = "%s", [to_time(connection, database_now(connection))] * 3
+    ((run_at, lapsed, waiting, stranded, expired, now),) = fetch(
         connection,
         f"""
         SELECT (SELECT run_at FROM {JOBS} WHERE state = 'scheduled' ORDER BY run_at, id LIMIT 1),
             EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'processing' AND lease_expires_at < {now_sql}),
             EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'enqueued'),
             EXISTS (SELECT 1 FROM {STRANDED}),
+            EXISTS (SELECT 1 FROM {PAYLOADS} WHERE expires_at <= {now_sql}),
             {now_sql}
         """,
         params,
@@ -53,4 +55,4 @@ def agenda() -> Agenda:
     due, clock = from_time(run_at), from_time(now)
     assert clock is not None
     due_in = None if due is None else max((due - clock).total_seconds(), 0.0)
-    return Agenda(due_in, bool(lapsed), bool(waiting), bool(stranded), clock)
+    return Agenda(due_in, bool(lapsed), bool(waiting), bool(stranded), bool(expired), clock)

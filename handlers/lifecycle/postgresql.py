@@ -60,8 +60,10 @@ def _create_sql(*, single: bool) -> str:
             RETURNING id, token, job_type, queue, run_at, created_at
         ),
         beside AS (
-            INSERT INTO {PAYLOADS} (job_id, data, job_type, queue, parent_id, correlation, release)
-            SELECT id, data, made.job_type, made.queue, parent_id, correlation, release FROM made JOIN {v} USING (token)
+            INSERT INTO {PAYLOADS} (job_id, data, job_type, queue, parent_id, correlation, release, expires_at)
+            SELECT id, data, made.job_type, made.queue, parent_id, correlation, release,
+                   COALESCE(expires_at, created_at + make_interval(secs => expires_in))
+            FROM made JOIN {v} USING (token)
         ),
         counts AS (
             INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds)
@@ -127,7 +129,8 @@ def _claim_sql(*, single: bool, company: bool) -> str:
             FROM taken
         ),
         {_count("taken") if single else _counts("taken")}
-        SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation, t.alone
+        SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation, t.alone,
+            p.expires_at <= t.now
         FROM taken t LEFT JOIN {PAYLOADS} p ON p.job_id = t.id
     """
 

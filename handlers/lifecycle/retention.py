@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import connections, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from handlers.exceptions import InvalidJob
-from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord
+from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, UniqueKey
 from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
 from handlers.states import FINAL, State
@@ -30,5 +32,6 @@ def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
         for model in (JobHistory, AttemptError, AttemptLog, JobPayload):
             children = model._default_manager.using(alias).filter(job_id__in=ids)
             children._raw_delete(alias)
+        UniqueKey.objects.using(alias).filter(Q(held_until=None) | Q(held_until__lt=Now()), job_id__in=ids).delete()
         JobRecord.objects.using(alias).filter(pk__in=ids)._raw_delete(alias)
     return len(ids)

@@ -27,7 +27,7 @@ JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
 BESIDE = {
     "job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text",
-    "release": "text",
+    "release": "text", "expires_at": "time",
 }  # fmt: skip
 HISTORY = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
 FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.00025, 0.001  # how often a writer looks whether it is its turn
@@ -37,7 +37,7 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
     """Insert jobs (columns.CREATE); their id, token and run_at."""
     now = database_now(connection)
     tally, stamp = Tally(now), to_time(connection, now)
-    rows = [(*row[:4], _due(row[4], row[5], now), *row[5:]) for row in rows]
+    rows = [(*row[:4], _due(row[4], row[5], now), *row[5:-2], _due(row[-2], row[-1], now)) for row in rows]
     params = [as_rows(connection, rows), stamp, stamp]
     with writing(connection) as cursor:
         cursor.execute(_create_sql(), params)
@@ -95,9 +95,10 @@ def claim(
         tally.save(connection)
     # Outside the transaction, whose time counts most: nobody changes the arguments of a job that is ours.
     with connection.cursor() as cursor:
-        cursor.execute(_payload_sql(), [json.dumps([row[0] for row in rows])])
-        beside = {job_id: (data, correlation) for job_id, data, correlation in cursor.fetchall()}
-    return [(*row[:7], *beside.get(row[0], (None, "")), bool(row[7])) for row in rows]
+        cursor.execute(_payload_sql(), [stamp, json.dumps([row[0] for row in rows])])
+        beside = {job_id: found for job_id, *found in cursor.fetchall()}
+    found = [(row, *beside.get(row[0], (None, "", None))) for row in rows]
+    return [(*row[:7], data, family, bool(row[7]), expired) for row, data, family, expired in found]
 
 
 @cache
@@ -118,7 +119,10 @@ def _claim_sql(*, company: bool) -> str:
 @cache
 def _payload_sql() -> str:
     of = f"FROM {PAYLOADS} WHERE job_id = ids.value"
-    return f"SELECT value, (SELECT data {of}), (SELECT correlation {of}) FROM json_each(%s) AS ids"
+    return f"""
+        SELECT value, (SELECT data {of}), (SELECT correlation {of}), (SELECT expires_at <= %s {of})
+        FROM json_each(%s) AS ids
+    """
 
 
 def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]]:

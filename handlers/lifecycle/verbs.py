@@ -12,6 +12,7 @@ from django.db import connections, transaction
 
 from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
+from handlers.lifecycle.creation import NewJob
 from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, dialect, new_token
 from handlers.models import JobHistory, JobPayload, JobRecord
 from handlers.models.kept import database
@@ -48,6 +49,35 @@ def delete(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[
         rows = _rows(ids, expect, alias)
         moves = [Move(row.pk, row.token, changes[row.state]) for row in rows if row.state in changes]
         return _told(apply(moves, actor=actor, using=alias), rows)
+
+
+def delete_unstarted(jobs: Sequence[tuple[int, str, State]], reason: str, *, actor: str) -> Applied:
+    """Delete these (id, token, state) unless one is elsewhere by now: a worker's, or moved on."""
+    changes: dict[State, Change] = {state: Change(state, (Step(State.DELETED, reason),)) for _, _, state in jobs}
+    return apply([Move(job_id, token, changes[state]) for job_id, token, state in jobs], actor=actor)
+
+
+def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str = "postponed") -> Applied:
+    """Give a scheduled job the time and the arguments of ``like``, at once if that has none. Its state stays."""
+    alias, applied = database(), Applied()
+    with transaction.atomic(using=alias):
+        now = database_now(connections[alias])
+        run_at = like.run_at or now + (like.delay or timedelta(0))
+        rows = JobRecord.objects.using(alias).filter(pk=job_id, token=token, state=State.SCHEDULED)
+        before, new = rows.values_list("run_at", "attempt").first(), new_token()
+        if before is None or not rows.update(token=new, run_at=run_at, queue=like.queue):
+            return applied
+        JobPayload.objects.using(alias).filter(job_id=job_id).update(
+            data=json.loads(like.payload), queue=like.queue, release=registry.release
+        )
+        JobHistory.objects.using(alias).create(
+            job_id=job_id, from_state=State.SCHEDULED, to_state=State.SCHEDULED, at=now, attempt=before[1],
+            reason=reason, actor=clean(actor, 150), data={"old_run_at": str(before[0])},
+        )  # fmt: skip
+    applied.moved.add(job_id)
+    applied.messages.append(Message(job_id, new, like.queue, run_at))
+    applied.stale.append(Message(job_id, token, like.queue))
+    return applied
 
 
 def retry(

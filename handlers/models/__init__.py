@@ -14,6 +14,7 @@ from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
 from handlers.models.turn import Turn
+from handlers.models.unique import UniqueKey
 from handlers.models.worker import KnownTypes, WorkerProcess
 
 __all__ = [
@@ -49,5 +50,6 @@ __all__ = [
     "Switch",
     "Turn",
     "TypeSwitch",
+    "UniqueKey",
     "WorkerProcess",
 ]

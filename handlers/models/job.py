@@ -108,6 +108,7 @@ class JobPayload(Kept):
     parent_id = models.BigIntegerField(null=True)  # the job whose handler enqueued this one
     correlation = models.CharField(max_length=64, blank=True, default="")  # shared by what belongs together
     release = models.CharField(max_length=16, null=True)  # noqa: DJ001 - KnownTypes of the code that wrote the arguments
+    expires_at = models.DateTimeField(null=True)  # unless it was started before, it is deleted then; null: looked at
 
     class Meta:
         default_permissions = ()
@@ -116,6 +117,7 @@ class JobPayload(Kept):
             models.Index(fields=["queue", "job"], name="jobs_by_queue"),
             models.Index(fields=["parent_id", "job"], condition=Q(parent_id__isnull=False), name="jobs_by_parent"),
             models.Index(fields=["correlation", "job"], condition=~Q(correlation=""), name="jobs_by_correlation"),
+            models.Index(fields=["expires_at", "job"], condition=Q(expires_at__isnull=False), name="jobs_expiring"),
         ]
 
     def __str__(self) -> str:

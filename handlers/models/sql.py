@@ -30,6 +30,7 @@ KINDS = {
     "bool": "boolean",
     "float": "double precision",
     "text": "text",
+    "uuid": "uuid",  # 32 hex digits
     "time": "timestamptz",
     "json": "jsonb",  # JSON text
     "value": "jsonb",  # what JSON is made of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
-from handlers import lifecycle
+from handlers import lifecycle, uniqueness
 from handlers.audit import audit
 from handlers.conf import jobs_settings
 from handlers.exceptions import JobsError, NoHandler
@@ -24,11 +25,12 @@ from handlers.publishing import publish_on_commit
 from handlers.recurrence.definition import RULE, times_of
 from handlers.recurrence.times import Times
 from handlers.registry import registry
-from handlers.states import State
+from handlers.states import ACTIVE, State
+from handlers.unique import ERROR, EXISTING, Hold
+from handlers.uniqueness import Made
 
 CHUNK = 200  # recurring jobs in one transaction
 LOOK_BACK = 20_000  # of one's missed occurrences at once; what lies further on has its turn in the next transaction
-ACTIVE = (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING)
 ACTOR = "recurring jobs"
 RECURRING = RecurringJob._meta.db_table
 COLUMNS = (
@@ -180,10 +182,10 @@ def _fire(rows: Sequence[dict[str, Any]], now: datetime, alias: str) -> Fired:
     _leave_out(plans, alias)
     planned = [(row, plans[row["id"]]) for row in rows if row["id"] in plans]
     new = [job for row, found in planned for job in [_job_of(row)] * len(found.fire)]
-    messages = lifecycle.create(new, actor=ACTOR, using=alias)
-    _write(planned, [message.job_id for message in messages], now, alias)
-    publish_on_commit(messages, using=alias)
-    return Fired(len(messages), len(rows))
+    made = create(new, actor=ACTOR, using=alias)
+    _write(planned, made.ids, now, alias)
+    publish_on_commit(made.messages, using=alias, stale=made.stale)
+    return Fired(len(made.ids), len(rows))
 
 
 def _job_of(row: Mapping[str, Any]) -> NewJob:
@@ -198,6 +200,27 @@ def new_job(job_type: str, encoded: bytes, queue: str) -> NewJob:
         except NoHandler:  # it waits there for a worker that has one, as any such job
             queue = "default"
     return NewJob(job_type, encoded, queue)
+
+
+def create(new: Sequence[NewJob], *, actor: str, using: str) -> Made:
+    """Insert the jobs of occurrences: those of types that are unique only where none is there."""
+    holds = [_hold(job) for job in new]
+    if any(holds):
+        return uniqueness.create(new, holds, actor=actor, using=using)
+    messages = lifecycle.create(new, actor=actor, using=using)
+    return Made([message.job_id for message in messages], messages)
+
+
+def _hold(job: NewJob) -> Hold | None:
+    try:
+        rule = registry.get(job.job_type).unique
+    except NoHandler:
+        return None
+    if rule is None:
+        return None
+    if rule.on_conflict == ERROR:  # nobody is there to hear it
+        rule = dataclasses.replace(rule, on_conflict=EXISTING)
+    return rule.hold_of(job.job_type, json.loads(job.payload))
 
 
 def _write(planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int], now: datetime, alias: str) -> None:

@@ -13,9 +13,9 @@ from handlers.lifecycle import NewJob
 from handlers.models import JobRecord, Occurrence, RecurringJob
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
-from handlers.recurrence.firing import ACTIVE, ACTOR
+from handlers.recurrence.firing import ACTOR
 from handlers.registry import registry
-from handlers.states import State
+from handlers.states import ACTIVE, State
 
 HEARTBEAT = f"{ENGINE_TYPES}SendHeartbeat"
 LOOK = 5_000  # occurrences looked at in one go, the oldest first

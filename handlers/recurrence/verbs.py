@@ -27,7 +27,7 @@ from handlers.recurrence.definition import (
     define,
     times_of,
 )
-from handlers.recurrence.firing import new_job
+from handlers.recurrence.firing import create, new_job
 from handlers.recurrence.times import check_moment
 from handlers.twins import twin
 
@@ -240,24 +240,24 @@ def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, 
     alias = lifecycle.database()
     encoded = json.dumps(row.data, ensure_ascii=False).encode()
     actor = actor_name(by) or f"recurring {row.name}"
-    messages = lifecycle.create([new_job(row.job_type, encoded, row.queue)] * len(dues), actor=actor, using=alias)
+    made = create([new_job(row.job_type, encoded, row.queue)] * len(dues), actor=actor, using=alias)
     heartbeat = bool(row.heartbeat_url)
     # What was skipped before is made up for: its row becomes this one.
     Occurrence.objects.using(alias).bulk_create(
         [
-            Occurrence(recurring=row, due_at=due, fired_at=now, how=how, job_id=message.job_id, heartbeat=heartbeat)
-            for (due, how), message in zip(dues, messages, strict=True)
+            Occurrence(recurring=row, due_at=due, fired_at=now, how=how, job_id=job_id, heartbeat=heartbeat)
+            for (due, how), job_id in zip(dues, made.ids, strict=True)
         ],
         update_conflicts=True,
         unique_fields=["recurring", "due_at"],
         update_fields=["fired_at", "how", "job_id", "heartbeat"],
     )
-    if messages:
-        row.fired += len(messages)
-        row.last_at, row.last_job_id = now, messages[-1].job_id
+    if made.ids:
+        row.fired += len(made.ids)
+        row.last_at, row.last_job_id = now, made.ids[-1]
         row.save(update_fields=["fired", "last_at", "last_job_id"])
-    publish_on_commit(messages, using=alias)
-    return [JobId(message.job_id) for message in messages]
+    publish_on_commit(made.messages, using=alias, stale=made.stale)
+    return [JobId(job_id) for job_id in made.ids]
 
 
 def _locked(name: object) -> RecurringJob | None:

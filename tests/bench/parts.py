@@ -19,6 +19,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("waiting.beside", {"slow": 150, "paced": 100}),
     ("waiting.held", {"slots": 1_000}),
     ("waiting.killed", {"slots": 200}),
+    ("unique.unique", {"count": 30_000}),
     ("recurring.fired", {"count": 2_000}),
     ("recurring.started", {"minute": 1_000, "others": 9_000}),
     ("engine.promotion", {"count": 60_000}),

@@ -14,6 +14,8 @@ PUBLIC = [
     "Command",
     "DeleteJobCommand",
     "recurring",
+    "Unique",
+    "DuplicateJob",
     "EnqueueJobCommand",
     "ExecuteCommandJob",
     "ExponentialBackoff",

@@ -1,0 +1,182 @@
+"""Jobs of which there may be one at a time come into being, or do not: by who holds their keys.
+
+A key is a row, locked until the caller's transaction ends; so of two that want it one waits for the other, and finds
+what that has made. Whether a key is held its job's state says: nothing is done when a job starts or ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connections, transaction
+
+from handlers import lifecycle
+from handlers.exceptions import DuplicateJob
+from handlers.lifecycle import NewJob
+from handlers.models import JobRecord, UniqueKey
+from handlers.models.sql import as_rows, chunks, database_now, fetch, from_time, is_postgresql, rows_cte
+from handlers.states import ACTIVE, UNSTARTED, State
+from handlers.transport import Message
+from handlers.unique import DEBOUNCE, ENDED, ERROR, EXISTING, REPLACE, Hold
+
+CHUNK = 1_000
+KEYS = UniqueKey._meta.db_table
+REPLACED = "replaced by another job with the same key"
+COLUMNS = {"key": "uuid", "job_id": "id", "until": "text", "held_until": "time"}
+
+
+@dataclass(slots=True)
+class Made:
+    """What was asked for and what came of it."""
+
+    ids: list[int] = field(default_factory=list)  # in the order of what was asked for; some are of jobs that were there
+    messages: list[Message] = field(default_factory=list)
+    stale: list[Message] = field(default_factory=list)
+
+
+class _Key(NamedTuple):
+    key: str
+    job_id: int
+    until: str
+    held_until: datetime | None
+
+
+class _Holder(NamedTuple):
+    job_id: int
+    token: str
+    state: str
+    attempt: int
+
+
+class _Raced(Exception):
+    """Somebody has got a key between our look and our writing: look again."""
+
+
+def create(new: Sequence[NewJob], holds: Sequence[Hold | None], *, actor: str, using: str) -> Made:
+    """Insert the jobs that hold no key, and those whose keys (``holds``, one each) are free; in a transaction.
+
+    Raises DuplicateJob, where a rule says so.
+    """
+    last: dict[str, int] = {}  # of several with one key the last one counts, or the first
+    for index, hold in enumerate(holds):
+        if hold is None:
+            continue
+        if hold.key in last and hold.rule.on_conflict == ERROR:
+            raise DuplicateJob(f"unique: the jobs {last[hold.key]} and {index} of this call have one key", job_id=None)
+        if hold.key not in last or hold.rule.on_conflict != EXISTING:
+            last[hold.key] = index
+    while True:
+        with suppress(_Raced), transaction.atomic(using=using):
+            return _create(new, holds, last, actor, using)
+
+
+def _create(
+    new: Sequence[NewJob], holds: Sequence[Hold | None], last: Mapping[str, int], actor: str, using: str
+) -> Made:
+    made = Made()
+    known: set[str] = set()
+    held: dict[str, int] = {}
+    for keys in chunks(sorted(last), CHUNK):
+        rows = _locked(keys, using)
+        known |= {row.key for row in rows}
+        held |= _held(rows, {key: (new[last[key]], _of(holds, last[key])) for key in keys}, actor, using, made)
+    wanted = [
+        index for index, hold in enumerate(holds) if hold is None or (last[hold.key] == index and hold.key not in held)
+    ]
+    messages = lifecycle.create([new[index] for index in wanted], actor=actor, using=using)
+    made.messages += messages
+    ids = {index: message.job_id for index, message in zip(wanted, messages, strict=True)}
+    _keep([(_of(holds, index), job_id) for index, job_id in ids.items() if holds[index]], known, using)
+    for index, hold in enumerate(holds):
+        made.ids.append(ids[index] if hold is None else held.get(hold.key) or ids[last[hold.key]])
+    return made
+
+
+def _of(holds: Sequence[Hold | None], index: int) -> Hold:
+    hold = holds[index]
+    assert hold is not None
+    return hold
+
+
+def _locked(keys: Sequence[str], using: str) -> list[_Key]:
+    """The rows of these keys, ours until the transaction ends."""
+    connection = connections[using]
+    postgresql = is_postgresql(connection)
+    cte = rows_cte("v", {"key": "uuid"}, postgresql=postgresql)
+    rows = fetch(
+        connection,
+        f"""
+        WITH {cte} SELECT {KEYS}.key, job_id, until, held_until FROM {KEYS} JOIN v ON {KEYS}.key = v.key
+        ORDER BY {KEYS}.key {f"FOR UPDATE OF {KEYS}" if postgresql else ""}
+        """,
+        [as_rows(connection, [(key,) for key in keys])],
+    )
+    return [_Key(str(key).replace("-", ""), job, until, from_time(held)) for key, job, until, held in rows]
+
+
+def _held(
+    rows: Sequence[_Key], wanted: Mapping[str, tuple[NewJob, Hold]], actor: str, using: str, made: Made
+) -> dict[str, int]:
+    """Which of these keys stay with jobs that are there."""
+    if not rows:
+        return {}
+    jobs = JobRecord.objects.using(using).filter(pk__in=[row.job_id for row in rows])
+    holders = {each[0]: _Holder(*each) for each in jobs.values_list("pk", "token", "state", "attempt")}
+    now = database_now(connections[using])
+    stay: dict[str, int] = {}
+    for row in rows:
+        holder = holders.get(row.job_id)
+        if holder is not None and _is_held(row, holder, now) and not _gives_way(holder, *wanted[row.key], actor, made):
+            stay[row.key] = holder.job_id
+    return stay
+
+
+def _is_held(row: _Key, holder: _Holder, now: datetime) -> bool:
+    if row.held_until is not None and row.held_until > now:
+        return True
+    if row.until == ENDED:
+        return holder.state in ACTIVE
+    return holder.state in UNSTARTED and not holder.attempt
+
+
+def _gives_way(holder: _Holder, job: NewJob, hold: Hold, actor: str, made: Made) -> bool:
+    """Do as the rule says of a key that ``holder`` holds; whether it does so no more."""
+    if hold.rule.on_conflict == ERROR:
+        raise DuplicateJob(f"unique: job {holder.job_id} holds the key already", job_id=holder.job_id)
+    if holder.attempt or holder.state not in UNSTARTED:
+        return False
+    if hold.rule.on_conflict == DEBOUNCE and holder.state == State.SCHEDULED:
+        applied = lifecycle.postpone(holder.job_id, holder.token, job, actor=actor)
+        made.messages += applied.messages
+        made.stale += applied.stale
+    elif hold.rule.on_conflict == REPLACE:
+        applied = lifecycle.delete_unstarted(
+            [(holder.job_id, holder.token, State(holder.state))], REPLACED, actor=actor
+        )
+        made.stale += applied.stale
+        return bool(applied.moved)  # else a worker was first
+    return False
+
+
+def _keep(held: Sequence[tuple[Hold, int]], known: Container[str], using: str) -> None:
+    """Write down which jobs hold their keys, of which some are ``known`` to have a row, which we have locked."""
+    connection = connections[using]
+    now = database_now(connection)
+    cte = rows_cte("v", COLUMNS, postgresql=is_postgresql(connection))
+    rows = [(key, job, rule.until, rule.period and now + rule.period) for (key, rule), job in held]
+    for some in chunks([row for row in rows if row[0] not in known], CHUNK):
+        insert = f"INSERT INTO {KEYS} ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM v WHERE TRUE"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"WITH {cte} {insert} ON CONFLICT (key) DO NOTHING RETURNING key", [as_rows(connection, some)]
+            )
+            if len(cursor.fetchall()) < len(some):
+                raise _Raced
+    for some in chunks([row for row in rows if row[0] in known], CHUNK):
+        update = f"UPDATE {KEYS} SET job_id = v.job_id, until = v.until, held_until = v.held_until FROM v"
+        with connection.cursor() as cursor:
+            cursor.execute(f"WITH {cte} {update} WHERE {KEYS}.key = v.key", [as_rows(connection, some)])
