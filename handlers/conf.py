@@ -23,10 +23,10 @@ MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000}
 MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
-    "max_async", "threads", "max_payload_bytes", "max_error_chars", "restore_minutes", "recovery_seconds",
-    "unknown_type_hours", "misfire_seconds",
+    "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars", "restore_minutes",
+    "recovery_seconds", "unknown_type_hours", "misfire_seconds",
 )  # fmt: skip
-WHOLE = ("max_crashes", "batch", "max_async", "threads", "max_payload_bytes", "max_error_chars")
+WHOLE = ("max_crashes", "batch", "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class JobsSettings:
     max_async: int = 100  # most async handlers that run at once in one worker process
     threads: int = 1  # most other handlers that run at once in one worker process; 1: in its main thread
     max_payload_bytes: int = 1024 * 1024
+    max_result_bytes: int = 64 * 1024  # of what a handler returns, as JSON
     max_error_chars: int = 64 * 1024  # stored of one traceback or message
     unknown_type_hours: float = 4.0  # how long a job waits for a worker whose code can run it before it is failed
     restore_minutes: float = 60.0  # how long a deleted job can be restored

@@ -107,13 +107,14 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
         return partial(unservable, claim, error)
     try:
         try:
-            await job_type.call(payload, token)
+            value = await job_type.call(payload, token)
         finally:
             forks.end_unless(process)
+        result = None if value is None else job_type.result.encode(value)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
         return partial(_broke_off, claim, token, error, worker, seconds, job)
-    move = succeeded(claim, worker=worker, seconds=time.monotonic() - started)
+    move = succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
     return partial(_with_lines, move, job)
 
 
@@ -146,26 +147,27 @@ def _attempt(
     try:
         try:
             with around:
-                surroundings.apart(_handle, job, job_type, payload, token)
+                value = surroundings.apart(_handle, job, job_type, payload, token)
         finally:
             forks.end_unless(process)
             tidying.tidy()  # first: what follows a failure is read from the database
+        result = None if value is None else job_type.result.encode(value)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
         if not in_company():  # else nobody knows whose they are
             processes.end_started(since=started)
         return _move_of(claim, token, error, worker, seconds)
-    return succeeded(claim, worker=worker, seconds=time.monotonic() - started)
+    return succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
 
 
-def _handle(job: CurrentJob, job_type: JobType, payload: Any, token: CancellationToken) -> None:
+def _handle(job: CurrentJob, job_type: JobType, payload: Any, token: CancellationToken) -> Any:
     current.set(job)  # in a context that ends with this call
-    job_type.run(payload, token)
+    return job_type.run(payload, token)
 
 
-def succeeded(claim: Claim, *, worker: str, seconds: float) -> Move:
-    """The handler returned."""
-    return Move(claim.job_id, claim.token, _success(worker), round(seconds, 6))
+def succeeded(claim: Claim, *, worker: str, seconds: float, result: bytes | None = None) -> Move:
+    """The handler returned; ``result`` is what, as JSON."""
+    return Move(claim.job_id, claim.token, _success(worker), round(seconds, 6), None, result)
 
 
 @lru_cache(maxsize=16)
@@ -327,7 +329,7 @@ def _plain(move: Move) -> Move:
         traceback="",
         frame="",
     )
-    return move._replace(change=change._replace(steps=steps, failure=failure))
+    return move._replace(change=change._replace(steps=steps, failure=failure), result=None)
 
 
 def database_answers() -> bool:

@@ -19,6 +19,7 @@ from handlers.cancellation import CancellationToken
 from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.payloads import Command, Job
+from handlers.results import ResultShape
 from handlers.retries import RetryPolicy
 from handlers.unique import Unique
 
@@ -32,7 +33,10 @@ class JobHandler(ABC, Generic[T]):
 
     @abstractmethod
     def handle(self, job: T, token: CancellationToken) -> Any:
-        """Run ``job``; may be ``async def``. Returning is success, raising is a failed attempt; the value is not kept.
+        """Run ``job``; may be ``async def``. Returning is success, raising is a failed attempt.
+
+        What it returns is kept as JSON, unless the type says otherwise, and read as ``JobRecord.result``; what is no
+        JSON, or does not fit the return hint, fails the attempt.
 
         A job runs at least once, so running it twice must do no harm.
         """
@@ -50,9 +54,11 @@ class JobType:
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
     exclusive: bool = False  # whether no other job may run in its process meanwhile
     unique: Unique | None = None  # of which jobs there is one at a time
+    keep_result: bool = True  # whether what the handler returns is kept
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
     is_async: bool = field(init=False, repr=False, default=False)  # whether its runs can share an event loop
+    result: ResultShape = field(init=False, repr=False, compare=False)  # what the handler may return
     fields: tuple[str, ...] = field(init=False, repr=False, default=())  # of the payload, by name
     sensitive_fields: frozenset[str] = field(init=False, repr=False, default=frozenset())  # dotted paths, all below too
     version: str = field(init=False, repr=False, default="")  # stands for the payload's schema: 8 hex digits
@@ -81,9 +87,14 @@ class JobType:
             )
         if not isinstance(self.exclusive, bool):
             raise InvalidJob(f"{self.name}: exclusive must be True or False, not {self.exclusive!r}", field="exclusive")
+        if not isinstance(self.keep_result, bool):
+            raise InvalidJob(
+                f"{self.name}: keep_result must be True or False, not {self.keep_result!r}", field="keep_result"
+            )
         object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
         function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))
+        object.__setattr__(self, "result", ResultShape(self.name, function or self.handler, keep=self.keep_result))
         schema = self.schema()
         object.__setattr__(self, "sensitive_fields", sensitive.paths(schema))
         object.__setattr__(self, "fields", tuple(schema.get("properties", {})))

@@ -42,6 +42,24 @@ def mask(job_type: JobType | None, data: Any) -> Any:
     return _masked(data, secret)
 
 
+def mask_result(job_type: JobType | None, data: Any, payload: Any) -> Any:
+    """``data``, what a job's handler returned, with MASK for what its hint marks, and for what ``payload`` marks."""
+    if job_type is None:
+        return _all(data)
+    secret = tuple(tuple(path.split(".")) if path else () for path in job_type.result.sensitive_fields)
+    return _scrubbed(_masked(data, secret) if secret else data, scrubber(job_type, payload))
+
+
+def _scrubbed(value: Any, hide: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {hide(key): _scrubbed(item, hide) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_scrubbed(item, hide) for item in value]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value if (text := str(value)) == hide(text) else MASK
+    return hide(value) if isinstance(value, str) else value
+
+
 def scrub(text: str, job_type: JobType | None, payload: Any) -> str:
     """``text`` with MASK for each sensitive value of ``payload``: as it is, and as JSON, repr and URL write it."""
     return scrubber(job_type, payload)(text)

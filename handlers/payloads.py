@@ -112,6 +112,30 @@ def encode(payload: Payload, *, type_name: str) -> bytes:
     return data
 
 
+def encode_value(value: Any, hint: Any, *, what: str) -> bytes:
+    """``value``, which is no payload, as JSON. Raises InvalidJob (``what``) unless it fits ``hint`` and is storable."""
+    try:
+        _refuse_unstorable(what, value)
+        adapter = _adapter(hint)
+        adapter.validator.validate_python(value, strict=True)
+        data = adapter.dump_json(value, warnings="error")
+        again = adapter.validator.validate_json(data)
+    except InvalidJob:
+        raise
+    except PydanticSerializationError:
+        raise InvalidJob(f"{what}: cannot be stored as JSON: return plain types, or give a return hint") from None
+    except Exception as error:  # noqa: BLE001 - the class's own validators may raise anything
+        _refuse(error, what, value)
+    if value != again and not _is_same(value, again):
+        raise InvalidJob(f"{what}: would come back from JSON as another value: give a return hint that names its type")
+    return data
+
+
+def value_schema(hint: Any) -> dict[str, Any]:
+    """The JSON schema of values of ``hint``. Raises InvalidJob."""
+    return _adapter(hint).json_schema()
+
+
 def decode(cls: type[P], data: Any, *, type_name: str) -> P:
     """A ``cls`` from ``data``, a JSON value as Python has it, or bytes as ``encode`` makes them.
 

@@ -157,6 +157,7 @@ def handles(
     timeout: timedelta | None = None,
     exclusive: bool = False,
     unique: Unique | None = None,
+    keep_result: bool = True,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
@@ -164,13 +165,13 @@ def handles(
 
     ``queue``: ``[a-z0-9_-]{1,64}``. ``retry``: default ``RetryPolicy()``. ``timeout`` of one attempt: default
     ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``unique``: of which
-    jobs there is one at a time, unless who enqueues says otherwise. ``name``: what is stored, default
-    ``app_label.ClassName``. ``aliases``: former names, so that a rename strands no stored job. Raises
-    InvalidJob when something does not fit.
+    jobs there is one at a time, unless who enqueues says otherwise. ``keep_result``: whether what the handler returns
+    is kept, as JSON. ``name``: what is stored, default ``app_label.ClassName``. ``aliases``: former names, so that a
+    rename strands no stored job. Raises InvalidJob when something does not fit.
     """
     if isinstance(job_class, type) and issubclass(job_class, Command):
         raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
-    return _declare(job_class, queue, retry, timeout, exclusive, unique, name, aliases)
+    return _declare(job_class, queue, retry, timeout, exclusive, unique, keep_result, name, aliases)
 
 
 def handles_command(
@@ -181,13 +182,14 @@ def handles_command(
     timeout: timedelta | None = None,
     exclusive: bool = False,
     unique: Unique | None = None,
+    keep_result: bool = True,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
     """Declare the handler of ``command_class``; everything as for ``handles``."""
     if isinstance(command_class, type) and issubclass(command_class, Job):
         raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
-    return _declare(command_class, queue, retry, timeout, exclusive, unique, name, aliases)
+    return _declare(command_class, queue, retry, timeout, exclusive, unique, keep_result, name, aliases)
 
 
 def autodiscover() -> None:
@@ -202,6 +204,7 @@ def _declare(
     timeout: timedelta | None,
     exclusive: bool,
     unique: Unique | None,
+    keep_result: bool,
     name: str | None,
     aliases: tuple[str, ...],
 ) -> Callable[[H], H]:
@@ -218,6 +221,7 @@ def _declare(
                 timeout=timeout,
                 exclusive=exclusive,
                 unique=unique,
+                keep_result=keep_result,
                 aliases=aliases,
             )
         )

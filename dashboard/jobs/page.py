@@ -60,6 +60,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
     payload = payload_of(record)
     # What is copied leaves the console, for whoever reads the ticket: masked, whatever this person may see.
     to_copy = _call(record, job_type, mask(job_type, payload.data) if payload else None)
+    result = sensitive.shown_result(request, record, payload.data if payload else None)
     if payload:
         payload.data = sensitive.shown(request, record, payload.data)  # for the page; never saved
     chosen = effective(job_type) if job_type else None
@@ -89,6 +90,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "markdown": failure_markdown(record, last_failure, to_copy) if shows_failure and last_failure else "",
         "is_live": state in (State.ENQUEUED, State.PROCESSING, State.SCHEDULED),
         "payload": payload,
+        "result": result,
         "steps": timeline.steps(record, moves, now),
         "steps_cut": len(moves) == timeline.MAX_MOVES,
         "attempts": attempts,

@@ -8,8 +8,9 @@ from django.http import HttpRequest
 
 from dashboard.kit import catalogue
 from handlers.job_types import JobType
-from handlers.masking import mask
+from handlers.masking import mask, mask_result
 from handlers.models import JobRecord
+from handlers.states import State
 
 VIEW_SENSITIVE = "jobs.view_sensitive"
 
@@ -25,3 +26,10 @@ def shown(request: HttpRequest, job: JobRecord | JobType | str | None, data: Any
         return data
     name = job.job_type if isinstance(job, JobRecord) else job
     return mask(catalogue.find(name) if isinstance(name, str) else name, data)
+
+
+def shown_result(request: HttpRequest, record: JobRecord, payload: Any) -> Any:
+    """What the job's handler returned, as this person may see it; ``payload``: its arguments, with what is secret."""
+    if record.state != State.SUCCEEDED or record.result is None or may_see(request):
+        return record.result if record.state == State.SUCCEEDED else None
+    return mask_result(catalogue.find(record.job_type), record.result, payload)

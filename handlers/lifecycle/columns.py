@@ -33,10 +33,11 @@ ERROR = {
     "job_id": "id", "exception": "text", "message": "text", "traceback": "text", "fingerprint": "text", "frame": "text",
 }  # fmt: skip
 LOG = {"job_id": "id", "lines": "json"}
+RESULT = {"job_id": "id", "data": "json"}
 
 
 class MoveBatch(NamedTuple):
-    """A batch of moves with what is written of them: rows as MOVE, CHANGE, STEP, ERROR and LOG have them."""
+    """A batch of moves with what is written of them: rows as MOVE, CHANGE, STEP, ERROR, LOG and RESULT have them."""
 
     actor: str
     rows: Sequence[Sequence[Any]]
@@ -44,3 +45,4 @@ class MoveBatch(NamedTuple):
     steps: Sequence[Sequence[Any]]
     errors: Sequence[Sequence[Any]]
     logs: Sequence[Sequence[Any]]
+    results: Sequence[Sequence[Any]]

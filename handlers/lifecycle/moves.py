@@ -80,6 +80,7 @@ class Move(NamedTuple):
     change: Change
     seconds: float | None = None  # how long the job's run took, if it had one; recorded with the first step
     logs: tuple[LogLine, ...] | None = None  # what the attempt logged
+    result: bytes | None = None  # what it returned, as JSON
 
 
 class Failed(NamedTuple):
@@ -166,6 +167,7 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             steps=[step for number, change in enumerate(changes, 1) for step in _steps(number, change)],
             errors=errors,
             logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
+            results=[(move.job_id, move.result.decode()) for move in moves if move.result is not None],
         ),
     )
     by_id = {move.job_id: move for move in moves}

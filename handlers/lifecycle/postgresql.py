@@ -15,12 +15,13 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.lifecycle import columns
-from handlers.models import AttemptError, AttemptLog, JobCountDelta, JobHistory, JobPayload, JobRecord
+from handlers.models import AttemptError, AttemptLog, JobCountDelta, JobHistory, JobPayload, JobRecord, JobResult
 from handlers.models.count import BUCKETS, Outcome
 from handlers.models.sql import as_rows, fetch, one_row, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
+RESULTS = JobResult._meta.db_table
 # Beside a join that says the same: an array makes the planner go by the primary key, where the join alone would read
 # the whole table as long as that is small, or was when the plan was made.
 # And `state || ''` keeps it off the partial indexes, which it would walk as a whole when statistics are stale; it makes
@@ -163,13 +164,13 @@ PROMOTE = f"""
 def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
     """Move those of the batch whose guards hold; their id, queue and run_at."""
     params = [as_rows(connection, some) for some in (batch.changes, batch.rows, batch.steps)] + [batch.actor]
-    params += [as_rows(connection, some) for some in (batch.errors, batch.logs) if some]
-    sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs))
+    params += [as_rows(connection, some) for some in (batch.errors, batch.logs, batch.results) if some]
+    sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs), results=bool(batch.results))
     return fetch(connection, sql, params, keep=len(batch.rows) == 1)
 
 
 @cache
-def _move_sql(*, errors: bool, logs: bool) -> str:
+def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
     beside = ""
     if errors:
         names = ", ".join(list(columns.ERROR)[1:])
@@ -184,6 +185,13 @@ def _move_sql(*, errors: bool, logs: bool) -> str:
         logs AS (
             INSERT INTO {LOGS} (job_id, attempt, lines)
             SELECT job_id, attempt, lines FROM l JOIN moved ON moved.id = job_id
+        ), """
+    if results:
+        beside += f"""{rows_cte("r", columns.RESULT)},
+        results AS (
+            INSERT INTO {RESULTS} (job_id, attempt, at, data)
+            SELECT job_id, attempt, now, data FROM r JOIN moved ON moved.id = job_id
+            ON CONFLICT (job_id) DO UPDATE SET attempt = excluded.attempt, at = excluded.at, data = excluded.data
         ), """
     # `held` is the guard, and the order of the locks: an UPDATE alone locks in the order of its plan.
     return f"""

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from handlers.exceptions import InvalidJob
-from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, UniqueKey
+from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult, UniqueKey
 from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
 from handlers.states import FINAL, State
@@ -29,7 +29,7 @@ def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
         if is_postgresql(connections[alias]):
             rows = rows.select_for_update(skip_locked=True)
         ids = list(rows.values_list("pk", flat=True)[:limit])
-        for model in (JobHistory, AttemptError, AttemptLog, JobPayload):
+        for model in (JobHistory, AttemptError, AttemptLog, JobPayload, JobResult):
             children = model._default_manager.using(alias).filter(job_id__in=ids)
             children._raw_delete(alias)
         UniqueKey.objects.using(alias).filter(Q(held_until=None) | Q(held_until__lt=Now()), job_id__in=ids).delete()

@@ -18,7 +18,7 @@ from django.db.models import Model
 
 from handlers.lifecycle import columns
 from handlers.lifecycle.counting import Tally
-from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord
+from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult
 from handlers.models.count import Outcome
 from handlers.models.sql import as_rows, database_now, from_time, insert, rows_cte, to_time
 from handlers.states import State
@@ -163,8 +163,8 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
         for values, which in alike.items()
     ]
     seconds = {job_id: took for job_id, *_, took in batch.rows}
-    beside = list(_history(batch)), batch.errors, batch.logs
-    steps, errors, logs = (as_rows(connection, some) for some in beside)
+    beside = list(_history(batch)), batch.errors, batch.logs, batch.results
+    steps, errors, logs, results = (as_rows(connection, some) for some in beside)
     moved: dict[int, tuple[str, datetime | None]] = {}
     tally = Tally(now)
     with writing(connection) as cursor:
@@ -177,10 +177,13 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
                 if outcome is not None:
                     tally.add(queue, job_type, outcome, fingerprint=fingerprint, seconds=seconds[job_id])
         if len(moved) < len(batch.rows):
-            steps, errors, logs = (as_rows(connection, [row for row in some if row[0] in moved]) for some in beside)
+            steps, errors, logs, results = (
+                as_rows(connection, [row for row in some if row[0] in moved]) for some in beside
+            )
         _append(cursor, JobHistory, HISTORY, steps, {"at": stamp, "actor": batch.actor})
         _append(cursor, AttemptError, columns.ERROR, errors, {"at": stamp})
         _append(cursor, AttemptLog, columns.LOG, logs, {})
+        _append(cursor, JobResult, columns.RESULT, results, {"at": stamp})
         tally.save(connection)
     return [(job_id, queue, run_at) for job_id, (queue, run_at) in moved.items()]
 
@@ -271,7 +274,7 @@ def _append(cursor: CursorWrapper, model: type[Model], kinds: dict[str, str], ro
 def _append_sql(table: str, names: tuple[str, ...], given: tuple[str, ...]) -> str:
     return f"""
         WITH {_rows(dict.fromkeys(names, ""))}
-        INSERT INTO {table} ({", ".join((*names, "attempt", *given))})
+        INSERT OR REPLACE INTO {table} ({", ".join((*names, "attempt", *given))})
         SELECT {", ".join(names)}, (SELECT attempt FROM {JOBS} WHERE id = job_id)
             {"".join(f", %({name})s" for name in given)}
         FROM v

@@ -10,6 +10,7 @@ from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
 from handlers.models.policy import PolicyAssignment, StoredPolicy
 from handlers.models.recurring import How, Misfire, Occurrence, Overlap, RecurringJob
+from handlers.models.result import JobResult
 from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
@@ -35,6 +36,7 @@ __all__ = [
     "JobHistory",
     "JobPayload",
     "JobRecord",
+    "JobResult",
     "KnownTypes",
     "LiveStack",
     "Misfire",

@@ -80,6 +80,12 @@ class JobRecord(Kept):
         return self.arguments.data
 
     @property
+    def result(self) -> Any:
+        """What the handler returned, a JSON value; None when it returned nothing, or has not yet."""
+        kept = getattr(self, "kept_result", None)
+        return kept.data if kept is not None and kept.attempt == self.attempt else None
+
+    @property
     def is_retrying(self) -> bool:
         """Whether the job waits out the backoff of a failed attempt."""
         return self.state == State.SCHEDULED and self.failures > 0

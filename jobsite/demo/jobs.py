@@ -184,7 +184,7 @@ def send_sales_report(job: SendSalesReport) -> None:
 
 @handles(WatchStock)
 def watch_stock(job: WatchStock) -> None:
-    """Warn of products of which fewer than ``below`` are left."""
+    """Warn of products of which fewer are left than it says."""
     for product in Product.objects.filter(stock__lt=job.below):
         log.warning("%s runs out: restock it at /shop/", product)
 

@@ -19,7 +19,9 @@ from handlers.models import (
     AttemptError,
     AttemptLog,
     FailureGroup,
+    JobPayload,
     JobRecord,
+    JobResult,
     QueueSwitch,
     StrandedJob,
     TypeSwitch,
@@ -315,3 +317,25 @@ def test_page_tells_that_the_type_is_paused_or_that_no_worker_could_run_the_job(
     assert "for a worker whose code can run it. no handler is" in plan(viewer, job)
     StrandedJob.objects.filter(pk=stranded.pk).update(token="0" * 16)  # it was moved or retried since
     assert "The next free worker of queue default runs it" in plan(viewer, job)
+
+
+def test_the_result_is_shown_and_masked_like_arguments(viewer: Client, superuser: Client) -> None:
+    arguments = {"order_id": 7, "token": "tok-4111", "pins": [90210]}
+    job = make_job(State.SUCCEEDED, job_type="app.Pay", payload=arguments)
+    result = {"receipt": "tok-4111 was charged", "pin": 90210, "n": [1]}
+    JobResult.objects.create(job=job, attempt=job.attempt, at=timezone.now(), data=result)
+    assert "tok-4111 was charged" in page(superuser, job)
+    html = page(viewer, job)
+    assert "was charged" in html
+    assert "tok-4111" not in html
+    assert "90210" not in html
+    failed = make_job()
+    JobResult.objects.create(job=failed, attempt=failed.attempt, at=timezone.now(), data="stale")
+    assert "stale" not in page(superuser, failed)
+
+
+def test_a_deadline_is_shown_while_it_counts(viewer: Client) -> None:
+    job = make_job(State.ENQUEUED)
+    assert "<dt>Expires</dt>" not in page(viewer, job)
+    JobPayload.objects.filter(pk=job.pk).update(expires_at=timezone.now())
+    assert "<dt>Expires</dt>" in page(viewer, job)
