@@ -352,15 +352,17 @@ class JobScheduler(RecurringVerbs):
             encoded = job_type.encode(job)
             new.append(NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry))
             rule = job_type.unique if unique is None else job_type.check_unique(unique)
-            holds.append(None if rule is None else rule.hold_of(job_type.name, json.loads(encoded)))
+            holds.append(None if rule is None else rule.hold_of(job_type.name, json.loads(encoded), job_type.aliases))
         return new, holds if any(holds) else None
 
     def _create(
         self, new: Sequence[NewJob], holds: Sequence[Hold | None] | None, verb: str, by: By, reason: str
     ) -> list[JobId]:
         alias, actor = lifecycle.database(), actor_name(by)
-        # What is not audited and holds nothing is one statement, which needs no transaction.
-        with nullcontext() if by is None and holds is None else transaction.atomic(using=alias, savepoint=False):
+        # What is not audited and holds nothing is one statement, which needs no transaction. A savepoint for what may
+        # raise DuplicateJob: who catches that goes on with the transaction.
+        block = transaction.atomic(using=alias, savepoint=holds is not None)
+        with nullcontext() if by is None and holds is None else block:
             if holds is None:
                 messages = lifecycle.create(new, actor=actor, using=alias)
                 made = Made([message.job_id for message in messages], messages)

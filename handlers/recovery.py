@@ -243,4 +243,4 @@ def age_out() -> bool:
     clock = database_now(connections[lifecycle.database()])
     days = {State(state): days for state, days in jobs_settings().retention_days.items() if days is not None}
     erased = [lifecycle.age_out(state, before=clock - timedelta(days=count)) for state, count in days.items()]
-    return any([*erased, once.forget(), stacks.forget(), firing.forget()])
+    return any([*erased, lifecycle.forget_keys(), once.forget(), stacks.forget(), firing.forget()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -53,7 +53,7 @@ class Unique:
                 f"{type_name} has no field {', '.join(map(repr, lacking))}; it has {', '.join(names) or 'none'}"
             )
 
-    def hold_of(self, type_name: str, payload: Mapping[str, Any]) -> Hold:
+    def hold_of(self, type_name: str, payload: Mapping[str, Any], former_names: Sequence[str] = ()) -> Hold:
         """What a job with this payload wants to hold. Raises InvalidJob for values that make too long a key."""
         values = payload if self.key is None else {name: payload[name] for name in self.key}
         text = json.dumps(values, sort_keys=True, ensure_ascii=False).encode()
@@ -62,7 +62,10 @@ class Unique:
                 f"the values of {', '.join(values)} make a key of {len(text):,} bytes, and it may have {LONGEST_KEY:,}:"
                 " name fewer or shorter fields with key="
             )
-        return Hold(hashlib.sha256(type_name.encode() + b"\n" + text).hexdigest()[:32], self)
+        key, *former = (
+            hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:32] for name in (type_name, *former_names)
+        )
+        return Hold(key, self, tuple(former))
 
 
 class Hold(NamedTuple):
@@ -70,6 +73,7 @@ class Hold(NamedTuple):
 
     key: str
     rule: Unique
+    former: tuple[str, ...] = ()  # what it was under the type's former names: jobs may wait that hold those
 
 
 def _wrong(why: str) -> InvalidJob:

@@ -48,8 +48,14 @@ class _Key(NamedTuple):
 class _Holder(NamedTuple):
     job_id: int
     token: str
-    state: str
+    state: State
     attempt: int
+    expires_at: datetime | None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was not started yet."""
+        return self.state in UNSTARTED and not self.attempt
 
 
 class _Raced(Exception):
@@ -78,19 +84,18 @@ def _create(
     new: Sequence[NewJob], holds: Sequence[Hold | None], last: Mapping[str, int], actor: str, using: str
 ) -> Made:
     made = Made()
-    known: set[str] = set()
-    held: dict[str, int] = {}
-    for keys in chunks(sorted(last), CHUNK):
-        rows = _locked(keys, using)
-        known |= {row.key for row in rows}
-        held |= _held(rows, {key: (new[last[key]], _of(holds, last[key])) for key in keys}, actor, using, made)
+    asked = {key: index for index in last.values() for key in _keys(_of(holds, index))}
+    rows = [row for keys in chunks(sorted(asked), CHUNK) for row in _locked(keys, using)]
+    held = _held(rows, {key: (new[index], _of(holds, index)) for key, index in asked.items()}, actor, using, made)
     wanted = [
         index for index, hold in enumerate(holds) if hold is None or (last[hold.key] == index and hold.key not in held)
     ]
     messages = lifecycle.create([new[index] for index in wanted], actor=actor, using=using)
     made.messages += messages
     ids = {index: message.job_id for index, message in zip(wanted, messages, strict=True)}
-    _keep([(_of(holds, index), job_id) for index, job_id in ids.items() if holds[index]], known, using)
+    _keep(
+        [(_of(holds, index), job_id) for index, job_id in ids.items() if holds[index]], {row.key for row in rows}, using
+    )
     for index, hold in enumerate(holds):
         made.ids.append(ids[index] if hold is None else held.get(hold.key) or ids[last[hold.key]])
     return made
@@ -100,6 +105,10 @@ def _of(holds: Sequence[Hold | None], index: int) -> Hold:
     hold = holds[index]
     assert hold is not None
     return hold
+
+
+def _keys(hold: Hold) -> tuple[str, ...]:
+    return hold.key, *hold.former
 
 
 def _locked(keys: Sequence[str], using: str) -> list[_Key]:
@@ -119,47 +128,64 @@ def _locked(keys: Sequence[str], using: str) -> list[_Key]:
 
 
 def _held(
-    rows: Sequence[_Key], wanted: Mapping[str, tuple[NewJob, Hold]], actor: str, using: str, made: Made
+    rows: Sequence[_Key], asked: Mapping[str, tuple[NewJob, Hold]], actor: str, using: str, made: Made
 ) -> dict[str, int]:
-    """Which of these keys stay with jobs that are there."""
+    """Which of the keys (the present ones) stay with jobs that are there, once it is done as the rules say."""
     if not rows:
         return {}
-    jobs = JobRecord.objects.using(using).filter(pk__in=[row.job_id for row in rows])
-    holders = {each[0]: _Holder(*each) for each in jobs.values_list("pk", "token", "state", "attempt")}
-    now = database_now(connections[using])
+    holders, now = _holders(rows, using), database_now(connections[using])
     stay: dict[str, int] = {}
+    replaced: dict[_Holder, str] = {}
+    postponed: list[tuple[_Holder, NewJob]] = []
     for row in rows:
-        holder = holders.get(row.job_id)
-        if holder is not None and _is_held(row, holder, now) and not _gives_way(holder, *wanted[row.key], actor, made):
-            stay[row.key] = holder.job_id
+        (job, hold), holder = asked[row.key], holders.get(row.job_id)
+        if not _is_held(row, holder, now):
+            continue
+        if hold.rule.on_conflict == ERROR:
+            raise DuplicateJob(f"unique: job {row.job_id} holds the key already", job_id=row.job_id)
+        stay[hold.key] = row.job_id
+        if holder is None or not holder.waits:
+            continue
+        if hold.rule.on_conflict == REPLACE:
+            replaced[holder] = hold.key
+        elif hold.rule.on_conflict == DEBOUNCE and holder.state == State.SCHEDULED:
+            postponed.append((holder, job))
+    for key in _replace(replaced, actor, made):
+        stay.pop(key, None)
+    _postpone(postponed, actor, made)
     return stay
 
 
-def _is_held(row: _Key, holder: _Holder, now: datetime) -> bool:
-    if row.held_until is not None and row.held_until > now:
-        return True
-    if row.until == ENDED:
-        return holder.state in ACTIVE
-    return holder.state in UNSTARTED and not holder.attempt
+def _replace(holders: Mapping[_Holder, str], actor: str, made: Made) -> list[str]:
+    """Delete them; the keys of those that no worker was first to take."""
+    applied = lifecycle.delete_unstarted([holder[:3] for holder in holders], REPLACED, actor=actor)
+    made.stale += applied.stale
+    return [key for holder, key in holders.items() if holder.job_id in applied.moved]
 
 
-def _gives_way(holder: _Holder, job: NewJob, hold: Hold, actor: str, made: Made) -> bool:
-    """Do as the rule says of a key that ``holder`` holds; whether it does so no more."""
-    if hold.rule.on_conflict == ERROR:
-        raise DuplicateJob(f"unique: job {holder.job_id} holds the key already", job_id=holder.job_id)
-    if holder.attempt or holder.state not in UNSTARTED:
-        return False
-    if hold.rule.on_conflict == DEBOUNCE and holder.state == State.SCHEDULED:
+def _postpone(found: Sequence[tuple[_Holder, NewJob]], actor: str, made: Made) -> None:
+    for holder, job in sorted(found, key=lambda each: each[0].job_id):  # in the order in which everybody locks jobs
         applied = lifecycle.postpone(holder.job_id, holder.token, job, actor=actor)
         made.messages += applied.messages
         made.stale += applied.stale
-    elif hold.rule.on_conflict == REPLACE:
-        applied = lifecycle.delete_unstarted(
-            [(holder.job_id, holder.token, State(holder.state))], REPLACED, actor=actor
-        )
-        made.stale += applied.stale
-        return bool(applied.moved)  # else a worker was first
-    return False
+
+
+def _holders(rows: Sequence[_Key], using: str) -> dict[int, _Holder]:
+    found: dict[int, _Holder] = {}
+    for some in chunks(rows, CHUNK):
+        jobs = JobRecord.objects.using(using).filter(pk__in=[row.job_id for row in some])
+        columns = jobs.values_list("pk", "token", "state", "attempt", "arguments__expires_at")
+        for pk, token, state, attempt, expires_at in columns:
+            found[pk] = _Holder(pk, token, State(state), attempt, expires_at)
+    return found
+
+
+def _is_held(row: _Key, holder: _Holder | None, now: datetime) -> bool:
+    if row.held_until is not None and row.held_until > now:
+        return True  # even when the job was erased
+    if holder is None or (holder.waits and holder.expires_at is not None and holder.expires_at <= now):
+        return False  # it will never be started
+    return holder.state in ACTIVE if row.until == ENDED else holder.waits
 
 
 def _keep(held: Sequence[tuple[Hold, int]], known: Container[str], using: str) -> None:
@@ -167,7 +193,8 @@ def _keep(held: Sequence[tuple[Hold, int]], known: Container[str], using: str) -
     connection = connections[using]
     now = database_now(connection)
     cte = rows_cte("v", COLUMNS, postgresql=is_postgresql(connection))
-    rows = [(key, job, rule.until, rule.period and now + rule.period) for (key, rule), job in held]
+    # In the order of their keys: of two who insert the same ones, one waits for the other, and not each for each.
+    rows = sorted((hold.key, job, hold.rule.until, hold.rule.period and now + hold.rule.period) for hold, job in held)
     for some in chunks([row for row in rows if row[0] not in known], CHUNK):
         insert = f"INSERT INTO {KEYS} ({', '.join(COLUMNS)}) SELECT {', '.join(COLUMNS)} FROM v WHERE TRUE"
         with connection.cursor() as cursor:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from django.db import connections, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from handlers.exceptions import InvalidJob
 from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult, UniqueKey
 from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
-from handlers.states import FINAL, State
+from handlers.states import ACTIVE, FINAL, State
 
 AGEING = [State.SUCCEEDED, State.DELETED]  # as the index jobs_ageing has them
 
@@ -35,3 +35,16 @@ def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
         UniqueKey.objects.using(alias).filter(Q(held_until=None) | Q(held_until__lt=Now()), job_id__in=ids).delete()
         JobRecord.objects.using(alias).filter(pk__in=ids)._raw_delete(alias)
     return len(ids)
+
+
+def forget_keys(limit: int = 5_000) -> bool:
+    """Erase up to ``limit`` keys whose period is over and that no job holds any more; whether there may be more.
+
+    The others go with their jobs, which may be erased long before a period is over.
+    """
+    alias = database()
+    over = UniqueKey.objects.using(alias).filter(held_until__lt=Now())
+    holder = JobRecord.objects.using(alias).filter(pk=OuterRef("job_id"), state__in=ACTIVE)
+    keys = list(over.exclude(Exists(holder)).values_list("pk", flat=True)[:limit])
+    over.filter(pk__in=keys).delete()  # unless one was taken anew meanwhile
+    return len(keys) == limit

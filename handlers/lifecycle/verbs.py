@@ -58,7 +58,7 @@ def delete_unstarted(jobs: Sequence[tuple[int, str, State]], reason: str, *, act
 
 
 def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str = "postponed") -> Applied:
-    """Give a scheduled job the time and the arguments of ``like``, at once if that has none. Its state stays."""
+    """Give a scheduled job the time, the arguments and the deadline of ``like``, at once if that has no time."""
     alias, applied = database(), Applied()
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
@@ -68,8 +68,9 @@ def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str =
         if before is None or not rows.update(token=new, run_at=run_at, queue=like.queue):
             return applied
         JobPayload.objects.using(alias).filter(job_id=job_id).update(
-            data=json.loads(like.payload), queue=like.queue, release=registry.release
-        )
+            data=json.loads(like.payload), queue=like.queue, release=registry.release,
+            expires_at=like.expires_at or (like.expires_in and now + like.expires_in),
+        )  # fmt: skip
         JobHistory.objects.using(alias).create(
             job_id=job_id, from_state=State.SCHEDULED, to_state=State.SCHEDULED, at=now, attempt=before[1],
             reason=reason, actor=clean(actor, 150), data={"old_run_at": str(before[0])},

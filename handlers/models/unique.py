@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from django.db import models
+from django.db.models import Q
 
 from handlers.models.kept import Kept
 
@@ -13,10 +16,13 @@ class UniqueKey(Kept):
     key = models.UUIDField(primary_key=True)  # see handlers.unique; as such it has the smallest index
     job_id = models.BigIntegerField(db_index=True)
     until = models.CharField(max_length=7)
-    held_until = models.DateTimeField(null=True)  # in any case
+    held_until = models.DateTimeField(null=True)  # in any case, also when the job was erased
 
     class Meta:
         default_permissions = ()
+        indexes: ClassVar = [
+            models.Index(fields=["held_until"], condition=Q(held_until__isnull=False), name="jobs_uniquekey_period"),
+        ]
 
     def __str__(self) -> str:
         return f"key of job {self.job_id}"

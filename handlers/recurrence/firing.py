@@ -213,14 +213,16 @@ def create(new: Sequence[NewJob], *, actor: str, using: str) -> Made:
 
 def _hold(job: NewJob) -> Hold | None:
     try:
-        rule = registry.get(job.job_type).unique
-    except NoHandler:
-        return None
-    if rule is None:
-        return None
-    if rule.on_conflict == ERROR:  # nobody is there to hear it
-        rule = dataclasses.replace(rule, on_conflict=EXISTING)
-    return rule.hold_of(job.job_type, json.loads(job.payload))
+        job_type = registry.get(job.job_type)
+        if (rule := job_type.unique) is None:
+            return None
+        if rule.on_conflict == ERROR:  # nobody is there to hear it
+            rule = dataclasses.replace(rule, on_conflict=EXISTING)
+        # As this code would enqueue it: what a release before has stored may lack a field of the key.
+        payload = json.loads(job_type.encode(job_type.decode(job.payload)))
+        return rule.hold_of(job_type.name, payload, job_type.aliases)
+    except JobsError:
+        return None  # its attempt says what is wrong with it
 
 
 def _write(planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int], now: datetime, alias: str) -> None:

@@ -13,7 +13,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from handlers import DuplicateJob, InvalidJob, Job, Unique, handles, job_scheduler, lifecycle, recurring
-from handlers.models import JobHistory, JobRecord, Occurrence, RecurringJob, UniqueKey
+from handlers.models import JobHistory, JobPayload, JobRecord, Occurrence, RecurringJob, UniqueKey
+from handlers.recovery import age_out
 from handlers.recurrence import firing
 from handlers.registry import registry
 from handlers.states import State
@@ -74,8 +75,28 @@ def test_a_period_holds_it_in_any_case() -> None:
     run(first)
     assert record(first).state == "succeeded"
     assert enqueue(unique=rule) == first
+    # The job may be erased long before.
+    JobRecord.objects.update(finished_at=timezone.now() - timedelta(days=8))
+    age_out()
+    assert not JobRecord.objects.exists()
+    assert enqueue(unique=rule) == first
+    with pytest.raises(DuplicateJob, match=f"job {first} holds"):
+        enqueue(unique=Unique(period=HOUR, on_conflict="error"))
     UniqueKey.objects.update(held_until=timezone.now())
-    assert enqueue(unique=rule) != first
+    second = enqueue(unique=rule)
+    assert second != first
+    UniqueKey.objects.update(held_until=timezone.now())
+    age_out()
+    assert enqueue(unique=rule) == second
+    run(second)
+    age_out()
+    assert not UniqueKey.objects.exists()
+
+
+def test_what_will_never_be_started_holds_no_key() -> None:
+    first = enqueue(expires=HOUR)
+    JobPayload.objects.update(expires_at=timezone.now())
+    assert enqueue(expires=HOUR) != first  # a scheduler has not come to it yet
 
 
 def test_the_key_is_of_the_chosen_fields_and_the_type() -> None:
@@ -84,6 +105,19 @@ def test_the_key_is_of_the_chosen_fields_and_the_type() -> None:
     assert job_scheduler.enqueue(Fail(2, "k"), unique=rule) == first
     assert job_scheduler.enqueue(Fail(1, "l"), unique=rule) != first
     assert record(first).payload == {"times": 1, "key": "k"} | record(first).payload
+
+
+def test_a_type_that_was_renamed_has_the_keys_of_its_former_names_too() -> None:
+    with registry.isolated():
+        handles(Sync, name="old.Sync", unique=ONE)(lambda job: None)
+        first = job_scheduler.enqueue(Sync(1))
+        job_scheduler.add_or_update_recurring("sync", Sync(1), every=HOUR)
+    with registry.isolated():
+        handles(Sync, name="new.Sync", aliases=("old.Sync",), unique=ONE)(lambda job: None)
+        assert job_scheduler.enqueue(Sync(1)) == job_scheduler.trigger_recurring("sync") == first
+        second = job_scheduler.enqueue(Sync(1), unique=Unique(on_conflict="replace"))
+        assert (record(first).state, record(second).job_type) == ("deleted", "new.Sync")
+        assert job_scheduler.enqueue(Sync(1)) == job_scheduler.trigger_recurring("sync") == second
 
 
 # --- what follows
@@ -98,6 +132,11 @@ def test_error_is_raised_and_nothing_is_written() -> None:
     with pytest.raises(DuplicateJob, match="the jobs 0 and 1 of this call have one key"):
         job_scheduler.enqueue_many([Note("b"), Note("b")], unique=rule)
     assert JobRecord.objects.count() == UniqueKey.objects.count() == 1
+    with transaction.atomic():  # which goes on when that is caught
+        with pytest.raises(DuplicateJob):
+            enqueue(unique=rule)
+        enqueue("b", unique=rule)
+    assert JobRecord.objects.count() == 2
 
 
 def test_replace_takes_the_place_of_what_was_not_started(noting: NotingTransport) -> None:
@@ -131,6 +170,18 @@ def test_debounce_pushes_the_time_of_what_is_scheduled(noting: NotingTransport) 
     make_due(first)
     assert job_scheduler.enqueue(Fail(3, "k"), delay=HOUR, unique=rule) == first
     assert record(first).state == "enqueued"
+
+
+def test_debounce_pushes_the_deadline_too() -> None:
+    rule = Unique(on_conflict="debounce")
+    first = enqueue(delay=HOUR, expires=2 * HOUR, unique=rule)
+    assert enqueue(delay=3 * HOUR, expires=4 * HOUR, unique=rule) == first
+    expires_at, run_at = JobPayload.objects.get(job_id=first).expires_at, record(first).run_at
+    assert expires_at is not None
+    assert run_at is not None
+    assert timedelta(minutes=59) < expires_at - run_at < timedelta(minutes=61)
+    enqueue(delay=HOUR, unique=rule)
+    assert JobPayload.objects.get(job_id=first).expires_at is None
 
 
 def test_many_at_once_share_keys_with_what_is_there_and_with_each_other() -> None:
@@ -241,6 +292,30 @@ def test_the_second_waits_for_the_first_ones_transaction(commits: bool) -> None:
     other.join()
     assert (ids == [first]) is commits
     assert JobRecord.objects.count() == 1
+
+
+@pytest.mark.postgresql
+def test_two_that_want_the_same_keys_in_other_orders_wait_for_each_other_and_not_for_ever() -> None:
+    together = threading.Barrier(2)
+    rule = Unique(on_conflict="replace")
+
+    def come(texts: list[str]) -> None:
+        try:
+            for turn in range(30):
+                together.wait()
+                # New keys, then such as are there and whose jobs give way.
+                for _ in range(2):
+                    job_scheduler.enqueue_many([Note(f"{text} {turn}") for text in texts], unique=rule)
+        except BaseException:
+            together.abort()
+            raise
+        finally:
+            connection.close()
+
+    texts = [f"{number}" for number in range(50)]
+    with ThreadPoolExecutor(2) as threads:
+        list(threads.map(come, [texts, texts[::-1]]))
+    assert JobRecord.objects.filter(state="enqueued").count() == UniqueKey.objects.count() == 50 * 30
 
 
 def waits_for_a_lock() -> bool:
