@@ -65,11 +65,11 @@ class Children:
         count: int,
         max_async: int,
         threads: int,
-        in_order: bool,
+        weights: Mapping[str, int] | None,
         lifetime: Lifetime,
         on_change: Callable[[Child | None], None],
     ) -> None:
-        self._queues, self._in_order, self._lifetime = queues, in_order, lifetime
+        self._queues, self._weights, self._lifetime = queues, weights, lifetime
         self._max_async = max_async
         self.threads = threads  # of each that is started from now on
         self._on_change = on_change
@@ -119,7 +119,7 @@ class Children:
                 self._queues,
                 name=name,
                 marks=marks,
-                in_order=self._in_order,
+                weights=self._weights,
                 lifetime=self._lifetime,
                 parent=parent,
                 before=before,

@@ -25,7 +25,7 @@ def serve(
     *,
     name: str,
     marks: Marks,
-    in_order: bool,
+    weights: Mapping[str, int] | None,
     lifetime: Lifetime,
     parent: int,
     before: Mapping[int, forks.Handler],
@@ -47,7 +47,7 @@ def serve(
         while silence() and not marks.is_stopping:
             time.sleep(0.2)
         if not marks.is_stopping:
-            worker = BatchWorker(queues, name=name, marks=marks, in_order=in_order, lifetime=lifetime)
+            worker = BatchWorker(queues, name=name, marks=marks, weights=weights, lifetime=lifetime)
             forks.make_ordinary(worker.request_stop, before)
             worker.work(logging_level=None)
             code = 0 if worker.is_stopping else 1

@@ -13,7 +13,7 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 from django.db import Error
@@ -46,13 +46,15 @@ TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 class Supervisor:
     """Runs ``processes`` workers until SIGTERM or SIGINT, or all that was there, in a burst.
 
-    They serve the queues that are ``named``, in that order, or all, taken in turn. ``max_async`` and ``threads``: how
-    many async and how many other handlers run at once in each; the settings, if None.
+    They serve the queues that are ``named``, in that order or, where some have ``weights``, by these; or all, in turn.
+    ``max_async`` and ``threads``: how many async and how many other handlers run at once in each; the settings, if
+    None.
     """
 
     def __init__(
         self,
         named: Sequence[str] | None,
+        weights: Mapping[str, int] | None = None,
         *,
         processes: int,
         max_async: int | None = None,
@@ -66,7 +68,7 @@ class Supervisor:
             count=processes,
             max_async=max_async or jobs_settings().max_async,
             threads=threads or jobs_settings().threads,
-            in_order=bool(named),
+            weights=weights if named else {},
             lifetime=lifetime,
             on_change=self._on_change,
         )

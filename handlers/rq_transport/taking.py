@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from django.db import Error
 from redis.exceptions import RedisError
@@ -26,8 +26,8 @@ PAUSED_SECONDS = 1.0  # how often it is asked again which queues are paused, whi
 class Taking:
     """One worker's way to messages, and the way back for those that it may not run now."""
 
-    def __init__(self, queues: Sequence[str], *, worker: str, marks: Marks, in_order: bool) -> None:
-        self._shares, self._sizes = Shares(queues, in_order=in_order), Sizes()
+    def __init__(self, queues: Sequence[str], *, worker: str, marks: Marks, weights: Mapping[str, int] | None) -> None:
+        self._shares, self._sizes = Shares(queues, weights=weights), Sizes()
         self._intake, self._stranded = Intake(worker), Stranded(marks)
         self._overlooked, self._others, self._of_types = Overlooked(), deque[Message](), Overlooked()
         self._alone: list[Message] = []

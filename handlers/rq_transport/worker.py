@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,12 +39,18 @@ class BatchWorker(RQLoop):
     """
 
     def __init__(
-        self, queues: Sequence[str], *, name: str, marks: Marks, in_order: bool, lifetime: Lifetime = ENDLESS
+        self,
+        queues: Sequence[str],
+        *,
+        name: str,
+        marks: Marks,
+        weights: Mapping[str, int] | None,
+        lifetime: Lifetime = ENDLESS,
     ) -> None:
         super().__init__(queues, name=name, marks=marks, burst=lifetime.burst)
         self._lifetime = lifetime
         self._outage = Outage("queue server", logger)
-        self._taking = Taking(queues, worker=name, marks=marks, in_order=in_order)
+        self._taking = Taking(queues, worker=name, marks=marks, weights=weights)
         self._runs = Runs(name, marks=marks, stopping=self._stopping)
         self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
         self._meanwhile = Meanwhile(runs=self._runs, taking=self._taking, claiming=self._claiming)

@@ -55,6 +55,15 @@ def test_queues_in_order_are_served_in_that_order_whatever_their_jobs_take(start
     assert set(claimed([*short, *long])[: len(before)]) == set(before)
 
 
+def test_queues_with_weights_share_the_time_by_them(start_worker: Start) -> None:
+    light = many(*[Sleep(0.05)] * 40)
+    heavy = many(*[Sleep(0.05)] * 40, queue="mail")
+    start_worker("--processes", "1", "--queues", "default,mail*4")
+    wait_state("succeeded", *light, *heavy, seconds=40)
+    first = claimed([*light, *heavy])[:40]
+    assert 28 <= len({*first} & {*heavy}) <= 36  # four in five
+
+
 def test_long_jobs_of_a_queue_that_was_empty_are_claimed_one_by_one(start_worker: Start) -> None:
     start_worker("--processes", "2")
     wait_state("succeeded", *many(*[Nothing()] * 600))  # now the workers claim many of these at once
@@ -78,7 +87,7 @@ def test_nothing_that_was_claimed_waits_behind_a_type_that_is_known_to_take_long
 ) -> None:
     monkeypatch.setenv("TEST_NOTES", str(notes.path))
     monkeypatch.setattr(slow_types, "SLOW_SECONDS", 0.5)  # so that no pause of the machine looks like a slow job
-    worker = BatchWorker(["default"], name="host.1.shares", marks=Marks(8), in_order=True)
+    worker = BatchWorker(["default"], name="host.1.shares", marks=Marks(8), weights=None)
     worker.register_birth()
 
     def execute(*jobs: Job) -> list[int]:

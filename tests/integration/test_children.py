@@ -36,7 +36,7 @@ def children(ended: list[Child], monkeypatch: pytest.MonkeyPatch) -> Iterator[Ch
     monkeypatch.setattr(module, "serve", serve)
     yield (
         made := Children(
-            ["default"], max_async=1, threads=1, count=1, in_order=True, lifetime=ENDLESS, on_change=on_change
+            ["default"], max_async=1, threads=1, count=1, weights=None, lifetime=ENDLESS, on_change=on_change
         )
     )
     for child in made:

@@ -31,7 +31,7 @@ OTHERS = ["20241124-1", "12-ff", "uuid-x", "0-00000000000000aa", f"7-{'A' * 16}"
 
 def worker(marks: Marks | None = None) -> BatchWorker:
     """A worker in this process, not yet at work."""
-    made = BatchWorker(["default"], name="host.1.poison", marks=marks or Marks(8), in_order=True)
+    made = BatchWorker(["default"], name="host.1.poison", marks=marks or Marks(8), weights=None)
     made.register_birth()
     return made
 

@@ -6,8 +6,9 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from handlers.exceptions import InvalidJob
 from handlers.lifecycle import Claim
-from handlers.rq_transport.shares import MOST_SECONDS, Shares
+from handlers.rq_transport.shares import MOST_SECONDS, Shares, read_queues
 from handlers.rq_transport.sizes import Sizes
 from handlers.rq_transport.slow_types import SlowTypes
 
@@ -23,12 +24,32 @@ def served(shares: Shares, cost: dict[str, float], seconds: float) -> dict[str, 
 
 
 def test_queues_share_the_time_however_long_their_jobs_are() -> None:
-    had = served(Shares(["a", "b", "c"], in_order=False), {"a": 0.5, "b": 0.02, "c": 0.1}, 60)
+    had = served(Shares(["a", "b", "c"], weights={}), {"a": 0.5, "b": 0.02, "c": 0.1}, 60)
     assert had == pytest.approx(dict.fromkeys("abc", 20), abs=0.6)
 
 
+def test_weights_share_the_time_in_their_proportion_however_long_jobs_are() -> None:
+    had = served(Shares(["a", "b", "c"], weights={"a": 3, "c": 2}), {"a": 0.02, "b": 0.1, "c": 0.3}, 120)
+    assert had == pytest.approx({"a": 60, "b": 20, "c": 40}, abs=2)
+
+
+def test_queues_are_read_with_their_weights() -> None:
+    assert read_queues("critical*3, default , ,mail * 12") == (
+        ["critical", "default", "mail"],
+        {"critical": 3, "mail": 12},
+    )
+    assert read_queues("b,a") == (["b", "a"], None)
+    assert read_queues("") == ([], None)
+
+
+@pytest.mark.parametrize("text", ["a*0", "a*", "a*-1", "a*x", "a*1.5", "a*101", "a*3*2", "a*\u0663"])
+def test_a_weight_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(InvalidJob, match=r"queues: 'a\*.*': a weight is a whole number from 1 to 100, as in a\*3"):
+        read_queues(f"b,{text}")
+
+
 def test_queues_alike_are_served_in_turn() -> None:
-    shares, order = Shares(["a", "b", "c"], in_order=False), []
+    shares, order = Shares(["a", "b", "c"], weights={}), []
     for _ in range(6):
         order.append(shares.queues[0])
         shares.charge(order[-1], 0.02)
@@ -36,20 +57,20 @@ def test_queues_alike_are_served_in_turn() -> None:
 
 
 def test_queue_of_very_long_jobs_stands_back_for_a_moment_only() -> None:
-    shares = Shares(["reports", "mail"], in_order=False)
+    shares = Shares(["reports", "mail"], weights={})
     shares.charge("reports", 3600)
     assert served(shares, {"mail": 0.02, "reports": 3600}, 10)["mail"] == pytest.approx(MOST_SECONDS, abs=0.03)
 
 
 def test_queue_without_jobs_saves_no_time_up() -> None:
-    shares = Shares(["busy", "rare"], in_order=False)
+    shares = Shares(["busy", "rare"], weights={})
     for _ in range(1_000):
         shares.charge("busy", 0.5)
     assert served(shares, {"busy": 0.5, "rare": 0.5}, 10) == {"busy": 5.0, "rare": 5.0}
 
 
 def test_queues_in_order_keep_it() -> None:
-    shares = Shares(["b", "a"], in_order=True)
+    shares = Shares(["b", "a"], weights=None)
     for _ in range(3):
         shares.charge("b", 5)
     assert shares.queues == ["b", "a"]

@@ -12,6 +12,7 @@ from handlers.conf import MOST
 from handlers.exceptions import InvalidJob
 from handlers.rq_transport.database_limits import limit_supervisor
 from handlers.rq_transport.lifetime import Lifetime
+from handlers.rq_transport.shares import read_queues
 from handlers.rq_transport.supervisor import Supervisor
 
 
@@ -22,7 +23,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Which queues, how many processes, and how long they work."""
-        parser.add_argument("--queues", help="comma-separated, in order of preference; default: all, sharing the time")
+        parser.add_argument(
+            "--queues",
+            help="in order of preference, a,b, or with weights, critical*3,default; default: all, sharing the time",
+        )
         parser.add_argument("--processes", type=int, default=2, help="worker processes (default: 2)")
         parser.add_argument(
             "--max-async",
@@ -63,9 +67,11 @@ class Command(BaseCommand):
                 raise CommandError(f"--{name.replace('_', '-')}: must be from 1 to {MOST[name]:,}, not {value}")
         pools.do_without()
         limit_supervisor()
-        named = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
         lifetime = Lifetime(max_jobs, max_memory, burst)
         try:
-            Supervisor(named, processes=processes, max_async=max_async, threads=threads, lifetime=lifetime).run()
+            named, weights = read_queues(queues or "")
+            Supervisor(
+                named or None, weights, processes=processes, max_async=max_async, threads=threads, lifetime=lifetime
+            ).run()
         except InvalidJob as error:
             raise CommandError(f"--{error}") from error
