@@ -38,7 +38,7 @@ class RecurringJob(Kept):
 
     cron = models.CharField(max_length=200, blank=True, default="")  # or
     every_seconds = models.FloatField(null=True)
-    anchor_at = models.DateTimeField(null=True)  # every_seconds count from here
+    anchor_at = models.DateTimeField(null=True)  # the first time, from which every_seconds count
     zone = models.CharField(max_length=64, default="UTC")
     start_at = models.DateTimeField(null=True)
     end_at = models.DateTimeField(null=True)

@@ -192,7 +192,8 @@ def put(
             setattr(row, column, value)
         row.in_code, row.changed_at = in_code, now
         if new or {*changed} & {*RULE}:
-            row.anchor_at = None if row.every_seconds is None else row.start_at or now
+            every = row.every_seconds
+            row.anchor_at = None if every is None else row.start_at or now + timedelta(seconds=every)
             check_times(columns, now)
             if row.paused_at is None or (row.paused_until is not None and row.paused_until <= now):
                 _set_next(row, now)

@@ -214,6 +214,15 @@ def test_backfill_runs_what_no_job_was_made_for() -> None:
         job_scheduler.backfill_recurring("it", end, start)
 
 
+def test_an_interval_counts_from_its_start_or_from_after_it_was_added() -> None:
+    add("added", None, every=HOUR)
+    start = timezone.now().replace(microsecond=0) - 3 * HOUR - MINUTE
+    add("started", None, every=HOUR, start=start)
+    span = start - HOUR, timezone.now()
+    assert job_scheduler.preview_backfill("added", *span) == []
+    assert job_scheduler.preview_backfill("started", *span) == [start + n * HOUR for n in range(4)]
+
+
 # --- firing
 
 
