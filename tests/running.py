@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 
 from handlers import CancellationToken, execution, lifecycle
@@ -104,3 +105,10 @@ def facts(job_id: int, *names: str) -> tuple[Any, ...]:
     """Columns of the job's row."""
     values: tuple[Any, ...] = JobRecord.objects.values_list(*names).get(pk=job_id)
     return values
+
+
+def waits_for_a_lock() -> bool:
+    """Whether somebody waits for another one's lock (PostgreSQL)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])

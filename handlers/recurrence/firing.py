@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet, Window
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections, transaction
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Window
 from django.db.models.functions import RowNumber
 
 from handlers import lifecycle, uniqueness
@@ -19,18 +19,30 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import JobsError, NoHandler
 from handlers.failures import clean
 from handlers.lifecycle import NewJob
-from handlers.models import How, JobRecord, Misfire, Occurrence, Overlap, RecurringJob
-from handlers.models.sql import as_rows, database_now, fetch, from_time, insert, is_postgresql, rows_cte, to_time
+from handlers.models import How, JobRecord, Occurrence, Overlap, RecurringJob
+from handlers.models.sql import (
+    as_rows,
+    chunks,
+    database_now,
+    fetch,
+    from_time,
+    insert,
+    is_postgresql,
+    rows_cte,
+    to_time,
+)
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.definition import RULE, times_of
-from handlers.recurrence.times import Times
+from handlers.recurrence.plans import LOOK_BACK, Plan, plan
 from handlers.registry import registry
 from handlers.states import ACTIVE, State
 from handlers.unique import ERROR, EXISTING, Hold
 from handlers.uniqueness import Made
 
+logger = logging.getLogger(__name__)
+
 CHUNK = 200  # recurring jobs in one transaction
-LOOK_BACK = 20_000  # of one's missed occurrences at once; what lies further on has its turn in the next transaction
+AGAIN = timedelta(minutes=1)  # until one that could not be fired is tried again
 ACTOR = "recurring jobs"
 RECURRING = RecurringJob._meta.db_table
 COLUMNS = (
@@ -53,50 +65,6 @@ class Fired(NamedTuple):
 
     jobs: int
     looked_at: int  # recurring jobs: as many as were asked for, and there may be more
-
-
-@dataclass(slots=True)
-class Plan:
-    """What becomes of one recurring job's occurrences that are due. Pure."""
-
-    fire: list[tuple[datetime, How]] = field(default_factory=list)
-    missed: list[datetime] = field(default_factory=list)
-    overlapped: list[datetime] = field(default_factory=list)
-    due: datetime | None = None  # the next one
-    held: datetime | None = None
-
-
-def plan(row: Mapping[str, Any], times: Times, now: datetime, *, is_busy: bool, patience: timedelta) -> Plan:
-    """Decide on what is due ``now``. ``is_busy``: the job before has not ended. Late by ``patience`` is a misfire."""
-    found = Plan(due=row["due_at"], held=row["held_at"])
-    dues: list[datetime] = []
-    while found.due is not None and times.fired_at(found.due) <= now and len(dues) < LOOK_BACK:
-        dues.append(found.due)
-        found.due = times.after(found.due)
-    late = [due for due in dues if now - times.fired_at(due) > patience]
-    on_time = dues[len(late) :]
-    if row["misfire"] == Misfire.EACH:
-        oldest = now - timedelta(seconds=row["catch_up_seconds"])
-        kept = [due for due in late if due >= oldest][-row["catch_up"] :]
-    elif row["misfire"] == Misfire.ONE and not on_time and not (found.due and times.fired_at(found.due) <= now):
-        kept = late[-1:]
-    else:
-        kept = []
-    found.missed = late[: len(late) - len(kept)]
-    found.fire = [*((due, How.LATE) for due in kept), *((due, How.DUE) for due in on_time)]
-    if row["overlap"] != Overlap.ALLOW:
-        _let_overlap(found, row["overlap"], is_busy=is_busy)
-    return found
-
-
-def _let_overlap(found: Plan, overlap: str, *, is_busy: bool) -> None:
-    """Of all that would run now, one does; and one may wait."""
-    waiting = [(found.held, How.HELD)] if found.held else []
-    runs = [*waiting, *found.fire]
-    first = [] if is_busy else runs[:1]
-    rest = [due for due, _ in runs[len(first) :]]
-    held = rest[:1] if overlap == Overlap.QUEUE else []
-    found.fire, found.held, found.overlapped = first, held[0] if held else None, rest[len(held) :]
 
 
 class Agenda(NamedTuple):
@@ -141,10 +109,9 @@ def fire_held(limit: int = CHUNK) -> Fired:
     """Fire the occurrences that waited for the job before, where that has ended."""
     alias = lifecycle.database()
     with transaction.atomic(using=alias):
-        rows = RecurringJob.objects.using(alias)
-        held = dict(rows.filter(held_at__isnull=False).values_list("pk", "last_job_id")[: 10 * limit])
-        busy = _busy(held.values(), alias) if held else set()
-        free = [pk for pk, job_id in held.items() if job_id not in busy][:limit]
+        busy = JobRecord.objects.using(alias).filter(pk=OuterRef("last_job_id"), state__in=ACTIVE)
+        rows = RecurringJob.objects.using(alias).filter(~Exists(busy), held_at__isnull=False)
+        free = list(rows.values_list("pk", flat=True)[:limit])
         if not free:
             return Fired(0, 0)
         return _fire(
@@ -164,11 +131,43 @@ def _taken(which: Q, limit: int, *order: str) -> list[dict[str, Any]]:
 def _fire(rows: Sequence[dict[str, Any]], now: datetime, alias: str) -> Fired:
     if not rows:
         return Fired(0, 0)
-    busy = _busy([row["last_job_id"] for row in rows if row["overlap"] != Overlap.ALLOW], alias)
+    try:
+        with transaction.atomic(using=alias):
+            jobs = _fire_together(rows, now, alias)
+    except Exception as error:
+        if not _is_their_own(error):
+            raise
+        jobs = sum(_fire_alone(row, now, alias) for row in rows)
+    return Fired(jobs, len(rows))
+
+
+def _fire_alone(row: dict[str, Any], now: datetime, alias: str) -> int:
+    """Fire it, or let it wait: one that cannot be fired must not hold up the others."""
+    try:
+        with transaction.atomic(using=alias):
+            return _fire_together([row], now, alias)
+    except Exception as error:
+        if not _is_their_own(error):
+            raise
+        logger.exception("recurring job %r cannot be fired: tried again in %d s", row["name"], AGAIN.total_seconds())
+        RecurringJob.objects.using(alias).filter(pk=row["id"]).update(next_at=now + AGAIN)
+        return 0
+
+
+def _is_their_own(error: Exception) -> bool:
+    """Whether it is of what was to be written, and not of the database."""
+    return isinstance(error, DataError | IntegrityError) or not isinstance(error, DatabaseError | InterfaceError)
+
+
+def _fire_together(rows: Sequence[dict[str, Any]], now: datetime, alias: str) -> int:
+    busy = _in_states([row["last_job_id"] for row in rows if row["overlap"] != Overlap.ALLOW], ACTIVE, alias)
     failing = _failing(rows, alias)
     patience = timedelta(seconds=jobs_settings().misfire_seconds)
     plans: dict[int, Plan] = {}
+    looked_at = 0  # occurrences
     for row in rows:
+        if looked_at >= LOOK_BACK:  # the others have their turn in the next transaction
+            break
         pk = row["id"]
         if pk in failing:
             _pause(row, f"{row['pause_after']} failed jobs in a row", now, alias)
@@ -179,13 +178,15 @@ def _fire(rows: Sequence[dict[str, Any]], now: datetime, alias: str) -> Fired:
             )
         except JobsError as error:
             _pause(row, f"its rule cannot be read: {error}", now, alias)
+        else:
+            looked_at += len(plans[pk].fire) + len(plans[pk].missed) + len(plans[pk].overlapped)
     _leave_out(plans, alias)
     planned = [(row, plans[row["id"]]) for row in rows if row["id"] in plans]
     new = [job for row, found in planned for job in [_job_of(row)] * len(found.fire)]
     made = create(new, actor=ACTOR, using=alias)
     _write(planned, made.ids, now, alias)
     publish_on_commit(made.messages, using=alias, stale=made.stale)
-    return Fired(len(made.ids), len(rows))
+    return len(made.ids)
 
 
 def _job_of(row: Mapping[str, Any]) -> NewJob:
@@ -263,25 +264,29 @@ def _write(planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int]
 
 def _leave_out(plans: Mapping[int, Plan], alias: str) -> None:
     """What there is an occurrence of already is not fired again: a clock was set back, or somebody backfilled."""
-    dues = {due for found in plans.values() for due, _ in found.fire}
-    rows = Occurrence.objects.using(alias).filter(recurring__in=plans, due_at__in=dues)
-    for pk, due in rows.values_list("recurring_id", "due_at") if dues else ():
-        found = plans[pk]
-        found.fire = [(at, how) for at, how in found.fire if at != due]
+    dues = sorted({due for found in plans.values() for due, _ in found.fire})
+    rows = Occurrence.objects.using(alias).filter(recurring__in=plans)
+    for some in chunks(dues, 1_000):
+        for pk, due in rows.filter(due_at__in=some).values_list("recurring_id", "due_at"):
+            found = plans[pk]
+            found.fire = [(at, how) for at, how in found.fire if at != due]
 
 
-def _busy(job_ids: Iterable[int | None], alias: str) -> set[int]:
-    """Which of these jobs have not ended."""
-    ids = [job_id for job_id in job_ids if job_id]
-    return {*JobRecord.objects.using(alias).filter(pk__in=ids, state__in=ACTIVE).values_list("pk", flat=True)}
+def _in_states(job_ids: Iterable[int | None], states: Iterable[State], alias: str) -> set[int]:
+    """Which of these jobs are in one of ``states``."""
+    jobs = JobRecord.objects.using(alias).filter(state__in=states)
+    known = sorted({job_id for job_id in job_ids if job_id})
+    return {pk for some in chunks(known, 1_000) for pk in jobs.filter(pk__in=some).values_list("pk", flat=True)}
 
 
 def _failing(rows: Sequence[Mapping[str, Any]], alias: str) -> set[int]:
     """Which of these have had as many failed jobs in a row as they may."""
-    limits = {row["id"]: row["pause_after"] for row in rows if row["pause_after"]}
+    judged = [row for row in rows if row["pause_after"]]
+    failed = _in_states([row["last_job_id"] for row in judged], [State.FAILED], alias)
+    limits = {row["id"]: row["pause_after"] for row in judged if row["last_job_id"] in failed}
     if not limits:
         return set()
-    order = F("due_at").desc()
+    order = [F("fired_at").desc(), F("due_at").desc()]
     last = Occurrence.objects.using(alias).filter(recurring__in=limits, job_id__isnull=False)
     last = last.filter(Q(recurring__resumed_at=None) | Q(fired_at__gt=F("recurring__resumed_at")))
     last = last.annotate(place=Window(RowNumber(), partition_by="recurring", order_by=order))
@@ -289,8 +294,7 @@ def _failing(rows: Sequence[Mapping[str, Any]], alias: str) -> set[int]:
     for pk, job_id, place in last.filter(place__lte=max(limits.values())).values_list("recurring", "job_id", "place"):
         if place <= limits[pk]:
             jobs.setdefault(pk, []).append(job_id or 0)
-    ids = [job_id for found in jobs.values() for job_id in found]
-    failed = {*JobRecord.objects.using(alias).filter(pk__in=ids, state=State.FAILED).values_list("pk", flat=True)}
+    failed = _in_states([job_id for found in jobs.values() for job_id in found], [State.FAILED], alias)
     return {pk for pk, found in jobs.items() if len(found) == limits[pk] and failed.issuperset(found)}
 
 
@@ -303,13 +307,20 @@ def _pause(row: Mapping[str, Any], why: str, now: datetime, alias: str) -> None:
 
 
 def forget(limit: int = 5_000) -> bool:
-    """Erase up to ``limit`` occurrences that are past the retention of succeeded jobs; whether there may be more."""
+    """Erase up to ``limit`` occurrences that are past the retention of succeeded jobs; whether there may be more.
+
+    Of recurring jobs that pause after failures the last ones stay, however rare they are.
+    """
     days = jobs_settings().retention_days["succeeded"]
     if days is None:
         return False
     alias = lifecycle.database()
     rows = Occurrence.objects.using(alias)
     old = rows.filter(fired_at__lt=database_now(connections[alias]) - timedelta(days=days))
+    judged = RecurringJob.objects.using(alias).filter(pause_after__gt=0)
+    if most := judged.aggregate(most=Max("pause_after"))["most"]:  # the last ones tell of failures in a row
+        newer = rows.filter(recurring=OuterRef("recurring"), due_at__gt=OuterRef("due_at"), job_id__isnull=False)
+        old = old.exclude(~Exists(newer.order_by("due_at")[most - 1 : most]), recurring__in=judged)
     ids = list(old.values_list("pk", flat=True)[:limit])
     rows.filter(pk__in=ids).delete()
     return len(ids) == limit

@@ -5,12 +5,14 @@ from __future__ import annotations
 import urllib.request
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import connections, transaction
+from django.db.models import Exists, OuterRef
 
 from handlers import lifecycle
 from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
 from handlers.lifecycle import NewJob
 from handlers.models import JobRecord, Occurrence, RecurringJob
+from handlers.models.sql import is_postgresql
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.firing import ACTOR
@@ -18,7 +20,7 @@ from handlers.registry import registry
 from handlers.states import ACTIVE, State
 
 HEARTBEAT = f"{ENGINE_TYPES}SendHeartbeat"
-LOOK = 5_000  # occurrences looked at in one go, the oldest first
+LOOK = 5_000  # occurrences in one go, the oldest first
 TIMEOUT_SECONDS = 10.0
 
 
@@ -33,18 +35,18 @@ def send() -> int:
     """Enqueue a heartbeat for each occurrence whose job has succeeded since; how many. Raises the database's errors."""
     alias = lifecycle.database()
     with transaction.atomic(using=alias):
-        rows = Occurrence.objects.using(alias).filter(heartbeat=True).order_by("id")
-        waiting = {pk: (job, of) for pk, job, of in rows.values_list("id", "job_id", "recurring_id")[:LOOK]}
-        jobs = JobRecord.objects.using(alias).filter(pk__in=[job for job, _ in waiting.values()])
-        states = dict(jobs.values_list("pk", "state"))
-        ended = [pk for pk, (job, _) in waiting.items() if states.get(job or 0, "") not in ACTIVE]
-        # Who clears the mark sends: another scheduler may look at the same moment.
-        ours = [pk for pk in ended if rows.filter(pk=pk).update(heartbeat=False)]
+        jobs = JobRecord.objects.using(alias)
+        waiting = Exists(jobs.filter(pk=OuterRef("job_id"), state__in=ACTIVE))
+        rows = Occurrence.objects.using(alias).filter(~waiting, heartbeat=True).order_by("id")
+        if is_postgresql(connections[alias]):  # what is locked another scheduler sends
+            rows = rows.select_for_update(skip_locked=True)
+        ended = list(rows.values_list("id", "job_id", "recurring_id")[:LOOK])
+        Occurrence.objects.using(alias).filter(pk__in=[pk for pk, *_ in ended]).update(heartbeat=False)
+        done = jobs.filter(pk__in=[job_id for _, job_id, _ in ended], state=State.SUCCEEDED)
+        succeeded = {*done.values_list("pk", flat=True)}
         encode = registry.get(HEARTBEAT).encode
         new = [
-            NewJob(HEARTBEAT, encode(SendHeartbeat(waiting[pk][1])), SYSTEM_QUEUE)
-            for pk in ours
-            if states.get(waiting[pk][0] or 0) == State.SUCCEEDED
+            NewJob(HEARTBEAT, encode(SendHeartbeat(of)), SYSTEM_QUEUE) for _, job_id, of in ended if job_id in succeeded
         ]
         publish_on_commit(lifecycle.create(new, actor=ACTOR, using=alias), using=alias)
     return len(new)

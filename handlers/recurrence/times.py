@@ -19,7 +19,8 @@ class Times:
     """The times of one recurring job.
 
     Either ``cron``, by the wall clock of ``zone``; or ``every`` from ``anchor`` on, in time that really passes. Not
-    before ``start``, nor after ``end``. Each is fired up to ``jitter`` later, always by the same part of it.
+    before ``start``, nor after ``end``. All are fired by one part of ``jitter`` later, which the name gives: so they
+    keep their order and their distances, however long it is.
     """
 
     name: str
@@ -53,8 +54,11 @@ class Times:
         """When the occurrence that is due then is fired."""
         if not self.jitter:
             return due
-        digest = hashlib.sha256(f"{self.name}\n{due.isoformat()}".encode()).digest()
-        return due + self.jitter * (int.from_bytes(digest[:6]) / 2**48)
+        digest = hashlib.sha256(self.name.encode()).digest()
+        try:
+            return due + self.jitter * (int.from_bytes(digest[:6]) / 2**48)
+        except OverflowError:  # at the calendar's end
+            return due
 
 
 @lru_cache(maxsize=1_000)

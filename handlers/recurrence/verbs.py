@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 
 from handlers import lifecycle
 from handlers.audit import By, actor_name, audit
@@ -177,6 +177,13 @@ def put(
     expect: str | None = None,
 ) -> bool:
     """Write what ``define`` has made of a recurring job, if it is anything new; whether it is."""
+    try:
+        return _put(name, columns, by, reason, in_code, expect)
+    except IntegrityError:  # somebody has added it meanwhile: now it is there
+        return _put(name, columns, by, reason, in_code, expect)
+
+
+def _put(name: str, columns: dict[str, Any], by: By, reason: str, in_code: bool, expect: str | None) -> bool:
     with transaction.atomic(using=lifecycle.database()):
         now = _now()
         row = _locked(name)

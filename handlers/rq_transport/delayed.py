@@ -88,6 +88,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._unpushed: list[Message] = []  # promoted in the database, but Redis went away before the push
         self._due_at = 0.0  # when there is something to promote, as far as is known, in monotonic time
         self._fire_at = 0.0  # the same of recurring jobs
+        self._recurring = firing.Agenda(None, held=False, heartbeats=False)
         self._is_told = False  # whether the database knows those of the code
         self._fruitless = 0  # looks in a row that found something due and moved nothing
         self._sweep_offset = 0
@@ -158,18 +159,22 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
             turn("recurring jobs of the code", 0, self._tell)
         if time.monotonic() >= self._fire_at:
             fired = turn("recurring jobs", 0, self._fire)
-        agenda = firing.agenda()
-        self._fire_at = time.monotonic() + (math.inf if agenda.due_in is None else agenda.due_in)
+        turn("recurring jobs to come", 0, self._look_ahead)
         seconds = jobs_settings().recovery_seconds
-        if agenda.held:
+        if self._recurring.held:
             fired += turn("held occurrences", seconds, lambda: firing.fire_held().jobs)
-        if agenda.heartbeats:
+        if self._recurring.heartbeats:
             turn("heartbeats", seconds, heartbeats.send)
         return fired
 
     def _tell(self) -> None:
         declared.sync()
         self._is_told = True
+
+    def _look_ahead(self) -> None:
+        self._recurring = firing.agenda()
+        due_in = self._recurring.due_in
+        self._fire_at = time.monotonic() + (math.inf if due_in is None else due_in)
 
     def _fire(self) -> int:
         fired, until = 0, time.monotonic() + BUSY_SECONDS

@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import pytest
 from django.conf import settings
-from django.db import OperationalError, connections
+from django.db import OperationalError, connection, connections
 from django.test import override_settings
 from redis import Redis
 from rq.job import Job
@@ -29,7 +29,7 @@ from handlers import execution, lifecycle
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import NewJob
-from handlers.models import JobRecord
+from handlers.models import JobRecord, WorkerProcess
 from handlers.recovery import Duty, Recovery
 from handlers.rq_transport import delayed, embedded
 from handlers.rq_transport.delayed import DelayedScheduler
@@ -273,6 +273,24 @@ def test_scheduler_goes_on_when_recovery_breaks(
 
 
 # --- outages ---
+
+
+def test_scheduler_without_the_table_of_recurring_jobs_says_so_and_does_the_rest(redis: Redis) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE jobs_recurringjob RENAME TO aside")
+    try:
+        with running(DelayedScheduler()):
+            until(lambda: "recurring jobs to come" in {each["what"] for each in troubles()})
+            [message] = schedule(soon())
+            assert arrivals(redis, 1) == ids([message])
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE aside RENAME TO jobs_recurringjob")
+
+
+def troubles() -> list[dict[str, str]]:
+    """What schedulers say that does not work."""
+    return [trouble for row in WorkerProcess.objects.values_list("troubles", flat=True) for trouble in row or ()]
 
 
 @pytest.fixture

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import F
 from django.test import override_settings
 from django.utils import timezone
 
-from handlers import InvalidJob, job_scheduler, recurring
+from handlers import InvalidJob, Job, Unique, handles, job_scheduler, recurring
 from handlers.checks import check_jobs
 from handlers.models import AuditEntry, JobRecord, Occurrence, RecurringJob
-from handlers.recurrence import declared, firing
+from handlers.recovery import age_out
+from handlers.recurrence import declared, firing, heartbeats, plans
 from handlers.registry import registry
 from tests.app.jobs import Fail, Note
-from tests.running import run
+from tests.processes import wait_for
+from tests.running import run, waits_for_a_lock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -52,6 +59,20 @@ def overdue(by: timedelta, name: str = "it", *, every: timedelta = MINUTE, count
 def told(name: str = "it") -> list[tuple[str, int]]:
     """How its occurrences came to be, the first one first, and for how many each stands that ran not."""
     return list(Occurrence.objects.filter(recurring__name=name).order_by("due_at").values_list("how", "skipped"))
+
+
+@contextmanager
+def few_parameters() -> Iterator[None]:
+    """SQLite takes 2,000 in a statement, not a quarter of a million."""
+    raw = connection.connection
+    if connection.vendor != "sqlite":
+        yield
+        return
+    before = raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 2_000)
+    try:
+        yield
+    finally:
+        raw.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, before)
 
 
 def jobs() -> list[int]:
@@ -223,6 +244,26 @@ def test_an_interval_counts_from_its_start_or_from_after_it_was_added() -> None:
     assert job_scheduler.preview_backfill("started", *span) == [start + n * HOUR for n in range(4)]
 
 
+@pytest.mark.postgresql
+def test_two_that_add_one_name_at_once_both_have_it() -> None:
+    moved: list[bool] = []
+
+    def second() -> None:
+        try:
+            moved.append(job_scheduler.add_or_update_recurring("it", Note("it"), "0 9 * * *"))
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=second)
+    with transaction.atomic():
+        add()
+        other.start()
+        wait_for("it waits", waits_for_a_lock)
+    other.join()
+    assert moved == [False]
+    assert RecurringJob.objects.count() == AuditEntry.objects.count() + 1 == 1
+
+
 # --- firing
 
 
@@ -282,7 +323,7 @@ def test_one_late_occurrence_runs_unless_it_is_to_be_skipped() -> None:
 
 
 def test_a_very_long_outage_is_counted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(firing, "LOOK_BACK", 10)
+    monkeypatch.setattr(plans, "LOOK_BACK", 10)
     add(cron=None, every=SECOND, misfire="one")
     overdue(34 * SECOND + 0.5 * SECOND, every=SECOND)
     turns = 0
@@ -293,6 +334,29 @@ def test_a_very_long_outage_is_counted_whole(monkeypatch: pytest.MonkeyPatch) ->
     assert found.fired + found.skipped in (35, 36)
     assert [how for how, _ in told()][-1] == "due"
     assert found.fired <= 6  # those that are not late
+
+
+def test_each_at_most_so_many_of_the_last_however_long_the_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "LOOK_BACK", 10)
+    add(cron=None, every=MINUTE, misfire="each", catch_up=3)
+    first = overdue(34 * MINUTE + SECOND)
+    while firing.fire_due().looked_at:
+        pass
+    found = Occurrence.objects.exclude(job_id=None).order_by("due_at").values_list("due_at", "how")
+    lates = [(first + n * MINUTE, "late") for n in (31, 32, 33)]
+    assert list(found) == [*lates, (first + 34 * MINUTE, "due")]
+    assert (row().fired, row().skipped) == (4, 31)
+
+
+def test_many_that_catch_up_with_much_are_fired_in_parts_that_the_database_can_take() -> None:
+    names = [f"n{n}" for n in range(3)]
+    for name in names:
+        add(name, cron=None, every=SECOND, misfire="each", catch_up=10_000)
+        overdue(3_000 * SECOND, name, every=SECOND)
+    with few_parameters():
+        while firing.fire_due().looked_at:
+            pass
+    assert min(row(name).fired for name in names) >= 3_000
 
 
 def test_a_clock_that_was_set_back_fires_nothing_again() -> None:
@@ -325,6 +389,14 @@ def test_overlap_waits_for_the_job_before() -> None:
     run(last_job("skip"))
     overdue(SECOND, "skip", every=HOUR)
     assert firing.fire_due().jobs == 1
+    overdue(SECOND, "queue", every=HOUR)
+    firing.fire_due()
+    assert row("queue").held_at
+    # What waited when others were not allowed beside it runs as well.
+    add("queue", cron=None, every=HOUR, overlap="allow")
+    run(last_job("queue"))
+    assert firing.fire_held().jobs == 1
+    assert row("queue").held_at is None
 
 
 def test_failures_in_a_row_pause_it_until_somebody_resumes() -> None:
@@ -342,6 +414,85 @@ def test_failures_in_a_row_pause_it_until_somebody_resumes() -> None:
     job_scheduler.resume_recurring("it")
     overdue(SECOND, every=HOUR)
     assert firing.fire_due().jobs == 1  # what failed before is forgiven
+
+
+def test_failures_of_one_that_is_rare_are_remembered() -> None:
+    week = timedelta(days=7)
+    for name, pause_after in (("judged", 2), ("not", 0)):
+        add(name, job=Fail(9, name), cron=None, every=week, pause_after=pause_after)
+        for _ in range(4):
+            Occurrence.objects.filter(recurring__name=name).update(fired_at=F("fired_at") - week)
+            Occurrence.objects.filter(recurring__name=name).update(due_at=F("due_at") - week)
+            age_out()
+            overdue(SECOND, name, every=week)
+            firing.fire_due()
+            JobRecord.objects.filter(pk=last_job(name)).update(state="failed")
+    assert [(row(name).fired, row(name).paused_reason) for name in ("judged", "not")] == [
+        (2, "2 failed jobs in a row"),
+        (4, ""),
+    ]
+    assert [Occurrence.objects.filter(recurring__name=name).count() for name in ("judged", "not")] == [2, 1]
+
+
+def test_one_that_cannot_be_fired_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("before", "broken", "after"):
+        add(name, cron=None, every=HOUR)
+        overdue(SECOND, name, every=HOUR)
+    RecurringJob.objects.filter(name="broken").update(every_seconds=0)
+    assert firing.fire_due() == (2, 3)
+    assert "recurring job 'broken' cannot be fired" in caplog.text
+    found = row("broken")
+    assert found.next_at is not None
+    assert found.next_at > timezone.now() + 50 * SECOND
+    assert firing.fire_due() == (0, 0)
+    RecurringJob.objects.filter(name="broken").update(every_seconds=3_600, next_at=timezone.now())
+    assert firing.fire_due() == (1, 1)
+
+
+@dataclass(frozen=True)
+class Sync(Job):
+    shop: int
+    deep: bool = False
+
+
+def test_one_whose_arguments_lack_a_field_of_its_types_key_has_those_of_the_code() -> None:
+    with registry.isolated():
+        handles(Sync, unique=Unique(key=("deep",)))(lambda job: None)
+        for name, data in (("lacks", {"shop": 1}), ("unreadable", {"house": 1})):
+            add(name, cron=None, job=Sync(1), every=HOUR)
+            RecurringJob.objects.filter(name=name).update(data=data)
+            overdue(SECOND, name, every=HOUR)
+        there = job_scheduler.enqueue(Sync(1))
+        assert firing.fire_due() == (2, 2)
+        assert last_job("lacks") == there
+        assert last_job("unreadable") != there  # its attempt says what is wrong
+
+
+def test_jitter_longer_than_the_interval_keeps_the_order() -> None:
+    for name in (f"n{n}" for n in range(20)):
+        add(name, cron=None, every=10 * SECOND, jitter=MINUTE, misfire="each")
+        first = overdue(100 * SECOND, name, every=10 * SECOND)
+        firing.fire_due()
+        dues = list(Occurrence.objects.filter(recurring__name=name).order_by("pk").values_list("due_at", flat=True))
+        assert dues == [first + 10 * n * SECOND for n in range(len(dues))]
+        assert 4 <= len(dues) <= 11
+
+
+def test_times_at_the_calendars_end_are_no_trouble() -> None:
+    end = datetime.max.replace(tzinfo=UTC) - MINUTE
+    found = add(cron=None, every=timedelta(days=3650), start=end, jitter=timedelta(days=3650))
+    assert found.due_at == end
+    RecurringJob.objects.update(next_at=timezone.now())
+    assert firing.fire_due() == (0, 1)
+
+
+def test_heartbeats_of_what_has_ended_are_sent_whatever_waits_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heartbeats, "LOOK", 2)
+    add(cron=None, every=HOUR, heartbeat_url="https://example.org/ping")
+    ids = [job_scheduler.trigger_recurring("it") for _ in range(5)]
+    run(*ids[2:])
+    assert [heartbeats.send() for _ in range(3)] == [2, 1, 0]
+    assert Occurrence.objects.filter(heartbeat=True).count() == 2
 
 
 def test_jitter_spreads_and_stays() -> None:

@@ -20,7 +20,7 @@ from handlers.registry import registry
 from handlers.states import State
 from tests.app.jobs import Fail, Note
 from tests.processes import wait_for
-from tests.running import NotingTransport, claim, facts, make_due, record, run
+from tests.running import NotingTransport, claim, facts, make_due, record, run, waits_for_a_lock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -316,9 +316,3 @@ def test_two_that_want_the_same_keys_in_other_orders_wait_for_each_other_and_not
     with ThreadPoolExecutor(2) as threads:
         list(threads.map(come, [texts, texts[::-1]]))
     assert JobRecord.objects.filter(state="enqueued").count() == UniqueKey.objects.count() == 50 * 30
-
-
-def waits_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
