@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from handlers import bulk, lifecycle, queues, stacks, switches, uniqueness
 from handlers.audit import By, actor_name, audit
@@ -17,6 +17,7 @@ from handlers.current import current
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
+from handlers.models.sql import database_now
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.verbs import RecurringVerbs
@@ -91,10 +92,7 @@ class JobScheduler(RecurringVerbs):
                 f"at: must be an aware datetime, not {at!r}; for example timezone.now() + timedelta(minutes=5)",
                 field="at",
             )
-        try:
-            at = at.astimezone(UTC)
-        except OverflowError:
-            raise InvalidJob(f"at: {at!r} lies outside the calendar once it is taken to UTC", field="at") from None
+        at = _utc("at", at)
         new = self._new([job], queue, correlation, expires, unique, run_at=at)
         return self._create(*new, "schedule", by, reason)[0]
 
@@ -405,21 +403,34 @@ job_scheduler = JobScheduler()
 
 
 def _expiry(
-    expires: datetime | timedelta, run_at: datetime | None, delay: timedelta | None
+    expires: object, run_at: datetime | None, delay: timedelta | None
 ) -> tuple[datetime | None, timedelta | None]:
     """The time or the wait, of which the other is None."""
+    at: datetime | None = None
+    wait: timedelta | None = None
     if isinstance(expires, timedelta) and timedelta(0) < expires <= LONGEST_DELAY:
-        if delay is None or expires > delay:
-            return None, expires
+        wait = expires
     elif isinstance(expires, datetime) and expires.utcoffset() is not None:
-        if run_at is None or expires > run_at:
-            return expires, None
+        at = _utc("expires", expires)
     else:
         raise InvalidJob(
             f"expires: must be an aware datetime, or a timedelta above 0 up to 3,650 days, not {expires!r}",
             field="expires",
         )
-    raise InvalidJob(f"expires: {expires!r} comes before the job is due, so it would never run", field="expires")
+    if run_at or delay:
+        now = database_now(connections[lifecycle.database()])
+        if (at or now + (wait or timedelta(0))) <= (run_at or now + (delay or timedelta(0))):
+            raise InvalidJob(
+                f"expires: {expires!r} comes before the job is due, so it would never run", field="expires"
+            )
+    return at, wait
+
+
+def _utc(field: str, at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidJob(f"{field}: {at!r} lies outside the calendar once it is taken to UTC", field=field) from None
 
 
 def _check_correlation(value: object) -> None:

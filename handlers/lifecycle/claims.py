@@ -80,7 +80,10 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company
             continue
         encoded = (data or "null").encode()
         claims.append(Claim(job_id, token, job_type, queue, attempt, failures, crashes, encoded, family or "", alone))
-    apply(late, actor=worker)
+    if late:  # whoever restores one of them lifts its deadline
+        JobPayload.objects.using(connection.alias).filter(pk__in=apply(late, actor=worker).moved).update(
+            expires_at=None
+        )
     return claims
 
 
@@ -253,12 +256,14 @@ def left_behind(claim: Claim, words: LastWords, *, max_crashes: int, worker: str
 
 
 def expire_unstarted(limit: int = 500) -> Applied:
-    """Delete up to ``limit`` jobs that were to be started by now and were not. Those that were go on."""
+    """Delete up to ``limit`` jobs that were to be started by now and were not. Those that were go on, without it."""
     alias = database()
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
         due = JobPayload.objects.using(alias).filter(expires_at__lte=now).order_by("expires_at", "pk")
-        ids = list(due.values_list("pk", flat=True)[:limit])
+        # What a worker has in hand for the first time may still come back unstarted (as in Agenda.expired).
+        in_hand = JobRecord.objects.using(alias).filter(pk=OuterRef("pk"), state=State.PROCESSING, attempt=1)
+        ids = list(due.exclude(Exists(in_hand)).values_list("pk", flat=True)[:limit])
         jobs = JobRecord.objects.using(alias).filter(pk__in=ids, state__in=UNSTARTED, attempt=0)
         found = [(pk, token, State(state)) for pk, token, state in jobs.values_list("pk", "token", "state")]
         applied = delete_unstarted(found, EXPIRED.reason, actor="scheduler")

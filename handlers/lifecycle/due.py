@@ -30,7 +30,7 @@ class Agenda:
     lapsed: bool  # whether a lease is over
     waiting: bool  # whether any job is on a queue
     stranded: bool  # whether one waits for a worker that can run it
-    expired: bool  # whether one was to be started by now
+    expired: bool  # whether one was to be started by now, and is in no worker's hands
     now: datetime  # by the database's clock, when it was asked
 
 
@@ -47,7 +47,10 @@ def agenda() -> Agenda:
             EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'processing' AND lease_expires_at < {now_sql}),
             EXISTS (SELECT 1 FROM {JOBS} WHERE state = 'enqueued'),
             EXISTS (SELECT 1 FROM {STRANDED}),
-            EXISTS (SELECT 1 FROM {PAYLOADS} WHERE expires_at <= {now_sql}),
+            EXISTS (
+                SELECT 1 FROM {PAYLOADS} p WHERE expires_at <= {now_sql} AND
+                    (SELECT j.state <> 'processing' OR j.attempt <> 1 FROM {JOBS} j WHERE j.id = p.job_id)
+            ),
             {now_sql}
         """,
         params,

@@ -28,6 +28,7 @@ class _Row(NamedTuple):
     pk: int
     token: str
     state: str
+    attempt: int
     queue: str
     run_at: datetime | None
     finished_at: datetime | None
@@ -148,6 +149,8 @@ def restore(
         moves = []
         for row in rows:
             origin = origins.get(row.pk)
+            if origin == State.PROCESSING and not row.attempt:
+                origin = State.ENQUEUED  # a worker came to it too late, and never started it
             if origin in (None, State.PROCESSING) or row.finished_at is None or row.finished_at < since:
                 continue
             run_at = row.run_at if origin == State.SCHEDULED else None

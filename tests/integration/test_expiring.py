@@ -56,6 +56,8 @@ def test_a_time_or_a_wait_is_kept_beside_the_job() -> None:
         {"expires": 5},
         {"expires": datetime(2031, 1, 1)},  # noqa: DTZ001 - naive
         {"expires": MINUTE, "delay": HOUR},
+        {"expires": datetime(2020, 1, 1, tzinfo=UTC), "delay": HOUR},
+        {"expires": datetime.max.replace(tzinfo=timezone.get_fixed_timezone(-60))},
     ],
 )
 def test_what_does_not_fit_is_named(options: dict[str, Any]) -> None:
@@ -66,6 +68,8 @@ def test_what_does_not_fit_is_named(options: dict[str, Any]) -> None:
     at = datetime(2031, 2, 3, tzinfo=UTC)
     with pytest.raises(InvalidJob, match="before the job is due"):
         job_scheduler.schedule(Note("a"), at, expires=at)
+    with pytest.raises(InvalidJob, match="before the job is due"):
+        job_scheduler.schedule(Note("a"), timezone.now() + HOUR, expires=MINUTE)
     assert not JobRecord.objects.exists()
 
 
@@ -96,6 +100,28 @@ def test_a_worker_refuses_it_before_a_scheduler_comes() -> None:
     assert why(late) == ("processing", "deleted", "expired before it was started")
     Recovery().tick()
     assert facts(late, "state", "attempt") == ("deleted", 0)
+    # That, too, a person may bring back.
+    assert job_scheduler.restore(late)
+    run(late)
+    assert record(late).state == "succeeded"
+    running = job_scheduler.enqueue(Note("c"))
+    claim(running)
+    assert job_scheduler.delete(running)
+    assert not job_scheduler.restore(running)
+
+
+def test_what_comes_back_from_a_worker_unstarted_has_its_deadline_still() -> None:
+    unstarted, started = job_scheduler.enqueue(Note("a"), expires=HOUR), job_scheduler.enqueue(Note("b"), expires=HOUR)
+    claims = claim(unstarted, started)
+    past(unstarted, started)
+    assert not lifecycle.agenda().expired
+    Recovery().tick()
+    moves = [lifecycle.handed_back(each, "", started=each.job_id == started) for each in claims]
+    assert lifecycle.apply(moves, actor="it").moved == {unstarted, started}
+    assert lifecycle.agenda().expired
+    Recovery().tick()
+    assert [record(job_id).state for job_id in (unstarted, started)] == ["deleted", "enqueued"]
+    assert not lifecycle.agenda().expired
 
 
 def test_what_was_started_in_time_goes_on_and_is_tried_again() -> None:
@@ -104,7 +130,6 @@ def test_what_was_started_in_time_goes_on_and_is_tried_again() -> None:
     past(job_id)
     Recovery().tick()
     assert record(job_id).state == "processing"
-    assert expiry(job_id) is None
     retried = job_scheduler.enqueue(Fail(1, "l"), expires=HOUR)
     run(retried)
     past(retried)
