@@ -18,7 +18,7 @@ from handlers import lifecycle
 from handlers.exceptions import DuplicateJob
 from handlers.lifecycle import NewJob
 from handlers.models import JobRecord, UniqueKey
-from handlers.models.sql import as_rows, chunks, database_now, fetch, from_time, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, chunks, database_now, fetch, from_time, is_postgresql, rows_cte, take_lock
 from handlers.states import ACTIVE, UNSTARTED, State
 from handlers.transport import Message
 from handlers.unique import DEBOUNCE, ENDED, ERROR, EXISTING, REPLACE, Hold
@@ -115,6 +115,7 @@ def _locked(keys: Sequence[str], using: str) -> list[_Key]:
     """The rows of these keys, ours until the transaction ends."""
     connection = connections[using]
     postgresql = is_postgresql(connection)
+    take_lock(connection)
     cte = rows_cte("v", {"key": "uuid"}, postgresql=postgresql)
     rows = fetch(
         connection,

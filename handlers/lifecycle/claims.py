@@ -17,7 +17,7 @@ from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, dialect
 from handlers.lifecycle.verbs import delete_unstarted
 from handlers.models import JobPayload, JobRecord
 from handlers.models.kept import database
-from handlers.models.sql import database_now, is_postgresql
+from handlers.models.sql import database_now, is_postgresql, take_lock
 from handlers.states import UNSTARTED, State
 from handlers.transport import LastWords, Message
 
@@ -165,6 +165,7 @@ def expire_leases(
     alias = database()
     connection = connections[alias]
     with transaction.atomic(using=alias):
+        take_lock(connection)
         clock = database_now(connection)
         now = before or clock
         if abs(clock - now) > MOMENT:
@@ -259,6 +260,7 @@ def expire_unstarted(limit: int = 500) -> Applied:
     """Delete up to ``limit`` jobs that were to be started by now and were not. Those that were go on, without it."""
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         now = database_now(connections[alias])
         due = JobPayload.objects.using(alias).filter(expires_at__lte=now).order_by("expires_at", "pk")
         # What a worker has in hand for the first time may still come back unstarted (as in Agenda.expired).

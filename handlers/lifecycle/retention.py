@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from handlers.exceptions import InvalidJob
 from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult, UniqueKey
 from handlers.models.kept import database
-from handlers.models.sql import is_postgresql
+from handlers.models.sql import is_postgresql, take_lock
 from handlers.states import ACTIVE, FINAL, State
 
 AGEING = [State.SUCCEEDED, State.DELETED]  # as the index jobs_ageing has them
@@ -23,6 +23,7 @@ def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
         raise InvalidJob(f"only final states age out, not {state}", field="state")
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         rows = JobRecord.objects.using(alias).filter(state=state, finished_at__lt=before).order_by("finished_at", "pk")
         if state in AGEING:
             rows = rows.filter(state__in=AGEING)  # SQLite takes a partial index only when its own condition is there

@@ -16,7 +16,7 @@ from handlers.lifecycle.creation import NewJob
 from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, dialect, new_token
 from handlers.models import JobHistory, JobPayload, JobRecord
 from handlers.models.kept import database
-from handlers.models.sql import chunks, database_now, is_postgresql
+from handlers.models.sql import chunks, database_now, is_postgresql, take_lock
 from handlers.registry import registry
 from handlers.states import DELETABLE, MOVABLE, RETRYABLE, State
 from handlers.transport import Message
@@ -35,6 +35,7 @@ class _Row(NamedTuple):
 
 
 def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[_Row]:
+    take_lock(connections[alias])
     found = JobRecord.objects.using(alias).filter(pk__in=ids).order_by("pk")
     if is_postgresql(connections[alias]):
         found = found.select_for_update()

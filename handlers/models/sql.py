@@ -42,6 +42,17 @@ def is_postgresql(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor == "postgresql"
 
 
+def take_lock(connection: BaseDatabaseWrapper) -> None:
+    """Take SQLite's one lock at the begin of a transaction that reads first, by a write of nothing.
+
+    Where transactions are not IMMEDIATE, as a project may have it, it would fail later, and not wait, when another one
+    has written meanwhile. PostgreSQL locks rows, as they are read.
+    """
+    if not is_postgresql(connection):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM jobs_uniquekey WHERE FALSE")
+
+
 def database_now(connection: BaseDatabaseWrapper) -> datetime:
     """The database's clock, aware, UTC. SQLite has no clock but the host's."""
     if not is_postgresql(connection):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from django.db import transaction
+from django.db import connections, transaction
 
 from handlers import lifecycle
 from handlers.audit import audit
 from handlers.exceptions import InvalidJob, JobsError
 from handlers.models import RecurringJob
+from handlers.models.sql import take_lock
 from handlers.payloads import Command, Job
 from handlers.recurrence.definition import Options, check_name, check_options, define
 from handlers.recurrence.verbs import put
@@ -83,6 +84,7 @@ def problems() -> list[str]:
 def _remove_others() -> int:
     alias = lifecycle.database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         gone = RecurringJob.objects.using(alias).filter(in_code=True).exclude(name__in=registry.recurring)
         names = list(gone.values_list("name", flat=True))
         for name in names:

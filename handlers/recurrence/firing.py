@@ -29,6 +29,7 @@ from handlers.models.sql import (
     insert,
     is_postgresql,
     rows_cte,
+    take_lock,
     to_time,
 )
 from handlers.publishing import publish_on_commit
@@ -101,6 +102,7 @@ def fire_due(limit: int = CHUNK) -> Fired:
     """Fire what is due, of ``limit`` recurring jobs at most. Raises the database's errors."""
     alias = lifecycle.database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         now = database_now(connections[alias])
         return _fire(_taken(Q(next_at__lte=now), limit, "next_at", "id"), now, alias)
 
@@ -109,6 +111,7 @@ def fire_held(limit: int = CHUNK) -> Fired:
     """Fire the occurrences that waited for the job before, where that has ended."""
     alias = lifecycle.database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         busy = JobRecord.objects.using(alias).filter(pk=OuterRef("last_job_id"), state__in=ACTIVE)
         rows = RecurringJob.objects.using(alias).filter(~Exists(busy), held_at__isnull=False)
         free = list(rows.values_list("pk", flat=True)[:limit])

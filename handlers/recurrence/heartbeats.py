@@ -12,7 +12,7 @@ from handlers import lifecycle
 from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
 from handlers.lifecycle import NewJob
 from handlers.models import JobRecord, Occurrence, RecurringJob
-from handlers.models.sql import is_postgresql
+from handlers.models.sql import is_postgresql, take_lock
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.firing import ACTOR
@@ -35,6 +35,7 @@ def send() -> int:
     """Enqueue a heartbeat for each occurrence whose job has succeeded since; how many. Raises the database's errors."""
     alias = lifecycle.database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         jobs = JobRecord.objects.using(alias)
         waiting = Exists(jobs.filter(pk=OuterRef("job_id"), state__in=ACTIVE))
         rows = Occurrence.objects.using(alias).filter(~waiting, heartbeat=True).order_by("id")

@@ -15,7 +15,7 @@ from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import JobId
 from handlers.models import How, Occurrence, RecurringJob
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.definition import (
@@ -269,13 +269,15 @@ def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, 
 
 
 def _locked(name: object) -> RecurringJob | None:
-    rows = RecurringJob.objects.using(lifecycle.database())
+    alias = lifecycle.database()
+    take_lock(connections[alias])
+    rows = RecurringJob.objects.using(alias)
     return rows.select_for_update().filter(name=str(name)[:201]).first()
 
 
 def _known(name: object, *, lock: bool = True) -> RecurringJob:
-    rows = RecurringJob.objects.using(lifecycle.database())
-    row = (rows.select_for_update() if lock else rows).filter(name=str(name)[:201]).first()
+    rows = RecurringJob.objects.using(lifecycle.database()).filter(name=str(name)[:201])
+    row = _locked(name) if lock else rows.first()
     if row is None:
         raise InvalidJob(f"name: there is no recurring job {str(name)[:100]!r}", field="name")
     return row

@@ -272,6 +272,27 @@ def test_of_many_at_once_one_wins() -> None:
     assert set.union(*found) == set(JobRecord.objects.values_list("pk", flat=True))
 
 
+@pytest.mark.once  # SQLite alone
+def test_where_transactions_take_sqlites_lock_late_all_wait_for_it_just_the_same() -> None:
+    ids = job_scheduler.enqueue_many([Note(f"old {number}") for number in range(150)])
+    job_scheduler.add_or_update_recurring("it", Note("it"), every=HOUR)
+
+    def come(number: int) -> None:
+        connection.ensure_connection()
+        connection.transaction_mode = None  # type: ignore[attr-defined]
+        try:
+            for turn in range(50):
+                enqueue(f"{number} {turn}")
+                job_scheduler.trigger_recurring("it")
+                assert job_scheduler.delete(ids[50 * number + turn])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(come, range(3)))
+    assert JobRecord.objects.filter(state="enqueued").count() == 300
+
+
 @pytest.mark.postgresql
 @pytest.mark.parametrize("commits", [True, False])
 def test_the_second_waits_for_the_first_ones_transaction(commits: bool) -> None:
