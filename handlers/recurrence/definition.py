@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from handlers import queues
 from handlers.exceptions import InvalidJob
@@ -145,15 +146,23 @@ def _whole(field: str, value: object, least: int, most: int) -> int:
 
 
 def _url(value: object) -> str:
-    if value == "" or (
-        isinstance(value, str)
-        and value.startswith(("http://", "https://"))
-        and len(value) <= LONGEST_URL
-        and value.isascii()
-        and value.isprintable()
-        and " " not in value
-    ):
+    if value == "" or (isinstance(value, str) and len(value) <= LONGEST_URL and _can_be_asked_for(value)):
         return str(value)
     raise InvalidJob(
-        f"heartbeat_url: must be an http or https address of at most {LONGEST_URL} characters", field="heartbeat_url"
+        f"heartbeat_url: must be an http or https address of at most {LONGEST_URL} characters, without a user's name or"
+        " password in it",
+        field="heartbeat_url",
     )
+
+
+def _can_be_asked_for(url: str) -> bool:
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        # A name and a password would be taken for host and port, and an error would tell them.
+        return (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
+    except ValueError:  # a port that is no number
+        return False

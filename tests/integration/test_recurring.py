@@ -121,6 +121,9 @@ def test_what_is_registered_as_it_was_moves_nothing_and_a_changed_rule_does() ->
         ("catch_up", {"catch_up": 0}),
         ("pause_after", {"pause_after": -1}),
         ("heartbeat_url", {"heartbeat_url": "file:///etc/passwd"}),
+        ("heartbeat_url", {"heartbeat_url": "https://me:secret@example.org/ping"}),
+        ("heartbeat_url", {"heartbeat_url": "https://example.org:secret/ping"}),
+        ("heartbeat_url", {"heartbeat_url": "https:///ping"}),
         ("job", {"job": "it"}),
         ("text", {"job": Note(5)}),  # type: ignore[arg-type]
     ],
