@@ -15,6 +15,7 @@ ENDED, STARTED = UNTIL = ("ended", "started")
 EXISTING, ERROR, REPLACE, DEBOUNCE = ON_CONFLICT = ("existing", "error", "replace", "debounce")
 LONGEST_KEY = 4_096  # bytes of the values, as JSON
 LONGEST_PERIOD = timedelta(days=3650)
+_TEXT = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 
 
 @dataclass(frozen=True)
@@ -56,16 +57,14 @@ class Unique:
     def hold_of(self, type_name: str, payload: Mapping[str, Any], former_names: Sequence[str] = ()) -> Hold:
         """What a job with this payload wants to hold. Raises InvalidJob for values that make too long a key."""
         values = payload if self.key is None else {name: payload[name] for name in self.key}
-        text = json.dumps(values, sort_keys=True, ensure_ascii=False).encode()
+        text = _TEXT.encode(values).encode()
         if len(text) > LONGEST_KEY:
             raise _wrong(
                 f"the values of {', '.join(values)} make a key of {len(text):,} bytes, and it may have {LONGEST_KEY:,}:"
                 " name fewer or shorter fields with key="
             )
-        key, *former = (
-            hashlib.sha256(name.encode() + b"\n" + text).hexdigest()[:32] for name in (type_name, *former_names)
-        )
-        return Hold(key, self, tuple(former))
+        former = tuple(_key(name, text) for name in former_names) if former_names else ()
+        return Hold(_key(type_name, text), self, former)
 
 
 class Hold(NamedTuple):
@@ -74,6 +73,10 @@ class Hold(NamedTuple):
     key: str
     rule: Unique
     former: tuple[str, ...] = ()  # what it was under the type's former names: jobs may wait that hold those
+
+
+def _key(type_name: str, text: bytes) -> str:
+    return hashlib.sha256(type_name.encode() + b"\n" + text).hexdigest()[:32]
 
 
 def _wrong(why: str) -> InvalidJob:

@@ -84,9 +84,10 @@ def _create(
     new: Sequence[NewJob], holds: Sequence[Hold | None], last: Mapping[str, int], actor: str, using: str
 ) -> Made:
     made = Made()
-    asked = {key: index for index in last.values() for key in _keys(_of(holds, index))}
+    asked = {**last, **{key: index for index in last.values() for key in _of(holds, index).former}}
     rows = [row for keys in chunks(sorted(asked), CHUNK) for row in _locked(keys, using)]
-    held = _held(rows, {key: (new[index], _of(holds, index)) for key, index in asked.items()}, actor, using, made)
+    found = {row.key: (new[asked[row.key]], _of(holds, asked[row.key])) for row in rows}
+    held = _held(rows, found, actor, using, made)
     wanted = [
         index for index, hold in enumerate(holds) if hold is None or (last[hold.key] == index and hold.key not in held)
     ]
@@ -105,10 +106,6 @@ def _of(holds: Sequence[Hold | None], index: int) -> Hold:
     hold = holds[index]
     assert hold is not None
     return hold
-
-
-def _keys(hold: Hold) -> tuple[str, ...]:
-    return hold.key, *hold.former
 
 
 def _locked(keys: Sequence[str], using: str) -> list[_Key]:
