@@ -197,6 +197,12 @@ def spare_caller(*, reads: bool = False) -> None:
         known.end()
 
 
+def met() -> None:
+    """Redis has just answered a call that was tried all the same: so it is no more away. Full it may still be."""
+    if (known := _known()) is not None and known.kind is not TransportRefuses:
+        known.end()
+
+
 def stay_without_threads() -> None:
     """Start no thread in this process, which forks: now and then a caller tries instead."""
     global _threadless  # noqa: PLW0603

@@ -30,7 +30,7 @@ from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord, WorkerProcess
 from handlers.processes import memory_bytes
 from handlers.recurrence import declared, firing, heartbeats
-from handlers.rq_transport.availability import transport_errors
+from handlers.rq_transport.availability import met, transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.duties import DATABASE, Duties
 from handlers.rq_transport.grace import end_after, has_ended
@@ -272,6 +272,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
                 pubsub = self.connection.pubsub(ignore_subscribe_messages=True)
                 pubsub.subscribe(WAKE_CHANNEL)
                 self._pubsub = pubsub
+            met()  # else what is pushed now would be refused by what this process remembers
 
     def _wait(self, seconds: float) -> None:
         """Wait until a sooner job is announced, at most ``seconds``. In slices: a signal ends no wait in Python."""

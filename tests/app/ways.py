@@ -21,8 +21,8 @@ def make_async() -> None:
 
 
 def _coroutine(job_type: JobType) -> Any:
-    async def handle(job: Any, token: CancellationToken) -> None:
-        await sync_to_async(job_type.run, thread_sensitive=False)(job, token)
+    async def handle(job: Any, token: CancellationToken) -> Any:
+        return await sync_to_async(job_type.run, thread_sensitive=False)(job, token)
 
     update_wrapper(handle, job_type.handler, updated=())
     del handle.__wrapped__  # type: ignore[attr-defined]  # its signature is another one
