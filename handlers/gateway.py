@@ -26,7 +26,6 @@ from handlers.selection import Selection
 from handlers.transport import get_transport
 from handlers.twins import twin
 from handlers.unique import Hold, Unique
-from handlers.uniqueness import Made
 
 Work = Job | Command
 Expiry = datetime | timedelta | None
@@ -359,13 +358,9 @@ class JobScheduler(RecurringVerbs):
         alias, actor = lifecycle.database(), actor_name(by)
         # What is not audited and holds nothing is one statement, which needs no transaction. A savepoint for what may
         # raise DuplicateJob: who catches that goes on with the transaction.
-        block = transaction.atomic(using=alias, savepoint=holds is not None)
-        with nullcontext() if by is None and holds is None else block:
-            if holds is None:
-                messages = lifecycle.create(new, actor=actor, using=alias)
-                made = Made([message.job_id for message in messages], messages)
-            else:
-                made = uniqueness.create(new, holds, actor=actor, using=alias)
+        is_one = by is None and holds is None
+        with nullcontext() if is_one else transaction.atomic(using=alias, savepoint=holds is not None):
+            made = uniqueness.create(new, holds, actor=actor, using=alias)
             ids = [JobId(job_id) for job_id in made.ids]
             if by is not None:
                 told = {"asked": len(ids), "job_ids": ids[:1_000]}

@@ -62,11 +62,14 @@ class _Raced(Exception):
     """Somebody has got a key between our look and our writing: look again."""
 
 
-def create(new: Sequence[NewJob], holds: Sequence[Hold | None], *, actor: str, using: str) -> Made:
-    """Insert the jobs that hold no key, and those whose keys (``holds``, one each) are free; in a transaction.
+def create(new: Sequence[NewJob], holds: Sequence[Hold | None] | None, *, actor: str, using: str) -> Made:
+    """Insert the jobs that hold no key, and those whose keys (``holds``, one each, None: none) are free.
 
-    Raises DuplicateJob, where a rule says so.
+    In the caller's transaction, where there are keys. Raises DuplicateJob, where a rule says so.
     """
+    if holds is None:
+        messages = lifecycle.create(new, actor=actor, using=using)
+        return Made([message.job_id for message in messages], messages)
     last: dict[str, int] = {}  # of several with one key the last one counts, or the first
     for index, hold in enumerate(holds):
         if hold is None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connections, transaction
 
@@ -58,12 +60,13 @@ def sync() -> int:
 
     What one of them lacks is raised as InvalidJob once the others are there.
     """
-    moved, wrong = 0, []
-    for name, (job, cron, options) in registry.recurring.items():
-        try:
-            moved += put(name, define(name, job, cron, options), by=CODE, in_code=True)
-        except JobsError as error:
-            wrong.append(f"recurring job {name!r}: {error}")
+    moved = 0
+
+    def keep(name: str, columns: dict[str, Any]) -> None:
+        nonlocal moved
+        moved += put(name, columns, by=CODE, in_code=True)
+
+    wrong = _each(keep)
     moved += _remove_others()
     if wrong:
         raise InvalidJob("; ".join(wrong))
@@ -72,13 +75,18 @@ def sync() -> int:
 
 def problems() -> list[str]:
     """What is wrong with those of the code, one line each."""
-    found = []
+    return _each(lambda name, columns: None)
+
+
+def _each(act: Callable[[str, dict[str, Any]], None]) -> list[str]:
+    """Call ``act`` with each one's name and columns; what is wrong with those that cannot be, one line each."""
+    wrong = []
     for name, (job, cron, options) in registry.recurring.items():
         try:
-            define(name, job, cron, options)
+            act(name, define(name, job, cron, options))
         except JobsError as error:
-            found.append(f"recurring job {name!r}: {error}")
-    return found
+            wrong.append(f"recurring job {name!r}: {error}")
+    return wrong
 
 
 def _remove_others() -> int:

@@ -185,34 +185,28 @@ def _fire_together(rows: Sequence[dict[str, Any]], now: datetime, alias: str) ->
             looked_at += len(plans[pk].fire) + len(plans[pk].missed) + len(plans[pk].overlapped)
     _leave_out(plans, alias)
     planned = [(row, plans[row["id"]]) for row in rows if row["id"] in plans]
-    new = [job for row, found in planned for job in [_job_of(row)] * len(found.fire)]
+    new = [job for row, found in planned for job in jobs_of(row, len(found.fire))]
     made = create(new, actor=ACTOR, using=alias)
     _write(planned, made.ids, now, alias)
     publish_on_commit(made.messages, using=alias, stale=made.stale)
     return len(made.ids)
 
 
-def _job_of(row: Mapping[str, Any]) -> NewJob:
-    return new_job(row["job_type"], json.dumps(row["data"], ensure_ascii=False).encode(), row["queue"])
-
-
-def new_job(job_type: str, encoded: bytes, queue: str) -> NewJob:
-    """The job of an occurrence."""
+def jobs_of(row: Mapping[str, Any], count: int) -> list[NewJob]:
+    """The jobs of so many occurrences of the recurring job with these columns."""
+    job_type, queue = row["job_type"], row["queue"]
     if not queue:
         try:
             queue = registry.get(job_type).queue
         except NoHandler:  # it waits there for a worker that has one, as any such job
             queue = "default"
-    return NewJob(job_type, encoded, queue)
+    return [NewJob(job_type, json.dumps(row["data"], ensure_ascii=False).encode(), queue)] * count
 
 
 def create(new: Sequence[NewJob], *, actor: str, using: str) -> Made:
     """Insert the jobs of occurrences: those of types that are unique only where none is there."""
     holds = [_hold(job) for job in new]
-    if any(holds):
-        return uniqueness.create(new, holds, actor=actor, using=using)
-    messages = lifecycle.create(new, actor=actor, using=using)
-    return Made([message.job_id for message in messages], messages)
+    return uniqueness.create(new, holds if any(holds) else None, actor=actor, using=using)
 
 
 def _hold(job: NewJob) -> Hold | None:

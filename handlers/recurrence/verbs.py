@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,7 +26,7 @@ from handlers.recurrence.definition import (
     define,
     times_of,
 )
-from handlers.recurrence.firing import create, new_job
+from handlers.recurrence.firing import create, jobs_of
 from handlers.recurrence.times import check_moment
 from handlers.twins import twin
 
@@ -246,9 +245,8 @@ def _between(row: RecurringJob, start: datetime, end: datetime) -> Iterator[date
 
 def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, by: By) -> list[JobId]:
     alias = lifecycle.database()
-    encoded = json.dumps(row.data, ensure_ascii=False).encode()
     actor = actor_name(by) or f"recurring {row.name}"
-    made = create([new_job(row.job_type, encoded, row.queue)] * len(dues), actor=actor, using=alias)
+    made = create(jobs_of(vars(row), len(dues)), actor=actor, using=alias)
     heartbeat = bool(row.heartbeat_url)
     # What was skipped before is made up for: its row becomes this one.
     Occurrence.objects.using(alias).bulk_create(
