@@ -57,8 +57,9 @@ def test_a_job_that_exits_with_success_is_a_crash_and_does_not_stop_the_worker(
 
 
 def test_a_job_that_leaves_no_memory_to_describe_its_error_ends_and_is_counted(
-    start_worker: Start, notes: Notes
+    start_worker: Start, start_scheduler: Start, notes: Notes
 ) -> None:
+    start_scheduler()  # the process that ends may have taken what comes afterwards: recovery brings it back
     quick = [int(i) for i in job_scheduler.enqueue_many([Note(str(n)) for n in range(5)])]
     job = int(job_scheduler.enqueue(Hoard()))
     start_worker("--processes", "1")

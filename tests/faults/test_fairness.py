@@ -41,11 +41,11 @@ def all_ran_once(*ids: int) -> None:
 def test_a_flood_of_one_type_keeps_no_other_from_starting(
     start_worker: Start, options: tuple[str, ...], flood: Job, other: Job
 ) -> None:
-    first = enqueue(*[flood] * 40)
+    first = enqueue(*[flood] * 80)
     behind = enqueue(*[other] * 2)
     start_worker("--processes", "1", *options)
     wait_state("succeeded", *behind, seconds=30)
-    assert left(first) > 10, "these were before it, and take 3 s"
+    assert left(first) > 10, "these were before it, and take 6 s"
     all_ran_once(*first, *behind)
 
 
