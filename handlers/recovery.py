@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from handlers import bulk, folding, lifecycle, once, stacks, stranded, waiting
+from handlers import bulk, folding, following, lifecycle, once, stacks, stranded, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.execution import TRANSIENT
@@ -111,6 +111,7 @@ class Recovery:
             Duty("expired leases", partial(self.expire_leases, agenda)),
             Duty("expired jobs", partial(self._expire_jobs, agenda)),
             Duty("lost messages", partial(self._find_lost_messages, agenda), needs_transport=True),
+            Duty("watched moves", partial(self._follow, agenda)),
             Duty("stranded jobs", partial(self._look_after_stranded, agenda)),
             Duty("counts", self._fold),
             Duty("bulk operations", self._watch_bulk),
@@ -211,6 +212,12 @@ class Recovery:
             if time.monotonic() >= until:
                 break
         return lost, after
+
+    def _follow(self, agenda: Agenda) -> int:
+        """Do what should have followed from moves whose makers died. Nothing is brought back by that."""
+        if agenda.unfollowed:
+            following.follow(left_behind=True)
+        return 0
 
     def _look_after_stranded(self, agenda: Agenda) -> int:
         now = time.monotonic()

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 # or ``expires_in`` such seconds; neither: never.
 CREATE = {
     "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "delay": "float",
-    "created_by": "text", "data": "json", "parent_id": "id", "correlation": "text", "release": "text",
-    "expires_at": "time", "expires_in": "float",
+    "created_by": "text", "watched": "bool", "limited": "bool", "data": "json", "parent_id": "id",
+    "correlation": "text", "release": "text", "expires_at": "time", "expires_in": "float",
 }  # fmt: skip
 # What a worker wants to claim.
 CLAIM = {"id": "id", "token": "text"}

@@ -32,15 +32,21 @@ class NewJob(NamedTuple):
     correlation: str = ""  # shared by what belongs together
     expires_at: datetime | None = None  # unless it was started before, it is deleted then
     expires_in: timedelta | None = None  # or so long from now
+    awaits: bool = False  # it is not to be published: what it waits for releases it
+    watched: bool = False  # something follows when it moves (see ``lifecycle.watching``)
+    limited: bool = False  # it may be claimed only with a slot
 
 
-ENQUEUED, SCHEDULED = State.ENQUEUED.value, State.SCHEDULED.value
+AWAITING, ENQUEUED, SCHEDULED = State.AWAITING.value, State.ENQUEUED.value, State.SCHEDULED.value
 CHUNK = 1_000
 CHUNK_BYTES = 8 * 1024 * 1024  # of arguments in one statement: the database holds some times that
 
 
 def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None) -> list[Message]:
-    """Insert ``jobs``, all or none, in the caller's transaction if there is one; their messages in the same order."""
+    """Insert ``jobs``, all or none, in the caller's transaction if there is one; their messages in the same order.
+
+    Those of jobs that await something are not to be published.
+    """
     alias, actor = using or database(), actor and clean(actor, 150)
     connection = connections[alias]
     if len(jobs) == 1:  # as most calls have it: neither parts nor a transaction to think of
@@ -67,9 +73,9 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor
     tokens, release = [new_token() for _ in jobs], registry.release
     rows = [
         (
-            SCHEDULED if job.run_at or job.delay else ENQUEUED, token, job.job_type, job.queue,
-            job.run_at, job.delay.total_seconds() if job.delay else None, actor, job.payload.decode(), job.parent_id,
-            job.correlation, release,
+            AWAITING if job.awaits else SCHEDULED if job.run_at or job.delay else ENQUEUED,
+            token, job.job_type, job.queue, job.run_at, job.delay.total_seconds() if job.delay else None, actor,
+            job.watched, job.limited, job.payload.decode(), job.parent_id, job.correlation, release,
             job.expires_at, None if job.expires_in is None else job.expires_in.total_seconds(),
         )
         for job, token in zip(jobs, tokens, strict=True)

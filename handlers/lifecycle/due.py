@@ -8,12 +8,14 @@ from datetime import datetime
 from django.db import connections
 
 from handlers.lifecycle.moves import dialect
-from handlers.models import JobPayload, JobRecord, StrandedJob
+from handlers.models import JobPayload, JobRecord, StrandedJob, WatchedMove
 from handlers.models.kept import database
 from handlers.models.sql import database_now, fetch, from_time, is_postgresql, to_time
 from handlers.transport import Message
 
-JOBS, PAYLOADS, STRANDED = (model._meta.db_table for model in (JobRecord, JobPayload, StrandedJob))
+JOBS, PAYLOADS, STRANDED, WATCHED = (
+    model._meta.db_table for model in (JobRecord, JobPayload, StrandedJob, WatchedMove)
+)
 
 
 def promote_due(limit: int = 500) -> list[Message]:
@@ -32,6 +34,7 @@ class Agenda:
     stranded: bool  # whether one waits for a worker that can run it
     expired: bool  # whether one was to be started by now, and is in no worker's hands
     now: datetime  # by the database's clock, when it was asked
+    unfollowed: bool = False  # whether watched jobs have moved and nothing has followed yet
 
 
 def agenda() -> Agenda:
@@ -40,7 +43,7 @@ def agenda() -> Agenda:
     now_sql, params = "clock_timestamp()", []
     if not is_postgresql(connection):
         now_sql, params = "%s", [to_time(connection, database_now(connection))] * 3
-    ((run_at, lapsed, waiting, stranded, expired, now),) = fetch(
+    ((run_at, lapsed, waiting, stranded, expired, unfollowed, now),) = fetch(
         connection,
         f"""
         SELECT (SELECT run_at FROM {JOBS} WHERE state = 'scheduled' ORDER BY run_at, id LIMIT 1),
@@ -51,6 +54,7 @@ def agenda() -> Agenda:
                 SELECT 1 FROM {PAYLOADS} p WHERE expires_at <= {now_sql} AND
                     (SELECT j.state <> 'processing' OR j.attempt <> 1 FROM {JOBS} j WHERE j.id = p.job_id)
             ),
+            EXISTS (SELECT 1 FROM {WATCHED}),
             {now_sql}
         """,
         params,
@@ -58,4 +62,4 @@ def agenda() -> Agenda:
     due, clock = from_time(run_at), from_time(now)
     assert clock is not None
     due_in = None if due is None else max((due - clock).total_seconds(), 0.0)
-    return Agenda(due_in, bool(lapsed), bool(waiting), bool(stranded), bool(expired), clock)
+    return Agenda(due_in, bool(lapsed), bool(waiting), bool(stranded), bool(expired), clock, bool(unfollowed))

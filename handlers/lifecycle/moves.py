@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.current import LogLine
 from handlers.failures import Failure, clean
-from handlers.lifecycle import postgresql, sqlite
+from handlers.lifecycle import postgresql, sqlite, watching
 from handlers.lifecycle.columns import MoveBatch
 from handlers.lifecycle.counting import outcome_of
 from handlers.models import FailureGroup
@@ -125,8 +125,9 @@ def apply(moves: Sequence[Move], *, actor: str, using: str | None = None) -> App
     # Sorted, so that two batches that overlap lock their rows in the same order.
     ordered = sorted(moves, key=lambda move: move.job_id)
     with transaction.atomic(using=alias) if len(ordered) > CHUNK else nullcontext():
-        for chunk in chunks(ordered, CHUNK):
-            _apply_chunk(connections[alias], chunk, actor, applied)
+        watched = [_apply_chunk(connections[alias], chunk, actor, applied) for chunk in chunks(ordered, CHUNK)]
+    if any(watched):
+        watching.tell(connections[alias])
     return applied
 
 
@@ -143,7 +144,8 @@ def _check(change: Change) -> None:
         source = step.target
 
 
-def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: str, applied: Applied) -> None:
+def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: str, applied: Applied) -> bool:
+    """Whether one of those that moved is watched."""
     numbers: dict[int, int] = {}  # from 1 on, by the identity of the change
     changes: list[Change] = []
     tokens: dict[int, str] = {}
@@ -170,10 +172,11 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             results=[(move.job_id, move.result.decode()) for move in moves if move.result is not None],
         ),
     )
-    by_id = {move.job_id: move for move in moves}
-    for job_id, queue, run_at in moved:
+    by_id, any_watched = {move.job_id: move for move in moves}, False
+    for job_id, queue, run_at, watched in moved:
         move = by_id[job_id]
         applied.moved.add(job_id)
+        any_watched = any_watched or watched
         if job_id in tokens:
             message = Message(job_id, tokens[job_id], queue, run_at)
             if move.change.refusal is None:
@@ -184,6 +187,7 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             applied.stale.append(Message(job_id, move.token, queue))
     if errors:
         applied.failures += _failed(moves, applied.moved, former)
+    return any_watched
 
 
 def _failed(moves: Sequence[Move], moved: Container[int], former: Container[tuple[str, str]]) -> Iterator[Failed]:

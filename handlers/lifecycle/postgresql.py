@@ -14,14 +14,23 @@ from typing import Any
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers.lifecycle import columns
-from handlers.models import AttemptError, AttemptLog, JobCountDelta, JobHistory, JobPayload, JobRecord, JobResult
+from handlers.lifecycle import columns, guards
+from handlers.models import (
+    AttemptError,
+    AttemptLog,
+    JobCountDelta,
+    JobHistory,
+    JobPayload,
+    JobRecord,
+    JobResult,
+    WatchedMove,
+)
 from handlers.models.count import BUCKETS, Outcome
 from handlers.models.sql import as_rows, fetch, one_row, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
-RESULTS = JobResult._meta.db_table
+RESULTS, WATCHED = JobResult._meta.db_table, WatchedMove._meta.db_table
 # Beside a join that says the same: an array makes the planner go by the primary key, where the join alone would read
 # the whole table as long as that is small, or was when the plan was made.
 # And `state || ''` keeps it off the partial indexes, which it would walk as a whole when statistics are stale; it makes
@@ -51,10 +60,10 @@ def _create_sql(*, single: bool) -> str:
     return f"""
         WITH {cte}
         made AS (
-            INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
-                                attempt, failures, crashes, alone, worker, error, fingerprint)
+            INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, created_at,
+                                enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
             SELECT state, token, job_type, queue,
-                   COALESCE(run_at, statement_timestamp() + make_interval(secs => delay)), created_by,
+                   COALESCE(run_at, statement_timestamp() + make_interval(secs => delay)), created_by, watched, limited,
                    statement_timestamp(), CASE WHEN state = 'enqueued' THEN statement_timestamp() END,
                    0, 0, 0, FALSE, '', '', ''
             FROM {v}
@@ -112,7 +121,7 @@ def _claim_sql(*, single: bool, company: bool) -> str:
             ) AND NOT EXISTS (
                 SELECT 1 FROM jobs_typeswitch t
                 WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > statement_timestamp())
-            )
+            ) {guards.sql()}
             ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
         ),
         taken AS (
@@ -162,7 +171,7 @@ PROMOTE = f"""
 
 
 def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue and run_at."""
+    """Move those of the batch whose guards hold; their id, queue, run_at, and whether they are watched."""
     params = [as_rows(connection, some) for some in (batch.changes, batch.rows, batch.steps)] + [batch.actor]
     params += [as_rows(connection, some) for some in (batch.errors, batch.logs, batch.results) if some]
     sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs), results=bool(batch.results))
@@ -220,7 +229,7 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
                 fingerprint = COALESCE(c.fingerprint, j.fingerprint)
             FROM clock, held v JOIN c ON c.number = v.change
             WHERE j.id = v.id
-            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, now, c.outcome,
+            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, j.watched, now, c.outcome,
                 COALESCE(c.fingerprint, '') AS fingerprint, v.change, v.seconds
         ),
         {rows_cte("s", columns.STEP, place="place")},
@@ -230,8 +239,11 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
                 THEN COALESCE(data, '{{}}') || jsonb_build_object('duration_seconds', seconds) ELSE data END
             FROM moved JOIN s USING (change) ORDER BY id, place
         ),
+        watched AS (
+            INSERT INTO {WATCHED} (jobs, at) SELECT jsonb_agg(id), MIN(now) FROM moved WHERE watched HAVING COUNT(*) > 0
+        ),
         {beside}{_counts("moved")}
-        SELECT id, queue, run_at FROM moved
+        SELECT id, queue, run_at, watched FROM moved
     """
 
 

@@ -16,9 +16,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
-from handlers.lifecycle import columns
+from handlers.lifecycle import columns, guards
 from handlers.lifecycle.counting import Tally
-from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult
+from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult, WatchedMove
 from handlers.models.count import Outcome
 from handlers.models.sql import as_rows, database_now, from_time, insert, rows_cte, to_time
 from handlers.states import State
@@ -43,7 +43,7 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
         cursor.execute(_create_sql(), params)
         ids = {token: job_id for job_id, token in cursor.fetchall()}
         beside = []
-        for _, token, job_type, queue, _, _, _, data, *kin in rows:
+        for _, token, job_type, queue, _, _, _, _, _, data, *kin in rows:
             beside.append((ids[token], data, job_type, queue, *kin))
             tally.add(queue, job_type, Outcome.CREATED)
         insert(connection, JobPayload, BESIDE, beside)
@@ -56,9 +56,9 @@ def _create_sql() -> str:
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
     return f"""
         WITH {rows_cte("v", columns.CREATE, postgresql=False)}
-        INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, created_at, enqueued_at,
-                            attempt, failures, crashes, alone, worker, error, fingerprint)
-        SELECT state, token, job_type, queue, run_at, created_by, %s,
+        INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, created_at,
+                            enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
+        SELECT state, token, job_type, queue, run_at, created_by, watched, limited, %s,
                CASE WHEN state = 'enqueued' THEN %s END, 0, 0, 0, FALSE, '', '', ''
         FROM v WHERE TRUE
         RETURNING id, token
@@ -112,6 +112,7 @@ def _claim_sql(*, company: bool) -> str:
         j.state = 'enqueued' {"AND NOT j.alone" if company else ""}
         AND j.queue NOT IN (SELECT name FROM jobs_queueswitch WHERE until IS NULL OR until > %(now)s)
         AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > %(now)s)
+        {guards.sql()}
     """
     return _update(columns.CLAIM, "token", guard, changes)
 
@@ -151,7 +152,7 @@ def _promote_sql() -> str:
 
 
 def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue and run_at."""
+    """Move those of the batch whose guards hold; their id, queue, run_at, and whether they are watched."""
     now = database_now(connection)
     stamp = to_time(connection, now)
     # Jobs that change alike are one statement, whose rows only say which; changes with other steps may be alike, too.
@@ -165,15 +166,15 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
     seconds = {job_id: took for job_id, *_, took in batch.rows}
     beside = list(_history(batch)), batch.errors, batch.logs, batch.results
     steps, errors, logs, results = (as_rows(connection, some) for some in beside)
-    moved: dict[int, tuple[str, datetime | None]] = {}
+    moved: dict[int, tuple[str, datetime | None, bool]] = {}
     tally = Tally(now)
     with writing(connection) as cursor:
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
             cursor.execute(_move_sql(), change | {"run_at": to_time(connection, run_at)})
             outcome, fingerprint = change["outcome"], change["fingerprint"] or ""
-            for job_id, queue, job_type in cursor.fetchall():
-                moved[job_id] = queue, run_at
+            for job_id, queue, job_type, watched in cursor.fetchall():
+                moved[job_id] = queue, run_at, bool(watched)
                 if outcome is not None:
                     tally.add(queue, job_type, outcome, fingerprint=fingerprint, seconds=seconds[job_id])
         if len(moved) < len(batch.rows):
@@ -184,8 +185,10 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
         _append(cursor, AttemptError, columns.ERROR, errors, {"at": stamp})
         _append(cursor, AttemptLog, columns.LOG, logs, {})
         _append(cursor, JobResult, columns.RESULT, results, {"at": stamp})
+        if watched_ids := [job_id for job_id, (*_, watched) in moved.items() if watched]:
+            insert(connection, WatchedMove, {"jobs": "json", "at": "time"}, [(json.dumps(watched_ids), now)])
         tally.save(connection)
-    return [(job_id, queue, run_at) for job_id, (queue, run_at) in moved.items()]
+    return [(job_id, *facts) for job_id, facts in moved.items()]
 
 
 def move_to_queue(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], queue: str, actor: str) -> list[int]:
@@ -241,7 +244,7 @@ def _move_sql() -> str:
         worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
         error = COALESCE(%(error)s, {JOBS}.error),
         fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
-        RETURNING id, queue, job_type
+        RETURNING id, queue, job_type, watched
     """
     return _update(columns.WHICH, "new_token", "j.state = %(source)s", changes)
 

@@ -16,6 +16,7 @@ from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
 from handlers.models.turn import Turn
 from handlers.models.unique import UniqueKey
+from handlers.models.watched import WatchedMove
 from handlers.models.worker import KnownTypes, WorkerProcess
 
 __all__ = [
@@ -53,5 +54,6 @@ __all__ = [
     "Turn",
     "TypeSwitch",
     "UniqueKey",
+    "WatchedMove",
     "WorkerProcess",
 ]

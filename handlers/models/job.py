@@ -40,6 +40,9 @@ class JobRecord(Kept):
     worker = models.CharField(max_length=100, blank=True, default="")
     error = models.CharField(max_length=200, blank=True, default="")  # the last failure in one line
     fingerprint = models.CharField(max_length=16, blank=True, default="")  # of the last failure: its failure group
+    # Something follows when it moves: see WatchedMove. (The defaults are the database's for the release before.)
+    watched = models.BooleanField(default=False, db_default=False)
+    limited = models.BooleanField(default=False, db_default=False)  # claimed only with a slot
 
     class Meta:
         verbose_name = "job"

@@ -1,0 +1,19 @@
+"""What else must hold before a worker may claim a job: conditions of rooms that the life cycle does not know."""
+
+from __future__ import annotations
+
+_GUARDS: dict[str, str] = {}
+
+
+def add(flag: str, condition: str) -> None:
+    """Let a job with ``flag``, a boolean column of its row, be claimed only where ``condition`` holds.
+
+    ``condition``: SQL for both databases over the job's row, ``j``; a scalar subquery, which no plan turns into a scan.
+    Before the first claim of a process: the statement is made once.
+    """
+    _GUARDS[flag] = condition
+
+
+def sql() -> str:
+    """All of them, to be added to a condition. A job without a flag costs its look at that flag."""
+    return "".join(f" AND CASE WHEN j.{flag} THEN {condition} ELSE TRUE END" for flag, condition in _GUARDS.items())

@@ -1,0 +1,20 @@
+"""What has to follow, and has not yet."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from handlers.models.kept import Kept
+
+
+class WatchedMove(Kept):
+    """Watched jobs that have moved: written with the move itself, and gone once what follows from it is done."""
+
+    jobs = models.JSONField()  # their ids, a list
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"move {self.pk}"
