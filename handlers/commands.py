@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from handlers.cancellation import CancellationToken
-from handlers.exceptions import InvalidJob, NoHandler
+from handlers.deadlines import Expiry, deadline, too_early
+from handlers.exceptions import GiveUp, InvalidJob, NoHandler
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import JobId
 from handlers.payloads import Command, ExecuteCommandJob, Job, Polymorphic, unwrap
 from handlers.registry import handles_command, registry
 from handlers.twins import twin
+from handlers.unique import Rule
 
 __all__ = [
     "CommandBus",
@@ -45,26 +48,59 @@ AnyPayload = Annotated[Job | Command, Polymorphic(_to_json, _from_json)]
 
 @dataclass(frozen=True)
 class EnqueueJobCommand(Command):
-    """Enqueue ``job``, a job or a command; after ``delay`` when given. Raises InvalidJob for a negative one."""
+    """Enqueue ``job``, a job or a command; after ``delay`` when given.
+
+    ``expires`` and ``unique`` as of ``job_scheduler.enqueue``; ``delay`` and an ``expires`` that is a timedelta count
+    from when this is carried out. Raises InvalidJob for a negative delay, a deadline that is none or that is over when
+    the job is due, a rule that does not fit the job.
+    """
 
     job: AnyPayload
     delay: timedelta | None = None
+    expires: Expiry = None
+    unique: Rule = None
 
     def __post_init__(self) -> None:
         if isinstance(self.delay, timedelta) and self.delay < timedelta(0):
             raise InvalidJob("EnqueueJobCommand: delay must not be negative", field="delay")
+        _check_expires(self.expires, self.delay)
+        _check_unique(self.unique, self.job)
 
 
 @dataclass(frozen=True)
 class ScheduleJobCommand(Command):
-    """Run ``job``, a job or a command, at ``at``, an aware datetime. Raises InvalidJob for a naive one."""
+    """Run ``job``, a job or a command, at ``at``, an aware datetime.
+
+    ``expires`` and ``unique`` as of ``job_scheduler.schedule``; a timedelta counts from when this is carried out.
+    Raises InvalidJob for a naive ``at``, and else as ``EnqueueJobCommand``.
+    """
 
     job: AnyPayload
     at: datetime
+    expires: Expiry = None
+    unique: Rule = None
 
     def __post_init__(self) -> None:
         if isinstance(self.at, datetime) and self.at.utcoffset() is None:
             raise InvalidJob("ScheduleJobCommand: at must be an aware datetime, such as timezone.now()", field="at")
+        _check_expires(self.expires, self.at)
+        _check_unique(self.unique, self.job)
+
+
+def _check_expires(expires: Expiry, due: datetime | timedelta | None) -> None:
+    if expires is None:
+        return
+    at, wait = deadline(expires)
+    # Where one is a moment and the other a wait, only when this is carried out can tell.
+    is_over = isinstance(due, timedelta) and wait is not None and due and wait <= due
+    if is_over or (isinstance(due, datetime) and at is not None and at <= due):
+        raise too_early(expires)
+
+
+def _check_unique(unique: Rule, job: object) -> None:
+    if unique is not None:
+        with suppress(NoHandler):  # what is said of the job once this is stored or carried out
+            registry.for_object(job).rule(unique)
 
 
 @dataclass(frozen=True)
@@ -80,15 +116,15 @@ class CommandBus:
     def send(self, command: Command, *, by: Any = None, reason: str = "") -> JobId | bool:
         """Carry out or enqueue ``command``, in the caller's transaction.
 
-        Returns the new job's id, so that a saga can delete what it scheduled; for a ``DeleteJobCommand`` whether the
-        job was deleted. ``by``: the user who asks, for the audit, with a ``reason``. Raises InvalidJob or NoHandler as
-        the scheduler does.
+        Returns the new job's id, so that a saga can delete what it scheduled, or where ``unique`` says so that of the
+        one that is there; for a ``DeleteJobCommand`` whether the job was deleted. ``by``: the user who asks, for the
+        audit, with a ``reason``. Raises InvalidJob, NoHandler or DuplicateJob as the scheduler does.
         """
         match command:
-            case EnqueueJobCommand(job, delay):
-                return job_scheduler.enqueue(job, delay=delay, by=by, reason=reason)
-            case ScheduleJobCommand(job, at):
-                return job_scheduler.schedule(job, at, by=by, reason=reason)
+            case EnqueueJobCommand(job, delay, expires, unique):
+                return job_scheduler.enqueue(job, delay=delay, expires=expires, unique=unique, by=by, reason=reason)
+            case ScheduleJobCommand(job, at, expires, unique):
+                return job_scheduler.schedule(job, at, expires=expires, unique=unique, by=by, reason=reason)
             case DeleteJobCommand(job_id):
                 return job_scheduler.delete(job_id, by=by, reason=reason)
             case Command():
@@ -118,16 +154,25 @@ command_bus = CommandBus()
 @handles_command(EnqueueJobCommand, name="jobs.EnqueueJobCommand")
 def enqueue_job(command: EnqueueJobCommand) -> None:
     """Enqueue a job."""
-    command_bus.send(command)
+    _carry_out(command)
 
 
 @handles_command(ScheduleJobCommand, name="jobs.ScheduleJobCommand")
 def schedule_job(command: ScheduleJobCommand) -> None:
     """Schedule a job."""
-    command_bus.send(command)
+    _carry_out(command)
 
 
 @handles_command(DeleteJobCommand, name="jobs.DeleteJobCommand")
 def delete_job(command: DeleteJobCommand) -> None:
     """Delete a job."""
     command_bus.send(command)
+
+
+def _carry_out(command: EnqueueJobCommand | ScheduleJobCommand) -> None:
+    try:
+        command_bus.send(command)
+    except InvalidJob as error:
+        if error.field != "expires":
+            raise
+        raise GiveUp(str(error)) from error  # it comes too late, and trying again makes it no earlier

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
@@ -14,6 +14,7 @@ from handlers import bulk, lifecycle, queues, stacks, switches, uniqueness
 from handlers.audit import By, actor_name, audit
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
+from handlers.deadlines import LONGEST_WAIT, Expiry, deadline, too_early, utc
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
@@ -25,12 +26,10 @@ from handlers.registry import registry
 from handlers.selection import Selection
 from handlers.transport import get_transport
 from handlers.twins import twin
-from handlers.unique import Hold, Unique
+from handlers.unique import Hold, Rule
 
 Work = Job | Command
-Expiry = datetime | timedelta | None
 
-LONGEST_DELAY = timedelta(days=3650)
 LONGEST_CORRELATION = 64
 
 
@@ -52,7 +51,7 @@ class JobScheduler(RecurringVerbs):
         queue: str | None = None,
         delay: timedelta | None = None,
         expires: Expiry = None,
-        unique: Unique | None = None,
+        unique: Rule = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -60,12 +59,12 @@ class JobScheduler(RecurringVerbs):
         """Run ``job`` in the background as soon as a worker is free, or ``delay`` from now.
 
         ``expires``: an aware datetime, or so long from now; a job that was not started by then never is: it is deleted,
-        with that reason. ``unique``: by which rule there is only one such job at a time, default its type's; the id may
-        be that of the one that is there. ``correlation`` is shared by what belongs together; without one, a job that a
-        handler enqueues has the one of the handler's job. Raises InvalidJob (payload, queue, delay, expires, unique or
-        correlation), NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
+        with that reason. ``unique``: by which rule there is only one such job at a time, default its type's; False: by
+        none. The id may be that of the one that is there. ``correlation`` is shared by what belongs together; without
+        one, a job that a handler enqueues has the one of the handler's job. Raises InvalidJob (payload, queue, delay,
+        expires, unique or correlation), NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
         """
-        if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_DELAY):
+        if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT):
             raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
         new = self._new([job], queue, correlation, expires, unique, delay=delay)
         return self._create(*new, "enqueue", by, reason)[0]
@@ -77,7 +76,7 @@ class JobScheduler(RecurringVerbs):
         *,
         queue: str | None = None,
         expires: Expiry = None,
-        unique: Unique | None = None,
+        unique: Rule = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -91,7 +90,7 @@ class JobScheduler(RecurringVerbs):
                 f"at: must be an aware datetime, not {at!r}; for example timezone.now() + timedelta(minutes=5)",
                 field="at",
             )
-        at = _utc("at", at)
+        at = utc("at", at)
         new = self._new([job], queue, correlation, expires, unique, run_at=at)
         return self._create(*new, "schedule", by, reason)[0]
 
@@ -101,7 +100,7 @@ class JobScheduler(RecurringVerbs):
         *,
         queue: str | None = None,
         expires: Expiry = None,
-        unique: Unique | None = None,
+        unique: Rule = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -326,7 +325,7 @@ class JobScheduler(RecurringVerbs):
         queue: str | None,
         correlation: str | None,
         expires: Expiry,
-        unique: Unique | None,
+        unique: Rule,
         *,
         run_at: datetime | None = None,
         delay: timedelta | None = None,
@@ -348,7 +347,7 @@ class JobScheduler(RecurringVerbs):
             name = job_type.queue if queue is None else queue
             encoded = job_type.encode(job)
             new.append(NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry))
-            rule = job_type.unique if unique is None else job_type.check_unique(unique)
+            rule = job_type.rule(unique)
             holds.append(None if rule is None else rule.hold_of(job_type.name, json.loads(encoded), job_type.aliases))
         return new, holds if any(holds) else None
 
@@ -401,31 +400,12 @@ def _expiry(
     expires: object, run_at: datetime | None, delay: timedelta | None
 ) -> tuple[datetime | None, timedelta | None]:
     """The time or the wait, of which the other is None."""
-    at: datetime | None = None
-    wait: timedelta | None = None
-    if isinstance(expires, timedelta) and timedelta(0) < expires <= LONGEST_DELAY:
-        wait = expires
-    elif isinstance(expires, datetime) and expires.utcoffset() is not None:
-        at = _utc("expires", expires)
-    else:
-        raise InvalidJob(
-            f"expires: must be an aware datetime, or a timedelta above 0 up to 3,650 days, not {expires!r}",
-            field="expires",
-        )
+    at, wait = deadline(expires)
     if run_at or delay:
         now = database_now(connections[lifecycle.database()])
         if (at or now + (wait or timedelta(0))) <= (run_at or now + (delay or timedelta(0))):
-            raise InvalidJob(
-                f"expires: {expires!r} comes before the job is due, so it would never run", field="expires"
-            )
+            raise too_early(expires)
     return at, wait
-
-
-def _utc(field: str, at: datetime) -> datetime:
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise InvalidJob(f"{field}: {at!r} lies outside the calendar once it is taken to UTC", field=field) from None
 
 
 def _check_correlation(value: object) -> None:

@@ -110,6 +110,12 @@ class JobType:
         unique.check_fields(self.name, self.fields)
         return unique
 
+    def rule(self, asked: object) -> Unique | None:
+        """By which rule there is one at a time: ``asked``, False for none, None for the type's. Raises InvalidJob."""
+        if asked is None:
+            return self.unique
+        return None if asked is False else self.check_unique(asked)
+
     @property
     def kind(self) -> Literal["job", "command"]:
         """Whether it is a job or a command."""

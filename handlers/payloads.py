@@ -230,7 +230,7 @@ def _refuse(error: Exception, type_name: str, value: Any) -> NoReturn:
     """Raise InvalidJob for what the validation library raised; without the value."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
-        path = _path(first["loc"], value)
+        path = _path(first["loc"], value, is_missing=first["type"] == "missing")
         reason = first["msg"]
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, InvalidJob):  # from a job or command inside this one
@@ -297,7 +297,7 @@ def _is_same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def _path(loc: Sequence[str | int], value: Any) -> str:
+def _path(loc: Sequence[str | int], value: Any, *, is_missing: bool) -> str:
     """``loc`` as a dotted path into ``value``, without what names a branch of a union and not a place."""
     path: list[str | int] = []
     part: Any
@@ -309,7 +309,7 @@ def _path(loc: Sequence[str | int], value: Any) -> str:
             value = value[part]
         elif dataclasses.is_dataclass(value) and isinstance(part, str) and hasattr(value, part):
             value = getattr(value, part)
-        elif not (last and isinstance(value, dict) and part != "[key]"):  # a missing field is a place
+        elif not (last and is_missing and isinstance(value, dict)):  # a missing field is a place
             continue
         path.append(part)
     return _dotted(path)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from handlers.exceptions import InvalidJob
 
@@ -65,6 +65,10 @@ class Unique:
             )
         former = tuple(_key(name, text) for name in former_names) if former_names else ()
         return Hold(_key(type_name, text), self, former)
+
+
+# What callers give: a rule of their own, False for none, None for the type's.
+Rule = Unique | Literal[False] | None
 
 
 class Hold(NamedTuple):

@@ -20,6 +20,7 @@ from handlers import (
     Job,
     NoHandler,
     ScheduleJobCommand,
+    Unique,
     command_bus,
     handles,
     handles_command,
@@ -48,7 +49,7 @@ class FakeScheduler:
 
     def __getattr__(self, verb: str) -> Any:
         def call(*args: Any, **options: Any) -> str:
-            self.calls.append((verb, args, {key: value for key, value in options.items() if value}))
+            self.calls.append((verb, args, {key: value for key, value in options.items() if value not in (None, "")}))
             return f"{verb} answered"
 
         return call
@@ -75,7 +76,15 @@ CASES: list[tuple[Command, Call]] = [
         EnqueueJobCommand(CancelOrder(1), delay=timedelta(5)),
         ("enqueue", (CancelOrder(1),), {"delay": timedelta(5)}),
     ),
+    (
+        EnqueueJobCommand(SendReceipt(1), expires=timedelta(5), unique=Unique()),
+        ("enqueue", (SendReceipt(1),), {"expires": timedelta(5), "unique": Unique()}),
+    ),
     (ScheduleJobCommand(SendReceipt(1), AT), ("schedule", (SendReceipt(1), AT), {})),
+    (
+        ScheduleJobCommand(SendReceipt(1), AT, expires=timedelta(5), unique=False),
+        ("schedule", (SendReceipt(1), AT), {"expires": timedelta(5), "unique": False}),
+    ),
     (DeleteJobCommand(9), ("delete", (9,), {})),
 ]
 
@@ -102,7 +111,7 @@ def test_send_of_another_command_enqueues_it(scheduler: FakeScheduler) -> None:
 def test_send_passes_on_who_asked_and_why(scheduler: FakeScheduler) -> None:
     for command in (*[command for command, _ in CASES], CancelOrder(1)):
         command_bus.send(command, by="ann", reason="she said so")
-    assert [(options["by"], options["reason"]) for _, _, options in scheduler.calls] == [("ann", "she said so")] * 5
+    assert [(options["by"], options["reason"]) for _, _, options in scheduler.calls] == [("ann", "she said so")] * 7
 
 
 @pytest.mark.parametrize("thing", [SendReceipt(1), ExecuteCommandJob(CancelOrder(1)), "text"])

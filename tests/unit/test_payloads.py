@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from typing import Any, Literal
@@ -25,6 +25,7 @@ from handlers import (
     InvalidJob,
     Job,
     ScheduleJobCommand,
+    Unique,
     handles,
     handles_command,
 )
@@ -379,6 +380,9 @@ def test_execute_command_job_is_stored_as_its_command(declared: None) -> None:
     assert registry.for_object(ExecuteCommandJob(job)).encode(job) == job_type.encode(CancelOrder(7))  # type: ignore[arg-type]
 
 
+UNSAID: dict[str, Any] = {"expires": None, "unique": None}
+
+
 @pytest.mark.parametrize(
     ("job", "name", "payload"),
     [
@@ -388,7 +392,7 @@ def test_execute_command_job_is_stored_as_its_command(declared: None) -> None:
         (
             EnqueueJobCommand(CancelOrder(7)),
             "jobs.EnqueueJobCommand",
-            {"job": {"type": "shop.CancelOrder", "payload": {"order_id": 7}}, "delay": None},
+            {"job": {"type": "shop.CancelOrder", "payload": {"order_id": 7}}} | UNSAID | {"delay": None},
         ),
     ],
 )
@@ -396,7 +400,7 @@ def test_enqueue_command_stores_the_job_inside_by_its_name(declared: None, job: 
     command = EnqueueJobCommand(job, delay=timedelta(seconds=5))
     job_type = registry.for_object(command)
     data = json.loads(job_type.encode(command))
-    assert data == {"job": {"type": name, "payload": payload}, "delay": "PT5S"}
+    assert data == {"job": {"type": name, "payload": payload}, "delay": "PT5S"} | UNSAID
     again = job_type.decode(data)
     assert isinstance(again, EnqueueJobCommand)
     assert again == EnqueueJobCommand(job.command if isinstance(job, ExecuteCommandJob) else job, timedelta(seconds=5))
@@ -449,6 +453,96 @@ def test_scheduler_commands_refuse_wrong_times_when_made() -> None:
     with pytest.raises(InvalidJob) as caught:
         EnqueueJobCommand(CancelOrder(1), delay=timedelta(-1))
     assert caught.value.field == "delay"
+
+
+@pytest.mark.parametrize(
+    ("expires", "unique", "stored"),
+    [
+        (timedelta(minutes=15), False, ("PT15M", False)),
+        (
+            datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=timezone(timedelta(hours=2))),
+            Unique(),
+            (
+                "2026-01-02T03:04:05.000006+02:00",
+                {"key": None, "until": "ended", "period": None, "on_conflict": "existing"},
+            ),
+        ),
+        (
+            timedelta(days=3650),
+            Unique(key=("order_id",), until="started", period=timedelta(hours=1), on_conflict="debounce"),
+            ("P10Y", {"key": ["order_id"], "until": "started", "period": "PT1H", "on_conflict": "debounce"}),
+        ),
+    ],
+)
+@pytest.mark.parametrize("when", [{"delay": None}, {"at": datetime(2025, 1, 2, tzinfo=UTC)}])
+def test_scheduler_commands_keep_deadline_and_rule(
+    declared: None, expires: Any, unique: Any, stored: tuple[Any, Any], when: dict[str, Any]
+) -> None:
+    kind: Any = ScheduleJobCommand if "at" in when else EnqueueJobCommand
+    command = kind(CancelOrder(7), **when, expires=expires, unique=unique)
+    job_type = registry.for_object(command)
+    data = json.loads(job_type.encode(command))
+    assert (data["expires"], data["unique"]) == stored
+    again: Any = job_type.decode(data)
+    assert again == command
+    assert type(again.unique) is type(unique)
+
+
+def test_scheduler_commands_stored_before_they_had_deadlines_and_rules_are_read(declared: None) -> None:
+    job = {"type": "shop.CancelOrder", "payload": {"order_id": 7}}
+    found = registry.get("jobs.EnqueueJobCommand").decode({"job": job, "delay": "PT5S"})
+    assert found == EnqueueJobCommand(CancelOrder(7), timedelta(seconds=5))
+    at = datetime(2026, 1, 2, tzinfo=UTC)
+    found = registry.get("jobs.ScheduleJobCommand").decode({"job": job, "at": "2026-01-02T00:00:00Z"})
+    assert found == ScheduleJobCommand(CancelOrder(7), at)
+
+
+AT = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: EnqueueJobCommand(CancelOrder(1), expires=5), "expires"),  # type: ignore[arg-type]
+        (lambda: EnqueueJobCommand(CancelOrder(1), expires=timedelta(0)), "expires"),
+        (lambda: EnqueueJobCommand(CancelOrder(1), expires=timedelta(days=3651)), "expires"),
+        (lambda: EnqueueJobCommand(CancelOrder(1), expires=datetime(2026, 1, 2)), "expires"),  # noqa: DTZ001
+        (lambda: EnqueueJobCommand(CancelOrder(1), timedelta(5), timedelta(5)), "expires"),
+        (lambda: ScheduleJobCommand(CancelOrder(1), AT, expires=AT), "expires"),
+        (lambda: ScheduleJobCommand(CancelOrder(1), AT, expires="soon"), "expires"),  # type: ignore[arg-type]
+        (lambda: EnqueueJobCommand(CancelOrder(1), unique=True), "unique"),  # type: ignore[arg-type]
+        (lambda: EnqueueJobCommand(CancelOrder(1), unique=0), "unique"),  # type: ignore[arg-type]
+        (lambda: EnqueueJobCommand(CancelOrder(1), unique=Unique(key=("order",))), "unique"),
+        (lambda: ScheduleJobCommand(CancelOrder(1), AT, unique="one"), "unique"),  # type: ignore[arg-type]
+        (lambda: ScheduleJobCommand(CancelOrder(1), AT, unique=Unique(key=("order",))), "unique"),
+    ],
+)
+def test_scheduler_commands_refuse_a_deadline_or_a_rule_when_made(declared: None, make: Any, field: str) -> None:
+    with pytest.raises(InvalidJob, match=field) as caught:
+        make()
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("edited", "field"),
+    [
+        ({"expires": "soon"}, "expires"),
+        ({"expires": "2026-01-02T00:00:00"}, "expires"),
+        ({"expires": "PT0S"}, "expires"),
+        ({"expires": "PT5S", "delay": "PT6S"}, "expires"),
+        ({"unique": True}, "unique"),
+        ({"unique": "ended"}, "unique"),
+        ({"unique": {"key": "order_id"}}, "unique.key"),
+        ({"unique": {"key": ["order"]}}, "unique"),
+        ({"unique": {"until": "done"}}, "unique.unique"),
+        ({"unique": {"until": "ended", "more": 1}}, "unique.more"),
+    ],
+)
+def test_scheduler_commands_that_were_edited_are_refused_by_field(declared: None, edited: Any, field: str) -> None:
+    job = {"job": {"type": "shop.CancelOrder", "payload": {"order_id": 7}}}
+    with pytest.raises(InvalidJob) as caught:
+        registry.get("jobs.EnqueueJobCommand").decode(job | edited)
+    assert caught.value.field == field
 
 
 def test_schema_of_an_enqueue_command_shows_type_and_payload() -> None:

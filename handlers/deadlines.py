@@ -1,0 +1,35 @@
+"""By when a job must have been started, or it never is: what callers give for it. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from handlers.exceptions import InvalidJob
+
+Expiry = timedelta | datetime | None
+
+LONGEST_WAIT = timedelta(days=3650)
+
+
+def deadline(expires: object) -> tuple[datetime | None, timedelta | None]:
+    """The moment, in UTC, or the wait from now, of which the other is None. Raises InvalidJob (``expires``)."""
+    if isinstance(expires, timedelta) and timedelta(0) < expires <= LONGEST_WAIT:
+        return None, expires
+    if isinstance(expires, datetime) and expires.utcoffset() is not None:
+        return utc("expires", expires), None
+    raise InvalidJob(
+        f"expires: must be an aware datetime, or a timedelta above 0 up to 3,650 days, not {expires!r}", field="expires"
+    )
+
+
+def too_early(expires: object) -> InvalidJob:
+    """The error of a deadline that is over when its job is due."""
+    return InvalidJob(f"expires: {expires!r} comes before the job is due, so it would never run", field="expires")
+
+
+def utc(field: str, at: datetime) -> datetime:
+    """``at``, an aware datetime, in UTC. Raises InvalidJob (``field``)."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidJob(f"{field}: {at!r} lies outside the calendar once it is taken to UTC", field=field) from None
