@@ -14,6 +14,7 @@ from handlers.exceptions import GiveUp, InvalidJob, NoHandler
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import JobId
 from handlers.payloads import Command, ExecuteCommandJob, Job, Polymorphic, unwrap
+from handlers.priorities import check_priority
 from handlers.registry import handles_command, registry
 from handlers.twins import twin
 from handlers.unique import Rule
@@ -50,41 +51,47 @@ AnyPayload = Annotated[Job | Command, Polymorphic(_to_json, _from_json)]
 class EnqueueJobCommand(Command):
     """Enqueue ``job``, a job or a command; after ``delay`` when given.
 
-    ``expires`` and ``unique`` as of ``job_scheduler.enqueue``; ``delay`` and an ``expires`` that is a timedelta count
-    from when this is carried out. Raises InvalidJob for a negative delay, a deadline that is none or that is over when
-    the job is due, a rule that does not fit the job.
+    ``expires``, ``unique`` and ``priority`` as of ``job_scheduler.enqueue``; ``delay`` and an ``expires`` that is a
+    timedelta count from when this is carried out. Raises InvalidJob for a negative delay, a deadline that is none or
+    that is over when the job is due, a rule that does not fit the job, what is no priority.
     """
 
     job: AnyPayload
     delay: timedelta | None = None
     expires: Expiry = None
     unique: Rule = None
+    priority: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.delay, timedelta) and self.delay < timedelta(0):
             raise InvalidJob("EnqueueJobCommand: delay must not be negative", field="delay")
         _check_expires(self.expires, self.delay)
         _check_unique(self.unique, self.job)
+        if self.priority is not None:
+            check_priority(self.priority)
 
 
 @dataclass(frozen=True)
 class ScheduleJobCommand(Command):
     """Run ``job``, a job or a command, at ``at``, an aware datetime.
 
-    ``expires`` and ``unique`` as of ``job_scheduler.schedule``; a timedelta counts from when this is carried out.
-    Raises InvalidJob for a naive ``at``, and else as ``EnqueueJobCommand``.
+    ``expires``, ``unique`` and ``priority`` as of ``job_scheduler.schedule``; a timedelta counts from when this is
+    carried out. Raises InvalidJob for a naive ``at``, and else as ``EnqueueJobCommand``.
     """
 
     job: AnyPayload
     at: datetime
     expires: Expiry = None
     unique: Rule = None
+    priority: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.at, datetime) and self.at.utcoffset() is None:
             raise InvalidJob("ScheduleJobCommand: at must be an aware datetime, such as timezone.now()", field="at")
         _check_expires(self.expires, self.at)
         _check_unique(self.unique, self.job)
+        if self.priority is not None:
+            check_priority(self.priority)
 
 
 def _check_expires(expires: Expiry, due: datetime | timedelta | None) -> None:
@@ -121,10 +128,14 @@ class CommandBus:
         audit, with a ``reason``. Raises InvalidJob, NoHandler or DuplicateJob as the scheduler does.
         """
         match command:
-            case EnqueueJobCommand(job, delay, expires, unique):
-                return job_scheduler.enqueue(job, delay=delay, expires=expires, unique=unique, by=by, reason=reason)
-            case ScheduleJobCommand(job, at, expires, unique):
-                return job_scheduler.schedule(job, at, expires=expires, unique=unique, by=by, reason=reason)
+            case EnqueueJobCommand(job, delay, expires, unique, priority):
+                return job_scheduler.enqueue(
+                    job, delay=delay, expires=expires, unique=unique, priority=priority, by=by, reason=reason
+                )
+            case ScheduleJobCommand(job, at, expires, unique, priority):
+                return job_scheduler.schedule(
+                    job, at, expires=expires, unique=unique, priority=priority, by=by, reason=reason
+                )
             case DeleteJobCommand(job_id):
                 return job_scheduler.delete(job_id, by=by, reason=reason)
             case Command():

@@ -24,7 +24,7 @@ MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars", "restore_minutes",
-    "recovery_seconds", "unknown_type_hours", "misfire_seconds",
+    "recovery_seconds", "unknown_type_hours", "misfire_seconds", "priority_seconds",
 )  # fmt: skip
 WHOLE = ("max_crashes", "batch", "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars")
 
@@ -51,6 +51,7 @@ class JobsSettings:
     restore_minutes: float = 60.0  # how long a deleted job can be restored
     recovery_seconds: float = 1.0  # how often the scheduler looks for what was lost
     misfire_seconds: float = 5.0  # an occurrence of a recurring job that is fired later than that was missed
+    priority_seconds: float = 6.0  # what one point of a job's priority is worth: so much earlier it counts as enqueued
     retention_days: dict[str, float | None] = field(
         default_factory=lambda: {"succeeded": 7.0, "deleted": 7.0, "failed": None}
     )

@@ -20,6 +20,7 @@ from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.sql import database_now
 from handlers.payloads import Command, Job
+from handlers.priorities import check_priority
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.verbs import RecurringVerbs
 from handlers.registry import registry
@@ -52,6 +53,7 @@ class JobScheduler(RecurringVerbs):
         delay: timedelta | None = None,
         expires: Expiry = None,
         unique: Rule = None,
+        priority: int | None = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -60,13 +62,15 @@ class JobScheduler(RecurringVerbs):
 
         ``expires``: an aware datetime, or so long from now; a job that was not started by then never is: it is deleted,
         with that reason. ``unique``: by which rule there is only one such job at a time, default its type's; False: by
-        none. The id may be that of the one that is there. ``correlation`` is shared by what belongs together; without
-        one, a job that a handler enqueues has the one of the handler's job. Raises InvalidJob (payload, queue, delay,
-        expires, unique or correlation), NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
+        none. The id may be that of the one that is there. ``priority``: from -100 to 100, default its type's: on its
+        queue the job ranks as if it had been enqueued ``JOBS["PRIORITY_SECONDS"]`` (6) earlier for each point.
+        ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues has the one of
+        the handler's job. Raises InvalidJob (payload, queue, delay, expires, unique, priority or correlation),
+        NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT):
             raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
-        new = self._new([job], queue, correlation, expires, unique, delay=delay)
+        new = self._new([job], queue, correlation, expires, unique, priority, delay=delay)
         return self._create(*new, "enqueue", by, reason)[0]
 
     def schedule(
@@ -77,6 +81,7 @@ class JobScheduler(RecurringVerbs):
         queue: str | None = None,
         expires: Expiry = None,
         unique: Rule = None,
+        priority: int | None = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -91,7 +96,7 @@ class JobScheduler(RecurringVerbs):
                 field="at",
             )
         at = utc("at", at)
-        new = self._new([job], queue, correlation, expires, unique, run_at=at)
+        new = self._new([job], queue, correlation, expires, unique, priority, run_at=at)
         return self._create(*new, "schedule", by, reason)[0]
 
     def enqueue_many(
@@ -101,12 +106,13 @@ class JobScheduler(RecurringVerbs):
         queue: str | None = None,
         expires: Expiry = None,
         unique: Rule = None,
+        priority: int | None = None,
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> list[JobId]:
         """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
-        new, holds = self._new(jobs, queue, correlation, expires, unique)
+        new, holds = self._new(jobs, queue, correlation, expires, unique, priority)
         return self._create(new, holds, "enqueue", by, reason) if new else []
 
     # --- one job
@@ -326,6 +332,7 @@ class JobScheduler(RecurringVerbs):
         correlation: str | None,
         expires: Expiry,
         unique: Rule,
+        priority: int | None,
         *,
         run_at: datetime | None = None,
         delay: timedelta | None = None,
@@ -333,6 +340,8 @@ class JobScheduler(RecurringVerbs):
         """The jobs to be, and the keys that they want to hold, None where none of them wants one."""
         if queue is not None:  # a type's own queue is known by the type
             queues.check_known(queue)
+        if priority is not None:
+            check_priority(priority)
         parent = current.get()
         if correlation is None:
             correlation = parent.family if parent else ""
@@ -346,7 +355,9 @@ class JobScheduler(RecurringVerbs):
             job_type = registry.for_object(job)
             name = job_type.queue if queue is None else queue
             encoded = job_type.encode(job)
-            new.append(NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry))
+            rank = job_type.priority if priority is None else priority
+            made = NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, priority=rank)
+            new.append(made)
             rule = job_type.rule(unique)
             holds.append(None if rule is None else rule.hold_of(job_type.name, json.loads(encoded), job_type.aliases))
         return new, holds if any(holds) else None

@@ -19,6 +19,7 @@ from handlers.cancellation import CancellationToken
 from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.payloads import Command, Job
+from handlers.priorities import check_priority
 from handlers.results import ResultShape
 from handlers.retries import RetryPolicy
 from handlers.unique import Unique
@@ -54,6 +55,7 @@ class JobType:
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
     exclusive: bool = False  # whether no other job may run in its process meanwhile
     unique: Unique | None = None  # of which jobs there is one at a time
+    priority: int = 0  # on its queue, of jobs that name none
     keep_result: bool = True  # whether what the handler returns is kept
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
@@ -91,6 +93,7 @@ class JobType:
             raise InvalidJob(
                 f"{self.name}: keep_result must be True or False, not {self.keep_result!r}", field="keep_result"
             )
+        check_priority(self.priority)
         object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
         function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))

@@ -157,6 +157,7 @@ def handles(
     timeout: timedelta | None = None,
     exclusive: bool = False,
     unique: Unique | None = None,
+    priority: int = 0,
     keep_result: bool = True,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
@@ -165,13 +166,14 @@ def handles(
 
     ``queue``: ``[a-z0-9_-]{1,64}``. ``retry``: default ``RetryPolicy()``. ``timeout`` of one attempt: default
     ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``unique``: of which
-    jobs there is one at a time, unless who enqueues says otherwise. ``keep_result``: whether what the handler returns
-    is kept, as JSON. ``name``: what is stored, default ``app_label.ClassName``. ``aliases``: former names, so that a
-    rename strands no stored job. Raises InvalidJob when something does not fit.
+    jobs there is one at a time, and ``priority``, from -100 to 100, on the queue: unless who enqueues says otherwise.
+    ``keep_result``: whether what the handler returns is kept, as JSON. ``name``: what is stored, default
+    ``app_label.ClassName``. ``aliases``: former names, so that a rename strands no stored job. Raises InvalidJob when
+    something does not fit.
     """
     if isinstance(job_class, type) and issubclass(job_class, Command):
         raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
-    return _declare(job_class, queue, retry, timeout, exclusive, unique, keep_result, name, aliases)
+    return _declare(job_class, queue, retry, timeout, exclusive, unique, priority, keep_result, name, aliases)
 
 
 def handles_command(
@@ -182,6 +184,7 @@ def handles_command(
     timeout: timedelta | None = None,
     exclusive: bool = False,
     unique: Unique | None = None,
+    priority: int = 0,
     keep_result: bool = True,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
@@ -189,7 +192,7 @@ def handles_command(
     """Declare the handler of ``command_class``; everything as for ``handles``."""
     if isinstance(command_class, type) and issubclass(command_class, Job):
         raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
-    return _declare(command_class, queue, retry, timeout, exclusive, unique, keep_result, name, aliases)
+    return _declare(command_class, queue, retry, timeout, exclusive, unique, priority, keep_result, name, aliases)
 
 
 def autodiscover() -> None:
@@ -204,6 +207,7 @@ def _declare(
     timeout: timedelta | None,
     exclusive: bool,
     unique: Unique | None,
+    priority: int,
     keep_result: bool,
     name: str | None,
     aliases: tuple[str, ...],
@@ -221,6 +225,7 @@ def _declare(
                 timeout=timeout,
                 exclusive=exclusive,
                 unique=unique,
+                priority=priority,
                 keep_result=keep_result,
                 aliases=aliases,
             )

@@ -122,8 +122,8 @@ def offer() -> None:
     """
     served = {queue for worker in fleet.live_workers() for queue in worker.queues}
     for queue in set(_waiting().order_by().values_list("queue", flat=True).distinct()) - served:
-        oldest = _waiting().filter(queue=queue).values_list("job_id", "token", "queue")[:OFFERED]
-        publish(get_transport().missing(queue, [Message(*facts) for facts in oldest]))
+        oldest = _waiting().filter(queue=queue).values_list("job_id", "token")[:OFFERED]
+        publish(get_transport().missing(queue, lifecycle.still_enqueued(list(oldest))))
 
 
 def _waiting() -> QuerySet[StrandedJob]:

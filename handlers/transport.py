@@ -16,6 +16,8 @@ class Message(NamedTuple):
     token: str  # 16 hex digits
     queue: str
     run_at: datetime | None = None  # set for a delayed job
+    priority: int = 0  # see ``priorities.rank``
+    enqueued_at: datetime | None = None  # where that is known; else it is as it is published
 
 
 class LastWords(NamedTuple):
@@ -34,6 +36,8 @@ class Transport(Protocol):
 
     def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
         """Put the messages at the end of their queues, in the order given, in one round trip.
+
+        Those with a priority are taken by their ranks.
 
         ``wait`` until that is confirmed; else it may be sent and looked after later, and what became of it is logged.
         """

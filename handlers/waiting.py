@@ -13,6 +13,8 @@ from handlers.models import JobRecord, StrandedJob
 from handlers.states import State
 from handlers.transport import Message
 
+COLUMNS = ("pk", "token", "job_type", "priority", "enqueued_at")
+
 
 class Place(NamedTuple):
     """A job's place on its queue."""
@@ -67,8 +69,8 @@ def oldest(
         rows = rows.exclude(Exists(StrandedJob.objects.filter(pk=OuterRef("pk"), token=OuterRef("token"))))
     rows = rows.order_by("enqueued_at", "pk")
     return [
-        Waiting(Message(pk, token, queue), job_type, Place(at, pk))
-        for pk, token, job_type, at in rows.values_list("pk", "token", "job_type", "enqueued_at")[:limit]
+        Waiting(Message(pk, token, queue, priority=priority, enqueued_at=at), job_type, Place(at, pk))
+        for pk, token, job_type, priority, at in rows.values_list(*COLUMNS)[:limit]
         if at is not None
     ]
 

@@ -63,9 +63,9 @@ def record(job_id: int) -> JobRecord:
 
 
 def message(job_id: int) -> Message:
-    """A message that the job's row would have now."""
+    """The message with which the job got where it is."""
     row = record(job_id)
-    return Message(row.pk, row.token, row.queue)
+    return Message(row.pk, row.token, row.queue, priority=row.priority)
 
 
 def claim(*job_ids: int, worker: str = WORKER) -> list[Claim]:

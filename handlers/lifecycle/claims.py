@@ -89,19 +89,25 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company
 
 def must_run_alone(messages: Sequence[Message]) -> list[Message]:
     """Those of ``messages`` that ``claim`` refused only because they came in company."""
-    wanted = {(m.job_id, m.token): m for m in messages}
-    rows = JobRecord.objects.using(database()).filter(
-        alone=True, pk__in=[m.job_id for m in messages], state=State.ENQUEUED
-    )
-    return [wanted[key] for key in rows.values_list("pk", "token") if key in wanted]
+    return _enqueued([(m.job_id, m.token) for m in messages], alone=True)
 
 
 def still_enqueued(offers: Sequence[tuple[int, str]]) -> list[Message]:
     """What to publish again of ``offers`` (job, token): those that still hold."""
-    rows = JobRecord.objects.using(database()).filter(pk__in=[job_id for job_id, _ in offers], state=State.ENQUEUED)
-    found = [Message(*row) for row in rows.order_by("pk").values_list("pk", "token", "queue")]
+    return _enqueued(offers)
+
+
+def _enqueued(offers: Sequence[tuple[int, str]], **which: bool) -> list[Message]:
+    rows = JobRecord.objects.using(database()).filter(
+        pk__in=[job_id for job_id, _ in offers], state=State.ENQUEUED, **which
+    )
+    columns = rows.order_by("pk").values_list("pk", "token", "queue", "priority", "enqueued_at")
     held = set(offers)
-    return [message for message in found if (message.job_id, message.token) in held]
+    return [
+        Message(pk, token, queue, priority=priority, enqueued_at=at)
+        for pk, token, queue, priority, at in columns
+        if (pk, token) in held
+    ]
 
 
 def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:

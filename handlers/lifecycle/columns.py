@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 # or ``expires_in`` such seconds; neither: never.
 CREATE = {
     "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "delay": "float",
-    "created_by": "text", "watched": "bool", "limited": "bool", "data": "json", "parent_id": "id",
+    "created_by": "text", "watched": "bool", "limited": "bool", "priority": "int", "data": "json", "parent_id": "id",
     "correlation": "text", "release": "text", "expires_at": "time", "expires_in": "float",
 }  # fmt: skip
 # What a worker wants to claim.

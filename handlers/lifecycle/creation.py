@@ -35,6 +35,7 @@ class NewJob(NamedTuple):
     awaits: bool = False  # it is not to be published: what it waits for releases it
     watched: bool = False  # something follows when it moves (see ``lifecycle.watching``)
     limited: bool = False  # it may be claimed only with a slot
+    priority: int = 0
 
 
 AWAITING, ENQUEUED, SCHEDULED = State.AWAITING.value, State.ENQUEUED.value, State.SCHEDULED.value
@@ -75,7 +76,7 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor
         (
             AWAITING if job.awaits else SCHEDULED if job.run_at or job.delay else ENQUEUED,
             token, job.job_type, job.queue, job.run_at, job.delay.total_seconds() if job.delay else None, actor,
-            job.watched, job.limited, job.payload.decode(), job.parent_id, job.correlation, release,
+            job.watched, job.limited, job.priority, job.payload.decode(), job.parent_id, job.correlation, release,
             job.expires_at, None if job.expires_in is None else job.expires_in.total_seconds(),
         )
         for job, token in zip(jobs, tokens, strict=True)
@@ -84,5 +85,5 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor
     messages = []
     for job, token in zip(jobs, tokens, strict=True):
         job_id, run_at = made[token]
-        messages.append(Message(job_id, token, job.queue, run_at))
+        messages.append(Message(job_id, token, job.queue, run_at, job.priority))
     return messages

@@ -21,7 +21,8 @@ JOBS, PAYLOADS, STRANDED, WATCHED = (
 def promote_due(limit: int = 500) -> list[Message]:
     """Move up to ``limit`` jobs whose ``run_at`` has come to their queues, earliest first. Tokens stay."""
     connection = connections[database()]
-    return [Message(*row) for row in dialect(connection).promote(connection, limit)]
+    rows = dialect(connection).promote(connection, limit)
+    return [Message(job_id, token, queue, priority=priority) for job_id, token, queue, priority in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,12 +173,12 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
         ),
     )
     by_id, any_watched = {move.job_id: move for move in moves}, False
-    for job_id, queue, run_at, watched in moved:
+    for job_id, queue, run_at, watched, priority in moved:
         move = by_id[job_id]
         applied.moved.add(job_id)
         any_watched = any_watched or watched
         if job_id in tokens:
-            message = Message(job_id, tokens[job_id], queue, run_at)
+            message = Message(job_id, tokens[job_id], queue, run_at, priority)
             if move.change.refusal is None:
                 applied.messages.append(message)
             else:

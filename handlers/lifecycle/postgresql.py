@@ -60,11 +60,11 @@ def _create_sql(*, single: bool) -> str:
     return f"""
         WITH {cte}
         made AS (
-            INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, created_at,
-                                enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
+            INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, priority,
+                                created_at, enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
             SELECT state, token, job_type, queue,
                    COALESCE(run_at, statement_timestamp() + make_interval(secs => delay)), created_by, watched, limited,
-                   statement_timestamp(), CASE WHEN state = 'enqueued' THEN statement_timestamp() END,
+                   priority, statement_timestamp(), CASE WHEN state = 'enqueued' THEN statement_timestamp() END,
                    0, 0, 0, FALSE, '', '', ''
             FROM {v}
             RETURNING id, token, job_type, queue, run_at, created_at
@@ -146,14 +146,14 @@ def _claim_sql(*, single: bool, company: bool) -> str:
 
 
 def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]]:
-    """Move up to ``limit`` jobs that are due to their queues; id, token and queue, the earliest due first."""
+    """Move up to ``limit`` jobs that are due to their queues; id, token, queue and priority, the earliest first."""
     return fetch(connection, PROMOTE, [limit])
 
 
 # What is locked is in the hands of another scheduler or of a person. Nothing is counted: the schedule was, when made.
 PROMOTE = f"""
     WITH picked AS (
-        SELECT id, token, queue, run_at FROM {JOBS}
+        SELECT id, token, queue, priority, run_at FROM {JOBS}
         WHERE state = 'scheduled' AND run_at <= statement_timestamp()
         ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED
     ),
@@ -166,12 +166,12 @@ PROMOTE = f"""
         INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor)
         SELECT id, 'scheduled', 'enqueued', statement_timestamp(), attempt, 'due', 'scheduler' FROM moved
     )
-    SELECT id, token, queue FROM picked ORDER BY run_at, id
+    SELECT id, token, queue, priority FROM picked ORDER BY run_at, id
 """
 
 
 def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue, run_at, and whether they are watched."""
+    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority."""
     params = [as_rows(connection, some) for some in (batch.changes, batch.rows, batch.steps)] + [batch.actor]
     params += [as_rows(connection, some) for some in (batch.errors, batch.logs, batch.results) if some]
     sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs), results=bool(batch.results))
@@ -229,7 +229,7 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
                 fingerprint = COALESCE(c.fingerprint, j.fingerprint)
             FROM clock, held v JOIN c ON c.number = v.change
             WHERE j.id = v.id
-            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, j.watched, now, c.outcome,
+            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, j.watched, j.priority, now, c.outcome,
                 COALESCE(c.fingerprint, '') AS fingerprint, v.change, v.seconds
         ),
         {rows_cte("s", columns.STEP, place="place")},
@@ -243,7 +243,7 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
             INSERT INTO {WATCHED} (jobs, at) SELECT jsonb_agg(id), MIN(now) FROM moved WHERE watched HAVING COUNT(*) > 0
         ),
         {beside}{_counts("moved")}
-        SELECT id, queue, run_at, watched FROM moved
+        SELECT id, queue, run_at, watched, priority FROM moved
     """
 
 

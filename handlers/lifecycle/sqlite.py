@@ -43,7 +43,7 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
         cursor.execute(_create_sql(), params)
         ids = {token: job_id for job_id, token in cursor.fetchall()}
         beside = []
-        for _, token, job_type, queue, _, _, _, _, _, data, *kin in rows:
+        for _, token, job_type, queue, _, _, _, _, _, _, data, *kin in rows:
             beside.append((ids[token], data, job_type, queue, *kin))
             tally.add(queue, job_type, Outcome.CREATED)
         insert(connection, JobPayload, BESIDE, beside)
@@ -56,9 +56,9 @@ def _create_sql() -> str:
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
     return f"""
         WITH {rows_cte("v", columns.CREATE, postgresql=False)}
-        INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, created_at,
-                            enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
-        SELECT state, token, job_type, queue, run_at, created_by, watched, limited, %s,
+        INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, priority,
+                            created_at, enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
+        SELECT state, token, job_type, queue, run_at, created_by, watched, limited, priority, %s,
                CASE WHEN state = 'enqueued' THEN %s END, 0, 0, 0, FALSE, '', '', ''
         FROM v WHERE TRUE
         RETURNING id, token
@@ -127,7 +127,7 @@ def _payload_sql() -> str:
 
 
 def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]]:
-    """Move up to ``limit`` jobs that are due to their queues; id, token and queue, the earliest due first."""
+    """Move up to ``limit`` jobs that are due to their queues; id, token, queue and priority, the earliest first."""
     with writing(connection) as cursor:
         stamp = to_time(connection, database_now(connection))
         cursor.execute(DUE, [stamp, limit])
@@ -142,7 +142,8 @@ def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]
 
 
 DUE = f"""
-    SELECT id, token, queue FROM {JOBS} WHERE state = 'scheduled' AND run_at <= %s ORDER BY run_at, id LIMIT %s
+    SELECT id, token, queue, priority FROM {JOBS}
+    WHERE state = 'scheduled' AND run_at <= %s ORDER BY run_at, id LIMIT %s
 """
 
 
@@ -152,7 +153,7 @@ def _promote_sql() -> str:
 
 
 def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue, run_at, and whether they are watched."""
+    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority."""
     now = database_now(connection)
     stamp = to_time(connection, now)
     # Jobs that change alike are one statement, whose rows only say which; changes with other steps may be alike, too.
@@ -166,15 +167,15 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
     seconds = {job_id: took for job_id, *_, took in batch.rows}
     beside = list(_history(batch)), batch.errors, batch.logs, batch.results
     steps, errors, logs, results = (as_rows(connection, some) for some in beside)
-    moved: dict[int, tuple[str, datetime | None, bool]] = {}
+    moved: dict[int, tuple[str, datetime | None, bool, int]] = {}
     tally = Tally(now)
     with writing(connection) as cursor:
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
             cursor.execute(_move_sql(), change | {"run_at": to_time(connection, run_at)})
             outcome, fingerprint = change["outcome"], change["fingerprint"] or ""
-            for job_id, queue, job_type, watched in cursor.fetchall():
-                moved[job_id] = queue, run_at, bool(watched)
+            for job_id, queue, job_type, watched, priority in cursor.fetchall():
+                moved[job_id] = queue, run_at, bool(watched), priority
                 if outcome is not None:
                     tally.add(queue, job_type, outcome, fingerprint=fingerprint, seconds=seconds[job_id])
         if len(moved) < len(batch.rows):
@@ -185,7 +186,7 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
         _append(cursor, AttemptError, columns.ERROR, errors, {"at": stamp})
         _append(cursor, AttemptLog, columns.LOG, logs, {})
         _append(cursor, JobResult, columns.RESULT, results, {"at": stamp})
-        if watched_ids := [job_id for job_id, (*_, watched) in moved.items() if watched]:
+        if watched_ids := [job_id for job_id, (*_, watched, _) in moved.items() if watched]:
             insert(connection, WatchedMove, {"jobs": "json", "at": "time"}, [(json.dumps(watched_ids), now)])
         tally.save(connection)
     return [(job_id, *facts) for job_id, facts in moved.items()]
@@ -244,7 +245,7 @@ def _move_sql() -> str:
         worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
         error = COALESCE(%(error)s, {JOBS}.error),
         fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
-        RETURNING id, queue, job_type, watched
+        RETURNING id, queue, job_type, watched, priority
     """
     return _update(columns.WHICH, "new_token", "j.state = %(source)s", changes)
 

@@ -32,6 +32,7 @@ class _Row(NamedTuple):
     queue: str
     run_at: datetime | None
     finished_at: datetime | None
+    priority: int
 
 
 def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[_Row]:
@@ -60,14 +61,14 @@ def delete_unstarted(jobs: Sequence[tuple[int, str, State]], reason: str, *, act
 
 
 def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str = "postponed") -> Applied:
-    """Give a scheduled job the time, the arguments and the deadline of ``like``, at once if that has no time."""
+    """Give a scheduled job the time (now, if it has none), the arguments, the priority and the deadline of ``like``."""
     alias, applied = database(), Applied()
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
         run_at = like.run_at or now + (like.delay or timedelta(0))
         rows = JobRecord.objects.using(alias).filter(pk=job_id, token=token, state=State.SCHEDULED)
         before, new = rows.values_list("run_at", "attempt").first(), new_token()
-        if before is None or not rows.update(token=new, run_at=run_at, queue=like.queue):
+        if before is None or not rows.update(token=new, run_at=run_at, queue=like.queue, priority=like.priority):
             return applied
         JobPayload.objects.using(alias).filter(job_id=job_id).update(
             data=json.loads(like.payload), queue=like.queue, release=registry.release,
@@ -78,7 +79,7 @@ def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str =
             reason=reason, actor=clean(actor, 150), data={"old_run_at": str(before[0])},
         )  # fmt: skip
     applied.moved.add(job_id)
-    applied.messages.append(Message(job_id, new, like.queue, run_at))
+    applied.messages.append(Message(job_id, new, like.queue, run_at, like.priority))
     applied.stale.append(Message(job_id, token, like.queue))
     return applied
 
@@ -188,5 +189,5 @@ def _move_chunk(rows: Sequence[_Row], queue: str, actor: str, reason: str, appli
         applied.moved.add(row.pk)
         if row.state in QUEUED:
             run_at = row.run_at if row.state == State.SCHEDULED else None
-            applied.messages.append(Message(row.pk, tokens[row.pk], queue, run_at))
+            applied.messages.append(Message(row.pk, tokens[row.pk], queue, run_at, row.priority))
             applied.stale.append(Message(row.pk, row.token, row.queue))

@@ -43,6 +43,7 @@ class JobRecord(Kept):
     # Something follows when it moves: see WatchedMove. (The defaults are the database's for the release before.)
     watched = models.BooleanField(default=False, db_default=False)
     limited = models.BooleanField(default=False, db_default=False)  # claimed only with a slot
+    priority = models.SmallIntegerField(default=0, db_default=0)  # on its queue: see ``priorities.rank``
 
     class Meta:
         verbose_name = "job"

@@ -206,7 +206,7 @@ def test_job_that_must_run_alone_is_claimed_only_without_company() -> None:
     batch = [message(suspect), message(innocent)]
     assert [c.job_id for c in lifecycle.claim(batch, worker=WORKER, lease=LEASE)] == [innocent]
     assert record(suspect).state == "enqueued"
-    assert lifecycle.must_run_alone(batch) == [batch[0]]
+    assert lifecycle.must_run_alone(batch) == [batch[0]._replace(enqueued_at=record(suspect).enqueued_at)]
     assert lifecycle.must_run_alone([batch[0]._replace(token="0" * 16)]) == []
     assert [c.job_id for c in claim(suspect)] == [suspect]
     assert lifecycle.must_run_alone(batch) == []
