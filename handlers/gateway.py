@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
 from handlers.deadlines import LONGEST_WAIT, Expiry, deadline, too_early, utc
 from handlers.exceptions import InvalidJob, TransportUnavailable
+from handlers.job_ids import job_ids
 from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.sql import database_now
@@ -28,13 +29,14 @@ from handlers.selection import Selection
 from handlers.transport import get_transport
 from handlers.twins import twin
 from handlers.unique import Hold, Rule
+from handlers.workflows.verbs import WorkflowVerbs
 
 Work = Job | Command
 
 LONGEST_CORRELATION = 64
 
 
-class JobScheduler(RecurringVerbs):
+class JobScheduler(RecurringVerbs, WorkflowVerbs):
     """Enqueue, schedule and govern jobs. Import the one instance: ``from handlers import job_scheduler``.
 
     Each verb acts in the caller's transaction and is published after it commits. ``by`` (a user, or a name) puts the
@@ -68,8 +70,6 @@ class JobScheduler(RecurringVerbs):
         the handler's job. Raises InvalidJob (payload, queue, delay, expires, unique, priority or correlation),
         NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
         """
-        if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT):
-            raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
         new = self._new([job], queue, correlation, expires, unique, priority, delay=delay)
         return self._create(*new, "enqueue", by, reason)[0]
 
@@ -136,7 +136,7 @@ class JobScheduler(RecurringVerbs):
         in the history. Raises InvalidJob when it does not fit.
         """
         encoded = None
-        if payload is not None and (ids := _ids([job_id])):
+        if payload is not None and (ids := job_ids([job_id])):
             records = JobRecord.objects.using(lifecycle.database()).filter(pk=ids[0])
             job_type = records.values_list("job_type", flat=True).first()
             if job_type is None:
@@ -162,7 +162,7 @@ class JobScheduler(RecurringVerbs):
 
     def show_stack(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
         """Have the worker of a running job tell where in its code it is, within a second or two: on the job's page."""
-        return any(stacks.ask(known, by, reason, expect=expect) for known in _ids([job_id]))
+        return any(stacks.ask(known, by, reason, expect=expect) for known in job_ids([job_id]))
 
     # --- many jobs
 
@@ -336,8 +336,14 @@ class JobScheduler(RecurringVerbs):
         *,
         run_at: datetime | None = None,
         delay: timedelta | None = None,
+        without: Collection[str] = (),
     ) -> tuple[list[NewJob], list[Hold | None] | None]:
-        """The jobs to be, and the keys that they want to hold, None where none of them wants one."""
+        """The jobs to be, and the keys that they want to hold, None where none of them wants one.
+
+        ``without``: fields whose values come later.
+        """
+        if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT):
+            raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
         if queue is not None:  # a type's own queue is known by the type
             queues.check_known(queue)
         if priority is not None:
@@ -354,7 +360,7 @@ class JobScheduler(RecurringVerbs):
         for job in jobs:
             job_type = registry.for_object(job)
             name = job_type.queue if queue is None else queue
-            encoded = job_type.encode(job)
+            encoded = job_type.encode(job, without=without)
             rank = job_type.priority if priority is None else priority
             made = NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, priority=rank)
             new.append(made)
@@ -392,7 +398,7 @@ class JobScheduler(RecurringVerbs):
 
         ``did``: what the entry calls it, where that is not the verb's own name.
         """
-        known, alias = _ids(ids), lifecycle.database()
+        known, alias = job_ids(ids), lifecycle.database()
         with transaction.atomic(using=alias):
             applied = verb(known, actor=actor_name(by), reason=reason, expect=expect, **options)
             moved = sorted(applied.moved)
@@ -436,23 +442,8 @@ def _encode_for(type_name: str, payload: Any) -> bytes:
     return job_type.encode(payload)
 
 
-def _ids(ids: Iterable[Any]) -> list[int]:
-    known = set()
-    for value in ids:
-        # int() would round 1.5, and take True for 1.
-        if isinstance(value, bool) or not isinstance(value, int | str):
-            continue
-        try:
-            number = int(value)
-        except ValueError:
-            continue
-        if 0 < number < 2**63:
-            known.add(number)
-    return sorted(known)
-
-
 def _expect(job_id: Any, token: str | None) -> dict[int, str] | None:
-    return None if token is None else dict.fromkeys(_ids([job_id]), token)
+    return None if token is None else dict.fromkeys(job_ids([job_id]), token)
 
 
 def _target(ids: Sequence[int]) -> str:

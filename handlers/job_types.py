@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar
@@ -137,13 +137,18 @@ class JobType:
                 return text.splitlines()[0]
         return ""
 
-    def encode(self, payload: object) -> bytes:
-        """``payload`` as JSON; the command of an ``ExecuteCommandJob``. Raises InvalidJob, naming the field."""
+    def encode(self, payload: object, *, without: Collection[str] = ()) -> bytes:
+        """``payload`` as JSON; the command of an ``ExecuteCommandJob``. Raises InvalidJob, naming the field.
+
+        ``without``: fields whose values come later.
+        """
         inner = payloads.unwrap(payload)
         if not isinstance(inner, self.payload_class):
             raise InvalidJob(
                 f"{self.name}: expected a {self.payload_class.__qualname__}, not a {type(inner).__qualname__}"
             )
+        if without:
+            return payloads.encode_without(inner, without, type_name=self.name)
         return payloads.encode(inner, type_name=self.name)
 
     def decode(self, data: Any) -> Job | Command:

@@ -12,6 +12,9 @@ from handlers.conf import SYSTEM_QUEUE
 from handlers.recurrence.heartbeats import HEARTBEAT, SendHeartbeat, address, ask
 from handlers.registry import handles
 from handlers.retries import RetryPolicy
+from handlers.workflows import governing, release
+from handlers.workflows.governing import GovernWorkflow
+from handlers.workflows.release import OpenGate
 
 
 @handles(RunBulk, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=10), name=TYPE_NAME)
@@ -24,3 +27,15 @@ def run_bulk(job: RunBulk) -> None:
 async def send_heartbeat(job: SendHeartbeat) -> None:
     """Tell a dead man's switch that a recurring job has succeeded."""
     await asyncio.to_thread(ask, await sync_to_async(address)(job.recurring_id))
+
+
+@handles(OpenGate, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=10), name=release.TYPE_NAME)
+def open_gate(job: OpenGate) -> None:
+    """Let a chunk of those go on that wait for the same jobs."""
+    release.release_rest(job.gate_id, job.after)
+
+
+@handles(GovernWorkflow, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=10), name=governing.TYPE_NAME)
+def govern_workflow(job: GovernWorkflow) -> None:
+    """Cancel or retry a chunk of a workflow's jobs."""
+    governing.govern_rest(job)

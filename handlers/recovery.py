@@ -250,4 +250,6 @@ def age_out() -> bool:
     clock = database_now(connections[lifecycle.database()])
     days = {State(state): days for state, days in jobs_settings().retention_days.items() if days is not None}
     erased = [lifecycle.age_out(state, before=clock - timedelta(days=count)) for state, count in days.items()]
-    return any([*erased, lifecycle.forget_keys(), once.forget(), stacks.forget(), firing.forget()])
+    kept = days.get(State.SUCCEEDED)
+    workflows = kept is not None and lifecycle.forget_workflows(before=clock - timedelta(days=kept))
+    return any([*erased, workflows, lifecycle.forget_keys(), once.forget(), stacks.forget(), firing.forget()])

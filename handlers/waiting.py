@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from handlers.lifecycle import database
-from handlers.models import JobRecord, StrandedJob
+from handlers.models import JobRecord, StrandedJob, Workflow, WorkflowNode
 from handlers.states import State
 from handlers.transport import Message
 
@@ -54,7 +54,7 @@ def oldest(
 
     ``only``: of these types, if it names any.
 
-    ``stranded``: also those that wait for a worker that can run them.
+    None of a paused workflow. ``stranded``: also those that wait for a worker that can run them.
     """
     rows = _enqueued().filter(queue=queue)
     if since is not None:
@@ -67,6 +67,9 @@ def oldest(
         rows = rows.exclude(job_type__in=without)
     if not stranded:
         rows = rows.exclude(Exists(StrandedJob.objects.filter(pk=OuterRef("pk"), token=OuterRef("token"))))
+    if paused := list(Workflow.objects.using(database()).filter(paused_at__isnull=False).values_list("pk", flat=True)):
+        nodes = WorkflowNode.objects.filter(pk=OuterRef("pk"), workflow_id__in=paused)
+        rows = rows.exclude(Q(watched=True) & Exists(nodes))
     rows = rows.order_by("enqueued_at", "pk")
     return [
         Waiting(Message(pk, token, queue, priority=priority, enqueued_at=at), job_type, Place(at, pk))

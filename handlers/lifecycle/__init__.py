@@ -26,7 +26,7 @@ from handlers.lifecycle.claims import (
 from handlers.lifecycle.creation import JobId, NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
-from handlers.lifecycle.retention import age_out, forget_keys
+from handlers.lifecycle.retention import age_out, forget_keys, forget_workflows
 from handlers.lifecycle.verbs import delete, delete_unstarted, move_to_queue, postpone, requeue, restore, retry
 from handlers.models.kept import database
 
@@ -56,6 +56,7 @@ __all__ = [
     "expire_leases",
     "expire_unstarted",
     "forget_keys",
+    "forget_workflows",
     "handed_back",
     "held_by",
     "left_behind",

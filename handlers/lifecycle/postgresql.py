@@ -229,7 +229,8 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
                 fingerprint = COALESCE(c.fingerprint, j.fingerprint)
             FROM clock, held v JOIN c ON c.number = v.change
             WHERE j.id = v.id
-            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, j.watched, j.priority, now, c.outcome,
+            RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, j.priority, now, c.outcome,
+                j.watched AND NOT (c.source = 'awaiting' AND c.state <> 'deleted') AS watched,
                 COALESCE(c.fingerprint, '') AS fingerprint, v.change, v.seconds
         ),
         {rows_cte("s", columns.STEP, place="place")},

@@ -245,7 +245,7 @@ def _move_sql() -> str:
         worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
         error = COALESCE(%(error)s, {JOBS}.error),
         fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
-        RETURNING id, queue, job_type, watched, priority
+        RETURNING id, queue, job_type, watched AND NOT (%(source)s = 'awaiting' AND %(state)s <> 'deleted'), priority
     """
     return _update(columns.WHICH, "new_token", "j.state = %(source)s", changes)
 

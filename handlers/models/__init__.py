@@ -18,6 +18,7 @@ from handlers.models.turn import Turn
 from handlers.models.unique import UniqueKey
 from handlers.models.watched import WatchedMove
 from handlers.models.worker import KnownTypes, WorkerProcess
+from handlers.models.workflow import Gate, GateParent, NodeInput, NodeOutcome, Require, When, Workflow, WorkflowNode
 
 __all__ = [
     "BUCKETS",
@@ -31,6 +32,8 @@ __all__ = [
     "BulkOperation",
     "BulkState",
     "FailureGroup",
+    "Gate",
+    "GateParent",
     "How",
     "JobCount",
     "JobCountDelta",
@@ -41,6 +44,8 @@ __all__ = [
     "KnownTypes",
     "LiveStack",
     "Misfire",
+    "NodeInput",
+    "NodeOutcome",
     "Occurrence",
     "Outcome",
     "Overlap",
@@ -48,6 +53,7 @@ __all__ = [
     "PolicyAssignment",
     "QueueSwitch",
     "RecurringJob",
+    "Require",
     "StoredPolicy",
     "StrandedJob",
     "Switch",
@@ -55,5 +61,8 @@ __all__ = [
     "TypeSwitch",
     "UniqueKey",
     "WatchedMove",
+    "When",
     "WorkerProcess",
+    "Workflow",
+    "WorkflowNode",
 ]

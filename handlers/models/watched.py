@@ -8,7 +8,10 @@ from handlers.models.kept import Kept
 
 
 class WatchedMove(Kept):
-    """Watched jobs that have moved: written with the move itself, and gone once what follows from it is done."""
+    """Watched jobs that have moved: written with the move itself, and gone once what follows from it is done.
+
+    Not of what only went on from where it waited for others: that is what follows.
+    """
 
     jobs = models.JSONField()  # their ids, a list
     at = models.DateTimeField()

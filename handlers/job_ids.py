@@ -1,0 +1,22 @@
+"""What callers name jobs by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def job_ids(values: Iterable[Any]) -> list[int]:
+    """Those of ``values``, int or str, that can be ids of jobs: each once, ascending."""
+    known = set()
+    for value in values:
+        # int() would round 1.5, and take True for 1.
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            continue
+        try:
+            number = int(value)
+        except ValueError:
+            continue
+        if 0 < number < 2**63:
+            known.add(number)
+    return sorted(known)

@@ -1,0 +1,13 @@
+"""Jobs that wait for each other: built whole, moved on by the ends of their parents, governed as one."""
+
+from handlers import following
+from handlers.lifecycle import guards
+from handlers.workflows.progress import follow
+
+following.add(follow)
+# A job of a paused workflow is not claimed.
+guards.add(
+    "watched",
+    """COALESCE((SELECT w.paused_at IS NULL FROM jobs_workflownode n JOIN jobs_workflow w ON w.id = n.workflow_id
+        WHERE n.job_id = j.id), TRUE)""",
+)

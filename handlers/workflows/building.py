@@ -1,0 +1,78 @@
+"""A workflow comes into being: nodes, gates and what they wait for, row by row in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db import connections
+
+from handlers import lifecycle
+from handlers.models import Gate, GateParent, NodeInput, Workflow, WorkflowNode
+from handlers.models.sql import insert
+from handlers.publishing import publish_on_commit
+from handlers.transport import Message
+from handlers.workflows.flow import Planned, Rule
+
+CHUNK = 1_000  # nodes that are written at once
+NODE = {
+    "job_id": "id", "workflow_id": "id", "gate_id": "id", "delay_seconds": "float", "counts": "bool", "outcome": "text",
+    "skip": "bool",
+}  # fmt: skip
+PARENT = {"gate_id": "id", "parent_id": "id", "verdict": "text"}
+INPUT = {"job_id": "id", "field": "text", "source_id": "id"}
+
+
+class Builder:
+    """Writes the nodes of one workflow. ``count``: how many of them count in its sums."""
+
+    def __init__(self, workflow: Workflow, actor: str, using: str) -> None:
+        self._workflow, self._actor, self._using = workflow, actor, using
+        self._gates: dict[Rule, int] = {}
+        self.count = 0
+
+    def write(self, planned: Sequence[Planned]) -> list[int]:
+        """Insert jobs with all that hangs on them; their ids. Their parents were written before, or come before."""
+        if not planned:
+            return []
+        messages = lifecycle.create([_job(each) for each in planned], actor=self._actor, using=self._using)
+        for each, message in zip(planned, messages, strict=True):
+            each.node._job_id = message.job_id
+        self._make_gates([each.rule for each in planned if each.rule])
+        nodes = [
+            (message.job_id, self._workflow.pk, each.rule and self._gates[each.rule],
+             each.delay.total_seconds() if each.delay and each.rule else None, each.counts, "", False)
+            for each, message in zip(planned, messages, strict=True)
+        ]  # fmt: skip
+        insert(connections[self._using], WorkflowNode, NODE, nodes)
+        inputs = [
+            (message.job_id, field, source.job_id)
+            for each, message in zip(planned, messages, strict=True)
+            for field, source in each.inputs
+        ]
+        insert(connections[self._using], NodeInput, INPUT, inputs)
+        self.count += sum(each.counts for each in planned)
+        publish_on_commit(_to_publish(planned, messages), using=self._using)
+        return [message.job_id for message in messages]
+
+    def _make_gates(self, rules: Sequence[Rule]) -> None:
+        new = list(dict.fromkeys(rule for rule in rules if rule not in self._gates))
+        if not new:
+            return
+        gates = Gate.objects.using(self._using).bulk_create(
+            [
+                Gate(workflow_id=self._workflow.pk, when=rule.when, require=rule.require, total=len(rule.parents))
+                for rule in new
+            ]
+        )
+        self._gates |= {rule: gate.pk for rule, gate in zip(new, gates, strict=True)}
+        parents = [(self._gates[rule], parent.job_id, "") for rule in new for parent in rule.parents]
+        insert(connections[self._using], GateParent, PARENT, parents)
+
+
+def _job(planned: Planned) -> lifecycle.NewJob:
+    new = planned.new._replace(watched=True)
+    return new._replace(awaits=True, run_at=None, delay=None) if planned.rule or not planned.counts else new
+
+
+def _to_publish(planned: Sequence[Planned], messages: Sequence[Message]) -> list[Message]:
+    return [message for each, message in zip(planned, messages, strict=True) if not each.rule and each.counts]

@@ -1,0 +1,211 @@
+"""A workflow while it is built: each node names earlier ones, so no circle can come about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from handlers.deadlines import Expiry
+from handlers.exceptions import InvalidJob
+from handlers.job_ids import job_ids
+from handlers.job_types import JobType
+from handlers.lifecycle import JobId, NewJob
+from handlers.models.workflow import Require, When
+from handlers.payloads import Command, Job
+from handlers.registry import registry
+from handlers.workflows.gates import check_rule
+from handlers.workflows.results import ResultOf, check_source, later_fields
+
+Work = Job | Command
+Make = Callable[..., list[NewJob]]  # of jobs, as the gateway checks them
+
+
+class Node:
+    """A job of a workflow, to be named by those that wait for it."""
+
+    __slots__ = ("_flow", "_job_id", "_type")
+
+    def __init__(self, flow: Flow, job_type: JobType | None, job_id: int | None = None) -> None:
+        self._flow, self._type, self._job_id = flow, job_type, job_id
+
+    @property
+    def job_id(self) -> JobId:
+        """The job's id. Asked for while the workflow is built, it writes what is built so far."""
+        if self._job_id is None:
+            self._flow.write()
+        assert self._job_id is not None
+        return JobId(self._job_id)
+
+    def __repr__(self) -> str:
+        return f"<Node {self._job_id or 'to be'}>"
+
+
+After = Node | Iterable[Node]
+
+
+class Rule(NamedTuple):
+    """For what a node waits. Nodes with an equal one share a gate."""
+
+    parents: tuple[Node, ...]
+    when: When
+    require: Require
+
+
+class Planned(NamedTuple):
+    """A node that is not written yet."""
+
+    node: Node
+    new: NewJob
+    rule: Rule | None
+    delay: timedelta | None  # after its gate
+    inputs: tuple[tuple[str, Node], ...] = ()  # fields that are what others return
+    counts: bool = True
+
+
+Write = Callable[[Sequence[Planned]], list[int]]
+
+
+class Flow:
+    """What ``with job_scheduler.workflow() as flow:`` gives. It writes as it goes, in the transaction of the block."""
+
+    def __init__(self, make: Make, write: Write, *, chunk: int) -> None:
+        self._make, self._write, self._chunk = make, write, chunk
+        self._planned: list[Planned] = []
+        self.workflow_id = 0  # known from the begin
+        self.count = 0  # of nodes
+
+    def enqueue(
+        self,
+        job: Work,
+        *,
+        after: After = (),
+        when: str = When.SUCCESS,
+        require: str = Require.ALL,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        expires: Expiry = None,
+        priority: int | None = None,
+    ) -> Node:
+        """A node that runs ``job`` once its parents, ``after``, have ended: at once, where there are none.
+
+        ``when``: with ``success``, ``failure`` or ``deleted``, or ``ended`` in any of these ways. ``require``: ``all``
+        of them, or ``any``. ``delay``: so long after that. A node whose parents can no longer end like that is deleted.
+        Others as for ``job_scheduler.enqueue``; a type's ``unique`` is not asked. Raises InvalidJob or NoHandler.
+        """
+        (node,) = self.enqueue_many(
+            [job], after=after, when=when, require=require, queue=queue, delay=delay, expires=expires, priority=priority
+        )
+        return node
+
+    def enqueue_many(
+        self,
+        jobs: Iterable[Work],
+        *,
+        after: After = (),
+        when: str = When.SUCCESS,
+        require: str = Require.ALL,
+        queue: str | None = None,
+        delay: timedelta | None = None,
+        expires: Expiry = None,
+        priority: int | None = None,
+    ) -> list[Node]:
+        """The same for each of ``jobs``; their nodes in this order."""
+        rule = self._rule(after, when, require)
+        nodes: list[Node] = []
+        for job in jobs:
+            later = later_fields(job)
+            new = self.make(job, queue=queue, delay=delay, expires=expires, priority=priority, without=later)
+            job_type = registry.for_object(job)
+            node = Node(self, job_type)
+            inputs = tuple((name, self._source(job_type, name, result, rule)) for name, result in later.items())
+            self.plan(Planned(node, new, rule, delay, inputs))
+            nodes.append(node)
+        return nodes
+
+    def result(self, node: Node) -> Any:
+        """What the job of ``node`` returns, as an argument of a job that waits for its success.
+
+        Of a job that a person has skipped, and of one that returned nothing, it is None.
+        """
+        self._check(node)
+        return ResultOf(node)
+
+    def make(self, job: Work, **options: Any) -> NewJob:
+        """The job to be."""
+        (new,) = self._make([job], **options)
+        return new
+
+    def plan(self, planned: Planned) -> None:
+        """Add a node."""
+        self.count += planned.counts
+        self._planned.append(planned)
+        if len(self._planned) >= self._chunk:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was planned."""
+        planned, self._planned = self._planned, []
+        for each, job_id in zip(planned, self._write(planned), strict=True):
+            each.node._job_id = job_id
+
+    def _rule(self, after: After, when: str, require: str) -> Rule | None:
+        known = check_rule(when, require)
+        given: Iterable[Any] = after if isinstance(after, Iterable) else (after,)
+        parents = tuple(dict.fromkeys(given))
+        for parent in parents:
+            self._check(parent)
+        return Rule(parents, *known) if parents else None
+
+    def _check(self, node: object) -> None:
+        if not isinstance(node, Node):
+            raise InvalidJob(
+                f"after: takes nodes, which flow.enqueue returns, not {node!r}; a job outside of this workflow can be"
+                " followed with job_scheduler.continue_with",
+                field="after",
+            )
+        if node._flow is not self:
+            raise InvalidJob(f"after: {node!r} is of another workflow", field="after")
+
+    def _source(self, job_type: JobType, name: str, result: ResultOf, rule: Rule | None) -> Node:
+        node = result.node
+        self._check(node)
+        if rule is None or node not in rule.parents or rule.when != When.SUCCESS or rule.require != Require.ALL:
+            raise InvalidJob(
+                f"{job_type.name}: {name}: is the result of a job that it does not wait for: name that in after=,"
+                " with when='success' and require='all'",
+                field=name,
+            )
+        check_source(job_type, name, node._type)
+        return node
+
+
+class Extension(Flow):
+    """The same for a workflow that is under way: its jobs can be named, too."""
+
+    def __init__(
+        self,
+        make: Make,
+        write: Callable[[Sequence[Planned]], list[int]],
+        *,
+        chunk: int,
+        has: Callable[[int], bool],
+        this: int | None,
+    ) -> None:
+        super().__init__(make, write, chunk=chunk)
+        self._has, self._this = has, this
+        self.existing: dict[int, Node] = {}
+
+    def node(self, job_id: Any) -> Node:
+        """One of the jobs that it has. Raises InvalidJob for any other."""
+        (known,) = job_ids([job_id]) or (0,)
+        if known not in self.existing:
+            if not self._has(known):
+                raise InvalidJob(f"node: job {str(job_id)[:50]} is none of workflow {self.workflow_id}", field="node")
+            self.existing[known] = Node(self, None, known)
+        return self.existing[known]
+
+    @property
+    def this(self) -> Node:
+        """The job that runs here. Raises InvalidJob outside of one, and in one of another workflow."""
+        return self.node(self._this)

@@ -1,0 +1,105 @@
+"""Those who waited at a gate go on: to their queues where it was passed, away where it never will be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+
+from django.db import connections, transaction
+
+from handlers import lifecycle
+from handlers.conf import SYSTEM_QUEUE
+from handlers.lifecycle import Change, Move, NewJob, Step
+from handlers.models import Gate, JobPayload, JobRecord, NodeInput, Workflow, WorkflowNode
+from handlers.models.sql import take_lock
+from handlers.payloads import Job
+from handlers.publishing import publish_on_commit
+from handlers.registry import registry
+from handlers.states import State
+
+ACTOR = "workflow"
+CHUNK = 1_000  # nodes in one transaction
+TYPE_NAME = "jobs.OpenGate"
+
+
+@dataclass(frozen=True)
+class OpenGate(Job):
+    """Those who wait at a gate, from job ``after`` on: too many for who opened it."""
+
+    gate_id: int
+    after: int
+
+
+def release(gate: Gate, *, using: str, after: int = 0) -> None:
+    """Move on whoever waits at a gate that is decided: a chunk at once, the rest by jobs of the engine's own."""
+    rows = WorkflowNode.objects.using(using).filter(gate_id=gate.pk, pk__gt=after).order_by("pk")
+    nodes = list(rows[:CHUNK])
+    release_nodes(nodes, gate, using=using)
+    if len(nodes) == CHUNK:
+        payload = registry.get(TYPE_NAME).encode(OpenGate(gate.pk, nodes[-1].pk))
+        messages = lifecycle.create([NewJob(TYPE_NAME, payload, SYSTEM_QUEUE)], actor=ACTOR, using=using)
+        publish_on_commit(messages, using=using)
+
+
+def release_rest(gate_id: int, after: int) -> None:
+    """What an OpenGate job does. Repeated, it finds nobody there."""
+    using = lifecycle.database()
+    with transaction.atomic(using=using):
+        take_lock(connections[using])
+        gate = Gate.objects.using(using).filter(pk=gate_id).first()
+        if gate is not None and gate.is_open is not None:
+            release(gate, using=using, after=after)
+
+
+def release_nodes(nodes: Sequence[WorkflowNode], gate: Gate, *, using: str) -> None:
+    """Move on those of ``nodes`` that wait. Of a workflow that was cancelled none runs any more."""
+    if not nodes:
+        return
+    rows = JobRecord.objects.using(using).filter(pk__in=[node.pk for node in nodes], state=State.AWAITING)
+    tokens = dict(rows.order_by("pk").values_list("pk", "token"))
+    cancelled = _cancelled({node.workflow_id for node in nodes if node.workflow_id}, using)
+    moves = []
+    for node in nodes:
+        if node.pk not in tokens:
+            continue
+        if not gate.is_open or (node.counts and node.workflow_id in cancelled):
+            change = _away(gate.why if not gate.is_open else "its workflow was cancelled")
+        else:
+            change = _on(gate.why, node.delay_seconds)
+        moves.append(Move(node.pk, tokens[node.pk], change))
+    if gate.is_open:
+        _fill(list(tokens), using)
+    applied = lifecycle.apply(moves, actor=ACTOR, using=using)
+    publish_on_commit(applied.messages, using=using)
+
+
+@lru_cache(maxsize=64)
+def _on(why: str, delay_seconds: float | None) -> Change:
+    if delay_seconds:
+        return Change(State.AWAITING, (Step(State.SCHEDULED, why),), delay=timedelta(seconds=delay_seconds))
+    return Change(State.AWAITING, (Step(State.ENQUEUED, why),))
+
+
+@lru_cache(maxsize=64)
+def _away(why: str) -> Change:
+    return Change(State.AWAITING, (Step(State.DELETED, why),))
+
+
+def _cancelled(workflows: set[int], using: str) -> set[int]:
+    rows = Workflow.objects.using(using).filter(pk__in=workflows, cancelled_at__isnull=False) if workflows else ()
+    return {workflow.pk for workflow in rows}
+
+
+def _fill(ids: Sequence[int], using: str) -> None:
+    """Give jobs the arguments that are other jobs' results."""
+    inputs: dict[int, dict[str, object]] = {}
+    for each in NodeInput.objects.using(using).filter(job_id__in=ids):
+        inputs.setdefault(each.job_id, {})[each.field] = each.data
+    if not inputs:
+        return
+    payloads = list(JobPayload.objects.using(using).filter(pk__in=inputs))
+    for payload in payloads:
+        payload.data = {**payload.data, **inputs[payload.pk]}
+    JobPayload.objects.using(using).bulk_update(payloads, ["data"], batch_size=CHUNK)

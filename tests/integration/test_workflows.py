@@ -1,0 +1,472 @@
+"""Workflows: made whole or not at all, moved on by the ends of their jobs, governed as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from handlers import (
+    GiveUp,
+    InvalidJob,
+    Job,
+    RetryPolicy,
+    execution,
+    handles,
+    job_scheduler,
+    lifecycle,
+)
+from handlers.models import Gate, JobHistory, JobRecord, NodeInput, Workflow, WorkflowNode
+from handlers.registry import registry
+from handlers.states import State
+from handlers.workflows.flow import Flow, Node
+from tests.app.jobs import Note
+from tests.running import NotingTransport, claim, facts, record, run
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting", "types")]
+
+BAD: set[str] = set()  # the names of steps that fail
+
+
+@dataclass(frozen=True)
+class Step(Job):
+    name: str
+
+
+@dataclass(frozen=True)
+class Add(Job):
+    one: int
+    other: int = 0
+
+
+@dataclass(frozen=True)
+class Quiet(Job):
+    pass
+
+
+@dataclass(frozen=True)
+class Opens(Job):
+    names: tuple[str, ...]
+
+
+@pytest.fixture
+def types() -> Iterator[None]:
+    BAD.clear()
+    with registry.isolated():
+        once = RetryPolicy(max_attempts=1)
+
+        @handles(Step, name="flow.Step", retry=once)
+        def step(job: Step) -> str:
+            if job.name in BAD:
+                raise GiveUp(job.name)
+            return job.name
+
+        @handles(Add, name="flow.Add", retry=once)
+        def add(job: Add) -> int:
+            return job.one + job.other
+
+        @handles(Quiet, name="flow.Quiet", retry=once)
+        def quiet(job: Quiet) -> None:
+            pass
+
+        @handles(Opens, name="flow.Opens", retry=once)
+        def opens(job: Opens) -> None:
+            with job_scheduler.workflow("inner") as flow:
+                for name in job.names:
+                    flow.enqueue(Step(name))
+
+        yield
+
+
+def state(node: Any) -> str:
+    return record(getattr(node, "job_id", node)).state
+
+
+def states(*nodes: Any) -> list[str]:
+    return [state(node) for node in nodes]
+
+
+def drain() -> list[int]:
+    """Run whatever is enqueued, as workers would, until there is nothing more; which jobs, in their order."""
+    ran = []
+    while ids := list(JobRecord.objects.filter(state=State.ENQUEUED).order_by("pk").values_list("pk", flat=True)):
+        ran += ids
+        run(*ids)
+    return ran
+
+
+def why(node: Any) -> str:
+    """The reason of a job's last move."""
+    return JobHistory.objects.filter(job_id=node.job_id).order_by("-pk").values_list("reason", flat=True)[0]
+
+
+def sums(workflow_id: int) -> dict[str, int]:
+    workflow = Workflow.objects.get(pk=workflow_id)
+    return {name: getattr(workflow, name) for name in ("total", "open", "succeeded", "failed", "deleted", "skipped")}
+
+
+# --- made
+
+
+def test_nodes_run_once_their_parents_have_succeeded(noting: NotingTransport) -> None:
+    with job_scheduler.workflow("Order 7") as flow:
+        a, b = flow.enqueue(Step("a")), flow.enqueue(Step("b"))
+        c = flow.enqueue(Step("c"), after=[a, b])
+        d = flow.enqueue(Step("d"), after=c)
+    assert states(a, b, c, d) == ["enqueued", "enqueued", "awaiting", "awaiting"]
+    assert noting.ids == [[a.job_id, b.job_id]]
+    run(a.job_id)
+    assert state(c) == "awaiting"
+    run(b.job_id)
+    assert states(c, d) == ["enqueued", "awaiting"]
+    assert noting.ids[1:] == [[c.job_id]]
+    assert why(c) == "all of 2 jobs succeeded"
+    run(c.job_id)
+    assert why(d) == f"job {c.job_id} succeeded"
+    assert Workflow.objects.get().finished_at is None
+    run(d.job_id)
+    assert sums(flow.workflow_id) == {"total": 4, "open": 0, "succeeded": 4, "failed": 0, "deleted": 0, "skipped": 0}
+    assert Workflow.objects.get().finished_at
+
+
+def test_it_is_written_whole_or_not_at_all(noting: NotingTransport) -> None:
+    with pytest.raises(ZeroDivisionError), job_scheduler.workflow() as flow:
+        assert flow.enqueue(Step("a")).job_id / 0
+    with pytest.raises(InvalidJob, match="when: must be one of"), job_scheduler.workflow() as flow:
+        flow.enqueue(Step("b"), after=flow.enqueue(Step("a")), when="later")
+    with pytest.raises(InvalidJob, match="has no node"), job_scheduler.workflow():
+        pass
+    with transaction.atomic():
+        with job_scheduler.workflow() as flow:
+            flow.enqueue(Step("a"))
+        transaction.set_rollback(True)
+    assert not noting.published
+    for model in (JobRecord, Workflow, WorkflowNode, Gate):
+        assert not model._default_manager.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"when": "any"}, "when"),
+        ({"when": "Success"}, "when"),
+        ({"require": "some"}, "require"),
+        ({"after": 17}, "after"),
+        ({"after": [None]}, "after"),
+        ({"queue": "nowhere"}, "queue"),
+        ({"delay": 5}, "delay"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(options: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidJob) as caught, job_scheduler.workflow() as flow:
+        flow.enqueue(Step("b"), **{"after": flow.enqueue(Step("a")), **options})
+    assert caught.value.field == field
+    assert not Workflow.objects.exists()
+
+
+def test_a_node_of_another_workflow_is_a_stranger() -> None:
+    with job_scheduler.workflow() as flow:
+        stranger = flow.enqueue(Step("a"))
+    with pytest.raises(InvalidJob, match="another workflow"), job_scheduler.workflow() as other:
+        other.enqueue(Step("b"), after=stranger)
+    assert Workflow.objects.count() == 1
+
+
+def test_many_that_wait_for_the_same_share_a_gate_and_go_on_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.workflows.release.CHUNK", 10)
+    with job_scheduler.workflow() as flow:
+        root = flow.enqueue(Step("root"))
+        fan = flow.enqueue_many([Step(str(n)) for n in range(35)], after=root)
+        end = flow.enqueue(Step("end"), after=fan)
+    assert Gate.objects.count() == 2
+    run(root.job_id)
+    assert sum(state == "enqueued" for state in states(*fan)) == 10
+    ran = drain()
+    assert states(*fan, end) == ["succeeded"] * 36
+    assert ran.count(end.job_id) == 1
+    assert sums(flow.workflow_id)["succeeded"] == 37
+
+
+# --- outcomes
+
+
+def test_a_failed_job_holds_those_that_wait_for_its_success_until_it_is_retried() -> None:
+    BAD.add("a")
+    with job_scheduler.workflow() as flow:
+        a = flow.enqueue(Step("a"))
+        b = flow.enqueue(Step("b"), after=a)
+        alarm = flow.enqueue(Step("alarm"), after=a, when="failure")
+        always = flow.enqueue(Step("always"), after=a, when="ended")
+    drain()
+    assert states(a, b, alarm, always) == ["failed", "awaiting", "succeeded", "succeeded"]
+    assert sums(flow.workflow_id)["failed"] == 1
+    BAD.clear()
+    job_scheduler.retry(a.job_id)
+    assert sums(flow.workflow_id) == {"total": 4, "open": 2, "succeeded": 2, "failed": 0, "deleted": 0, "skipped": 0}
+    assert drain() == [a.job_id, b.job_id]  # what succeeded is not run again
+    assert Workflow.objects.get().finished_at
+
+
+def test_skipping_a_failed_job_lets_those_go_on_that_wait_for_it() -> None:
+    BAD.add("a")
+    with job_scheduler.workflow() as flow:
+        a = flow.enqueue(Step("a"))
+        b = flow.enqueue(Step("b"), after=a)
+    assert not job_scheduler.skip(a.job_id)  # it has not failed
+    drain()
+    assert job_scheduler.skip(a.job_id, by="somebody", reason="paid by hand")
+    assert not job_scheduler.skip(a.job_id)
+    drain()
+    assert states(a, b) == ["deleted", "succeeded"]
+    assert sums(flow.workflow_id)["skipped"] == 1
+    assert not sums(flow.workflow_id)["deleted"]
+
+
+def test_those_whose_parent_can_no_longer_end_as_they_wait_for_are_deleted() -> None:
+    with job_scheduler.workflow() as flow:
+        a = flow.enqueue(Step("a"))
+        never = flow.enqueue(Step("never"), after=a, when="failure")
+        after_never = flow.enqueue(Step("after"), after=never)
+        undone = flow.enqueue(Step("undone"), after=never, when="deleted")
+    drain()
+    assert states(never, after_never, undone) == ["deleted", "deleted", "succeeded"]
+    assert why(never) == f"job {a.job_id} did not end as this waits for (failed)"
+    assert Workflow.objects.get().finished_at
+
+
+def test_any_of_several_is_enough_and_the_last_to_miss_decides() -> None:
+    BAD.add("bad")
+    with job_scheduler.workflow() as flow:
+        parents = [flow.enqueue(Step(name)) for name in ("bad", "good", "late")]
+        first = flow.enqueue(Step("first"), after=parents, require="any")
+        no_failure = flow.enqueue(Step("none"), after=parents[1:], when="failure", require="any")
+    run(parents[0].job_id)
+    assert state(first) == "awaiting"
+    run(parents[1].job_id)
+    assert states(first, no_failure) == ["enqueued", "awaiting"]
+    run(parents[2].job_id)
+    assert state(no_failure) == "deleted"
+    assert why(no_failure) == "of 2 jobs none failed"
+
+
+def test_deleting_a_job_by_mistake_can_be_undone() -> None:
+    with job_scheduler.workflow() as flow:
+        a, other = flow.enqueue(Step("a")), flow.enqueue(Step("other"))
+        b = flow.enqueue(Step("b"), after=[a, other])
+    job_scheduler.delete(a.job_id)
+    assert state(b) == "deleted"
+    job_scheduler.restore(b.job_id)
+    assert state(b) == "deleted"  # what it waits for is still gone
+    job_scheduler.restore(a.job_id)
+    job_scheduler.restore(b.job_id)
+    assert state(b) == "awaiting"
+    drain()
+    assert states(a, other, b) == ["succeeded"] * 3
+
+
+def test_a_job_that_runs_again_does_not_start_what_has_followed_once_more() -> None:
+    with job_scheduler.workflow(on_success=Note("done")) as flow:
+        a = flow.enqueue(Step("a"))
+        flow.enqueue(Step("b"), after=a)
+    drain()
+    job_scheduler.requeue(a.job_id)
+    assert Workflow.objects.get().finished_at is None
+    assert drain() == [a.job_id]
+    assert Workflow.objects.get().finished_at
+
+
+# --- at the end
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_jobs_at_the_end_run_once_all_is_over(fails: bool) -> None:
+    if fails:
+        BAD.add("b")
+    with job_scheduler.workflow(on_success=Step("success"), on_end=Step("end")) as flow:
+        flow.enqueue(Step("a"))
+        b = flow.enqueue(Step("b"))
+    ran = drain()
+    workflow = Workflow.objects.get()
+    assert workflow.total == 2
+    assert (workflow.on_end in ran, workflow.on_success in ran) == (True, not fails)
+    if fails:
+        BAD.clear()
+        job_scheduler.retry(b.job_id)
+        assert drain() == [b.job_id, workflow.on_success]
+
+
+def test_the_job_of_success_is_deleted_where_there_was_none() -> None:
+    with job_scheduler.workflow(on_success=Step("success"), on_end=Step("end")) as flow:
+        a = flow.enqueue(Step("a"))
+    job_scheduler.delete(a.job_id)
+    workflow = Workflow.objects.get()
+    assert states(workflow.on_success, workflow.on_end) == ["deleted", "enqueued"]
+
+
+# --- results
+
+
+def test_a_result_can_be_an_argument() -> None:
+    with job_scheduler.workflow() as flow:
+        a, b = flow.enqueue(Add(1, 2)), flow.enqueue(Add(3, 4))
+        c = flow.enqueue(Add(flow.result(a), flow.result(b)), after=[a, b])
+    assert record(c.job_id).payload == {}
+    drain()
+    assert record(c.job_id).payload == {"one": 3, "other": 7}
+    assert record(c.job_id).result == 10
+
+
+def test_a_result_must_fit_and_come_from_a_job_that_is_waited_for() -> None:
+    wrong: list[tuple[Callable[[Flow, Node], object], str]] = [
+        (lambda flow, node: flow.enqueue(Add(flow.result(node))), "does not wait for"),
+        (lambda flow, node: flow.enqueue(Add(flow.result(node)), after=node, when="ended"), "does not wait for"),
+        (lambda flow, node: flow.enqueue(Add(flow.result(node)), after=node), "is int, and flow.Step returns str"),
+        (lambda flow, node: flow.enqueue(Add(flow.result(flow.enqueue(Add(1)))), after=node), "does not wait for"),
+        (lambda flow, node: job_scheduler.enqueue(Add(flow.result(node))), "valid integer"),
+    ]
+    for make, said in wrong:
+        with pytest.raises(InvalidJob, match=said) as caught, job_scheduler.workflow() as flow:
+            make(flow, flow.enqueue(Step("a")))
+        assert caught.value.field == "one"
+    with pytest.raises(InvalidJob, match="keeps no result"), job_scheduler.workflow() as flow:
+        flow.enqueue(Add(flow.result(quiet := flow.enqueue(Quiet()))), after=quiet)
+    assert not JobRecord.objects.exists()
+
+
+def test_without_the_result_of_a_skipped_job_one_that_needs_it_fails_in_words() -> None:
+    with job_scheduler.workflow() as flow:
+        a = flow.enqueue(Add(1))
+        b = flow.enqueue(Add(flow.result(a)), after=a)
+    JobRecord.objects.filter(pk=a.job_id).update(state=State.FAILED)
+    job_scheduler.skip(a.job_id)
+    drain()
+    assert state(b) == "failed"
+    assert "flow.Add: one" in why(b)
+    assert job_scheduler.retry(b.job_id, {"one": 5})
+    drain()
+    assert record(b.job_id).result == 5
+
+
+# --- continuations
+
+
+@pytest.mark.parametrize("ends_first", [True, False])
+def test_a_job_is_continued_whether_it_has_ended_or_not(ends_first: bool) -> None:
+    first = job_scheduler.enqueue(Step("a"))
+    if ends_first:
+        run(first)
+    second = job_scheduler.continue_with(first, Step("b"))
+    third = job_scheduler.continue_with(str(second), Step("c"), when="failure")
+    if not ends_first:
+        assert state(second) == "awaiting"
+        run(first)
+    assert state(second) == "enqueued"
+    drain()
+    assert states(second, third) == ["succeeded", "deleted"]
+
+
+def test_there_is_nothing_to_continue_where_there_is_no_job() -> None:
+    for parent in (17, "x", True, None):
+        with pytest.raises(InvalidJob, match="there is no job") as caught:
+            job_scheduler.continue_with(parent, Step("b"))
+        assert caught.value.field == "parent"
+    with pytest.raises(InvalidJob):
+        job_scheduler.continue_with(job_scheduler.enqueue(Step("a")), Step("b"), when="soon")
+    assert JobRecord.objects.count() == 1
+
+
+# --- nested, extended
+
+
+def test_who_waits_for_a_job_waits_for_the_workflow_that_it_opens() -> None:
+    BAD.add("y")
+    with job_scheduler.workflow("outer") as flow:
+        opener = flow.enqueue(Opens(("x", "y")))
+        after = flow.enqueue(Step("after"), after=opener)
+    run(opener.job_id)
+    assert states(opener, after) == ["succeeded", "awaiting"]
+    drain()
+    assert state(after) == "awaiting"
+    inner = Workflow.objects.get(title="inner")
+    assert (inner.opened_by, inner.failed) == (opener.job_id, 1)
+    BAD.clear()
+    assert job_scheduler.retry_workflow(inner.pk) == 1
+    drain()
+    assert state(after) == "succeeded"
+    assert not Workflow.objects.filter(finished_at=None).exists()
+
+
+def test_a_job_adds_to_its_own_workflow() -> None:
+    @dataclass(frozen=True)
+    class Grow(Job):
+        pass
+
+    @handles(Grow, name="flow.Grow")
+    def grow(job: Grow) -> None:
+        with job_scheduler.extend_workflow() as flow:
+            flow.enqueue(Step("more"), after=flow.this)
+
+    with job_scheduler.workflow() as flow:
+        root = flow.enqueue(Grow())
+        ended = flow.enqueue(Step("ended"))
+    run(ended.job_id)
+    run(root.job_id)
+    with job_scheduler.extend_workflow(flow.workflow_id) as more:
+        late = more.enqueue(Step("late"), after=more.node(ended.job_id))
+    assert state(late) == "enqueued"
+    drain()
+    assert sums(flow.workflow_id)["succeeded"] == 4
+    with pytest.raises(InvalidJob, match="has ended"), job_scheduler.extend_workflow(flow.workflow_id):
+        pass
+    with pytest.raises(InvalidJob, match="there is no workflow"), job_scheduler.extend_workflow(17_000):
+        pass
+
+
+# --- governed
+
+
+def test_nothing_of_a_paused_workflow_starts(noting: NotingTransport) -> None:
+    with job_scheduler.workflow() as flow:
+        a, b = flow.enqueue(Step("a")), flow.enqueue(Step("b"))
+        c = flow.enqueue(Step("c"), after=a)
+    (claimed,) = claim(a.job_id)
+    assert job_scheduler.pause_workflow(flow.workflow_id)
+    assert not job_scheduler.pause_workflow(flow.workflow_id)
+    assert not claim(b.job_id)
+    lifecycle.apply([execution.succeeded(claimed, worker="w", seconds=0.1)], actor="w")  # what runs ends
+    assert state(c) == "enqueued"
+    assert not claim(c.job_id)
+    before = len(noting.published)
+    assert job_scheduler.resume_workflow(flow.workflow_id)
+    assert noting.ids[before:] == [[b.job_id, c.job_id]]
+    assert len(claim(b.job_id, c.job_id)) == 2
+
+
+@pytest.mark.parametrize("chunk", [1_000, 2])
+def test_cancelling_deletes_all_that_has_not_succeeded(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.workflows.governing.CHUNK", chunk)
+    BAD.add("bad")
+    with job_scheduler.workflow(on_end=Step("end")) as flow:
+        nodes = flow.enqueue_many([Step(name) for name in ("good", "bad", "running", "waiting")])
+        last = flow.enqueue(Step("last"), after=nodes)
+    run(nodes[0].job_id, nodes[1].job_id)
+    claim(nodes[2].job_id)
+    assert job_scheduler.cancel_workflow(flow.workflow_id, by="somebody", reason="ordered twice")
+    assert not job_scheduler.cancel_workflow(flow.workflow_id)
+    drain()
+    assert states(*nodes, last) == ["succeeded", "deleted", "deleted", "deleted", "deleted"]
+    workflow = Workflow.objects.get()
+    assert workflow.finished_at
+    assert state(workflow.on_end) == "succeeded"
+    assert facts(nodes[2].job_id, "worker") == ("host-1.17.0",)
+
+
+def test_nodes_know_what_they_return_once_it_is_kept() -> None:
+    with job_scheduler.workflow() as flow:
+        a = flow.enqueue(Add(1))
+        flow.enqueue(Add(flow.result(a)), after=a)
+    run(a.job_id)
+    assert NodeInput.objects.get().data == 1
