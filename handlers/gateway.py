@@ -64,11 +64,11 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
 
         ``expires``: an aware datetime, or so long from now; a job that was not started by then never is: it is deleted,
         with that reason. ``unique``: by which rule there is only one such job at a time, default its type's; False: by
-        none. The id may be that of the one that is there. ``priority``: from -100 to 100, default its type's: on its
-        queue the job ranks as if it had been enqueued ``JOBS["PRIORITY_SECONDS"]`` (6) earlier for each point.
-        ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues has the one of
-        the handler's job. Raises InvalidJob (payload, queue, delay, expires, unique, priority or correlation),
-        NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
+        none. The id may be that of the one that is there: its ``is_new`` tells. ``priority``: from -100 to 100, default
+        its type's: on its queue the job ranks as if it had been enqueued ``JOBS["PRIORITY_SECONDS"]`` (6) earlier for
+        each point. ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues has
+        the one of the handler's job. Raises InvalidJob (payload, queue, delay, expires, unique, priority or
+        correlation), NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
         """
         new = self._new([job], queue, correlation, expires, unique, priority, delay=delay)
         return self._create(*new, "enqueue", by, reason)[0]
@@ -377,12 +377,11 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
         is_one = by is None and holds is None
         with nullcontext() if is_one else transaction.atomic(using=alias, savepoint=holds is not None):
             made = uniqueness.create(new, holds, actor=actor, using=alias)
-            ids = [JobId(job_id) for job_id in made.ids]
             if by is not None:
-                told = {"asked": len(ids), "job_ids": ids[:1_000]}
-                audit(by, verb, _target(ids), len(made.messages), reason, told)
+                told = {"asked": len(made.ids), "job_ids": made.ids[:1_000]}
+                audit(by, verb, _target(made.ids), len(made.messages), reason, told)
             publish_on_commit(made.messages, using=alias, stale=made.stale)
-        return ids
+        return made.ids
 
     def _act(
         self,

@@ -16,7 +16,7 @@ from django.db import connections, transaction
 
 from handlers import lifecycle
 from handlers.exceptions import DuplicateJob
-from handlers.lifecycle import NewJob
+from handlers.lifecycle import HolderId, JobId, NewJob
 from handlers.models import JobRecord, UniqueKey
 from handlers.models.sql import as_rows, chunks, database_now, fetch, from_time, is_postgresql, rows_cte, take_lock
 from handlers.states import ACTIVE, UNSTARTED, State
@@ -33,7 +33,7 @@ COLUMNS = {"key": "uuid", "job_id": "id", "until": "text", "held_until": "time"}
 class Made:
     """What was asked for and what came of it."""
 
-    ids: list[int] = field(default_factory=list)  # in the order of what was asked for; some are of jobs that were there
+    ids: list[JobId] = field(default_factory=list)  # in the order of what was asked for
     messages: list[Message] = field(default_factory=list)
     stale: list[Message] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ def create(new: Sequence[NewJob], holds: Sequence[Hold | None] | None, *, actor:
     """
     if holds is None:
         messages = lifecycle.create(new, actor=actor, using=using)
-        return Made([message.job_id for message in messages], messages)
+        return Made([JobId(message.job_id) for message in messages], messages)
     last: dict[str, int] = {}  # of several with one key the last one counts, or the first
     for index, hold in enumerate(holds):
         if hold is None:
@@ -81,6 +81,17 @@ def create(new: Sequence[NewJob], holds: Sequence[Hold | None] | None, *, actor:
     while True:
         with suppress(_Raced), transaction.atomic(using=using):
             return _create(new, holds, last, actor, using)
+
+
+def held_by(job_id: int) -> UniqueKey | None:
+    """The key that a job holds now."""
+    alias = lifecycle.database()
+    row = UniqueKey.objects.using(alias).filter(job_id=job_id).first()
+    if row is None:
+        return None
+    key = _Key(row.key.hex, job_id, row.until, row.held_until)
+    is_held = _is_held(key, _holders([key], alias).get(job_id), database_now(connections[alias]))
+    return row if is_held else None
 
 
 def _create(
@@ -101,7 +112,10 @@ def _create(
         [(_of(holds, index), job_id) for index, job_id in ids.items() if holds[index]], {row.key for row in rows}, using
     )
     for index, hold in enumerate(holds):
-        made.ids.append(ids[index] if hold is None else held.get(hold.key) or ids[last[hold.key]])
+        if hold is not None and hold.key in held:
+            made.ids.append(HolderId(held[hold.key]))
+        else:
+            made.ids.append(JobId(ids[index] if hold is None else ids[last[hold.key]]))
     return made
 
 

@@ -57,7 +57,7 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     expect = request.POST.get("expect", "") if posted is not None else record.token
     code = ""
     if posted is not None and form.is_valid():
-        code = code_of(request, job_type, form.data_json, None)
+        code = code_of(request, job_type, form.data_json)
         if acts:
             try:
                 moved, is_new = act_once(request, lambda: str(int(_retry(request, job_id, form.data_json, expect))))

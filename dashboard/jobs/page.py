@@ -22,6 +22,7 @@ from dashboard.jobs.markdown import failure_markdown
 from dashboard.jobs.neighbours import neighbours
 from dashboard.jobs.relations import payload_of, relations
 from dashboard.kit import catalogue, health, queries, sensitive, serving, verbs
+from dashboard.kit.one_at_a_time import hold_in_words
 from dashboard.kit.text import call, inert
 from handlers import stranded
 from handlers.conf import jobs_settings
@@ -30,6 +31,7 @@ from handlers.models import AttemptError, JobRecord
 from handlers.policies import effective
 from handlers.registry import JobType
 from handlers.states import State
+from handlers.uniqueness import held_by
 
 NEWEST = 3  # attempts whose traceback and log lines are on the page; another one by ?attempt=
 SHORT_MESSAGE = 500  # characters read of the other attempts' messages
@@ -60,6 +62,8 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
     payload = payload_of(record)
     # What is copied leaves the console, for whoever reads the ticket: masked, whatever this person may see.
     to_copy = _call(record, job_type, mask(job_type, payload.data) if payload else None)
+    held = held_by(record.pk)
+    held_words = hold_in_words(held, job_type, payload.data if payload else None) if held else ""
     result = sensitive.shown_result(request, record, payload.data if payload else None)
     if payload:
         payload.data = sensitive.shown(request, record, payload.data)  # for the page; never saved
@@ -91,6 +95,8 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "is_live": state in (State.ENQUEUED, State.PROCESSING, State.SCHEDULED),
         "payload": payload,
         "result": result,
+        "held": held,
+        "held_words": held_words,
         "steps": timeline.steps(record, moves, now),
         "steps_cut": len(moves) == timeline.MAX_MOVES,
         "attempts": attempts,

@@ -13,7 +13,8 @@ FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H
 UNITS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
 MAX_SPAN_TEXT = 60  # characters
 
-_SPAN = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?(d|h|min|s)(?![a-z]) ?", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", re.ASCII)
+_SPAN = re.compile(rf"({_NUMBER.pattern}) ?(d|h|min|s)(?![a-z]) ?", re.ASCII)
 
 
 class UtcField(forms.DateTimeField):
@@ -38,13 +39,16 @@ class UtcField(forms.DateTimeField):
 class SpanField(forms.CharField):
     """A length of time, such as ``90 s``, ``5 min``, ``1 h 30 min`` or ``2 d``; a timedelta, None where it is empty."""
 
-    def __init__(self, **options: Any) -> None:
-        """``options``: as any field's."""
+    def __init__(self, *, bare_unit: str = "", **options: Any) -> None:
+        """``bare_unit``: what a number without a unit counts, if it may be without. ``options``: as any field's."""
+        self.bare_unit = bare_unit
         super().__init__(max_length=MAX_SPAN_TEXT, empty_value=None, **options)
 
     def clean(self, value: Any) -> Any:
         """The length. Raises ValidationError."""
         text = super().clean(value)
+        if text and self.bare_unit and _NUMBER.fullmatch(text):
+            text = f"{text} {self.bare_unit}"
         return None if text is None else _read(text)
 
     def prepare_value(self, value: Any) -> Any:

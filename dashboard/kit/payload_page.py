@@ -24,10 +24,10 @@ def is_engines_own(job_type: JobType) -> bool:
     return job_type.name.startswith(ENGINE_TYPES)
 
 
-def code_of(request: HttpRequest, job_type: JobType, data: Any, queue: str | None) -> str:
-    """The call with these arguments, as this person may see them."""
+def code_of(request: HttpRequest, job_type: JobType, data: Any, **options: Any) -> str:
+    """The call with these arguments, as this person may see them, and these options of the gateway's verb."""
     seen = shown(request, job_type, data)
-    return call(job_type.name, job_type.payload_class.__name__, seen, kind=job_type.kind, queue=queue)
+    return call(job_type.name, job_type.payload_class.__name__, seen, kind=job_type.kind, **options)
 
 
 def is_raw(request: HttpRequest) -> bool:

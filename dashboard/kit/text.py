@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from handlers.exceptions import InvalidJob
+
 MAX_TEXT = 100_000  # characters of one text that a page shows
+LONGEST_LINE = 100  # characters of a call in one line
 MAX_CODE_VALUE = 120  # characters of one argument in a call shown as code
 
 # Characters that move other text about or cannot be seen: C0 and C1 controls but tab and newline, the bidirectional
@@ -70,25 +74,49 @@ def rough(seconds: float) -> str:
     return f"{max(seconds, 0):.0f} s"
 
 
-def call(job_type: str, class_name: str, payload: Any, *, kind: str = "job", queue: str | None = None) -> str:
+def call(job_type: str, class_name: str, payload: Any, *, kind: str = "job", **options: Any) -> str:
     """The Python line that makes such a job: ``job_scheduler.enqueue(SendReceipt(order_id=7))``.
 
-    ``queue``: only where the job is not on its type's own queue. ``class_name`` empty: the last part of ``job_type``.
+    ``options``: of the gateway's verb, None: not given, as ``queue`` where the job is on its type's own.
+    ``class_name`` empty: the last part of ``job_type``.
     """
+    given = {key: value for key, value in options.items() if value is not None}
     name = class_name or job_type.rpartition(".")[2]
     if isinstance(payload, dict) and all(isinstance(key, str) and key.isidentifier() for key in payload):
         arguments = [f"{key}={_value(value)}" for key, value in payload.items()]
     else:
         arguments = [_value(payload)]
     made = f"{name}({', '.join(arguments)})"
-    if len(made) > 100:
+    if len(made) > LONGEST_LINE:
         made = f"{name}(\n        " + ",\n        ".join(arguments) + ",\n    )"
-    on_queue = f", queue={queue!r}" if queue else ""
-    verb = "command_bus.send" if kind == "command" and not queue else "job_scheduler.enqueue"
-    line = f"{verb}({made}{on_queue})"
+    verb = "job_scheduler.schedule" if "at" in given else "job_scheduler.enqueue"
+    verb = "command_bus.send" if kind == "command" and not given else verb
+    parts = [made, *(f"{key}={_option(value)}" for key, value in given.items())]
+    line = f"{verb}({', '.join(parts)})"
     if "\n" in made:
-        line = f"{verb}(\n    {made}{on_queue},\n)"
+        line = f"{verb}(\n    {', '.join(parts)},\n)"
+    elif len(line) > LONGEST_LINE:
+        line = f"{verb}(\n    " + ",\n    ".join(parts) + ",\n)"
     return inert(line, 20_000)
+
+
+def _option(value: Any) -> str:
+    """As one writes it in code: short names, and of a rule only what was said."""
+    if isinstance(value, datetime):
+        at = value.astimezone(UTC)
+        parts = [at.year, at.month, at.day, at.hour, at.minute, *([at.second] if at.second else [])]
+        return f"datetime({', '.join(map(str, parts))}, tzinfo=UTC)"
+    if is_dataclass(value):
+        said = {field.name: getattr(value, field.name) for field in fields(value)}
+        unlike = [field.name for field in fields(value) if said[field.name] != field.default]
+        return f"{type(value).__name__}({', '.join(f'{name}={_option(said[name])}' for name in unlike)})"
+    return repr(value).removeprefix("datetime.")
+
+
+def sentence(error: InvalidJob) -> str:
+    """The engine's words, without the field's name before them."""
+    words = inert(str(error).removeprefix(f"{error.field}: "))
+    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _value(value: Any) -> str:

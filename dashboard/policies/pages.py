@@ -15,6 +15,7 @@ from django.urls import reverse
 from dashboard.kit import catalogue
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from dashboard.policies.form import PolicyForm
 from dashboard.policies.preview import history, preview
@@ -94,7 +95,7 @@ def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
             by=_by(request), reason=_reason(request),
         )  # fmt: skip
     except InvalidJob as error:
-        messages.error(request, _sentence(error))
+        messages.error(request, sentence(error))
         return _to_policy(request, policy.pk)
     back = f"{', '.join(types[:10])} {'follows' if len(types) == 1 else 'follow'} the code again."
     messages.success(request, f"Deleted {policy.name}. {back if types else 'No job type followed it.'}")
@@ -179,11 +180,6 @@ def _by(request: HttpRequest) -> AbstractBaseUser:
 
 def _reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "")[:MAX_REASON]
-
-
-def _sentence(error: InvalidJob) -> str:
-    words = str(error).removeprefix(f"{error.field}: ")
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def _gone(request: HttpRequest) -> HttpResponse:

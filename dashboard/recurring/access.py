@@ -14,7 +14,6 @@ from dashboard.kit.payload_page import ENQUEUE, OWN
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON
 from handlers.conf import ENGINE_TYPES
-from handlers.exceptions import InvalidJob
 from handlers.models import RecurringJob
 
 VIEW, ADD, CHANGE, DELETE, TRIGGER, PAUSE = (
@@ -76,9 +75,3 @@ def to_page(request: HttpRequest, entry_id: int) -> HttpResponse:
 def to_list(request: HttpRequest) -> HttpResponse:
     """Lead to the list."""
     return HttpResponseRedirect(reverse("admin:recurring", current_app=request.current_app))
-
-
-def sentence(error: InvalidJob) -> str:
-    """The engine's words, without the field's name before them."""
-    words = inert(str(error).removeprefix(f"{error.field}: "))
-    return f"{words[:1].upper()}{words[1:]}."

@@ -19,9 +19,9 @@ from django.views.decorators.http import require_POST
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.fields import UtcField
 from dashboard.kit.once import act_once
-from dashboard.kit.text import inert
+from dashboard.kit.text import inert, sentence
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
-from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, reason, sentence, to_list, to_page
+from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, reason, to_list, to_page
 from dashboard.recurring.page import SPANS
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -55,17 +55,20 @@ def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
     row = found(entry_id)
 
     def act() -> str:
-        return str(int(job_scheduler.trigger_recurring(row.name, by=by(request), reason=reason(request))))
+        job_id = job_scheduler.trigger_recurring(row.name, by=by(request), reason=reason(request))
+        return f"{job_id} {'new' if job_id.is_new else 'there'}"
 
     try:
-        job_id, is_new = act_once(request, act)
+        answer, is_new = act_once(request, act)
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return to_list(request)
+    job_id, _, became = answer.partition(" ")
     url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
     words = "Triggered {}: " if is_new else "This form was sent before and triggered {} then; nothing was done now: "
-    tell = messages.success if is_new else messages.info
-    tell(request, format_html(words + '<a href="{}">job {}</a>.', inert(row.name), url, job_id))
+    there = ", which holds the key already: nothing new was enqueued" if became == "there" else ""
+    tell = messages.info if not is_new else messages.warning if there else messages.success
+    tell(request, format_html(words + '<a href="{}">job {}</a>{}.', inert(row.name), url, job_id, there))
     return to_page(request, row.pk)
 
 

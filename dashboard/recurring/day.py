@@ -14,8 +14,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from dashboard.kit.text import inert
-from dashboard.recurring.access import need_open, sentence
+from dashboard.kit.text import inert, sentence
+from dashboard.recurring.access import need_open
 from dashboard.recurring.agenda import COLUMNS, QUARTER, Agenda, agenda
 from dashboard.recurring.form import ZONES, zones
 from handlers.exceptions import InvalidJob

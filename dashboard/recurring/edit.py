@@ -123,7 +123,7 @@ def _preview(
     except InvalidJob as error:
         form.refuse(error)
         return None
-    code = code_of(request, job_type, data, form.options.queue)
+    code = code_of(request, job_type, data, queue=form.options.queue)
     return Preview(
         rule_words(columns), columns["zone"], bool(columns["jitter_seconds"]), coming, warnings(columns), code
     )

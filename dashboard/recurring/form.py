@@ -10,8 +10,8 @@ from django import forms
 from django.utils.functional import cached_property
 
 from dashboard.kit.fields import SpanField, UtcField
+from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
-from dashboard.recurring.access import sentence
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
 from handlers.models import Misfire, Overlap, RecurringJob

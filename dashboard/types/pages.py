@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 
 from dashboard.kit import catalogue, health, metrics, serving, verbs
 from dashboard.kit.catalogue import TypeRow
+from dashboard.kit.one_at_a_time import rule_in_words
 from dashboard.kit.payload_page import ENQUEUE, is_engines_own
 from handlers import fleet
 from handlers.exceptions import InvalidJob
@@ -49,6 +50,7 @@ def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateRespon
         "row": facts["row"],
         "blocked": BlockingCall.objects.filter(job_type__in=(found.name, *found.aliases)).order_by("-at").first(),
         "sensitive": sorted(found.sensitive_fields),
+        "one_at_a_time": rule_in_words(found.unique) if found.unique else "",
         "may_pause": request.user.has_perm(PAUSE),
         "may_enqueue": request.user.has_perm(ENQUEUE) and not is_engines_own(found),
         "max_reason": verbs.MAX_REASON,

@@ -23,7 +23,7 @@ from handlers.lifecycle.claims import (
     set_apart,
     still_enqueued,
 )
-from handlers.lifecycle.creation import JobId, NewJob, create
+from handlers.lifecycle.creation import HolderId, JobId, NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out, forget_keys, forget_workflows
@@ -36,6 +36,7 @@ __all__ = [
     "Change",
     "Claim",
     "Failed",
+    "HolderId",
     "JobId",
     "Move",
     "NewJob",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime, timedelta
-from typing import NamedTuple, NewType
+from typing import ClassVar, NamedTuple
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,7 +17,19 @@ from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message
 
-JobId = NewType("JobId", int)
+
+class JobId(int):
+    """A job's id, as the verbs that enqueue answer it: an int, that tells whether the job is a new one."""
+
+    __slots__ = ()
+    is_new: ClassVar[bool] = True  # False: the job was there and holds the key, and nothing was enqueued
+
+
+class HolderId(JobId):
+    """The id of a job that was there."""
+
+    __slots__ = ()
+    is_new: ClassVar[bool] = False
 
 
 class NewJob(NamedTuple):

@@ -263,7 +263,7 @@ def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, 
         row.last_at, row.last_job_id = now, made.ids[-1]
         row.save(update_fields=["fired", "last_at", "last_job_id"])
     publish_on_commit(made.messages, using=alias, stale=made.stale)
-    return [JobId(job_id) for job_id in made.ids]
+    return made.ids
 
 
 def _locked(name: object) -> RecurringJob | None:

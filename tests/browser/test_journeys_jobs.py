@@ -60,6 +60,36 @@ def test_failed_job_is_found_by_an_argument_mended_and_succeeds(
     assert "shipped 4711 to Side Street 2" in notes.lines()
 
 
+def test_of_two_who_enqueue_the_same_job_by_hand_the_second_finds_that_of_the_first(
+    new_page: NewPage, live_server: Any
+) -> None:
+    told: list[str] = []
+    for name in ("olga", "omar"):
+        someone(name, "Operator")
+        page = new_page()
+        sign_in(page, live_server.url, name, PASSWORD)
+        page.get_by_role("navigation", name="Console").get_by_role("link", name="Job types").click()
+        page.get_by_role("link", name="app.Note", exact=True).click()
+        page.get_by_role("link", name="Enqueue one").click()
+        page.get_by_role("textbox", name="text *").fill("the shop is closed")
+        page.get_by_label("When").select_option("After a delay")
+        page.get_by_label("Delay").fill("1 h")
+        page.get_by_label("Expires after").fill("30 min")
+        page.get_by_label("If there is one already").select_option("Keep one with the same arguments")
+        page.get_by_role("button", name="Enqueue", exact=True).click()
+        expect(page.locator(".form-line.errors .error-line")).to_have_text(re.compile("before the job is due"))
+        page.get_by_label("Expires after").fill("2 h")
+        page.get_by_role("button", name="Enqueue", exact=True).click()
+        told.append(page.locator(".messagelist").inner_text())
+        page.locator(".messagelist").get_by_role("link").click()
+        expect(page.locator("h1 .state")).to_have_text("Scheduled")
+        expect(page.locator("#job-facts")).to_contain_text("with the same arguments, until it has ended")
+        expect(page.locator("#job-facts")).to_contain_text("unless it was started")
+    job = JobRecord.objects.get()
+    assert told[0].strip() == f"Enqueued job {job.pk}."
+    assert told[1].strip() == f"Job {job.pk} holds the key already: nothing new was enqueued."
+
+
 def test_job_that_hangs_is_asked_where_it_is_and_stopped(
     page: Page, live_server: Any, start_worker: Start, notes: Notes
 ) -> None:

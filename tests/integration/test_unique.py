@@ -194,6 +194,20 @@ def test_many_at_once_share_keys_with_what_is_there_and_with_each_other() -> Non
     assert replaced[0] == replaced[1]
 
 
+def test_an_id_tells_whether_its_job_is_a_new_one() -> None:
+    there = job_scheduler.enqueue(Note("c"), unique=ONE)
+    assert there.is_new
+    assert job_scheduler.enqueue(Note("d")).is_new
+    again = job_scheduler.schedule(Note("c"), timezone.now() + HOUR, unique=ONE)
+    assert (again, again.is_new, repr(again)) == (there, False, f"{int(there)}")
+    ids = job_scheduler.enqueue_many([Note(text) for text in "abca"], unique=ONE)
+    assert [job_id.is_new for job_id in ids] == [True, True, False, True]
+    postponed = Unique(on_conflict="debounce")
+    later = job_scheduler.enqueue(Note("l"), delay=HOUR, unique=postponed)
+    assert (later.is_new, job_scheduler.enqueue(Note("l"), delay=HOUR, unique=postponed).is_new) == (True, False)
+    assert job_scheduler.enqueue(Note("l"), unique=Unique(on_conflict="replace")).is_new
+
+
 def test_a_rollback_gives_the_key_back() -> None:
     with transaction.atomic():
         enqueue()

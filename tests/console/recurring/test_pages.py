@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from handlers import job_scheduler
+from handlers import Unique, job_scheduler
 from handlers.models import AuditEntry, JobRecord, Occurrence, RecurringJob
 from handlers.recurrence.declared import CODE
 from handlers.recurrence.verbs import put
+from handlers.registry import registry
 from handlers.states import State
 from tests.app.jobs import Note, Pay
 from tests.console.conftest import MakeUser, logged_in
@@ -224,6 +226,16 @@ def test_trigger_runs_it_once_however_often_the_form_is_sent(superuser: Client) 
     assert (job.state, job.created_by) == (State.ENQUEUED, "user:admin")
     entry = AuditEntry.objects.get(verb="trigger_recurring")
     assert (entry.username, entry.reason) == ("admin", "asked by phone")
+
+
+def test_trigger_of_a_unique_type_tells_that_its_job_was_there(superuser: Client) -> None:
+    row = add()
+    with registry.isolated():
+        registry.register(replace(registry.get("app.Note"), unique=Unique()))
+        there = job_scheduler.enqueue(Note("it"))
+        html = superuser.post(page_of(row, "trigger/"), follow=True).content.decode()
+    assert f">job {there}</a>, which holds the key already: nothing new was enqueued." in html
+    assert JobRecord.objects.count() == 1
 
 
 def test_pause_for_a_span_until_a_time_or_for_good_and_resume(superuser: Client) -> None:
