@@ -380,7 +380,7 @@ def test_execute_command_job_is_stored_as_its_command(declared: None) -> None:
     assert registry.for_object(ExecuteCommandJob(job)).encode(job) == job_type.encode(CancelOrder(7))  # type: ignore[arg-type]
 
 
-UNSAID: dict[str, Any] = {"expires": None, "unique": None}
+UNSAID: dict[str, Any] = {"expires": None, "unique": None, "priority": None}
 
 
 @pytest.mark.parametrize(
