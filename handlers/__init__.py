@@ -16,6 +16,7 @@ from handlers.exceptions import (
     NoHandler,
     RetryAfter,
 )
+from handlers.limited import Limit
 from handlers.payloads import Command, ExecuteCommandJob, Job
 from handlers.registry import JobHandler, handles, handles_command
 from handlers.retries import ExponentialBackoff, FixedBackoff, LinearBackoff, PolynomialBackoff, RetryPolicy
@@ -29,6 +30,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "handles",
     "Sensitive",
     "Unique",
+    "Limit",
     # retry policies
     "RetryPolicy",
     "FixedBackoff",

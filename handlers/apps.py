@@ -17,7 +17,7 @@ class JobsConfig(AppConfig):
         """Find every app's job types, then give the queues they name to RQ."""
         from django.db.backends.signals import connection_created
 
-        from handlers import checks, commands, following, patience, pools  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
+        from handlers import admission, checks, commands, following, patience, pools  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
         from handlers.models.sessions import look_for_pooler
         from handlers.registry import autodiscover
         from handlers.rq_transport.connections import configure_queues

@@ -16,7 +16,7 @@ from types import FrameType
 
 from django.db import Error, close_old_connections, connections
 
-from handlers import execution, lifecycle, patience
+from handlers import admission, execution, lifecycle, patience
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
@@ -42,7 +42,7 @@ def _run(message: Message) -> None:
     worker = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}.rqworker"
     seconds = jobs_settings().lease_seconds
     try:
-        claims = lifecycle.claim([message], worker=worker, lease=timedelta(seconds=seconds))
+        claims = admission.claim([message], worker=worker, lease=timedelta(seconds=seconds))
     except Error:
         _give_back(worker, seconds)
         raise

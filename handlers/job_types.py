@@ -18,6 +18,7 @@ from handlers import coroutines, payloads, sensitive
 from handlers.cancellation import CancellationToken
 from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import InvalidJob
+from handlers.limited import Limit, check_limits, key_of
 from handlers.payloads import Command, Job
 from handlers.priorities import check_priority
 from handlers.results import ResultShape
@@ -55,6 +56,7 @@ class JobType:
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
     exclusive: bool = False  # whether no other job may run in its process meanwhile
     unique: Unique | None = None  # of which jobs there is one at a time
+    limits: tuple[Limit, ...] = ()  # how many may run at once, or start in a time
     priority: int = 0  # on its queue, of jobs that name none
     keep_result: bool = True  # whether what the handler returns is kept
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
@@ -103,6 +105,7 @@ class JobType:
         object.__setattr__(self, "fields", tuple(schema.get("properties", {})))
         if self.unique is not None:
             self.check_unique(self.unique)
+        check_limits(self.name, self.limits, self.fields)
         text = json.dumps(schema, sort_keys=True, default=str)
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:8])
 
@@ -118,6 +121,14 @@ class JobType:
         if asked is None:
             return self.unique
         return None if asked is False else self.check_unique(asked)
+
+    def keys_of(self, payload: Any) -> list[tuple[str, str]]:
+        """Of which limits, by name, a job with this payload (a JSON value) needs a slot, and under which key."""
+        values = payload if isinstance(payload, dict) else {}
+        return [(limit.name, key_of(limit, values, is_sensitive=self._hides(limit.key))) for limit in self.limits]
+
+    def _hides(self, field: str | None) -> bool:
+        return any(path.partition(".")[0] == field for path in self.sensitive_fields)
 
     @property
     def kind(self) -> Literal["job", "command"]:

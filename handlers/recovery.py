@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from handlers import bulk, folding, following, lifecycle, once, stacks, stranded, waiting
+from handlers import admission, bulk, folding, following, lifecycle, once, stacks, stranded, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.execution import TRANSIENT
@@ -76,10 +76,11 @@ class Recovery:
 
     def __init__(self) -> None:
         self._vigil = Vigil(time.monotonic())
+        self._limits = admission.LimitDuties()
         self._doubts = 0  # for how many of them leases were bounded
         self._suspects: dict[Message, float] = {}  # since when
         self._republished: dict[Message, float] = {}
-        self._passed: tuple[set[str], bool] = (set(), False)  # names of paused types; whether some jobs are stranded
+        self._passed: tuple[set[str], bool] = (set(), False)  # names of paused types; whether some jobs are set aside
         self._fronts: dict[str, waiting.Place] = {}  # of a queue: before it only such jobs wait
         self._fronts_until = 0.0
         self._reached: dict[str, waiting.Place] = {}  # of a queue: up to here what was lost is published again
@@ -112,6 +113,7 @@ class Recovery:
             Duty("expired jobs", partial(self._expire_jobs, agenda)),
             Duty("lost messages", partial(self._find_lost_messages, agenda), needs_transport=True),
             Duty("watched moves", partial(self._follow, agenda)),
+            Duty("limits", partial(self._look_after_limits, agenda)),
             Duty("stranded jobs", partial(self._look_after_stranded, agenda)),
             Duty("counts", self._fold),
             Duty("bulk operations", self._watch_bulk),
@@ -141,14 +143,15 @@ class Recovery:
 
     def _find_lost_messages(self, agenda: Agenda) -> int:
         if agenda.waiting or agenda.lapsed:  # what comes back waits too
-            return self.find_lost_messages(any_stranded=agenda.stranded)
+            return self.find_lost_messages(any_aside=agenda.stranded or agenda.lined_up)
         self._suspects, self._reached = {}, {}
         return 0
 
-    def find_lost_messages(self, *, any_stranded: bool = True) -> int:
+    def find_lost_messages(self, *, any_aside: bool = True) -> int:
         """Publish again what is enqueued in the database but on no queue: lost, or never published.
 
-        ``any_stranded``: whether there may be jobs that wait for a worker that can run them, which are on no queue.
+        ``any_aside``: whether there may be jobs that are on no queue while they wait for a worker that can run them, or
+        for a slot.
         """
         now = time.monotonic()
         self._republished = {m: at for m, at in self._republished.items() if now - at < REPUBLISHED_SECONDS}
@@ -156,12 +159,12 @@ class Recovery:
         # Workers drop the messages of paused types: they are published again once the type runs again.
         queues = list(waiting.queues())
         paused_queues, paused_types = job_scheduler.paused_queues(), set(paused_type_names())
-        if (paused_types, any_stranded) != self._passed or now >= self._fronts_until:
-            self._passed, self._fronts, self._fronts_until = (paused_types, any_stranded), {}, now + FRONT_SECONDS
+        if (paused_types, any_aside) != self._passed or now >= self._fronts_until:
+            self._passed, self._fronts, self._fronts_until = (paused_types, any_aside), {}, now + FRONT_SECONDS
         ends: dict[str, waiting.Place | None] = {}
         for queue in queues:
             if queue not in paused_queues:
-                found, ends[queue] = self._missing(queue, paused_types, any_stranded)
+                found, ends[queue] = self._missing(queue, paused_types, any_aside)
                 missing |= {message: self._suspects.get(message, now) for message in found}
                 if not found:
                     self._reached.pop(queue, None)
@@ -185,7 +188,7 @@ class Recovery:
         return len(lost)
 
     def _missing(
-        self, queue: str, paused: Collection[str], any_stranded: bool
+        self, queue: str, paused: Collection[str], any_aside: bool
     ) -> tuple[list[Message], waiting.Place | None]:
         """What of the queue's oldest jobs the transport does not hold; further on only while something is missing.
 
@@ -193,13 +196,13 @@ class Recovery:
         """
         lost: list[Message] = []
         after = self._reached.get(queue)
-        # However many jobs of paused types, or stranded, stand in front, they are read once in a while, not each time.
+        # However many jobs of paused types, or set aside, stand in front, they are read once in a while, not each time.
         since = self._fronts.get(queue) if after is None else None
-        passes = bool(paused) or any_stranded
+        passes = bool(paused) or any_aside
         end = waiting.last(queue) if passes else None  # read first: what comes meanwhile lies behind it
         until = time.monotonic() + LOOK_SECONDS
         for turn in range(CHUNKS):
-            found = waiting.oldest(queue, LOOK, after=after, since=since, without=paused, stranded=not any_stranded)
+            found = waiting.oldest(queue, LOOK, after=after, since=since, without=paused, aside=not any_aside)
             if passes and not turn and after is None and (front := found[0].place if found else end):
                 self._fronts[queue] = front
             suspects = [job.message for job in found if job.message not in self._republished]
@@ -217,6 +220,12 @@ class Recovery:
         """Do what should have followed from moves whose makers died. Nothing is brought back by that."""
         if agenda.unfollowed:
             following.follow(left_behind=True)
+        return 0
+
+    def _look_after_limits(self, agenda: Agenda) -> int:
+        """Admit those who wait for slots that time has freed. Nothing is brought back by that."""
+        if agenda.lined_up or agenda.slots:
+            self._limits.look_after()
         return 0
 
     def _look_after_stranded(self, agenda: Agenda) -> int:
@@ -252,4 +261,14 @@ def age_out() -> bool:
     erased = [lifecycle.age_out(state, before=clock - timedelta(days=count)) for state, count in days.items()]
     kept = days.get(State.SUCCEEDED)
     workflows = kept is not None and lifecycle.forget_workflows(before=clock - timedelta(days=kept))
-    return any([*erased, workflows, lifecycle.forget_keys(), once.forget(), stacks.forget(), firing.forget()])
+    return any(
+        [
+            *erased,
+            workflows,
+            lifecycle.forget_keys(),
+            admission.forget(),
+            once.forget(),
+            stacks.forget(),
+            firing.forget(),
+        ]
+    )

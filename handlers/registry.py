@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from django.utils.module_loading import autodiscover_modules
 from handlers import payloads
 from handlers.exceptions import InvalidJob, NoHandler
 from handlers.job_types import JobHandler, JobType, check_queue
+from handlers.limited import Limit
 from handlers.payloads import Command, Job
 from handlers.retries import RetryPolicy
 from handlers.unique import Unique
@@ -40,7 +41,8 @@ class Registry:
         self._types: dict[str, JobType] = {}
         self._names: dict[str, str] = {}  # every name and alias -> the name
         self._classes: dict[type, str] = {}
-        self._packages: frozenset[str] | None = None  # once asked for, as is the next
+        self._packages: frozenset[str] | None = None  # once asked for, as are the next
+        self._limits: dict[str, Limit] | None = None
         self._release = ""
         self.recurring: dict[str, tuple[Job | Command, str | None, Any]] = {}  # what ``recurring`` declares, by name
 
@@ -65,9 +67,10 @@ class Registry:
                     f" {'.'.join(_where(other.payload_class))}: choose another with name= or aliases=",
                     field=role,
                 )
+            _check_shared(other, job_type)
         if (old := self._types.get(job_type.name)) is not None:
             self._forget(old)
-        self._packages, self._release = None, ""
+        self._packages, self._limits, self._release = None, None, ""
         self._types[job_type.name] = job_type
         self._names |= dict.fromkeys((job_type.name, *job_type.aliases), job_type.name)
         self._classes[job_type.payload_class] = job_type.name
@@ -107,6 +110,12 @@ class Registry:
         """All names, former ones included, of the types with async handlers, or of the others."""
         return {name for name, known in self._names.items() if self._types[known].is_async == is_async}
 
+    def limits(self) -> dict[str, Limit]:
+        """The limits that types have, by name; of one that several share, one type's."""
+        if self._limits is None:
+            self._limits = {limit.name: limit for job_type in self.all() for limit in job_type.limits}
+        return self._limits
+
     def queues(self) -> set[str]:
         """The queues that types name."""
         return {job_type.queue for job_type in self._types.values()}
@@ -137,7 +146,7 @@ class Registry:
             yield
         finally:
             self._types, self._names, self._classes, self.recurring = before
-            self._packages, self._release = None, ""
+            self._packages, self._limits, self._release = None, None, ""
 
     def _forget(self, job_type: JobType) -> None:
         del self._types[job_type.name]
@@ -157,6 +166,7 @@ def handles(
     timeout: timedelta | None = None,
     exclusive: bool = False,
     unique: Unique | None = None,
+    limits: Sequence[Limit] = (),
     priority: int = 0,
     keep_result: bool = True,
     name: str | None = None,
@@ -167,13 +177,13 @@ def handles(
     ``queue``: ``[a-z0-9_-]{1,64}``. ``retry``: default ``RetryPolicy()``. ``timeout`` of one attempt: default
     ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``unique``: of which
     jobs there is one at a time, and ``priority``, from -100 to 100, on the queue: unless who enqueues says otherwise.
-    ``keep_result``: whether what the handler returns is kept, as JSON. ``name``: what is stored, default
-    ``app_label.ClassName``. ``aliases``: former names, so that a rename strands no stored job. Raises InvalidJob when
-    something does not fit.
+    ``limits``: how many run at once, or start in a time. ``keep_result``: whether what the handler returns is kept, as
+    JSON. ``name``: what is stored, default ``app_label.ClassName``. ``aliases``: former names, so that a rename
+    strands no stored job. Raises InvalidJob when something does not fit.
     """
     if isinstance(job_class, type) and issubclass(job_class, Command):
         raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
-    return _declare(job_class, queue, retry, timeout, exclusive, unique, priority, keep_result, name, aliases)
+    return _declare(job_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, name, aliases)
 
 
 def handles_command(
@@ -184,6 +194,7 @@ def handles_command(
     timeout: timedelta | None = None,
     exclusive: bool = False,
     unique: Unique | None = None,
+    limits: Sequence[Limit] = (),
     priority: int = 0,
     keep_result: bool = True,
     name: str | None = None,
@@ -192,7 +203,9 @@ def handles_command(
     """Declare the handler of ``command_class``; everything as for ``handles``."""
     if isinstance(command_class, type) and issubclass(command_class, Job):
         raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
-    return _declare(command_class, queue, retry, timeout, exclusive, unique, priority, keep_result, name, aliases)
+    return _declare(
+        command_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, name, aliases
+    )
 
 
 def autodiscover() -> None:
@@ -207,6 +220,7 @@ def _declare(
     timeout: timedelta | None,
     exclusive: bool,
     unique: Unique | None,
+    limits: Sequence[Limit],
     priority: int,
     keep_result: bool,
     name: str | None,
@@ -225,6 +239,7 @@ def _declare(
                 timeout=timeout,
                 exclusive=exclusive,
                 unique=unique,
+                limits=tuple(limits) if isinstance(limits, list) else limits,  # type: ignore[arg-type] # it is checked
                 priority=priority,
                 keep_result=keep_result,
                 aliases=aliases,
@@ -233,6 +248,17 @@ def _declare(
         return handler
 
     return declare
+
+
+def _check_shared(one: JobType, other: JobType) -> None:
+    theirs = {limit.name: limit for limit in one.limits}
+    for limit in other.limits:
+        if limit.name in theirs and not limit.is_same(theirs[limit.name]):
+            raise InvalidJob(
+                f"limits: {other.name} and {one.name} share the limit {limit.name!r} with other values: give both the"
+                " same concurrency and rate, and both a key or neither, or name one of them otherwise",
+                field="limits",
+            )
 
 
 def _default_name(payload_class: type) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from handlers.lifecycle import database
-from handlers.models import JobRecord, StrandedJob, Workflow, WorkflowNode
+from handlers.models import JobRecord, LimitWaiter, StrandedJob, Workflow, WorkflowNode
 from handlers.states import State
 from handlers.transport import Message
 
@@ -48,13 +48,14 @@ def oldest(
     since: Place | None = None,
     only: Collection[str] = (),
     without: Collection[str] = (),
-    stranded: bool = True,
+    aside: bool = True,
 ) -> list[Waiting]:
     """Up to ``limit`` jobs: behind ``after``, or from ``since`` on; none of a type that ``without`` names.
 
     ``only``: of these types, if it names any.
 
-    None of a paused workflow. ``stranded``: also those that wait for a worker that can run them.
+    None of a paused workflow. ``aside``: also those that are on no queue meanwhile: they wait for a worker that can run
+    them, or for a slot.
     """
     rows = _enqueued().filter(queue=queue)
     if since is not None:
@@ -65,8 +66,9 @@ def oldest(
         rows = rows.filter(job_type__in=only)
     if without:
         rows = rows.exclude(job_type__in=without)
-    if not stranded:
-        rows = rows.exclude(Exists(StrandedJob.objects.filter(pk=OuterRef("pk"), token=OuterRef("token"))))
+    if not aside:
+        for model in (StrandedJob, LimitWaiter):
+            rows = rows.exclude(Exists(model._default_manager.filter(pk=OuterRef("pk"), token=OuterRef("token"))))
     if paused := list(Workflow.objects.using(database()).filter(paused_at__isnull=False).values_list("pk", flat=True)):
         nodes = WorkflowNode.objects.filter(pk=OuterRef("pk"), workflow_id__in=paused)
         rows = rows.exclude(Q(watched=True) & Exists(nodes))

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import connections
 
 from handlers.lifecycle.moves import dialect
-from handlers.models import JobPayload, JobRecord, StrandedJob, WatchedMove
+from handlers.models import JobPayload, JobRecord, LimitSlot, LimitWaiter, StrandedJob, WatchedMove
 from handlers.models.kept import database
 from handlers.models.sql import database_now, fetch, from_time, is_postgresql, to_time
 from handlers.transport import Message
@@ -36,6 +36,8 @@ class Agenda:
     expired: bool  # whether one was to be started by now, and is in no worker's hands
     now: datetime  # by the database's clock, when it was asked
     unfollowed: bool = False  # whether watched jobs have moved and nothing has followed yet
+    lined_up: bool = False  # whether one waits for a slot
+    slots: bool = False  # whether one has a slot
 
 
 def agenda() -> Agenda:
@@ -44,7 +46,7 @@ def agenda() -> Agenda:
     now_sql, params = "clock_timestamp()", []
     if not is_postgresql(connection):
         now_sql, params = "%s", [to_time(connection, database_now(connection))] * 3
-    ((run_at, lapsed, waiting, stranded, expired, unfollowed, now),) = fetch(
+    ((run_at, lapsed, waiting, stranded, expired, unfollowed, lined_up, slots, now),) = fetch(
         connection,
         f"""
         SELECT (SELECT run_at FROM {JOBS} WHERE state = 'scheduled' ORDER BY run_at, id LIMIT 1),
@@ -56,6 +58,8 @@ def agenda() -> Agenda:
                     (SELECT j.state <> 'processing' OR j.attempt <> 1 FROM {JOBS} j WHERE j.id = p.job_id)
             ),
             EXISTS (SELECT 1 FROM {WATCHED}),
+            EXISTS (SELECT 1 FROM {LimitWaiter._meta.db_table}),
+            EXISTS (SELECT 1 FROM {LimitSlot._meta.db_table}),
             {now_sql}
         """,
         params,
@@ -63,4 +67,7 @@ def agenda() -> Agenda:
     due, clock = from_time(run_at), from_time(now)
     assert clock is not None
     due_in = None if due is None else max((due - clock).total_seconds(), 0.0)
-    return Agenda(due_in, bool(lapsed), bool(waiting), bool(stranded), bool(expired), clock, bool(unfollowed))
+    return Agenda(
+        due_in, bool(lapsed), bool(waiting), bool(stranded), bool(expired), clock, bool(unfollowed), bool(lined_up),
+        bool(slots),
+    )  # fmt: skip

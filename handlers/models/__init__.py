@@ -8,6 +8,7 @@ from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelt
 from handlers.models.failure_group import FailureGroup
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
+from handlers.models.limit import LimitKey, LimitOverride, LimitSlot, LimitStart, LimitWaiter
 from handlers.models.policy import PolicyAssignment, StoredPolicy
 from handlers.models.recurring import How, Misfire, Occurrence, Overlap, RecurringJob
 from handlers.models.result import JobResult
@@ -42,6 +43,11 @@ __all__ = [
     "JobRecord",
     "JobResult",
     "KnownTypes",
+    "LimitKey",
+    "LimitOverride",
+    "LimitSlot",
+    "LimitStart",
+    "LimitWaiter",
     "LiveStack",
     "Misfire",
     "NodeInput",

@@ -194,14 +194,14 @@ def _fire_together(rows: Sequence[dict[str, Any]], now: datetime, alias: str) ->
 
 def jobs_of(row: Mapping[str, Any], count: int) -> list[NewJob]:
     """The jobs of so many occurrences of the recurring job with these columns."""
-    job_type, queue, priority = row["job_type"], row["queue"], 0
+    job_type, queue, priority, limited = row["job_type"], row["queue"], 0, True
     try:
         known = registry.get(job_type)
-        queue, priority = queue or known.queue, known.priority
-    except NoHandler:  # it waits there for a worker that has one, as any such job
+        queue, priority, limited = queue or known.queue, known.priority, bool(known.limits)
+    except NoHandler:  # it waits there for a worker that has one, as any such job, and that knows its limits
         queue = queue or "default"
     payload = json.dumps(row["data"], ensure_ascii=False).encode()
-    return [NewJob(job_type, payload, queue, priority=priority)] * count
+    return [NewJob(job_type, payload, queue, watched=limited, limited=limited, priority=priority)] * count
 
 
 def create(new: Sequence[NewJob], *, actor: str, using: str) -> Made:

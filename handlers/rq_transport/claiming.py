@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.db import Error, close_old_connections, connections
 
-from handlers import execution, lifecycle, patience
+from handlers import admission, execution, lifecycle, patience
 from handlers.conf import jobs_settings
 from handlers.lifecycle import Claim
 from handlers.models.sql import is_postgresql
@@ -58,7 +58,7 @@ class Claiming:
         while True:
             try:
                 self._renew_connections()
-                claims = lifecycle.claim(messages, worker=self._name, lease=lease, company=company or len(messages) > 1)
+                claims = admission.claim(messages, worker=self._name, lease=lease, company=company or len(messages) > 1)
             except Error as error:
                 execution.close_broken_connections()
                 self._marks.beat()
@@ -83,7 +83,7 @@ class Claiming:
         """The same, for another thread while jobs run: those that the database gives at the first try."""
         lease = timedelta(seconds=jobs_settings().lease_seconds)
         try:
-            return lifecycle.claim(messages, worker=self._name, lease=lease, company=True)
+            return admission.claim(messages, worker=self._name, lease=lease, company=True)
         except Error as error:
             execution.close_broken_connections()
             self._doubtful = True

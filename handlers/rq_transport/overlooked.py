@@ -42,7 +42,7 @@ class Overlooked:
             paused = {*TypeSwitch.on().values_list("name", flat=True)}
             types, others = set(only) - paused, {*without, *paused}
             for queue in queues if types or not only else ():
-                rows = waiting.oldest(queue, limit - len(found), only=types, without=others, stranded=False)
+                rows = waiting.oldest(queue, limit - len(found), only=types, without=others, aside=False)
                 found += [each.message for each in rows]
                 if len(found) >= limit:
                     break

@@ -15,6 +15,7 @@ PUBLIC = [
     "DeleteJobCommand",
     "recurring",
     "Unique",
+    "Limit",
     "DuplicateJob",
     "EnqueueJobCommand",
     "ExecuteCommandJob",

@@ -1,0 +1,167 @@
+"""What a scheduler does for limits: it admits who waits for time to pass, and mends what a crash has left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.db import connections, transaction
+from django.db.models import Exists, OuterRef
+
+from handlers import lifecycle
+from handlers.admission.book import NO_LIMIT, WAITERS
+from handlers.admission.giving import Slot, admit_waiting, give_back
+from handlers.admission.keys import Pair
+from handlers.admission.limited_jobs import claimable
+from handlers.exceptions import TransportUnavailable
+from handlers.limited import LONGEST_PERIOD
+from handlers.models import JobRecord, LimitKey, LimitSlot, LimitStart, LimitWaiter
+from handlers.models.sql import chunks, database_now, fetch, is_postgresql, take_lock
+from handlers.publishing import publish, publish_on_commit
+from handlers.registry import registry
+from handlers.states import State
+from handlers.transport import Message, get_transport
+
+LINES = 1_000  # looked at in one pass
+CHUNK = 100  # of them in one transaction, which locks their keys
+SLOTS = 1_000  # looked at in one pass, and as many who wait
+SETTLED_SECONDS = 2.0  # of younger slots the jobs may be just on their way
+UNCLAIMED_SECONDS = 30.0  # a slot that no worker has come for in this time goes to somebody else
+UNKNOWN_SECONDS = 60.0  # after which who waits for a limit that this code does not know is sent to a worker again
+PASS_SECONDS = 1.0
+
+
+class LimitDuties:
+    """One scheduler's, with where it goes on from pass to pass."""
+
+    def __init__(self) -> None:
+        self._line = NO_LIMIT
+        self._slot = (0, 0)
+        self._waiter = 0
+
+    def look_after(self) -> int:
+        """One pass; how many jobs it helped on. Raises the database's errors."""
+        until = time.monotonic() + PASS_SECONDS
+        helped = self._look_after_slots()
+        self._forget_outdated()
+        lines = self._lines()
+        for some in chunks(lines, CHUNK):
+            helped += admit_waiting(some, lifecycle.database())
+            if time.monotonic() >= until:
+                self._line = some[-1]
+                break
+        return helped + _let_unknown_go(lines)
+
+    def _lines(self) -> Sequence[int]:
+        """The keys for which some wait, found by hops through the index, going on where the last pass ended."""
+        connection = connections[lifecycle.database()]
+        sql = f"""
+            WITH RECURSIVE hops(key_id) AS (
+                SELECT MIN(key_id) FROM {WAITERS} WHERE key_id > %s
+                UNION ALL
+                SELECT (SELECT MIN(w.key_id) FROM {WAITERS} w WHERE w.key_id > hops.key_id)
+                FROM hops WHERE hops.key_id IS NOT NULL
+            )
+            SELECT key_id FROM hops WHERE key_id IS NOT NULL LIMIT %s
+        """
+        found = [number for (number,) in fetch(connection, sql, [self._line, LINES])]
+        self._line = found[-1] if len(found) == LINES else NO_LIMIT
+        return found
+
+    def _look_after_slots(self) -> int:
+        """Slots whose jobs need them no more, cannot use them now, or were lost on the way."""
+        using = lifecycle.database()
+        job_id, key_id = self._slot
+        rows = LimitSlot.objects.using(using).order_by("job_id", "key_id").filter(job_id__gte=job_id)
+        found = [
+            (Slot(*facts), taken_at)
+            for *facts, taken_at in rows.values_list(*Slot._fields, "taken_at")[: SLOTS + 1]
+            if (facts[0], facts[1]) > (job_id, key_id)
+        ]
+        self._slot = found[-1][0][:2] if len(found) >= SLOTS else (0, 0)
+        now = database_now(connections[using])
+        old = [(slot, at) for slot, at in found if at < now - timedelta(seconds=SETTLED_SECONDS)]
+        if not old:
+            return 0
+        with transaction.atomic(using=using):
+            take_lock(connections[using])
+            give_back([slot for slot, _ in old], using)
+        jobs = JobRecord.objects.using(using).filter(pk__in={slot.job_id for slot, _ in old}, state=State.ENQUEUED)
+        tokens = dict(jobs.values_list("pk", "token"))
+        unclaimed = [(slot, at) for slot, at in old if tokens.get(slot.job_id) == slot.token]
+        can = claimable([(slot.job_id, slot.token) for slot, _ in unclaimed], using)
+        late = now - timedelta(seconds=UNCLAIMED_SECONDS)
+        if unused := [slot for slot, at in unclaimed if slot.job_id not in can or at < late]:
+            with transaction.atomic(using=using):
+                take_lock(connections[using])
+                give_back(unused, using, anyway=True)
+        return _publish_lost([can[slot.job_id].message for slot, _ in unclaimed if slot.job_id in can])
+
+    def _forget_outdated(self) -> None:
+        """Those who are in a line and wait no more: what moved them could not say so."""
+        using = lifecycle.database()
+        rows = LimitWaiter.objects.using(using)
+        ids = list(rows.filter(job_id__gt=self._waiter).order_by("job_id").values_list("job_id", flat=True)[:SLOTS])
+        self._waiter = ids[-1] if len(ids) == SLOTS else 0
+        waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
+        rows.filter(~Exists(waits), job_id__in=ids)._raw_delete(using)
+
+
+def forget() -> bool:
+    """Forget keys that nobody has or wants a slot of, and starts that no rate looks back to; whether there may be more.
+
+    One chunk of them. Raises the database's errors.
+    """
+    using = lifecycle.database()
+    with transaction.atomic(using=using):
+        take_lock(connections[using])
+        since = database_now(connections[using]) - timedelta(seconds=LONGEST_PERIOD)
+        starts = LimitStart.objects.using(using)
+        starts.filter(pk__in=list(starts.filter(at__lt=since).values_list("pk", flat=True)[:SLOTS]))._raw_delete(using)
+        rows = LimitKey.objects.using(using).order_by("pk")
+        for model in (LimitSlot, LimitWaiter, LimitStart):
+            rows = rows.filter(~Exists(model._default_manager.using(using).filter(key_id=OuterRef("pk"))))
+        if is_postgresql(connections[using]):
+            rows = rows.select_for_update(skip_locked=True)
+        idle = list(rows.values_list("pk", flat=True)[:SLOTS])
+        # Read anew now that they are locked: meanwhile somebody may have come.
+        gone = LimitKey.objects.using(using).filter(pk__in=idle)
+        for model in (LimitSlot, LimitWaiter, LimitStart):
+            gone = gone.filter(~Exists(model._default_manager.using(using).filter(key_id=OuterRef("pk"))))
+        gone._raw_delete(using)
+    return len(idle) == SLOTS
+
+
+def _publish_lost(messages: Sequence[Message]) -> int:
+    """Publish again those that have a slot, are on no queue, and so would keep it from others."""
+    lost: list[Message] = []
+    try:
+        for queue in {message.queue for message in messages}:
+            lost += get_transport().missing(queue, [message for message in messages if message.queue == queue])
+    except TransportUnavailable:
+        return 0
+    if lost:
+        publish(lost)
+    return len(lost)
+
+
+def _let_unknown_go(lines: Sequence[int]) -> int:
+    """Send those who wait for limits that this code does not know to a worker: it has another code, or lets them go."""
+    using = lifecycle.database()
+    known = registry.limits()
+    pairs = LimitKey.objects.using(using).filter(pk__in=lines).values_list("pk", "name", "key")
+    unknown = [number for number, *pair in pairs if Pair(*pair).name not in known]
+    if not unknown:
+        return 0
+    with transaction.atomic(using=using):
+        take_lock(connections[using])
+        since = database_now(connections[using]) - timedelta(seconds=UNKNOWN_SECONDS)
+        rows = LimitWaiter.objects.using(using).filter(key_id__in=unknown, since__lt=since)
+        if is_postgresql(connections[using]):
+            rows = rows.select_for_update(skip_locked=True)
+        found = dict(rows.order_by("job_id").values_list("job_id", "token")[:SLOTS])
+        jobs = claimable(list(found.items()), using)
+        LimitWaiter.objects.using(using).filter(job_id__in=found)._raw_delete(using)
+        publish_on_commit([job.message for job in jobs.values()], using=using)
+    return len(jobs)

@@ -1,0 +1,146 @@
+"""What jobs give back when they move is given to those who wait."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import Exists, OuterRef
+
+from handlers.admission.book import NO_LIMIT, Book, Waiter
+from handlers.admission.keys import MoreKeys, Pair, with_keys
+from handlers.admission.limited_jobs import claimable, needs_of
+from handlers.admission.shares import in_turns, share
+from handlers.models import JobRecord, LimitSlot, LimitWaiter
+from handlers.publishing import publish_on_commit
+from handlers.states import State
+from handlers.transport import Message
+
+MOST = 500  # that are admitted in one transaction
+
+
+class Slot(NamedTuple):
+    """A slot that a job has, or had."""
+
+    job_id: int
+    key_id: int
+    token: str
+    counted: bool
+
+
+class _Job(NamedTuple):
+    token: str
+    state: str
+    started_at: datetime | None
+
+
+def jobs_moved(ids: Sequence[int], using: str) -> None:
+    """These have moved: what they hold and need no more goes to others. Called after such moves, in a transaction."""
+    rows = LimitWaiter.objects.using(using).filter(job_id__in=ids)
+    waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
+    rows.filter(~Exists(waits))._raw_delete(using)
+    slots = LimitSlot.objects.using(using).filter(job_id__in=ids)
+    if found := [Slot(*row) for row in slots.values_list(*Slot._fields)]:
+        give_back(found, using)
+
+
+def give_back(slots: Sequence[Slot], using: str, *, anyway: bool = False) -> int:
+    """Take those of ``slots`` whose jobs need them no more (or ``anyway``) for those who wait; how many went."""
+    ids = {slot.job_id for slot in slots}
+    rows = JobRecord.objects.using(using).filter(pk__in=ids).values_list("pk", *_Job._fields)
+    jobs = {pk: _Job(*facts) for pk, *facts in rows}
+    left = [slot for slot in slots if anyway or not _is_held(slot, jobs.get(slot.job_id))]
+    if not left:
+        return 0
+
+    def act(keys: dict[Pair, int], is_last: bool) -> None:
+        book = Book(keys, using, is_last=is_last)
+        gone = LimitSlot.objects.using(using).filter(
+            job_id__in={slot.job_id for slot in left}, token__in={slot.token for slot in left}
+        )
+        gone._raw_delete(using)
+        starts: defaultdict[int, list[datetime]] = defaultdict(list)
+        for slot in left:
+            if not slot.counted and slot.key_id in book.pairs and (at := _started(jobs.get(slot.job_id), book)):
+                starts[slot.key_id].append(at)
+        book.started(starts)
+        book.look()
+        publish_on_commit(admit(book, book.pairs), using=using)
+
+    with_keys([], {slot.key_id for slot in left} - {NO_LIMIT}, using, act)
+    return len(left)
+
+
+def admit_waiting(numbers: Collection[int], using: str) -> int:
+    """Give what is free of these keys to those who wait; how many were admitted."""
+    admitted: list[Message] = []
+
+    def act(keys: dict[Pair, int], is_last: bool) -> None:
+        book = Book(keys, using, is_last=is_last)
+        book.look()
+        found = admit(book, numbers)
+        admitted.extend(found)
+        publish_on_commit(found, using=using)
+
+    with_keys([], numbers, using, act)
+    return len(admitted)
+
+
+def admit(book: Book, numbers: Collection[int]) -> list[Message]:
+    """Give what is free of these keys to those who wait, one of each line after the other; what is to be published.
+
+    Who waits and could not be claimed any more, or not now, is forgotten: it comes to a worker again when it can be.
+    """
+    messages: list[Message] = []
+    left = {number for number in numbers if number in book.lines and book.rooms[number] >= 1}
+    while left and len(messages) < MOST:
+        most = max((MOST - len(messages)) // len(left), 1)
+        asked = {number: int(min(book.rooms[number], most)) for number in left}
+        lines = book.first(asked)
+        found = [waiter for line in lines.values() for waiter in line]
+        jobs = claimable([waiter[:2] for waiter in found], book.using)
+        book.leave_lines(waiter for waiter in found if waiter.job_id not in jobs)
+        there = list(in_turns([[each for each in line if each.job_id in jobs] for line in lines.values()]))
+        at = {waiter.job_id: book.pairs[waiter.key_id] for waiter in there}
+        needs = needs_of([jobs[waiter.job_id] for waiter in there], book.using, at)
+        passed = _without_unlocked(there, needs, book)
+        wishes = [[book.keys[pair] for pair in needs[waiter.job_id]] for waiter in passed]
+        refused = dict(zip(passed, share(wishes, book.rooms), strict=True))
+        taken = [waiter for waiter in passed if refused[waiter] is None]
+        book.give(
+            (waiter.job_id, key, waiter.token)
+            for waiter, keys in zip(passed, wishes, strict=True)
+            if refused[waiter] is None
+            for key in keys or [NO_LIMIT]
+        )
+        book.leave_lines(taken)
+        book.queue_up(
+            [waiter._replace(key_id=key) for waiter, key in refused.items() if key not in (None, waiter.key_id)]
+        )
+        messages += [jobs[waiter.job_id].message for waiter in taken]
+        stuck = {waiter.key_id for waiter in there} - {waiter.key_id for waiter in passed}
+        left = {
+            number for number in left - stuck if len(lines.get(number, ())) == asked[number] and book.rooms[number] >= 1
+        }
+    return messages
+
+
+def _without_unlocked(waiters: Sequence[Waiter], needs: dict[int, list[Pair]], book: Book) -> list[Waiter]:
+    """Those of which all keys are locked. Raises MoreKeys for the others, as long as there is time for that."""
+    lacking = {pair for waiter in waiters for pair in needs[waiter.job_id] if pair not in book.keys}
+    if lacking and not book.is_last:
+        raise MoreKeys(lacking)
+    return [waiter for waiter in waiters if not lacking.intersection(needs[waiter.job_id])]
+
+
+def _is_held(slot: Slot, job: _Job | None) -> bool:
+    return job is not None and job.token == slot.token and job.state in (State.ENQUEUED, State.PROCESSING)
+
+
+def _started(job: _Job | None, book: Book) -> datetime | None:
+    """When a job that has moved on had started, as far as that is known: else now, which is no earlier."""
+    if job is None or job.state in (State.ENQUEUED, State.SCHEDULED):
+        return book.now
+    return job.started_at  # none: it was deleted before it was

@@ -1,0 +1,93 @@
+"""The keys of limits, and their locks: whoever gives or takes anything of a key holds its row.
+
+All take those locks in one order, by the rows' numbers, and insert rows before they take any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple, TypeVar
+
+from django.db import connections, transaction
+
+from handlers.models import LimitKey
+from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte, take_lock
+
+TRIES = 5
+REMEMBERED = 20_000  # numbers of keys that this process knows by heart
+KEYS = LimitKey._meta.db_table
+COLUMNS = {"name": "text", "key": "text"}
+T = TypeVar("T")
+
+_numbers: dict[Pair, int] = {}
+
+
+class Pair(NamedTuple):
+    """A limit's name, and whose limit: see ``limited.key_of``."""
+
+    name: str
+    key: str
+
+
+class MoreKeys(Exception):
+    """Something needs locks of further keys: all have to be taken anew, in their order."""
+
+    def __init__(self, pairs: Collection[Pair]) -> None:
+        super().__init__()
+        self.pairs = pairs
+
+
+def with_keys(
+    pairs: Collection[Pair], numbers: Collection[int], using: str, act: Callable[[dict[Pair, int], bool], T]
+) -> T:
+    """Call ``act`` with the locked keys, those of ``pairs`` and those with ``numbers``, inside a transaction.
+
+    It may raise MoreKeys, unless it is told that this is its last chance.
+    """
+    wanted, tries = set(pairs), 0
+    while True:
+        tries += 1
+        try:
+            with transaction.atomic(using=using):
+                return act(_lock(wanted, numbers, using), tries >= TRIES)
+        except MoreKeys as more:
+            wanted.update(more.pairs)
+
+
+def known(pairs: Collection[Pair], using: str) -> dict[Pair, int]:
+    """The numbers of those of ``pairs`` that have a row."""
+    found = {pair: number for pair in pairs if (number := _numbers.get(pair))}
+    if len(found) < len(pairs):
+        rows = _rows([pair for pair in pairs if pair not in found], using)
+        if len(_numbers) > REMEMBERED:
+            _numbers.clear()
+        _numbers.update(rows)
+        found |= rows
+    return found
+
+
+def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> dict[Pair, int]:
+    take_lock(connections[using])
+    while True:
+        while len(found := known(pairs, using)) < len(pairs):
+            _insert([pair for pair in pairs if pair not in found], using)
+        rows = LimitKey.objects.using(using).filter(pk__in={*found.values(), *numbers}).order_by("pk")
+        if is_postgresql(connections[using]):
+            rows = rows.select_for_update()
+        locked = {Pair(name, key): number for number, name, key in rows.values_list("pk", "name", "key")}
+        if all(locked.get(pair) == number for pair, number in found.items()):
+            return locked
+        for pair in found:  # forgotten meanwhile; or another thread's transaction goes on, or was rolled back
+            _numbers.pop(pair, None)
+
+
+def _rows(pairs: Collection[Pair], using: str) -> dict[Pair, int]:
+    cte = rows_cte("v", COLUMNS, postgresql=is_postgresql(connections[using]))
+    sql = f"WITH {cte} SELECT k.id, k.name, k.key FROM v JOIN {KEYS} k ON k.name = v.name AND k.key = v.key"
+    rows = fetch(connections[using], sql, [as_rows(connections[using], list(pairs))])
+    return {Pair(name, key): number for number, name, key in rows}
+
+
+def _insert(pairs: Collection[Pair], using: str) -> None:
+    new = [LimitKey(name=pair.name, key=pair.key) for pair in sorted(pairs)]
+    LimitKey.objects.using(using).bulk_create(new, ignore_conflicts=True)
