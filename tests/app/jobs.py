@@ -23,6 +23,7 @@ from handlers import (
     GiveUp,
     Job,
     JobHandler,
+    Limit,
     RetryAfter,
     RetryPolicy,
     Sensitive,
@@ -98,6 +99,36 @@ def sleep(job: Sleep, token: CancellationToken) -> None:
     note(f"start {job.text} {os.getpid()}")
     time.sleep(job.seconds)
     note(f"end {job.text}")
+
+
+@dataclass(frozen=True)
+class Charge(Job):
+    """Take a while, one at a time for each tenant."""
+
+    seconds: float
+    tenant: int = 1
+    text: str = ""
+
+
+@handles(Charge, retry=NO_RETRY, limits=[Limit("tills", concurrency=1, key="tenant")])
+def charge(job: Charge) -> None:
+    """Say when it begins and when it ends."""
+    note(f"start {job.tenant} {job.text} {os.getpid()}")
+    time.sleep(job.seconds)
+    note(f"end {job.tenant} {job.text}")
+
+
+@dataclass(frozen=True)
+class Call(Job):
+    """Start so often in a time, and no oftener."""
+
+    text: str = ""
+
+
+@handles(Call, retry=NO_RETRY, limits=[Limit("calls", rate="4/2s")])
+def call(job: Call) -> None:
+    """Say when."""
+    note(f"call {job.text} {time.time()}")
 
 
 @dataclass(frozen=True)
