@@ -102,7 +102,8 @@ def admit(book: Book, numbers: Collection[int]) -> list[Message]:
         found = [waiter for line in lines.values() for waiter in line]
         jobs = claimable([waiter[:2] for waiter in found], book.using)
         book.leave_lines(waiter for waiter in found if waiter.job_id not in jobs)
-        there = list(in_turns([[each for each in line if each.job_id in jobs] for line in lines.values()]))
+        ready = filter(None, ([each for each in line if each.job_id in jobs] for line in lines.values()))
+        there = list(in_turns(sorted(ready, key=lambda line: (line[0].rank, line[0].job_id))))
         at = {waiter.job_id: book.pairs[waiter.key_id] for waiter in there}
         needs = needs_of([jobs[waiter.job_id] for waiter in there], book.using, at)
         passed = _without_unlocked(there, needs, book)

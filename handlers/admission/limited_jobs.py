@@ -6,15 +6,20 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import connections
+
 from handlers.admission.keys import Pair
 from handlers.conf import jobs_settings
 from handlers.exceptions import NoHandler
 from handlers.job_types import JobType
-from handlers.models import JobPayload, JobRecord, QueueSwitch, TypeSwitch
+from handlers.lifecycle import guards
+from handlers.models import JobPayload, JobRecord
+from handlers.models.sql import as_rows, database_now, fetch, from_time, is_postgresql, rows_cte, to_time
 from handlers.priorities import rank
 from handlers.registry import registry
-from handlers.states import State
 from handlers.transport import Message
+
+JOBS = JobRecord._meta.db_table
 
 
 class LimitedJob(NamedTuple):
@@ -40,16 +45,31 @@ class LimitedJob(NamedTuple):
 
 def claimable(wanted: Collection[tuple[int, str]], using: str, *, company: bool = False) -> dict[int, LimitedJob]:
     """Those of these (job, token) that could be claimed if they had slots; ``company``: beside others."""
-    rows = JobRecord.objects.using(using).filter(
-        pk__in=[job_id for job_id, _ in wanted], state=State.ENQUEUED, limited=True, enqueued_at__isnull=False
-    )
-    rows = rows.exclude(queue__in=QueueSwitch.on().using(using).values("name"))
-    rows = rows.exclude(job_type__in=TypeSwitch.on().using(using).values("name"))
-    if company:
-        rows = rows.filter(alone=False)
-    found = map(LimitedJob._make, rows.values_list("pk", "token", "job_type", "queue", "priority", "enqueued_at"))
-    tokens = dict(wanted)
-    return {job.job_id: job for job in found if tokens[job.job_id] == job.token}
+    if not wanted:
+        return {}
+    connection = connections[using]
+    postgresql = is_postgresql(connection)
+    now, params = "statement_timestamp()", [as_rows(connection, list(wanted))]
+    if not postgresql:
+        now, params = "%s", [*params, *[to_time(connection, database_now(connection))] * 2]
+    # As at the claim. What the array and the empty text are for, see lifecycle.postgresql.
+    sql = f"""
+        WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
+        SELECT j.id, j.token, j.job_type, j.queue, j.priority, j.enqueued_at
+        FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
+        WHERE {"j.id = ANY (ARRAY(SELECT id FROM v)) AND" if postgresql else ""} j.state || '' = 'enqueued'
+            AND j.limited AND j.enqueued_at IS NOT NULL {"AND NOT j.alone" if company else ""}
+            AND j.queue NOT IN (SELECT name FROM jobs_queueswitch WHERE until IS NULL OR until > {now})
+            AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > {now})
+            {guards.sql(without="limited")}
+    """
+    found: dict[int, LimitedJob] = {}
+    for *facts, enqueued_at in fetch(connection, sql, params):
+        at = from_time(enqueued_at)
+        assert at is not None
+        job = LimitedJob._make((*facts, at))
+        found[job.job_id] = job
+    return found
 
 
 def needs_of(jobs: Sequence[LimitedJob], using: str, lines: Mapping[int, Pair] | None = None) -> dict[int, list[Pair]]:

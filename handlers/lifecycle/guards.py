@@ -14,6 +14,10 @@ def add(flag: str, condition: str) -> None:
     _GUARDS[flag] = condition
 
 
-def sql() -> str:
-    """All of them, to be added to a condition. A job without a flag costs its look at that flag."""
-    return "".join(f" AND CASE WHEN j.{flag} THEN {condition} ELSE TRUE END" for flag, condition in _GUARDS.items())
+def sql(*, without: str = "") -> str:
+    """All of them but one, to be added to a condition. A job without a flag costs its look at that flag."""
+    return "".join(
+        f" AND CASE WHEN j.{flag} THEN {condition} ELSE TRUE END"
+        for flag, condition in _GUARDS.items()
+        if flag != without
+    )

@@ -433,6 +433,26 @@ def test_what_is_paused_holds_no_slot_and_goes_on_where_it_was(what: str, noting
     assert ids_of(come(second)) == [second]
 
 
+def test_a_job_of_a_workflow_needs_a_slot_and_takes_none_while_that_is_paused(noting: NotingTransport) -> None:
+    declare(Limit("cards", concurrency=1))
+    running = come(*charges(1))
+    with job_scheduler.workflow() as flow:
+        node = flow.enqueue(Charge(2))
+    step = int(node.job_id)
+    assert come(step) == []
+    assert waiting() == [step]
+    assert job_scheduler.pause_workflow(flow.workflow_id)
+    published(noting)
+    end(running)
+    assert published(noting) == []
+    nothing_is_left()
+    assert job_scheduler.resume_workflow(flow.workflow_id)
+    assert published(noting) == [step]
+    end(come(step))
+    assert record(step).state == State.SUCCEEDED
+    nothing_is_left()
+
+
 def test_what_was_paused_after_it_was_admitted_gives_its_slot_back(noting: NotingTransport) -> None:
     declare(Limit("cards", concurrency=1))
     declare(Limit("cards", concurrency=1), job=Report, queue="mail")
