@@ -18,7 +18,10 @@ from redis.sentinel import SentinelConnectionPool
 
 
 class WholeRedis(Redis):
-    """The client. Commands take one more option, ``within``: seconds to wait for the answer, if not the usual time."""
+    """The client. Commands take two more options.
+
+    ``within``: seconds to wait for the answer, if not the usual time. ``then``: see ``exchange``.
+    """
 
     def _send_command_parse_response(self, conn: Any, command_name: Any, *args: Any, **options: Any) -> Any:
         return exchange(self, conn, args, **options)
@@ -57,14 +60,25 @@ class _WholePipeline(Pipeline):
             raise
 
 
-def exchange(client: Redis, connection: Any, command: Any, *, within: float | None = None, **options: Any) -> Any:
-    """Send a command and read its answer, over a connection that is dropped unless the answer was read."""
+def exchange(
+    client: Redis, connection: Any, command: Any, *, within: float | None = None, then: Any = None, **options: Any
+) -> Any:
+    """Send a command and read its answer, over a connection that is dropped unless the answer was read.
+
+    ``then``: another one, sent together with it; both answers are returned.
+    """
     try:
         send(connection, command)
+        if then is not None:
+            send(connection, then)
         if within is not None:
-            return connection.read_response(timeout=within)
-        return client.parse_response(connection, command[0], **options)
+            answer = connection.read_response(timeout=within)
+        else:
+            answer = client.parse_response(connection, command[0], **options)
+        return answer if then is None else (answer, connection.read_response())
     except ResponseError:
+        if then is not None:
+            connection.disconnect()
         raise
     except BaseException:
         connection.disconnect()

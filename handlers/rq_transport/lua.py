@@ -10,6 +10,8 @@ from redis import Redis
 from redis.exceptions import NoScriptError
 from rq.job import Job
 
+from handlers.rq_transport.ranks import PLACES
+
 RUN_JOB = "handlers.entry.run"  # the one function that a message of ours names
 FAILURE_TTL_SECONDS = 86_400  # how long RQ keeps a message that a stock worker could not even start
 
@@ -68,9 +70,11 @@ def script(*parts: str) -> LuaScript:
 
 
 # KEYS: RQ's set of queues, the delayed set, then one list per queue. ARGV: now as RQ writes it, then for each list its
-# queue's name, how many ids follow, and the ids. Being delayed ends here: one step, so no message is in both places.
+# queue's name, how many ids follow, and the ids; then, of those with a place other than the list's end now, the number
+# of the list, the id and the place. Being delayed ends here: one step, so no message is in both places.
 PUBLISH = script(
     SAVE,
+    PLACES,
     """
 local at = 2
 for k = 3, #KEYS do
@@ -84,6 +88,10 @@ for k = 3, #KEYS do
   redis.call('ZREM', KEYS[2], unpack(ids))
   redis.call('RPUSH', KEYS[k], unpack(ids))
   at = at + 2 + count
+end
+for i = at, #ARGV, 5 do
+  local ranks = keys_of(KEYS[2 + tonumber(ARGV[i])])
+  stand(ranks, unpack(ARGV, i + 1, i + 4))
 end
 """,
 )
@@ -139,16 +147,30 @@ return found
 """
 )
 
-# KEYS: a queue's list. ARGV: first and last index, then ids. How many entries stand there, and which of the ids do.
+# KEYS: a queue's list. ARGV: first and last index, then ids. How many entries stand there; which of the ids do, or in
+# the set beside the list; whether there is one. Then only those count whose RQ jobs are there, as for who takes them;
+# and none in the set alone while the list is empty, where RQ's own workers would not find it.
 SEARCH = script(
+    PLACES,
     """
 local wanted = {}
 for i = 3, #ARGV do wanted[ARGV[i]] = true end
 local entries = redis.call('LRANGE', KEYS[1], ARGV[1], ARGV[2])
 local found = {}
+local ranks, passed = keys_of(KEYS[1])
+local ranked = redis.call('EXISTS', ranks, passed)
+local function is_there(id) return ranked == 0 or redis.call('EXISTS', '@JOB@' .. id) == 1 end
 for _, entry in ipairs(entries) do
-  if wanted[entry] then found[#found + 1] = entry end
+  if wanted[entry] and is_there(entry) then
+    found[#found + 1] = entry
+    wanted[entry] = nil
+  end
 end
-return {#entries, found}
-"""
+if ranked > 0 and redis.call('EXISTS', KEYS[1]) == 1 then
+  for id in pairs(wanted) do
+    if redis.call('ZSCORE', ranks, id) and is_there(id) then found[#found + 1] = id end
+  end
+end
+return {#entries, found, ranked}
+""",
 )

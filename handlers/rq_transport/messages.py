@@ -18,6 +18,7 @@ from handlers.rq_transport.availability import spare_caller, transport_errors, t
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import KEPT, PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
 from handlers.rq_transport.own_connection import OwnRedis, own_connection
+from handlers.rq_transport.ranks import RANKS, place, rq_time
 from handlers.transport import LastWords, Message
 
 QUEUES_KEY: str = Queue.redis_queues_keys
@@ -74,19 +75,24 @@ class RQTransport:
     def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
         """Put the messages at the end of their queues, in the order given: one round trip per thousand.
 
-        A delayed message stops being delayed in the same step. Raises TransportUnavailable, without ``wait`` perhaps
-        with a later call, and InvalidJob (before anything was sent) for a message that cannot be one of ours.
+        Those with a priority have a place by their rank, too. A delayed message stops being delayed in the same step.
+        Raises TransportUnavailable, without ``wait`` perhaps with a later call, and InvalidJob (before anything was
+        sent) for a message that cannot be one of ours.
         """
         for message in messages:
             _check(message)
-        written_at = rq_now()
-        for chunk in _chunks(messages):
+        now = datetime.now(UTC)
+        for number, chunk in enumerate(_chunks(messages)):
             queues: dict[str, list[str]] = {}
             for message in chunk:
                 queues.setdefault(message.queue, []).append(rq_job_id(message))
-            args: list[str | int] = [written_at]
+            args: list[str | int] = [rq_time(now)]
             for name, ids in queues.items():
                 args += [name, len(ids), *ids]
+            for index, message in enumerate(chunk, number * CHUNK):
+                if message.priority or message.enqueued_at:
+                    at = [*queues].index(message.queue) + 1
+                    args += [at, rq_job_id(message), *place(message, now, index)]
             _send(PUBLISH, [QUEUES_KEY, DELAYED_KEY, *map(queue_key, queues)], args, wait)
 
     def publish_delayed(self, messages: Sequence[Message], *, wait: bool = True) -> None:
@@ -113,6 +119,8 @@ class RQTransport:
             ids = [rq_job_id(message) for message in chunk]
             with transport_errors(), redis_connection().pipeline(transaction=False) as pipe:
                 pipe.zrem(DELAYED_KEY, *ids)
+                for queue in {message.queue for message in chunk}:
+                    pipe.zrem(RANKS + queue, *ids)
                 pipe.unlink(*map(Job.key_for, ids))
                 pipe.execute()
 
@@ -152,7 +160,7 @@ class RQTransport:
         first, last = 0, len(messages) + HEAD_SLACK - 1
         while unseen:
             with transport_errors():
-                count, found = SEARCH(redis, [key], [first, last, *unseen])
+                count, found, ranked = SEARCH(redis, [key], [first, last, *unseen])
                 seen.update(entry.decode() for entry in found)
                 if count < last - first + 1:
                     break
@@ -160,7 +168,7 @@ class RQTransport:
                 if first == 0 and unseen:
                     kept = {entry.decode() for entry in KEPT(redis, [], unseen)}
                     gone = [name for name in unseen if name not in kept]
-                    if all(redis.lpos(key, name) is None for name in {*gone[:1], *gone[-1:]}):
+                    if ranked or all(redis.lpos(key, name) is None for name in {*gone[:1], *gone[-1:]}):
                         unseen = list(kept)
             first, last = (-STEP, -1) if first >= 0 else (first - STEP, first - 1)
         return [message for name, message in asked.items() if name not in seen]
@@ -178,7 +186,7 @@ def _send(script: LuaScript, keys: Sequence[str], args: Sequence[str | int | flo
 
 def rq_now() -> str:
     """Now, as RQ writes times."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"  # in place of +00:00
+    return rq_time(datetime.now(UTC))
 
 
 def _check(message: Message) -> None:

@@ -17,7 +17,8 @@ from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.lifecycle import NewJob
 from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
 from handlers.recovery import PATIENCE_SECONDS, REPUBLISHED_SECONDS, Duty, Recovery
-from handlers.rq_transport.messages import queue_key, rq_job_id
+from handlers.rq_transport.intake import Intake, taken_last
+from handlers.rq_transport.messages import RQTransport, queue_key, rq_job_id
 from handlers.states import State
 from handlers.vigil import Vigil
 from tests.app.jobs import AsyncNote, Fail, Note
@@ -447,6 +448,32 @@ def test_lost_message_is_published_again_once_it_was_missing_twice(
     clock.now += 2 * PATIENCE_SECONDS
     assert rescue.tick() == 0
     assert [moves_of(job_id) for job_id in ids] == [[], [], []], "publishing again is no move"
+
+
+def test_messages_that_are_published_again_are_taken_in_the_order_of_before(
+    rescue: Recovery, clock: Clock, redis: Redis
+) -> None:
+    by = (0, -100, 5, 0, 5, 100)
+    ids = [job_scheduler.enqueue(Note(str(n)), priority=n) for n in by]
+    JobRecord.objects.filter(pk=ids[1]).update(enqueued_at=timezone.now() - timedelta(hours=1))
+    redis.flushall()
+    assert rescue.tick() == 0
+    clock.now += PATIENCE_SECONDS
+    assert rescue.tick() == len(by)
+    clock.now += 2 * PATIENCE_SECONDS
+    intake = Intake("w")
+    taken = intake.pop({"default": 3})
+    assert [m.job_id for m in taken] == [ids[1], ids[5], ids[2]]
+    intake.put_back(taken)
+    assert rescue.tick() == 0
+    assert [m.job_id for m in intake.pop({"default": 9})] == [ids[at] for at in (1, 5, 2, 4, 0, 3)]
+
+
+def test_messages_that_a_dead_worker_had_taken_come_back_as_they_were(redis: Redis) -> None:
+    ids = [job_scheduler.enqueue(Note(str(n)), priority=n) for n in (-1, 0, 1)]
+    Intake("dead").pop({"default": 3})
+    RQTransport().publish(lifecycle.still_enqueued(taken_last("dead")))
+    assert [m.job_id for m in Intake("w").pop({"default": 3})] == ids[::-1]
 
 
 def test_message_that_a_worker_has_taken_is_not_lost(rescue: Recovery, clock: Clock, redis: Redis) -> None:
