@@ -65,7 +65,9 @@ class Builder:
             ]
         )
         self._gates |= {rule: gate.pk for rule, gate in zip(new, gates, strict=True)}
-        parents = [(self._gates[rule], parent.job_id, "") for rule in new for parent in rule.parents]
+        parents = [
+            (gate.pk, parent.job_id, "") for rule, gate in zip(new, gates, strict=True) for parent in rule.parents
+        ]
         insert(connections[self._using], GateParent, PARENT, parents)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -44,8 +45,9 @@ class Node:
 After = Node | Iterable[Node]
 
 
-class Rule(NamedTuple):
-    """For what a node waits. Nodes with an equal one share a gate."""
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Rule:
+    """For what a node waits. Nodes with the same one share a gate."""
 
     parents: tuple[Node, ...]
     when: When
@@ -72,6 +74,7 @@ class Flow:
     def __init__(self, make: Make, write: Write, *, chunk: int) -> None:
         self._make, self._write, self._chunk = make, write, chunk
         self._planned: list[Planned] = []
+        self._rules: dict[tuple[tuple[Node, ...], When, Require], Rule] = {}
         self.workflow_id = 0  # known from the begin
         self.count = 0  # of nodes
 
@@ -155,7 +158,10 @@ class Flow:
         parents = tuple(dict.fromkeys(given))
         for parent in parents:
             self._check(parent)
-        return Rule(parents, *known) if parents else None
+        if not parents:
+            return None
+        key = (parents, *known)  # hashed once for each call, however many jobs that has
+        return self._rules.get(key) or self._rules.setdefault(key, Rule(*key))
 
     def _check(self, node: object) -> None:
         if not isinstance(node, Node):

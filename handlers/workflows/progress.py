@@ -7,19 +7,22 @@ By where the jobs are now, so it is harmless to repeat and needs no order. What 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
 from django.db.models import F
 
-from handlers.models import Gate, GateParent, JobRecord, JobResult, NodeInput, NodeOutcome, Workflow, WorkflowNode
+from handlers.models import Gate, JobResult, NodeInput, NodeOutcome, Workflow, WorkflowNode
 from handlers.models.sql import chunks, database_now, is_postgresql
 from handlers.states import State
+from handlers.workflows import rows
 from handlers.workflows.gates import MET, MISSED, decide, reason, verdict
 from handlers.workflows.release import release, release_nodes
+from handlers.workflows.rows import JobRow, NodeRow
 
 CHUNK = 1_000
+SUMS = ("succeeded", "failed", "deleted", "skipped")  # of a workflow
 _OUTCOMES = {
     State.SUCCEEDED: NodeOutcome.SUCCEEDED, State.FAILED: NodeOutcome.FAILED, State.DELETED: NodeOutcome.DELETED,
 }  # fmt: skip
@@ -42,99 +45,89 @@ class _Releases:
     def __init__(self, using: str) -> None:
         self.using = using
         self.gates: dict[int, Gate] = {}
-        self.nodes: list[tuple[WorkflowNode, Gate]] = []
+        self.nodes: list[tuple[int, Gate]] = []
 
     def do(self) -> None:
         for _, gate in sorted(self.gates.items()):
             release(gate, using=self.using)
-        for node, gate in self.nodes:
-            release_nodes([node], gate, using=self.using)
+        by_id = WorkflowNode.objects.using(self.using).in_bulk([job_id for job_id, _ in self.nodes])
+        for job_id, gate in self.nodes:
+            release_nodes([by_id[job_id]], gate, using=self.using)
 
 
 class _Step:
     def __init__(self, ids: Sequence[int], using: str, releases: _Releases) -> None:
         self.ids, self.using, self.releases = ids, using, releases
         self.outcomes: dict[int, NodeOutcome] = {}  # of each node
-        self.changed: dict[NodeOutcome, list[WorkflowNode]] = defaultdict(list)  # by their new outcome
+        self.changed: list[NodeRow] = []
 
     def do(self) -> list[int]:
         """The jobs that have opened workflows which have ended by this: for others they have ended only now."""
-        nodes = list(self._locked(WorkflowNode.objects.using(self.using).filter(pk__in=self.ids)))
+        nodes = rows.lock_nodes(self.ids, self.using)
         if not nodes:
             return []
-        states = dict(
-            JobRecord.objects.using(self.using).filter(pk__in=[node.pk for node in nodes]).values_list("pk", "state")
-        )
-        self._see_outcomes(nodes, states)
-        if waiting := [node for node in nodes if node.gate_id and states.get(node.pk) == State.AWAITING]:
+        jobs = {
+            job.job_id: job for job in rows.jobs([node.job_id for node in nodes], self.using)
+        }  # now that none moves
+        self._see_outcomes(nodes, jobs)
+        if waiting := [node for node in nodes if node.gate_id and _is_in(jobs.get(node.job_id), State.AWAITING)]:
             self._see_restored(waiting)
-        for outcome, changed in self.changed.items():
-            rows = WorkflowNode.objects.using(self.using).filter(pk__in=[node.pk for node in changed])
-            rows.update(outcome=outcome, **({} if outcome == NodeOutcome.SKIPPED else {"skip": False}))
-        self._keep_results()
-        self._move_gates()
-        return self._sum_up()
+        by_outcome: dict[NodeOutcome, list[int]] = defaultdict(list)
+        for node in self.changed:
+            by_outcome[self.outcomes[node.job_id]].append(node.job_id)
+        rows.keep_outcomes(by_outcome, self.using)
+        self._keep_results([job.job_id for job in jobs.values() if job.is_source])
+        if parents := [job.job_id for job in jobs.values() if job.is_parent]:
+            self._move_gates(parents)
+        return self._sum_up() if self.changed else []
 
-    def _locked(self, rows: Any) -> Any:
-        rows = rows.order_by("pk")
-        return rows.select_for_update() if is_postgresql(connections[self.using]) else rows
+    def _locked(self, found: Any) -> Any:
+        found = found.order_by("pk")
+        return found.select_for_update() if is_postgresql(connections[self.using]) else found
 
-    def _see_outcomes(self, nodes: Iterable[WorkflowNode], states: dict[int, str]) -> None:
-        ended = [pk for pk, state in states.items() if state == State.SUCCEEDED]
+    def _see_outcomes(self, nodes: Iterable[NodeRow], jobs: Mapping[int, JobRow]) -> None:
         inner: dict[int, list[tuple[bool, bool]]] = defaultdict(list)
-        if ended:
-            opened = Workflow.objects.using(self.using).filter(opened_by__in=ended)
+        if openers := [job.job_id for job in jobs.values() if job.has_opened]:
+            opened = Workflow.objects.using(self.using).filter(opened_by__in=openers)
             for opener, finished_at, deleted in opened.values_list("opened_by", "finished_at", "deleted"):
                 inner[opener or 0].append((finished_at is not None, deleted > 0))
         for node in nodes:
-            if node.pk not in states:
+            if (job := jobs.get(node.job_id)) is None:
                 continue  # erased
-            outcome = _outcome(State(states[node.pk]), inner.get(node.pk, ()), skip=node.skip)
-            self.outcomes[node.pk] = outcome
+            outcome = _outcome(State(job.state), inner.get(node.job_id, ()), skip=node.skip)
+            self.outcomes[node.job_id] = outcome
             if outcome != node.outcome:
-                self.changed[outcome].append(node)
+                self.changed.append(node)
 
-    def _see_restored(self, nodes: Collection[WorkflowNode]) -> None:
+    def _see_restored(self, nodes: Collection[NodeRow]) -> None:
         """Nodes that wait again, perhaps for what was decided meanwhile."""
         gates = Gate.objects.using(self.using).filter(pk__in={node.gate_id for node in nodes}, is_open__isnull=False)
         by_id = {gate.pk: gate for gate in gates}
-        for node in nodes:
-            if gate := by_id.get(node.gate_id or 0):
-                self.releases.nodes.append((node, gate))
+        self.releases.nodes += [(node.job_id, gate) for node in nodes if (gate := by_id.get(node.gate_id or 0))]
 
-    def _keep_results(self) -> None:
-        succeeded = [pk for pk, outcome in self.outcomes.items() if outcome == NodeOutcome.SUCCEEDED]
-        inputs = list(NodeInput.objects.using(self.using).filter(source_id__in=succeeded))
-        if not inputs:
+    def _keep_results(self, sources: Collection[int]) -> None:
+        succeeded = [pk for pk in sources if self.outcomes.get(pk) == NodeOutcome.SUCCEEDED]
+        if not succeeded:
             return
-        results = JobResult.objects.using(self.using).filter(
-            pk__in={each.source_id for each in inputs}, attempt=F("job__attempt")
-        )
+        inputs = list(NodeInput.objects.using(self.using).filter(source_id__in=succeeded))
+        results = JobResult.objects.using(self.using).filter(pk__in=succeeded, attempt=F("job__attempt"))
         found = dict(results.values_list("pk", "data"))
         for each in inputs:
             each.data = found.get(each.source_id)
         NodeInput.objects.using(self.using).bulk_update(inputs, ["data"], batch_size=CHUNK)
 
-    def _move_gates(self) -> None:
-        parents = list(
-            GateParent.objects.using(self.using)
-            .filter(parent_id__in=self.outcomes)
-            .exclude(verdict=MET)
-            .values_list("pk", "gate_id", "parent_id", "verdict", "gate__when")
-        )
-        told: dict[str, list[int]] = defaultdict(list)
+    def _move_gates(self, ids: Sequence[int]) -> None:
+        verdicts: dict[str, list[int]] = defaultdict(list)
         sums: dict[int, Counter[str]] = defaultdict(Counter)
         named: dict[int, int] = {}
-        for pk, gate_id, parent_id, before, when in parents:
-            now = verdict(self.outcomes[parent_id], when)
-            if now == before:
-                continue
-            told[now].append(pk)
-            sums[gate_id][now] += 1
-            sums[gate_id][before] -= 1  # one that was restored: it may still end otherwise
-            named[gate_id] = parent_id
-        for now, pks in told.items():
-            GateParent.objects.using(self.using).filter(pk__in=pks).update(verdict=now)
+        for parent in rows.parents(ids, self.using):
+            now = verdict(self.outcomes.get(parent.parent_id, NodeOutcome.NOT_YET), parent.when)
+            if now != parent.verdict:
+                verdicts[now].append(parent.pk)
+                sums[parent.gate_id][now] += 1
+                sums[parent.gate_id][parent.verdict] -= 1  # one that was restored: it may still end otherwise
+                named[parent.gate_id] = parent.parent_id
+        rows.keep_verdicts(verdicts, self.using)
         for gate in self._locked(Gate.objects.using(self.using).filter(pk__in=sums)):
             gate.met += sums[gate.pk][MET]
             gate.missed += sums[gate.pk][MISSED]
@@ -149,20 +142,19 @@ class _Step:
     def _sum_up(self) -> list[int]:
         """Add what has changed to the workflows' sums; see which have ended."""
         sums: dict[int, Counter[str]] = defaultdict(Counter)
-        for outcome, nodes in self.changed.items():
-            for node in nodes:
-                if node.workflow_id and node.counts:
-                    sums[node.workflow_id][outcome] += 1
-                    sums[node.workflow_id][node.outcome] -= 1
+        for node in self.changed:
+            if node.workflow_id and node.counts:
+                sums[node.workflow_id][self.outcomes[node.job_id]] += 1
+                sums[node.workflow_id][node.outcome] -= 1
         openers = []
         for workflow in self._locked(Workflow.objects.using(self.using).filter(pk__in=sums)):
-            for name in ("succeeded", "failed", "deleted", "skipped"):
+            for name in SUMS:
                 setattr(workflow, name, getattr(workflow, name) + sums[workflow.pk][name])
             was_over = workflow.finished_at is not None
             is_over = not workflow.open and not workflow.failed
             if was_over != is_over:
                 workflow.finished_at = database_now(connections[self.using]) if is_over else None
-            workflow.save(using=self.using, update_fields=["succeeded", "failed", "deleted", "skipped", "finished_at"])
+            workflow.save(using=self.using, update_fields=[*SUMS, "finished_at"])
             if not workflow.open:
                 self._call_back(workflow, is_over=is_over)
             if is_over and not was_over and workflow.opened_by:
@@ -171,15 +163,16 @@ class _Step:
 
     def _call_back(self, workflow: Workflow, *, is_over: bool) -> None:
         """Let the jobs run that wait for all of it; those of another end never will."""
-        jobs = {}
         if workflow.on_end:
-            jobs[workflow.on_end] = Gate(is_open=True, why="all of its workflow has ended")
+            self.releases.nodes.append((workflow.on_end, Gate(is_open=True, why="all of its workflow has ended")))
         if workflow.on_success and is_over:
             good = not workflow.deleted
             why = "all of its workflow has succeeded" if good else "not all of its workflow has succeeded"
-            jobs[workflow.on_success] = Gate(is_open=good, why=why)
-        for node in WorkflowNode.objects.using(self.using).filter(pk__in=jobs):
-            self.releases.nodes.append((node, jobs[node.pk]))
+            self.releases.nodes.append((workflow.on_success, Gate(is_open=good, why=why)))
+
+
+def _is_in(job: JobRow | None, state: State) -> bool:
+    return job is not None and job.state == state
 
 
 def _outcome(state: State, inner: Sequence[tuple[bool, bool]], *, skip: bool) -> NodeOutcome:
