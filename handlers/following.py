@@ -50,11 +50,15 @@ def follow(*, left_behind: bool = False) -> int:
     Called by the life cycle after each commit of such a move.
     """
     if getattr(_busy, "is_busy", False):
-        return 0  # what the followers have moved themselves, the loop that they run in comes to
+        _busy.again = True  # what the followers have moved themselves, the loop that they run in comes to
+        return 0
     _busy.is_busy, done = True, 0
     try:
-        while count := _take(MOVES, left_behind):
-            done += count
+        while True:
+            _busy.again = False
+            done += (count := _take(MOVES, left_behind))
+            if count < MOVES and not _busy.again:
+                break
     except Exception as error:  # noqa: BLE001 - whose move it was has other things to do, and recovery does this
         logger.warning("cannot follow jobs that moved, and try again one by one: %s", type(error).__name__)
         done += _singly(left_behind)
@@ -87,13 +91,17 @@ def _take(limit: int, left_behind: bool, after: int = 0) -> int:
     alias = database()
     with transaction.atomic(using=alias):
         take_lock(connections[alias])
-        rows = _waiting(left_behind).filter(pk__gt=after)
+        waiting = _waiting(left_behind).filter(pk__gt=after)
         if is_postgresql(connections[alias]):
-            rows = rows.select_for_update(skip_locked=True)
-        found = list(rows[:limit])
+            waiting = waiting.select_for_update(skip_locked=True)
+        found = list(waiting[:limit])
         if not found:
             return 0
         WatchedMove.objects.using(alias).filter(pk__in=[row.pk for row in found])._raw_delete(alias)
+        if is_postgresql(connections[alias]):
+            # No wait for the disk: what a crash of the server takes back it takes back whole, and it is done again.
+            with connections[alias].cursor() as cursor:
+                cursor.execute("SET LOCAL synchronous_commit TO off")
         ids = sorted({job_id for row in found for job_id in row.jobs})
         for follower in _followers:
             follower(ids, alias)

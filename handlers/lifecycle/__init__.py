@@ -24,7 +24,7 @@ from handlers.lifecycle.claims import (
     still_enqueued,
 )
 from handlers.lifecycle.creation import HolderId, JobId, NewJob, create
-from handlers.lifecycle.due import Agenda, agenda, promote_due
+from handlers.lifecycle.due import Agenda, agenda, promote_due, release
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out, forget_keys, forget_workflows
 from handlers.lifecycle.verbs import delete, delete_unstarted, move_to_queue, postpone, requeue, restore, retry
@@ -65,6 +65,7 @@ __all__ = [
     "must_run_alone",
     "postpone",
     "promote_due",
+    "release",
     "renew",
     "requeue",
     "restore",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import connections
 
+from handlers.failures import clean
 from handlers.lifecycle.moves import dialect
 from handlers.models import JobPayload, JobRecord, LimitSlot, LimitWaiter, StrandedJob, WatchedMove
 from handlers.models.kept import database
@@ -22,6 +24,13 @@ def promote_due(limit: int = 500) -> list[Message]:
     """Move up to ``limit`` jobs whose ``run_at`` has come to their queues, earliest first. Tokens stay."""
     connection = connections[database()]
     rows = dialect(connection).promote(connection, limit)
+    return [Message(job_id, token, queue, priority=priority) for job_id, token, queue, priority in rows]
+
+
+def release(ids: Sequence[int], reason: str, *, actor: str) -> list[Message]:
+    """Move those of ``ids`` that await something to their queues. Tokens stay: no message has carried them yet."""
+    connection = connections[database()]
+    rows = dialect(connection).release(connection, ids, clean(reason, 500), actor)
     return [Message(job_id, token, queue, priority=priority) for job_id, token, queue, priority in rows]
 
 

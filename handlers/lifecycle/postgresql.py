@@ -170,6 +170,30 @@ PROMOTE = f"""
 """
 
 
+def release(connection: BaseDatabaseWrapper, ids: Sequence[int], reason: str, actor: str) -> list[tuple[Any, ...]]:
+    """Move those of ``ids`` that await something to their queues; id, token, queue and priority, by id."""
+    return fetch(connection, RELEASE, {"ids": list(ids), "reason": reason, "actor": actor})
+
+
+# Nothing is counted here, either.
+RELEASE = f"""
+    WITH picked AS (
+        SELECT j.id FROM {JOBS} j WHERE j.id = ANY (%(ids)s::bigint[]) AND j.state || '' = 'awaiting'
+        ORDER BY j.id FOR UPDATE
+    ),
+    moved AS (
+        UPDATE {JOBS} j SET state = 'enqueued', enqueued_at = statement_timestamp()
+        FROM picked WHERE j.id = picked.id
+        RETURNING j.id, token, queue, priority, attempt
+    ),
+    history AS (
+        INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor)
+        SELECT id, 'awaiting', 'enqueued', statement_timestamp(), attempt, %(reason)s, %(actor)s FROM moved
+    )
+    SELECT id, token, queue, priority FROM moved ORDER BY id
+"""
+
+
 def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
     """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority."""
     params = [as_rows(connection, some) for some in (batch.changes, batch.rows, batch.steps)] + [batch.actor]

@@ -152,6 +152,30 @@ def _promote_sql() -> str:
     return _update(columns.CLAIM, "token", "TRUE", "state = 'enqueued', run_at = NULL, enqueued_at = %(now)s")
 
 
+def release(connection: BaseDatabaseWrapper, ids: Sequence[int], reason: str, actor: str) -> list[tuple[Any, ...]]:
+    """Move those of ``ids`` that await something to their queues; id, token, queue and priority, by id."""
+    with writing(connection) as cursor:
+        stamp = to_time(connection, database_now(connection))
+        cursor.execute(AWAITING, [json.dumps(list(ids))])
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        cursor.execute(_release_sql(), {"rows": as_rows(connection, [row[:2] for row in rows]), "now": stamp})
+        given = {"from_state": State.AWAITING.value, "to_state": State.ENQUEUED.value, "reason": reason}
+        given |= {"at": stamp, "actor": actor}
+        _append(cursor, JobHistory, {"job_id": "id"}, as_rows(connection, [row[:1] for row in rows]), given)
+    return rows
+
+
+AWAITING = f"""
+    SELECT id, token, queue, priority FROM {JOBS}
+    WHERE id IN (SELECT value FROM json_each(%s)) AND state || '' = 'awaiting' ORDER BY id
+"""
+
+
+@cache
+def _release_sql() -> str:
+    return _update(columns.CLAIM, "token", "j.state = 'awaiting'", "state = 'enqueued', enqueued_at = %(now)s")
+
+
 def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
     """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority."""
     now = database_now(connection)

@@ -129,10 +129,10 @@ class WorkflowNode(Kept):
 
     class Meta:
         default_permissions = ()
+        # None by the outcome, so that to write it touches no index.
         indexes: ClassVar = [
             models.Index(fields=["workflow_id", "job_id"], name="jobs_node_workflow"),
             models.Index(fields=["gate_id", "job_id"], condition=Q(gate_id__isnull=False), name="jobs_node_gate"),
-            models.Index(fields=["workflow_id", "job_id"], condition=Q(outcome="failed"), name="jobs_node_failed"),
         ]
 
     def __str__(self) -> str:

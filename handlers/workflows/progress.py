@@ -66,9 +66,8 @@ class _Step:
         nodes = rows.lock_nodes(self.ids, self.using)
         if not nodes:
             return []
-        jobs = {
-            job.job_id: job for job in rows.jobs([node.job_id for node in nodes], self.using)
-        }  # now that none moves
+        # Read once the nodes are ours: who had them before has seen no later states than we do.
+        jobs = {job.job_id: job for job in rows.jobs([node.job_id for node in nodes], self.using)}
         self._see_outcomes(nodes, jobs)
         if waiting := [node for node in nodes if node.gate_id and _is_in(jobs.get(node.job_id), State.AWAITING)]:
             self._see_restored(waiting)

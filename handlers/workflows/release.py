@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
+from typing import Any
 
 from django.db import connections, transaction
 
@@ -55,31 +56,30 @@ def release_rest(gate_id: int, after: int) -> None:
 
 def release_nodes(nodes: Sequence[WorkflowNode], gate: Gate, *, using: str) -> None:
     """Move on those of ``nodes`` that wait. Of a workflow that was cancelled none runs any more."""
-    if not nodes:
-        return
-    rows = JobRecord.objects.using(using).filter(pk__in=[node.pk for node in nodes], state=State.AWAITING)
-    tokens = dict(rows.order_by("pk").values_list("pk", "token"))
-    cancelled = _cancelled({node.workflow_id for node in nodes if node.workflow_id}, using)
-    moves = []
-    for node in nodes:
-        if node.pk not in tokens:
-            continue
-        if not gate.is_open or (node.counts and node.workflow_id in cancelled):
-            change = _away(gate.why if not gate.is_open else "its workflow was cancelled")
-        else:
-            change = _on(gate.why, node.delay_seconds)
-        moves.append(Move(node.pk, tokens[node.pk], change))
-    if gate.is_open:
-        _fill(list(tokens), using)
-    applied = lifecycle.apply(moves, actor=ACTOR, using=using)
-    publish_on_commit(applied.messages, using=using)
+    cancelled = _cancelled({node.workflow_id for node in nodes if node.workflow_id and node.counts}, using)
+    away = [node.pk for node in nodes if not gate.is_open or (node.counts and node.workflow_id in cancelled)]
+    gone = set(away)
+    on = [node for node in nodes if node.pk not in gone]
+    _fill([node.pk for node in on], using)
+    at_once = [node.pk for node in on if not node.delay_seconds]
+    messages = lifecycle.release(at_once, gate.why, actor=ACTOR) if at_once else []
+    late = {node.pk: _later(gate.why, node.delay_seconds) for node in on if node.delay_seconds}
+    late |= dict.fromkeys(away, _away("its workflow was cancelled" if gate.is_open else gate.why))
+    messages += lifecycle.apply(_moves(late, using), actor=ACTOR, using=using).messages
+    publish_on_commit(messages, using=using)
+
+
+def _moves(changes: Mapping[int, Change], using: str) -> list[Move]:
+    """To change those that wait."""
+    if not changes:
+        return []
+    waiting = JobRecord.objects.using(using).filter(pk__in=changes, state=State.AWAITING)
+    return [Move(pk, token, changes[pk]) for pk, token in waiting.values_list("pk", "token")]
 
 
 @lru_cache(maxsize=64)
-def _on(why: str, delay_seconds: float | None) -> Change:
-    if delay_seconds:
-        return Change(State.AWAITING, (Step(State.SCHEDULED, why),), delay=timedelta(seconds=delay_seconds))
-    return Change(State.AWAITING, (Step(State.ENQUEUED, why),))
+def _later(why: str, delay_seconds: float) -> Change:
+    return Change(State.AWAITING, (Step(State.SCHEDULED, why),), delay=timedelta(seconds=delay_seconds))
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +94,7 @@ def _cancelled(workflows: set[int], using: str) -> set[int]:
 
 def _fill(ids: Sequence[int], using: str) -> None:
     """Give jobs the arguments that are other jobs' results."""
-    inputs: dict[int, dict[str, object]] = {}
+    inputs: dict[int, dict[str, Any]] = {}
     for each in NodeInput.objects.using(using).filter(job_id__in=ids):
         inputs.setdefault(each.job_id, {})[each.field] = each.data
     if not inputs:
