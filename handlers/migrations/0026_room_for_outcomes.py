@@ -14,7 +14,7 @@ def leave_room(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0024_workflows")]
+    dependencies = [("jobs", "0025_limits")]
 
     operations = [
         migrations.RemoveIndex(model_name="workflownode", name="jobs_node_failed"),
