@@ -108,6 +108,18 @@ class LimitDuties:
         rows.filter(~Exists(waits), job_id__in=ids)._raw_delete(using)
 
 
+def admit_lines_of(name: str) -> int:
+    """Admit who waits for this limit, as far as a second goes; how many. Raises the database's errors."""
+    until, admitted, using = time.monotonic() + PASS_SECONDS, 0, lifecycle.database()
+    waits = Exists(LimitWaiter.objects.using(using).filter(key_id=OuterRef("pk")))
+    keys = LimitKey.objects.using(using).filter(waits, name=name).order_by("pk")
+    for some in chunks(list(keys.values_list("pk", flat=True)[:LINES]), CHUNK):
+        admitted += admit_waiting(some, using)
+        if time.monotonic() >= until:
+            break
+    return admitted
+
+
 def forget() -> bool:
     """Forget keys that nobody has or wants a slot of, and starts that no rate looks back to; whether there may be more.
 

@@ -24,6 +24,7 @@ from handlers import (
     GiveUp,
     Job,
     JobHandler,
+    Limit,
     RetryPolicy,
     command_bus,
     handles,
@@ -112,6 +113,8 @@ def reserve_stock(job: ReserveStock) -> None:
     queue="payments",
     retry=RetryPolicy(max_attempts=2, backoff=FixedBackoff(timedelta(seconds=2)), jitter=0.0),
     timeout=timedelta(seconds=30),
+    # What the contract with the gateway allows. The others wait for their turn, on no worker.
+    limits=[Limit("payment-gateway", concurrency=8)],
 )
 class ChargeCardHandler(JobHandler[ChargeCard]):
     """Charge the card of a reserved order, once."""

@@ -22,10 +22,12 @@ from django.utils import timezone
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from handlers import CancellationToken, Command, GiveUp, Job, job_scheduler
+from handlers import CancellationToken, Command, GiveUp, Job, admission, job_scheduler
+from handlers.admission.places import place_of
 from handlers.models import JobRecord, RecurringJob
 from handlers.recurrence import declared
 from handlers.registry import registry
+from handlers.transport import Message
 from jobsite.demo import gateway
 from jobsite.demo.jobs import (
     CancelUnpaidOrder,
@@ -108,6 +110,17 @@ def charge(client: Client, body: Any = None, action: str = "charge") -> tuple[in
 
 
 # --- placing orders ---
+
+
+def test_the_gateway_is_asked_to_charge_eight_cards_at_once_and_no_more(product: Product) -> None:
+    orders = [Order.objects.create(product=product, quantity=1, total_cents=1250, card="ok") for _ in range(10)]
+    jobs = job_scheduler.enqueue_many([ChargeCard(order.pk) for order in orders])
+    messages = [Message(row.pk, row.token, row.queue) for row in JobRecord.objects.order_by("pk")]
+    claims = admission.claim(messages, worker="w", lease=timedelta(seconds=15))
+    assert [claim.job_id for claim in claims] == jobs[:8]
+    place = place_of(jobs[9], messages[9].token)
+    assert place
+    assert (place.limit, str(place.number)) == ("payment-gateway", "2")
 
 
 def test_order_saves_row_and_jobs_when_placed_on_page(client: Client, product: Product) -> None:

@@ -15,6 +15,7 @@ from django.db.models import F
 
 from handlers import (
     Command,
+    InvalidJob,
     Job,
     Limit,
     Unique,
@@ -27,8 +28,19 @@ from handlers import (
     lifecycle,
 )
 from handlers.admission import LimitDuties
+from handlers.admission.edits import reset_limit, set_limit
+from handlers.admission.places import place_of, standings
 from handlers.lifecycle import Claim, Move
-from handlers.models import JobRecord, LimitKey, LimitOverride, LimitSlot, LimitStart, LimitWaiter, WatchedMove
+from handlers.models import (
+    AuditEntry,
+    JobRecord,
+    LimitKey,
+    LimitOverride,
+    LimitSlot,
+    LimitStart,
+    LimitWaiter,
+    WatchedMove,
+)
 from handlers.recovery import Recovery, age_out, bring_back
 from handlers.registry import registry
 from handlers.states import State
@@ -610,17 +622,96 @@ def test_a_unique_job_may_be_limited() -> None:
 # --- edits
 
 
-def test_what_a_person_has_set_goes_over_the_code(noting: NotingTransport) -> None:
+def test_what_a_person_has_set_goes_over_the_code_at_once_and_back(noting: NotingTransport) -> None:
     declare(Limit("cards", concurrency=1))
-    jobs = charges(*[1] * 5)
+    jobs = charges(*[1] * 6)
     running = come(*jobs)
     published(noting)
-    LimitOverride.objects.create(name="cards", concurrency=3, updated_at=record(jobs[0]).created_at)
-    LimitDuties().look_after()
+    assert set_limit("cards", concurrency=3, by="ann", reason="a second gateway")
     assert published(noting) == jobs[1:3]
-    LimitOverride.objects.update(concurrency=1)
+    assert not set_limit("cards", concurrency=3, by="ann")
+    assert set_limit("cards", concurrency=3, rate="2/h", expect_version=1, by="ann")
+    assert set_limit("cards", concurrency=2, expect_version=2, by="ann")
     end(running)
     assert published(noting) == [], "two have slots still"
+    assert reset_limit("cards", expect_version=3, by="ann", reason="it is gone again")
+    assert not reset_limit("cards", by="ann")
+    end(come(*jobs[1:3]))
+    assert published(noting) == [jobs[3]]
+    told = [(entry.verb, entry.target, entry.reason, entry.data) for entry in AuditEntry.objects.order_by("pk")]
+    first, last = {"concurrency": 1, "rate": ""}, {"concurrency": 2, "rate": ""}
+    assert told[0] == (
+        "change_limit", "limit cards", "a second gateway",
+        {"before": first, "after": {"concurrency": 3, "rate": ""}},
+    )  # fmt: skip
+    assert told[3] == ("reset_limit", "limit cards", "it is gone again", {"before": last, "after": first})
+    assert len(told) == 4
+
+
+def test_a_limit_can_be_lifted_and_made(noting: NotingTransport) -> None:
+    declare(Limit("cards", concurrency=1))
+    jobs = charges(*[1] * 4)
+    end(come(*jobs))
+    published(noting)
+    assert set_limit("cards", concurrency=None)
+    assert published(noting) == jobs[2:]
+    end(come(*jobs[1:]))
+    assert set_limit("cards", concurrency=None, rate="2/h")
+    assert len(come(*charges(1, 1, 1))) == 2
+
+
+@pytest.mark.parametrize(
+    ("values", "field", "why"),
+    [
+        ({"name": "cars", "concurrency": 1}, "name", "no job type has a limit 'cars'"),
+        ({"concurrency": 0}, "concurrency", "must be a whole number, 1 to 1,000,000"),
+        ({"concurrency": None, "rate": "fast"}, "rate", "cannot read 'fast'"),
+        ({"concurrency": 2, "expect_version": 1}, "version", "someone changed the limit 'cards'"),
+    ],
+)
+def test_what_does_not_fit_is_told_and_changes_nothing(values: dict[str, Any], field: str, why: str) -> None:
+    declare(Limit("cards", concurrency=1))
+    with pytest.raises(InvalidJob) as error:
+        set_limit(**({"name": "cards", "by": "ann"} | values))
+    assert error.value.field == field
+    assert str(error.value).startswith(f"{field}: {why}")
+    assert not LimitOverride.objects.exists()
+    assert not AuditEntry.objects.exists()
+    set_limit("cards", concurrency=2)
+    with pytest.raises(InvalidJob, match="someone changed the limit"):
+        reset_limit("cards", expect_version=0)
+
+
+# --- what pages tell
+
+
+def test_a_job_that_waits_has_a_place_in_a_line() -> None:
+    declare(Limit("cards", concurrency=1, key="tenant"))
+    jobs = charges(17, 17, 17, 5)
+    come(*jobs)
+    assert [place_of(job, record(job).token) for job in jobs] == [
+        None, ("cards", "17", (1, False)), ("cards", "17", (2, False)), None,
+    ]  # fmt: skip
+    assert place_of(jobs[1], "another") is None
+
+
+def test_limits_stand_as_they_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    declare(Limit("cards", concurrency=2, rate="100/m", key="tenant"))
+    declare(Limit("asks", rate="1/h"), job=Report)
+    come(*charges(1, 1, 1, 1, 2, 3, 3, 3))
+    set_limit("asks", concurrency=4)
+    names = [registry.for_object(job).name for job in (Charge(), Report())]
+    asks, cards = standings(["cards", "asks", "nonsense"])
+    assert (cards.types, cards.terms, cards.override, cards.is_keyed) == (names[:1], (2, (100, 60)), None, True)
+    assert (str(cards.in_use), str(cards.waiting)) == ("5", "3")
+    assert [(key, str(waiting), used) for key, waiting, used in cards.busiest] == [
+        ("1", "2", 2), ("3", "1", 2), ("2", "0", 1),
+    ]  # fmt: skip
+    assert (asks.types, asks.terms, str(asks.in_use)) == (names[1:], (4, None), "0")
+    assert {each.limit.name for each in standings()} >= {"cards", "asks"}
+    monkeypatch.setattr("handlers.admission.places.COUNTED", 2)
+    (cards,) = standings(["cards"])
+    assert (str(cards.in_use), str(cards.waiting)) == ("2+", "2+")
 
 
 # --- races
