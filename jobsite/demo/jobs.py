@@ -26,6 +26,7 @@ from handlers import (
     JobHandler,
     Limit,
     RetryPolicy,
+    Unique,
     command_bus,
     handles,
     handles_command,
@@ -78,6 +79,13 @@ class WatchStock(Job):
     """Say in the log which products run out."""
 
     below: int
+
+
+@dataclass(frozen=True)
+class CancelOrder(Job):
+    """Cancel an order for the customer who asked for it, and give its stock back."""
+
+    order_id: int
 
 
 @dataclass(frozen=True)
@@ -199,7 +207,19 @@ recurring("shop: stock", WatchStock(below=20), every=timedelta(minutes=5), overl
 @handles_command(CancelUnpaidOrder)
 def cancel_unpaid_order(command: CancelUnpaidOrder) -> None:
     """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
-    order = _order(command.order_id)
+    _cancel(_order(command.order_id), "not paid in time")
+
+
+# Who clicks twice gets the job that is there: two clicks, one cancellation.
+@handles(CancelOrder, unique=Unique(key=("order_id",)))
+def cancel_order(job: CancelOrder) -> None:
+    """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
+    order = _order(job.order_id)
+    _cancel(order, "cancelled by the customer", call_off=order.cancel_job_id)
+
+
+def _cancel(order: Order, why: str, *, call_off: int | None = None) -> None:
+    """Cancel an order unless its payment came first, and another cancellation with it. Raises PaymentGatewayError."""
     if order.status in (Status.PAID, Status.CANCELLED):
         return
     # The gateway decides who was first: only there can a charge be under way whose answer never reached us.
@@ -208,10 +228,12 @@ def cancel_unpaid_order(command: CancelUnpaidOrder) -> None:
         return
     with transaction.atomic():
         unpaid = Order.objects.filter(pk=order.pk)
-        if unpaid.filter(status=Status.RESERVED).update(status=Status.CANCELLED, problem="not paid in time"):
+        if unpaid.filter(status=Status.RESERVED).update(status=Status.CANCELLED, problem=why):
             Product.objects.filter(pk=order.product_id).update(stock=F("stock") + order.quantity)
         else:
-            unpaid.filter(status=Status.PLACED).update(status=Status.CANCELLED, problem="not paid in time")
+            unpaid.filter(status=Status.PLACED).update(status=Status.CANCELLED, problem=why)
+        if call_off is not None:
+            command_bus.send(DeleteJobCommand(call_off))
 
 
 def mark_paid(order: Order) -> bool:

@@ -43,7 +43,7 @@ class Order(models.Model):
         PLACED = "placed", "Placed"  # saved; its stock is not reserved yet
         RESERVED = "reserved", "Stock reserved"  # waits for the payment
         PAID = "paid", "Paid"  # the payment gateway has charged the card
-        CANCELLED = "cancelled", "Cancelled"  # not paid in time; its stock was given back
+        CANCELLED = "cancelled", "Cancelled"  # by its customer, or not paid in time; its stock was given back
 
     product = models.ForeignKey(Product, on_delete=models.PROTECT, related_name="orders")
     quantity = models.PositiveIntegerField()
@@ -66,6 +66,11 @@ class Order(models.Model):
     def total(self) -> str:
         """What it costs, as people read it."""
         return money(self.total_cents)
+
+    @property
+    def is_cancellable(self) -> bool:
+        """Whether its customer may still cancel it."""
+        return self.status in (self.Status.PLACED, self.Status.RESERVED)
 
     @property
     def payment_key(self) -> str:

@@ -12,6 +12,7 @@ urlpatterns = [
     path("orders", views.place_many, name="many"),
     path("upload", views.upload_orders, name="upload"),
     path("checks", views.check_payments, name="checks"),
+    path("cancel/<int:pk>", views.cancel_order, name="cancel"),
     path("switch", views.switch_gateway, name="switch"),
     path("restock/<int:pk>", views.restock, name="restock"),
     path("gateway/charge", gateway.charge, name="gateway-charge"),

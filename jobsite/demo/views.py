@@ -12,12 +12,14 @@ from django.contrib import messages
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from handlers import job_scheduler
 from jobsite.demo.forms import CsvForm, GatewayForm, OrderForm
-from jobsite.demo.jobs import CheckPayment
+from jobsite.demo.jobs import CancelOrder, CheckPayment
 from jobsite.demo.models import GatewaySwitch, Order, Product
 from jobsite.demo.orders import OrderLine, place_orders
 
@@ -76,6 +78,20 @@ def check_payments(request: HttpRequest) -> HttpResponse:
         messages.success(request, f"{CHECKS} checks are enqueued: see them wait for the gateway in the console.")
     else:
         messages.error(request, "There is no payment to check: place an order first.")
+    return redirect("shop:shop")
+
+
+@require_POST
+def cancel_order(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have an order cancelled, once, however often this is asked for."""
+    order = get_object_or_404(Order, pk=pk)
+    if not order.is_cancellable:
+        messages.error(request, f"Order {pk} is {order.get_status_display().lower()}: it cannot be cancelled.")
+        return redirect("shop:shop")
+    job_id = job_scheduler.enqueue(CancelOrder(pk))
+    words = "Order {} is being cancelled by {}." if job_id.is_new else "Order {} is being cancelled already, by {}."
+    url = reverse("admin:jobs_jobrecord_change", args=[job_id])
+    messages.success(request, format_html(words, pk, format_html('<a href="{}">job {}</a>', url, job_id)))
     return redirect("shop:shop")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from handlers.registry import registry
 from handlers.transport import Message
 from jobsite.demo import gateway
 from jobsite.demo.jobs import (
+    CancelOrder,
     CancelUnpaidOrder,
     ChargeCard,
     CheckPayment,
@@ -183,7 +185,7 @@ def test_order_is_refused_when_a_field_is_wrong(client: Client, product: Product
     assert not Order.objects.exists()
 
 
-@pytest.mark.parametrize("address", ["order", "orders", "checks", "upload", "switch", "restock/1"])
+@pytest.mark.parametrize("address", ["order", "orders", "checks", "upload", "switch", "restock/1", "cancel/1"])
 def test_page_refuses_post_without_csrf_token(address: str, product: Product) -> None:
     assert Client(enforce_csrf_checks=True).post(f"/shop/{address}", {"mode": "down"}).status_code == 403
     assert Client().get(f"/shop/{address}").status_code == 405
@@ -196,6 +198,48 @@ def test_page_works_without_script_and_escapes_orders(client: Client, product: P
     assert not any(inline in html for inline in ("<script", "<style", " style=", " onclick="))
     assert 'http-equiv="refresh"' in html
     assert 'href="/admin/"' in html
+
+
+def cancel(client: Client, order: Order) -> str:
+    """Click the order's button; the page that follows."""
+    return client.post(f"/shop/cancel/{order.pk}", follow=True).content.decode()
+
+
+def test_two_clicks_make_one_cancellation_and_lead_to_it(client: Client, product: Product) -> None:
+    order, other = place(product), place(product)
+    assert f'action="/shop/cancel/{order.pk}"' in client.get("/shop/").content.decode()
+    html = cancel(client, order)
+    job = JobRecord.objects.get(job_type="shop.CancelOrder")
+    link = f'<a href="/admin/jobs/jobrecord/{job.pk}/change/">job {job.pk}</a>'
+    assert f"Order {order.pk} is being cancelled by {link}." in html
+    assert f"Order {order.pk} is being cancelled already, by {link}." in cancel(client, order)
+    assert f"Order {other.pk} is being cancelled by" in cancel(client, other)
+    assert JobRecord.objects.filter(job_type="shop.CancelOrder").count() == 2
+
+
+def test_clicks_in_the_same_moment_make_one_cancellation(product: Product) -> None:
+    order, together = place(product), threading.Barrier(3)
+
+    def click() -> bool:
+        try:
+            together.wait()
+            return "is being cancelled" in cancel(Client(), order)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as people:
+        assert all(people.map(lambda _: click(), range(3)))
+    assert JobRecord.objects.filter(job_type="shop.CancelOrder").count() == 1
+
+
+@pytest.mark.parametrize("status", [Order.Status.PAID, Order.Status.CANCELLED])
+def test_what_is_paid_or_cancelled_is_not_cancelled(client: Client, product: Product, status: str) -> None:
+    order = place(product)
+    Order.objects.update(status=status)
+    assert "/shop/cancel/" not in client.get("/shop/").content.decode()
+    assert f"Order {order.pk} is {status}: it cannot be cancelled." in cancel(client, order)
+    assert not JobRecord.objects.filter(job_type="shop.CancelOrder").exists()
+    assert client.post("/shop/cancel/4711").status_code == 404
 
 
 # --- CSV ---
@@ -637,6 +681,32 @@ def test_cancellation_gives_stock_back_once_when_run_twice(shop_server: LiveServ
     assert not Charge.objects.filter(status=Charge.Status.CHARGED).exists()
 
 
+def test_customers_cancellation_gives_stock_back_and_calls_off_the_other_one(
+    shop_server: LiveServer, product: Product
+) -> None:
+    order = reserved(product, 4)
+    run(CancelOrder(order.pk))
+    run(CancelOrder(order.pk))
+    order.refresh_from_db()
+    product.refresh_from_db()
+    assert (order.status, order.problem, product.stock) == (Order.Status.CANCELLED, "cancelled by the customer", 10)
+    assert cancellation_of(order).state == "deleted"
+    run(ChargeCard(order.pk))
+    assert not Charge.objects.filter(status=Charge.Status.CHARGED).exists()
+
+
+def test_customers_cancellation_leaves_an_order_whose_charge_came_first(
+    shop_server: LiveServer, product: Product
+) -> None:
+    order = reserved(product)
+    Charge.objects.create(key=order.payment_key, status=Charge.Status.CHARGED, amount_cents=order.total_cents)
+    run(CancelOrder(order.pk))
+    order.refresh_from_db()
+    assert order.status == Order.Status.RESERVED
+    assert cancellation_of(order).state == "scheduled"
+    assert jobs_of(order)[-1] == ("shop.ChargeCard", "payments", "enqueued")  # it records the payment
+
+
 def test_cancellation_takes_an_order_that_was_never_reserved(shop_server: LiveServer, product: Product) -> None:
     order = place(product, 4)
     run(CancelUnpaidOrder(order.pk))
@@ -664,7 +734,8 @@ def test_charge_leaves_the_order_when_voided_while_it_was_under_way(shop_server:
 
 
 @pytest.mark.parametrize(
-    "payload", [ReserveStock(999), ChargeCard(999), CheckPayment(999), SendReceipt(2**62), CancelUnpaidOrder(-1)]
+    "payload",
+    [ReserveStock(999), ChargeCard(999), CheckPayment(999), SendReceipt(2**62), CancelOrder(7), CancelUnpaidOrder(-1)],
 )
 def test_job_gives_up_in_words_when_order_does_not_exist(payload: Job | Command) -> None:
     with pytest.raises(GiveUp, match="does not exist"):
