@@ -82,7 +82,7 @@ class WatchStock(Job):
 
 
 @dataclass(frozen=True)
-class CancelOrder(Job):
+class CancelUnwantedOrder(Job):
     """Cancel an order for the customer who asked for it, and give its stock back."""
 
     order_id: int
@@ -211,8 +211,8 @@ def cancel_unpaid_order(command: CancelUnpaidOrder) -> None:
 
 
 # Who clicks twice gets the job that is there: two clicks, one cancellation.
-@handles(CancelOrder, unique=Unique(key=("order_id",)))
-def cancel_order(job: CancelOrder) -> None:
+@handles(CancelUnwantedOrder, unique=Unique(key=("order_id",)))
+def cancel_order(job: CancelUnwantedOrder) -> None:
     """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
     order = _order(job.order_id)
     _cancel(order, "cancelled by the customer", call_off=order.cancel_job_id)

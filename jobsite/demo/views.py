@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from handlers import job_scheduler
 from jobsite.demo.forms import CsvForm, GatewayForm, OrderForm
-from jobsite.demo.jobs import CancelOrder, CheckPayment
+from jobsite.demo.jobs import CancelUnwantedOrder, CheckPayment
 from jobsite.demo.models import GatewaySwitch, Order, Product
 from jobsite.demo.orders import OrderLine, place_orders
 
@@ -88,7 +88,7 @@ def cancel_order(request: HttpRequest, pk: int) -> HttpResponse:
     if not order.is_cancellable:
         messages.error(request, f"Order {pk} is {order.get_status_display().lower()}: it cannot be cancelled.")
         return redirect("shop:shop")
-    job_id = job_scheduler.enqueue(CancelOrder(pk))
+    job_id = job_scheduler.enqueue(CancelUnwantedOrder(pk))
     words = "Order {} is being cancelled by {}." if job_id.is_new else "Order {} is being cancelled already, by {}."
     url = reverse("admin:jobs_jobrecord_change", args=[job_id])
     messages.success(request, format_html(words, pk, format_html('<a href="{}">job {}</a>', url, job_id)))

@@ -31,8 +31,8 @@ from handlers.registry import registry
 from handlers.transport import Message
 from jobsite.demo import gateway
 from jobsite.demo.jobs import (
-    CancelOrder,
     CancelUnpaidOrder,
+    CancelUnwantedOrder,
     ChargeCard,
     CheckPayment,
     ReserveStock,
@@ -209,12 +209,12 @@ def test_two_clicks_make_one_cancellation_and_lead_to_it(client: Client, product
     order, other = place(product), place(product)
     assert f'action="/shop/cancel/{order.pk}"' in client.get("/shop/").content.decode()
     html = cancel(client, order)
-    job = JobRecord.objects.get(job_type="shop.CancelOrder")
+    job = JobRecord.objects.get(job_type="shop.CancelUnwantedOrder")
     link = f'<a href="/admin/jobs/jobrecord/{job.pk}/change/">job {job.pk}</a>'
     assert f"Order {order.pk} is being cancelled by {link}." in html
     assert f"Order {order.pk} is being cancelled already, by {link}." in cancel(client, order)
     assert f"Order {other.pk} is being cancelled by" in cancel(client, other)
-    assert JobRecord.objects.filter(job_type="shop.CancelOrder").count() == 2
+    assert JobRecord.objects.filter(job_type="shop.CancelUnwantedOrder").count() == 2
 
 
 def test_clicks_in_the_same_moment_make_one_cancellation(product: Product) -> None:
@@ -229,7 +229,7 @@ def test_clicks_in_the_same_moment_make_one_cancellation(product: Product) -> No
 
     with ThreadPoolExecutor(3) as people:
         assert all(people.map(lambda _: click(), range(3)))
-    assert JobRecord.objects.filter(job_type="shop.CancelOrder").count() == 1
+    assert JobRecord.objects.filter(job_type="shop.CancelUnwantedOrder").count() == 1
 
 
 @pytest.mark.parametrize("status", [Order.Status.PAID, Order.Status.CANCELLED])
@@ -238,7 +238,7 @@ def test_what_is_paid_or_cancelled_is_not_cancelled(client: Client, product: Pro
     Order.objects.update(status=status)
     assert "/shop/cancel/" not in client.get("/shop/").content.decode()
     assert f"Order {order.pk} is {status}: it cannot be cancelled." in cancel(client, order)
-    assert not JobRecord.objects.filter(job_type="shop.CancelOrder").exists()
+    assert not JobRecord.objects.filter(job_type="shop.CancelUnwantedOrder").exists()
     assert client.post("/shop/cancel/4711").status_code == 404
 
 
@@ -685,8 +685,8 @@ def test_customers_cancellation_gives_stock_back_and_calls_off_the_other_one(
     shop_server: LiveServer, product: Product
 ) -> None:
     order = reserved(product, 4)
-    run(CancelOrder(order.pk))
-    run(CancelOrder(order.pk))
+    run(CancelUnwantedOrder(order.pk))
+    run(CancelUnwantedOrder(order.pk))
     order.refresh_from_db()
     product.refresh_from_db()
     assert (order.status, order.problem, product.stock) == (Order.Status.CANCELLED, "cancelled by the customer", 10)
@@ -700,7 +700,7 @@ def test_customers_cancellation_leaves_an_order_whose_charge_came_first(
 ) -> None:
     order = reserved(product)
     Charge.objects.create(key=order.payment_key, status=Charge.Status.CHARGED, amount_cents=order.total_cents)
-    run(CancelOrder(order.pk))
+    run(CancelUnwantedOrder(order.pk))
     order.refresh_from_db()
     assert order.status == Order.Status.RESERVED
     assert cancellation_of(order).state == "scheduled"
@@ -735,7 +735,14 @@ def test_charge_leaves_the_order_when_voided_while_it_was_under_way(shop_server:
 
 @pytest.mark.parametrize(
     "payload",
-    [ReserveStock(999), ChargeCard(999), CheckPayment(999), SendReceipt(2**62), CancelOrder(7), CancelUnpaidOrder(-1)],
+    [
+        ReserveStock(999),
+        ChargeCard(999),
+        CheckPayment(999),
+        SendReceipt(2**62),
+        CancelUnwantedOrder(7),
+        CancelUnpaidOrder(-1),
+    ],
 )
 def test_job_gives_up_in_words_when_order_does_not_exist(payload: Job | Command) -> None:
     with pytest.raises(GiveUp, match="does not exist"):
