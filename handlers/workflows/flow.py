@@ -76,6 +76,7 @@ class Flow:
         self._planned: list[Planned] = []
         self._rules: dict[tuple[tuple[Node, ...], When, Require], Rule] = {}
         self.workflow_id = 0  # known from the begin
+        self._is_over = False
         self.count = 0  # of nodes
 
     def enqueue(
@@ -136,6 +137,11 @@ class Flow:
 
     def make(self, job: Work, **options: Any) -> NewJob:
         """The job to be."""
+        if self._is_over:
+            raise InvalidJob(
+                "workflow: its block is over: add to it with job_scheduler.extend_workflow(flow.workflow_id)",
+                field="workflow",
+            )
         (new,) = self._make([job], **options)
         return new
 
@@ -151,6 +157,11 @@ class Flow:
         planned, self._planned = self._planned, []
         for each, job_id in zip(planned, self._write(planned), strict=True):
             each.node._job_id = job_id
+
+    def end(self) -> None:
+        """Write the rest; nothing can be added any more."""
+        self.write()
+        self._is_over = True
 
     def _rule(self, after: After, when: str, require: str) -> Rule | None:
         known = check_rule(when, require)

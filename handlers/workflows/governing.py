@@ -10,8 +10,8 @@ from django.db import connections, transaction
 from handlers import lifecycle
 from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import Applied, NewJob
-from handlers.models import NodeOutcome, WorkflowNode
-from handlers.models.sql import take_lock
+from handlers.models import NodeOutcome, Workflow, WorkflowNode
+from handlers.models.sql import database_now, take_lock
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
@@ -38,6 +38,10 @@ def govern(verb: str, workflow_id: int, after: int, actor: str, reason: str, usi
     act: Callable[..., Applied] = lifecycle.retry if verb == "retry" else lifecycle.delete
     ids = list(rows.values_list("pk", flat=True)[:CHUNK])
     applied = act(ids, actor=actor, reason=reason)
+    if verb == "cancel":  # those that its jobs have opened, too
+        inner = Workflow.objects.using(using).filter(opened_by__in=ids, finished_at=None, cancelled_at=None)
+        for each in list(inner.values_list("pk", flat=True)):
+            cancel(each, actor, reason, using)
     messages = applied.messages
     if len(ids) == CHUNK:
         job = GovernWorkflow(verb, workflow_id, ids[-1], actor, reason)
@@ -45,6 +49,15 @@ def govern(verb: str, workflow_id: int, after: int, actor: str, reason: str, usi
         messages = [*messages, *lifecycle.create([new], actor=actor, using=using)]
     publish_on_commit(messages, using=using, stale=applied.stale)
     return len(applied.moved)
+
+
+def cancel(workflow_id: int, actor: str, reason: str, using: str) -> bool:
+    """Let no further job of it run; whether it was not over."""
+    rows = Workflow.objects.using(using).filter(pk=workflow_id, cancelled_at=None, finished_at=None)
+    if not rows.update(cancelled_at=database_now(connections[using]), paused_at=None):
+        return False
+    govern("cancel", workflow_id, 0, actor, reason, using)
+    return True
 
 
 def govern_rest(job: GovernWorkflow) -> None:

@@ -28,7 +28,7 @@ from handlers.twins import twin
 from handlers.workflows.building import CHUNK, Builder
 from handlers.workflows.flow import Extension, Flow, Node, Planned, Rule
 from handlers.workflows.gates import check_rule
-from handlers.workflows.governing import govern
+from handlers.workflows.governing import cancel, govern
 
 Work = Job | Command
 LONGEST_TITLE = 200
@@ -81,7 +81,7 @@ class WorkflowVerbs:
                 )
             ends = {"on_success": on_success, "on_end": on_end}
             nodes = {name: _plan_end(flow, job) for name, job in ends.items() if job is not None}
-            flow.write()
+            flow.end()
             workflow.total, workflow.correlation = builder.count, correlation
             workflow.on_success, workflow.on_end = (nodes[name].job_id if name in nodes else None for name in ends)
             workflow.save(using=alias)
@@ -119,7 +119,7 @@ class WorkflowVerbs:
             rule = Rule((Node(flow, None, parent_id),), *rule_of)
             node = Node(flow, registry.for_object(job))
             flow.plan(Planned(node, flow.make(job, queue=queue, delay=delay, priority=priority), rule, delay))
-            flow.write()
+            flow.end()
             _look_at([parent_id], alias)
             audit(by, "continue_with", f"job {parent_id}", 1, reason, {"job_ids": [node.job_id]})
         return node.job_id
@@ -139,6 +139,8 @@ class WorkflowVerbs:
             if workflow_id is None and job is not None:
                 found = WorkflowNode.objects.using(alias).filter(pk=job.job_id)
                 workflow_id = found.values_list("workflow_id", flat=True).first()
+            if workflow_id is None:
+                raise InvalidJob("workflow: whoever is not in one of its jobs has to name it", field="workflow")
             workflow = _locked(workflow_id, alias)
             nodes = WorkflowNode.objects.using(alias).filter(workflow_id=workflow.pk)
             if workflow.finished_at or workflow.cancelled_at:
@@ -153,7 +155,7 @@ class WorkflowVerbs:
             )
             flow.workflow_id = workflow.pk
             yield flow
-            flow.write()
+            flow.end()
             Workflow.objects.using(alias).filter(pk=workflow.pk).update(total=workflow.total + builder.count)
             _look_at(sorted(flow.existing), alias)
             audit(by, "extend_workflow", f"workflow {workflow.pk}", builder.count, reason, None)
@@ -185,10 +187,8 @@ class WorkflowVerbs:
         """
         alias = lifecycle.database()
         with transaction.atomic(using=alias):
-            rows = Workflow.objects.using(alias).filter(pk=_known(workflow_id), cancelled_at=None, finished_at=None)
-            cancelled = rows.update(cancelled_at=database_now(connections[alias]), paused_at=None) == 1
-            if cancelled:
-                govern("cancel", workflow_id, 0, actor_name(by), reason or "its workflow was cancelled", alias)
+            why = reason or "its workflow was cancelled"
+            cancelled = cancel(_known(workflow_id), actor_name(by), why, alias)
             audit(by, "cancel_workflow", f"workflow {workflow_id}", int(cancelled), reason, None)
         return cancelled
 

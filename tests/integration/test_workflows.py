@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import F
 
 from handlers import (
     GiveUp,
@@ -15,16 +17,17 @@ from handlers import (
     Job,
     RetryPolicy,
     execution,
+    following,
     handles,
     job_scheduler,
     lifecycle,
 )
-from handlers.models import Gate, JobHistory, JobRecord, NodeInput, Workflow, WorkflowNode
+from handlers.models import Gate, JobHistory, JobRecord, NodeInput, WatchedMove, Workflow, WorkflowNode
 from handlers.registry import registry
-from handlers.states import State
+from handlers.states import ACTIVE, State
 from handlers.workflows.flow import Flow, Node
 from tests.app.jobs import Note
-from tests.running import NotingTransport, claim, facts, record, run
+from tests.running import NotingTransport, claim, facts, perform, record, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting", "types")]
 
@@ -462,6 +465,91 @@ def test_cancelling_deletes_all_that_has_not_succeeded(chunk: int, monkeypatch: 
     assert workflow.finished_at
     assert state(workflow.on_end) == "succeeded"
     assert facts(nodes[2].job_id, "worker") == ("host-1.17.0",)
+
+
+def test_cancelling_reaches_the_workflows_that_its_jobs_have_opened() -> None:
+    with job_scheduler.workflow("outer") as flow:
+        opener = flow.enqueue(Opens(("x",)))
+        flow.enqueue(Step("after"), after=opener)
+    run(opener.job_id)
+    assert job_scheduler.cancel_workflow(flow.workflow_id)
+    assert not JobRecord.objects.filter(state__in=ACTIVE).exists()
+    assert not Workflow.objects.filter(finished_at=None).exists()
+
+
+def test_nothing_is_added_once_its_block_is_over() -> None:
+    with job_scheduler.workflow() as flow:
+        a = flow.enqueue(Step("a"))
+    with pytest.raises(InvalidJob, match="its block is over"):
+        flow.enqueue(Step("b"), after=a)
+    with pytest.raises(InvalidJob, match="has to name it"), job_scheduler.extend_workflow():
+        pass
+
+
+# --- cut off
+
+
+class Died(BaseException):
+    """What the process died of."""
+
+
+class DiesAt:
+    """Ends with the statement of this number, before it is carried out."""
+
+    def __init__(self, number: int) -> None:
+        self.left = number
+
+    def __call__(self, execute: Callable[..., Any], *args: Any) -> Any:
+        self.left -= 1
+        if self.left < 0:
+            raise Died
+        return execute(*args)
+
+
+def test_one_that_dies_at_any_statement_while_it_makes_a_workflow_leaves_nothing() -> None:
+    for number in range(100):
+        try:
+            with connection.execute_wrapper(DiesAt(number)), job_scheduler.workflow(on_end=Step("end")) as flow:
+                flow.enqueue(Step("b"), after=flow.enqueue(Step("a")))
+        except Died:
+            connection.close()
+            assert not JobRecord.objects.exists()
+            assert not Workflow.objects.exists()
+        else:
+            assert number > 5
+            return
+    pytest.fail("it never came to the end")
+
+
+def test_one_that_dies_at_any_statement_while_it_moves_a_workflow_on_leaves_that_to_a_scheduler() -> None:
+    for number in range(100):
+        with job_scheduler.workflow(on_end=Step("end")) as flow:
+            a, b = flow.enqueue(Add(1)), flow.enqueue(Add(2))
+            c = flow.enqueue(Add(flow.result(a), flow.result(b)), after=[a, b])
+        run(b.job_id)
+        (move,) = [perform(claimed) for claimed in claim(a.job_id)]
+        assert move is not None
+        dies = DiesAt(number)
+        try:
+            with connection.execute_wrapper(dies):
+                lifecycle.apply([move], actor="w")
+        except Died:
+            connection.close()
+        if state(a) == "processing":
+            lifecycle.apply([move], actor="w")  # its outcome was not recorded
+        WatchedMove.objects.update(at=F("at") - timedelta(seconds=10))
+        following.follow(left_behind=True)
+        drain()
+        assert states(a, b, c) == ["succeeded"] * 3
+        assert record(c.job_id).result == 3
+        assert sums(flow.workflow_id)["succeeded"] == 3
+        assert Workflow.objects.get(pk=flow.workflow_id).finished_at
+        assert JobHistory.objects.filter(job_id=c.job_id, from_state="awaiting").count() == 1
+        assert not WatchedMove.objects.exists()
+        if dies.left >= 0:
+            assert number > 10
+            return
+    pytest.fail("it never came to the end")
 
 
 def test_nodes_know_what_they_return_once_it_is_kept() -> None:
