@@ -19,6 +19,7 @@ VIEWER = frozenset(
         "bulkoperation",
         "storedpolicy",
         "recurringjob",
+        "workflow",
     )
 )
 OPERATOR = VIEWER | {
@@ -32,6 +33,7 @@ OPERATOR = VIEWER | {
     "jobs.stop_workerprocess",
     "jobs.trigger_recurringjob",
     "jobs.pause_recurringjob",
+    "jobs.change_workflow",
 }
 ADMINISTRATOR = OPERATOR | {
     f"jobs.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("storedpolicy", "recurringjob")

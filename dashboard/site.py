@@ -29,6 +29,7 @@ PAGES = (
     ("failures", "Failures", VIEW_JOBS),
     ("bulk", "Bulk operations", VIEW_JOBS),
     ("recurring", "Recurring jobs", "jobs.view_recurringjob"),
+    ("workflows", "Workflows", "jobs.view_workflow"),
     ("queues", "Queues", VIEW_JOBS),
     ("workers", "Workers", VIEW_JOBS),
     ("job_types", "Job types", VIEW_JOBS),
@@ -81,6 +82,9 @@ class JobsSite(SigningIn):
         from dashboard.types import enqueue
         from dashboard.types import pages as types
         from dashboard.workers import page as workers
+        from dashboard.workflows import actions as workflow_actions
+        from dashboard.workflows import listing as workflows
+        from dashboard.workflows import page as workflow
 
         return [
             path("failures/", self._page(failures.failures), name="failures"),
@@ -110,6 +114,15 @@ class JobsSite(SigningIn):
             path("recurring/<int:entry_id>/trigger/", self.admin_view(actions.trigger), name="trigger_recurring"),
             path("recurring/<int:entry_id>/pause/", self.admin_view(actions.pause), name="pause_recurring"),
             path("recurring/<int:entry_id>/resume/", self.admin_view(actions.resume), name="resume_recurring"),
+            path("workflows/", self._page(workflows.workflows), name="workflows"),
+            path("workflows/<int:workflow_id>/", self._page(workflow.workflow), name="workflow"),
+            path("workflows/<int:workflow_id>/cancel/", self._page(workflow_actions.cancel), name="workflow_cancel"),
+            path("workflows/<int:workflow_id>/pause/", self.admin_view(workflow_actions.pause), name="pause_workflow"),
+            path(
+                "workflows/<int:workflow_id>/resume/", self.admin_view(workflow_actions.resume), name="resume_workflow"
+            ),
+            path("workflows/<int:workflow_id>/retry/", self.admin_view(workflow_actions.retry), name="retry_workflow"),
+            path("workflows/jobs/<int:job_id>/skip/", self._page(workflow_actions.skip), name="skip_job"),
             path("bulk/", self._page(bulk.operations), name="bulk"),
             path("bulk/new/", self._page(bulk.new), name="bulk_new"),
             path("bulk/<int:operation_id>/", self._page(bulk.run), name="bulk_run"),

@@ -26,6 +26,7 @@ from handlers.audit import user_name
 from handlers.models import AuditEntry
 from handlers.policy_edits import VERBS as POLICY_VERBS
 from handlers.recurrence.verbs import VERBS as RECURRING_VERBS
+from handlers.workflows.verbs import VERBS as WORKFLOW_VERBS
 
 MAX_USERS = 100  # offered by the filter
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
@@ -35,7 +36,8 @@ BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "finish_bu
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
 ELSEWHERE = ("asked", "job_ids", "from")  # parts of an entry's data that other columns tell
 LABELS = {("retry", "scheduled"): "Run now", ("delete", "processing"): "Stop and delete"}
-# What a target's first word names, and the page that holds it; the rest of the target is its id or name.
+# What a target's first words name, and the page that holds it; the rest of the target is its id or name.
+NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow"}
 PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies"}
 
 
@@ -58,7 +60,8 @@ class VerbFilter(EntryFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every verb that is on the audit."""
-        verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *RECURRING_VERBS, *POLICY_VERBS, *PEOPLE_VERBS)
+        own = (*RECURRING_VERBS, *WORKFLOW_VERBS, *POLICY_VERBS, *PEOPLE_VERBS)
+        verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *own)
         return [(verb, in_words(verb)) for verb in verbs]
 
 
@@ -178,9 +181,9 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         ids = data.get("job_ids")
         if isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], int):
             return reverse("admin:jobs_jobrecord_change", args=[ids[0]], current_app=site)
-        run = entry.target.removeprefix("bulk operation ")
-        if run != entry.target and run.isascii() and run.isdigit() and len(run) < 19:
-            return reverse("admin:bulk_run", args=[int(run)], current_app=site)
+        kind, _, number = entry.target.rpartition(" ")
+        if kind in NUMBERED and number.isascii() and number.isdigit() and len(number) < 19:
+            return reverse(f"admin:{NUMBERED[kind]}", args=[int(number)], current_app=site)
         policies = data.get("policies")
         if entry.verb == "save_policy" and isinstance(policies, list) and policies and isinstance(policies[0], int):
             return reverse("admin:retry_policy", args=[abs(policies[0])], current_app=site)

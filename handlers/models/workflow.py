@@ -66,6 +66,7 @@ class Workflow(Kept):
             models.Index(fields=["id"], condition=Q(finished_at=None), name="jobs_workflow_open"),
             models.Index(fields=["id"], condition=Q(paused_at__isnull=False), name="jobs_workflow_paused"),
             models.Index(fields=["id"], condition=Q(failed__gt=0, finished_at=None), name="jobs_workflow_failed"),
+            models.Index(fields=["id"], condition=Q(cancelled_at__isnull=False), name="jobs_workflow_cancelled"),
             models.Index(
                 fields=["finished_at", "id"], condition=Q(finished_at__isnull=False), name="jobs_workflow_over"
             ),
@@ -121,6 +122,7 @@ class WorkflowNode(Kept):
 
     job_id = models.BigIntegerField(primary_key=True)
     workflow_id = models.BigIntegerField(null=True)  # null: a parent or a continuation outside of one
+    job_type = models.CharField(max_length=200, blank=True, default="", db_default="")  # the job's, which never changes
     gate_id = models.BigIntegerField(null=True)  # null: it waits for nothing
     delay_seconds = models.FloatField(null=True)  # how long after the gate it is due
     counts = models.BooleanField(default=True)  # in its workflow's sums: not on_success, on_end
@@ -133,6 +135,12 @@ class WorkflowNode(Kept):
         indexes: ClassVar = [
             models.Index(fields=["workflow_id", "job_id"], name="jobs_node_workflow"),
             models.Index(fields=["gate_id", "job_id"], condition=Q(gate_id__isnull=False), name="jobs_node_gate"),
+            # By which a workflow of any size is folded into what is alike.
+            models.Index(
+                fields=["workflow_id", "gate_id", "job_type", "job_id"],
+                condition=Q(counts=True),
+                name="jobs_node_alike",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -15,8 +15,8 @@ from handlers.workflows.flow import Planned, Rule
 
 CHUNK = 1_000  # nodes that are written at once
 NODE = {
-    "job_id": "id", "workflow_id": "id", "gate_id": "id", "delay_seconds": "float", "counts": "bool", "outcome": "text",
-    "skip": "bool",
+    "job_id": "id", "workflow_id": "id", "job_type": "text", "gate_id": "id", "delay_seconds": "float",
+    "counts": "bool", "outcome": "text", "skip": "bool",
 }  # fmt: skip
 PARENT = {"gate_id": "id", "parent_id": "id", "verdict": "text"}
 INPUT = {"job_id": "id", "field": "text", "source_id": "id"}
@@ -39,7 +39,7 @@ class Builder:
             each.node._job_id = message.job_id
         self._make_gates([each.rule for each in planned if each.rule])
         nodes = [
-            (message.job_id, self._workflow.pk, each.rule and self._gates[each.rule],
+            (message.job_id, self._workflow.pk, each.new.job_type, each.rule and self._gates[each.rule],
              each.delay.total_seconds() if each.delay and each.rule else None, each.counts, "", False)
             for each, message in zip(planned, messages, strict=True)
         ]  # fmt: skip

@@ -33,7 +33,10 @@ from handlers.workflows.governing import cancel, govern
 Work = Job | Command
 LONGEST_TITLE = 200
 PUBLISHED = 5_000  # jobs that a workflow has on its queues, when it goes on; recovery finds the others
-VERBS = ("enqueue_workflow", "pause_workflow", "resume_workflow", "cancel_workflow", "retry_workflow", "skip")
+VERBS = (
+    "enqueue_workflow", "extend_workflow", "continue_with", "pause_workflow", "resume_workflow", "cancel_workflow",
+    "retry_workflow", "skip",
+)  # fmt: skip
 
 
 class WorkflowVerbs:

@@ -21,7 +21,16 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from handlers import job_scheduler
-from handlers.models import AuditEntry, BulkOperation, RecurringJob, StoredPolicy, WorkerProcess
+from handlers.models import (
+    AuditEntry,
+    BulkOperation,
+    JobRecord,
+    RecurringJob,
+    StoredPolicy,
+    WorkerProcess,
+    Workflow,
+    WorkflowNode,
+)
 from handlers.states import State
 from tests.app.jobs import Note
 from tests.console.conftest import logged_in
@@ -98,6 +107,14 @@ PAGES: dict[str, tuple[int, int]] = {
     "trigger_recurring": (NOBODY, OPERATOR),
     "pause_recurring": (NOBODY, OPERATOR),
     "resume_recurring": (NOBODY, OPERATOR),
+    # workflows
+    "workflows": (VIEWER, VIEWER),
+    "workflow": (VIEWER, VIEWER),
+    "workflow_cancel": (OPERATOR, OPERATOR),
+    "pause_workflow": (NOBODY, OPERATOR),
+    "resume_workflow": (NOBODY, OPERATOR),
+    "retry_workflow": (NOBODY, OPERATOR),
+    "skip_job": (OPERATOR, OPERATOR),
     # users and groups
     **{
         f"auth_{model}_{page}": (ADMINISTRATOR, ADMINISTRATOR)
@@ -141,6 +158,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "trigger_recurring": {"reason": "now"},
     "pause_recurring": {"span": "8h", "until": ""},
     "resume_recurring": {},
+    "workflow_cancel": {"reason": "ordered twice"},
+    "pause_workflow": {"reason": "calm"},
+    "resume_workflow": {},
+    "retry_workflow": {"reason": "fixed"},
+    "skip_job": {"token": "{node_token}", "reason": "paid by hand"},
     "auth_user_add": {"username": "new", "password1": "Xk3-uu98!", "password2": "Xk3-uu98!", "usable_password": "true"},
     "auth_user_change": {"username": "renamed", "is_active": "on"},
     "auth_user_delete": {"post": "yes"},
@@ -199,13 +221,16 @@ class World:
         if argument in ("object_id", "id"):
             return self.facts["failed" if name == "view_on_site" else name.split("_")[1]]
         if argument == "job_id":
+            if name == "skip_job":
+                return self.facts["node"]
             return self.facts[
                 {"requeue": "succeeded", "restore": "deleted", "stack": "running"}.get(
                     name.rpartition("_")[2], "failed"
                 )
             ]
         return {"app_label": "jobs", "content_type_id": 1, "policy_id": self.facts["policy"],
-                "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"]}[argument]  # fmt: skip
+                "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"],
+                "workflow_id": self.facts["workflow"]}[argument]  # fmt: skip
 
     def form(self, name: str) -> dict[str, Any]:
         """What the page's form sends."""
@@ -237,6 +262,10 @@ def world(db: None) -> World:
     )
     job_scheduler.add_or_update_recurring("hourly", Note("it"), "0 * * * *")
     recurring = RecurringJob.objects.get()
+    workflow = Workflow.objects.create(title="Order 7", created_at=now, total=1, failed=1, paused_at=now)
+    node = make_job()
+    JobRecord.objects.filter(pk=node.pk).update(watched=True)
+    WorkflowNode.objects.create(pk=node.pk, workflow_id=workflow.pk, job_type="app.Note", outcome="failed")
     entry = AuditEntry.objects.create(at=now, username="x", verb="retry", target="job 1", count=1)
     target = User.objects.create_user("target", password="secret")
     return World(
@@ -245,6 +274,7 @@ def world(db: None) -> World:
             "succeeded_token": succeeded.token, "deleted": deleted.pk, "deleted_token": deleted.token,
             "running": running.pk, "running_token": running.token,
             "policy": policy.pk, "version": policy.version, "operation": operation.pk, "auditentry": entry.pk,
+            "workflow": workflow.pk, "node": node.pk, "node_token": node.token,
             "recurring": recurring.pk, "recurring_version": recurring.version,
             "user": target.pk, "group": Group.objects.create(name="empty").pk,
         }
@@ -347,7 +377,7 @@ GARBAGE = (
 PARAMETERS = (
     "q", "state", "type", "queue", "worker", "since", "until", "before", "after", "span", "verb", "user", "page", "e",
     "o", "p", "all", "_changelist_filters", "back", "raw", "attempt", "format", "nonsense", "_popup", "_to_field",
-    "day", "zone", "quarter", "origin",
+    "day", "zone", "quarter", "origin", "box", "layer", "workflow",
 )  # fmt: skip
 LISTS = ("jobs_jobrecord_changelist",)  # reads the most of them
 MORE_FIELDS = (

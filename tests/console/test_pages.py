@@ -22,6 +22,7 @@ PAGES = (
     "/admin/jobs/jobrecord/",
     "/admin/jobs/auditentry/",
     "/admin/recurring/",
+    "/admin/workflows/",
     "/admin/queues/",
     "/admin/job-types/",
     "/admin/retry-policies/",

@@ -1,0 +1,155 @@
+"""Why a job waits for others: how many of them, and who of them is in the way."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from django.db.models import Exists, Max, Min, OuterRef
+
+from handlers.models import Gate, GateParent, JobRecord, Require, When, Workflow, WorkflowNode
+from handlers.states import State
+
+READ = 2_000  # parents of all gates of a page that are read
+FAILED_READ = 200  # failed jobs of a workflow among which those of its wide gates are looked for
+NAMED = 3  # parents of one gate that are named
+
+_TO = {When.SUCCESS: "succeed", When.FAILURE: "fail", When.DELETED: "be deleted", When.ENDED: "end"}
+_ANY = {
+    When.SUCCESS: "one is enough", When.FAILURE: "if one fails", When.DELETED: "if one is deleted",
+    When.ENDED: "once one has ended",
+}  # fmt: skip
+_ALL = {When.SUCCESS: "", When.FAILURE: "if failed", When.DELETED: "if deleted", When.ENDED: "once ended"}
+_NOW = {
+    State.AWAITING: "waits itself", State.SCHEDULED: "is scheduled", State.ENQUEUED: "waits on its queue",
+    State.PROCESSING: "runs", State.FAILED: "failed", State.SUCCEEDED: "succeeded", State.DELETED: "was deleted",
+}  # fmt: skip
+_URGENT = (State.FAILED, State.PROCESSING, State.ENQUEUED, State.SCHEDULED)  # who is named first
+
+
+class Parent(NamedTuple):
+    """One who is waited for."""
+
+    job_id: int
+    job_type: str
+    now: str  # what it does now
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Why a job has not started."""
+
+    lead: str  # what it waits for
+    named: tuple[Parent, ...] = ()
+    more: int = 0  # others
+
+    def __str__(self) -> str:
+        """All of it as text."""
+        told = [f"job {parent.job_id} {parent.now}" for parent in self.named]
+        told += [f"{self.more:,} more"] if self.more and told else []
+        return f"{self.lead}: {', '.join(told)}" if told else self.lead
+
+
+def waits_of(nodes: Iterable[WorkflowNode]) -> dict[int, Wait]:
+    """Why each of ``nodes``, whose jobs are waiting, does so. In at most five statements, however many they are."""
+    nodes = list(nodes)
+    gates = Gate.objects.in_bulk({node.gate_id for node in nodes if node.gate_id})
+    ends = _ends([node for node in nodes if not node.gate_id])
+    undecided = [gate for gate in gates.values() if gate.is_open is None]
+    parents = _unmet(undecided, {node.workflow_id for node in nodes if node.workflow_id})
+    waits = {}
+    for node in nodes:
+        gate = gates.get(node.gate_id or 0)
+        if gate is not None:
+            waits[node.pk] = _wait(gate, parents.get(gate.pk, []))
+        elif words := ends.get(node.pk):
+            waits[node.pk] = Wait(words)
+    return waits
+
+
+def rule(when: str, require: str, total: int) -> str:
+    """What a gate asks for in few words; empty where that is the common thing, the success of all."""
+    if require == Require.ANY and total > 1:
+        return _ANY[When(when)]
+    return _ALL[When(when)]
+
+
+def _wait(gate: Gate, unmet: Sequence[Parent]) -> Wait:
+    if gate.is_open is not None:
+        return Wait("What it waits for has come; it is being moved on" if gate.is_open else "It will never run")
+    left, to = gate.total - gate.met, _TO[When(gate.when)]
+    if gate.require == Require.ANY and gate.total > 1:
+        lead = f"Waits for any of {gate.total:,} jobs to {to}"
+    elif gate.total > 1:
+        lead = f"Waits for {left:,} of {gate.total:,} jobs to {to}"
+    else:
+        lead = f"Waits for a job to {to}"
+    named = tuple(unmet[:NAMED])
+    if gate.when == When.SUCCESS:
+        named = tuple(
+            parent._replace(now="failed: retry or skip it") if parent.now == _NOW[State.FAILED] else parent
+            for parent in named
+        )
+    return replace(Wait(lead, named), more=max(left - gate.missed - len(named), 0))
+
+
+def _unmet(gates: Sequence[Gate], workflows: Iterable[int]) -> dict[int, list[Parent]]:
+    """Those who have not ended as each of ``gates`` asks, who is in the way first.
+
+    All parents of narrow gates are looked at; of wide ones only those that have failed.
+    """
+    narrow: list[int] = []
+    wide: list[int] = []
+    room = READ
+    for gate in sorted(gates, key=lambda gate: gate.total):
+        (narrow if gate.total <= room else wide).append(gate.pk)
+        room -= min(gate.total, room)
+    rows = [*_pairs(gate_id__in=narrow)] if narrow else []
+    if wide:
+        ids = _failed(wide, workflows)
+        rows += _pairs(gate_id__in=wide, parent_id__in=ids) if ids else []
+    jobs = JobRecord.objects.only("state", "failures", "job_type").in_bulk({parent_id for _, parent_id in rows})
+    found: dict[int, list[JobRecord]] = defaultdict(list)
+    for gate_id, parent_id in rows:
+        if parent_id in jobs:
+            found[gate_id].append(jobs[parent_id])
+    return {gate_id: [_parent(job) for job in sorted(some, key=_urgency)] for gate_id, some in found.items()}
+
+
+def _failed(gates: Sequence[int], workflows: Iterable[int]) -> list[int]:
+    """The first failed jobs for which these gates wait: from the jobs' side, whose index has them by state."""
+    nodes = WorkflowNode.objects.filter(workflow_id__in=list(workflows))
+    span = nodes.aggregate(first=Min("pk"), last=Max("pk"))
+    waited_for = GateParent.objects.filter(parent_id=OuterRef("pk"), gate_id__in=gates)
+    jobs = JobRecord.objects.filter(
+        Exists(waited_for), state=State.FAILED, pk__gte=span["first"] or 1, pk__lte=span["last"] or 0
+    )
+    return list(jobs.order_by("pk").values_list("pk", flat=True)[:FAILED_READ])
+
+
+def _pairs(**which: object) -> Iterator[tuple[int, int]]:
+    rows = GateParent.objects.filter(verdict="", **which)
+    return iter(rows.values_list("gate_id", "parent_id")[:READ])
+
+
+def _urgency(job: JobRecord) -> tuple[int, int]:
+    return (_URGENT.index(State(job.state)) if job.state in _URGENT else len(_URGENT), job.pk)
+
+
+def _parent(job: JobRecord) -> Parent:
+    now = "is to be retried" if job.is_retrying else _NOW[State(job.state)]
+    if job.state == State.SUCCEEDED:
+        now = "succeeded, and a workflow that it opened has not ended"
+    return Parent(job.pk, job.job_type, now)
+
+
+def _ends(nodes: Sequence[WorkflowNode]) -> dict[int, str]:
+    """What the jobs wait for that run at the end of their workflow."""
+    ids = {node.workflow_id for node in nodes if node.workflow_id and not node.counts}
+    words = {}
+    for on_success, on_end in Workflow.objects.filter(pk__in=ids).values_list("on_success", "on_end") if ids else ():
+        words[on_success or 0] = "Runs once all jobs of its workflow have succeeded"
+        words[on_end or 0] = "Runs once no job of its workflow is left to run"
+    return words

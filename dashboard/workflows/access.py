@@ -1,0 +1,68 @@
+"""Who may do what to workflows, and the one that an address names."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from dashboard.kit.verbs import DELETE, MAX_REASON, RETRY
+from handlers.models import Workflow
+
+VIEW, CHANGE = "jobs.view_workflow", "jobs.change_workflow"
+
+
+def need_open(request: HttpRequest) -> None:
+    """Raise PermissionDenied unless this person sees workflows."""
+    if not request.user.has_perm(VIEW):
+        raise PermissionDenied("You may not see workflows.")
+
+
+def may_change(request: HttpRequest) -> bool:
+    """Whether this person pauses, resumes and cancels workflows."""
+    return request.user.has_perm(CHANGE)
+
+
+def may_retry(request: HttpRequest) -> bool:
+    """Whether this person has a workflow's failed jobs run again, all at once."""
+    return may_change(request) and RETRY.allowed(request.user)
+
+
+def may_skip(request: HttpRequest) -> bool:
+    """Whether this person has others go on as if a failed job had succeeded."""
+    return RETRY.allowed(request.user) and DELETE.allowed(request.user)
+
+
+def need(request: HttpRequest, is_allowed: bool, what: str) -> None:
+    """Raise PermissionDenied unless this person sees jobs and workflows, and it is allowed."""
+    if not request.user.has_perm("jobs.view_jobrecord"):
+        raise PermissionDenied("You may not see jobs.")
+    need_open(request)
+    if not is_allowed:
+        raise PermissionDenied(f"You may not {what}.")
+
+
+def found(workflow_id: int) -> Workflow:
+    """The one of this id. Raises Http404."""
+    row = Workflow.objects.filter(pk=workflow_id).first() if workflow_id < 2**63 else None
+    if row is None:
+        raise Http404("There is no such workflow: it has aged out, or was never there.")
+    return row
+
+
+def by(request: HttpRequest) -> AbstractBaseUser:
+    """Who asks: nobody anonymous holds a permission."""
+    return cast("AbstractBaseUser", request.user)
+
+
+def reason(request: HttpRequest) -> str:
+    """Why, as the form says."""
+    return request.POST.get("reason", "")[:MAX_REASON]
+
+
+def to_page(request: HttpRequest, workflow_id: int) -> HttpResponse:
+    """Lead to the page of one."""
+    return HttpResponseRedirect(reverse("admin:workflow", args=[workflow_id], current_app=request.current_app))

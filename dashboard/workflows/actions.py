@@ -1,0 +1,172 @@
+"""What people do to a workflow: pause, resume, cancel, retry, skip a job of it. Each is one call of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from dashboard.kit import health
+from dashboard.kit.drafts import is_draft
+from dashboard.kit.once import act_once
+from dashboard.kit.queries import Count, capped
+from dashboard.kit.text import inert
+from dashboard.kit.verbs import MAX_REASON, jobs_in_words
+from dashboard.workflows.access import by, found, may_change, may_retry, may_skip, need, reason, to_page
+from dashboard.workflows.nodes import in_state
+from dashboard.workflows.page import nested
+from dashboard.workflows.standing import Standing
+from handlers.gateway import job_scheduler
+from handlers.models import Gate, GateParent, JobRecord, NodeInput, When, Workflow, WorkflowNode
+from handlers.states import State
+from handlers.workflows.governing import CHUNK
+
+GATES = 500  # at which others wait for a job that is to be skipped; more are not looked at
+
+
+@require_POST
+def pause(request: HttpRequest, workflow_id: int) -> HttpResponse:
+    """Let none of its jobs start."""
+    need(request, may_change(request), "pause workflows")
+    told = "Paused {}: none of its jobs starts; those that run finish."
+    return _switch(request, workflow_id, job_scheduler.pause_workflow, told, "{} was paused before, or is over")
+
+
+@require_POST
+def resume(request: HttpRequest, workflow_id: int) -> HttpResponse:
+    """Let its jobs start again."""
+    need(request, may_change(request), "resume workflows")
+    return _switch(request, workflow_id, job_scheduler.resume_workflow, "Resumed {}.", "{} was not paused")
+
+
+@require_POST
+def retry(request: HttpRequest, workflow_id: int) -> HttpResponse:
+    """Run all of its failed jobs again."""
+    need(request, may_retry(request), "retry the failed jobs of workflows")
+    row = found(workflow_id)
+
+    def act() -> str:
+        return str(job_scheduler.retry_workflow(row.pk, by=by(request), reason=reason(request)))
+
+    did, is_new = act_once(request, act)
+    count, name = int(did), Standing(row, timezone.now()).title
+    more = "; the rest follows in the background" if count >= CHUNK else ""
+    if not is_new:
+        messages.info(
+            request, f"This form was sent before and retried {jobs_in_words(count)} then; nothing was done now."
+        )
+    elif count:
+        health.forget()
+        messages.success(request, f"Retried {jobs_in_words(count)} of {name}{more}.")
+    else:
+        messages.warning(request, f"Nothing was done: no job of {name} is failed any more.")
+    return to_page(request, row.pk)
+
+
+def cancel(site: AdminSite, request: HttpRequest, workflow_id: int) -> HttpResponse:
+    """Delete all of its jobs that have not succeeded, after a page that says how many these are."""
+    need(request, may_change(request), "cancel workflows")
+    row = found(workflow_id)
+    if request.method == "POST" and not is_draft(request):
+        told = "Cancelled {}: what had not succeeded is deleted" + (
+            ", the first 1,000 jobs at once, the rest in the background." if row.total > CHUNK else "."
+        )
+        return _switch(request, row.pk, job_scheduler.cancel_workflow, told, "{} was cancelled before, or is over")
+    standing = Standing(row, timezone.now())
+    running = capped(in_state(row, State.PROCESSING)) if row.open else Count(0)
+    context = {
+        "standing": standing,
+        "row": row,
+        "count": row.open + row.failed,
+        "running": running,
+        "has_inner": any(not inner.finished_at for inner in nested(row) or ()),
+        "max_reason": MAX_REASON,
+    }
+    return _page(site, request, "cancel", f"Cancel {standing.title}?", context)
+
+
+def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
+    """Let those go on that wait for a failed job, after a page that says who these are."""
+    need(request, may_skip(request), "skip jobs")
+    job = JobRecord.objects.filter(pk=job_id).first() if job_id < 2**63 else None
+    node = WorkflowNode.objects.filter(pk=job_id).first() if job else None
+    if job is None or node is None:
+        raise Http404(f"There is no job {job_id} for which others wait.")
+    back = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
+    if node.workflow_id:
+        back = reverse("admin:workflow", args=[node.workflow_id], current_app=request.current_app)
+    if request.method == "POST" and not is_draft(request):
+        _skip(request, job_id)
+        return HttpResponseRedirect(back)
+    workflow = Workflow.objects.filter(pk=node.workflow_id).first() if node.workflow_id else None
+    context = {
+        "job": job,
+        "workflow": Standing(workflow, timezone.now()) if workflow else None,
+        "is_failed": job.state == State.FAILED,
+        "back": back,
+        "max_reason": MAX_REASON,
+        **_what_follows(job_id),
+    }
+    return _page(site, request, "skip", f"Skip {inert(job.job_type, 100)} #{job_id}?", context)
+
+
+def _skip(request: HttpRequest, job_id: int) -> None:
+    def act() -> str:
+        expect = request.POST.get("token", "") or "?"
+        return str(int(job_scheduler.skip(job_id, by=by(request), reason=reason(request), expect=expect)))
+
+    did, is_new = act_once(request, act)
+    if did == "0":
+        messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
+    elif is_new:
+        messages.success(request, f"Skipped job {job_id}: who waits for it goes on as if it had succeeded.")
+    else:
+        messages.info(request, f"This form was sent before and skipped job {job_id} then; nothing was done now.")
+
+
+def _what_follows(job_id: int) -> dict[str, Any]:
+    """Who goes on, who still waits for others, whom it ends, and who misses its result."""
+    at = GateParent.objects.filter(parent_id=job_id).values("gate_id")[:GATES]
+    gates = list(Gate.objects.filter(pk__in=at, is_open=None))
+    on = [gate for gate in gates if gate.when in (When.SUCCESS, When.ENDED)]
+    now = {gate.pk for gate in on if gate.require == "any" or gate.total - gate.met == 1}
+    return {
+        "go_on": _at(now),
+        "still_wait": _at({gate.pk for gate in on} - now),
+        "never": _at({gate.pk for gate in gates} - {gate.pk for gate in on}),
+        "miss": capped(NodeInput.objects.filter(source_id=job_id)),
+    }
+
+
+def _at(gates: set[int]) -> Count:
+    waiting = JobRecord.objects.filter(
+        pk__in=WorkflowNode.objects.filter(gate_id__in=gates).values("pk"), state=State.AWAITING
+    )
+    return capped(waiting) if gates else Count(0)
+
+
+def _switch(
+    request: HttpRequest, workflow_id: int, act: Callable[..., bool], told: str, not_moved: str
+) -> HttpResponse:
+    row = found(workflow_id)
+    name = Standing(row, timezone.now()).title
+    if act(row.pk, by=by(request), reason=reason(request)):
+        health.forget()
+        messages.success(request, told.format(name))
+    else:
+        messages.warning(request, f"Nothing was done: {not_moved.format(name)}.")
+    return to_page(request, row.pk)
+
+
+def _page(
+    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
+) -> TemplateResponse:
+    full = {**site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"dashboard/workflows/{name}.html", full, status=status)

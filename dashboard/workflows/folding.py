@@ -1,0 +1,228 @@
+"""A workflow as a graph of few boxes, however many jobs it has: what is alike is one box.
+
+The database folds: jobs of one type at one gate are one group, and only groups are read. Groups that are alike (of one
+type, at gates that ask the same of the same boxes) are folded once more, so that a hundred chains side by side are one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.db.models import Count, Max, Min, Q
+
+from handlers.models import Gate, GateParent, NodeOutcome, Workflow, WorkflowNode
+
+FEW = 4  # alike, that are drawn one by one
+ROWS = 2_000  # groups that are read
+PARENTS = 20_000  # parents of gates that are read; of wider gates the first and the last job of each group are tried
+NAMED = 100  # groups of three or four of which the jobs are looked up
+
+
+class Kind(NamedTuple):
+    """Which group: jobs of one type at one gate."""
+
+    gate_id: int | None
+    job_type: str
+
+
+@dataclass
+class Group:
+    """Jobs of one kind."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    ids: set[int] = field(default_factory=set)  # of the first and the last at least; of few, all
+
+    @property
+    def count(self) -> int:
+        """How many jobs."""
+        return self.outcomes.total()
+
+
+@dataclass(eq=False)
+class Box:
+    """One job, or many that are alike."""
+
+    layer: int
+    kinds: list[Kind]
+    outcomes: Counter[str]
+    gate: Gate | None
+    met: bool | None  # whether its gates are passed; None: some are not decided
+    parents: set[Box] = field(default_factory=set)
+    job_id: int | None = None  # where it is one job
+
+    @property
+    def job_type(self) -> str:
+        """The type of its jobs."""
+        return self.kinds[0].job_type
+
+    @property
+    def count(self) -> int:
+        """How many jobs it stands for."""
+        return self.outcomes.total()
+
+    @property
+    def name(self) -> str:
+        """What addresses call it."""
+        return f"{self.kinds[0].gate_id or 0}.{self.job_type}"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The boxes by layer: a box is right of all that it waits for."""
+
+    layers: list[list[Box]]
+    unread: int  # jobs that stand in no box: there are too many groups
+
+
+def fold(workflow: Workflow) -> Graph:
+    """The whole of it, as far as ROWS reach."""
+    groups = _groups(workflow)
+    gates = Gate.objects.in_bulk({kind.gate_id for kind in groups if kind.gate_id})
+    parents = _parents(gates.values(), groups)
+    _find_few(workflow, groups)
+    by_layer: dict[int, list[Kind]] = defaultdict(list)
+    depth: dict[int | None, int] = {None: 0}
+    # A gate is made after those of its parents, so this order goes from the left to the right.
+    for gate_id in sorted(gates):
+        depth[gate_id] = 1 + max((depth.get(parent.kind.gate_id, 0) for parent in parents[gate_id]), default=0)
+    for kind in groups:
+        by_layer[depth.get(kind.gate_id, 1)].append(kind)
+    drawer = _Drawer(groups, gates, parents)
+    layers = [drawer.layer(place, by_layer[depth]) for place, depth in enumerate(sorted(by_layer))]
+    return Graph(layers, max(workflow.total - sum(group.count for group in groups.values()), 0))
+
+
+def gates_of_box(workflow: Workflow, name: str) -> tuple[list[int], str]:
+    """The gates of the box that an address calls ``name``, none where its jobs wait for nothing; and its type."""
+    number, _, job_type = name.partition(".")
+    gate_id = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
+    if not gate_id:
+        return [], job_type
+    for layer in fold(workflow).layers:
+        for box in layer:
+            if Kind(gate_id, job_type) in box.kinds:
+                return [kind.gate_id for kind in box.kinds if kind.gate_id], job_type
+    return [gate_id], job_type
+
+
+class _Parent(NamedTuple):
+    job_id: int
+    kind: Kind
+
+
+class _Drawer:
+    """Makes boxes, layer by layer."""
+
+    def __init__(self, groups: dict[Kind, Group], gates: dict[int, Gate], parents: dict[int, list[_Parent]]) -> None:
+        self._groups, self._gates, self._parents = groups, gates, parents
+        self._single: dict[int, Box] = {}  # by job
+        self._folded: dict[Kind, Box] = {}
+
+    def layer(self, place: int, kinds: Iterable[Kind]) -> list[Box]:
+        """The boxes of one layer, those of what was made first first."""
+        alike: dict[object, list[Kind]] = defaultdict(list)
+        boxes_of: dict[Kind, set[Box]] = {}
+        for kind in kinds:
+            boxes_of[kind] = parents = self._boxes(kind.gate_id)
+            gate = self._gates.get(kind.gate_id or 0)
+            asks = (gate.when, gate.require, gate.total == 1) if gate else ()
+            alike[(kind.job_type, asks, frozenset(parents))].append(kind)
+        made = []
+        for some in alike.values():
+            made += self._one_box(place, some) if self._are_many(some) else self._each(place, some)
+        for box in made:
+            box.parents = boxes_of[box.kinds[0]]
+        return made
+
+    def _are_many(self, kinds: Sequence[Kind]) -> bool:
+        return sum(self._groups[kind].count for kind in kinds) > FEW
+
+    def _one_box(self, place: int, kinds: list[Kind]) -> list[Box]:
+        gates = [self._gates[kind.gate_id] for kind in kinds if kind.gate_id in self._gates]
+        box = Box(place, kinds, Counter(), gates[0] if gates else None, _met(gates))
+        for kind in kinds:
+            box.outcomes += self._groups[kind].outcomes
+            self._folded[kind] = box
+        return [box]
+
+    def _each(self, place: int, kinds: Iterable[Kind]) -> list[Box]:
+        made = []
+        for kind in kinds:
+            group = self._groups[kind]
+            if len(group.ids) < group.count:
+                made += self._one_box(place, [kind])
+                continue
+            gate = self._gates.get(kind.gate_id or 0)
+            for job_id in sorted(group.ids):
+                box = Box(place, [kind], Counter({"": 1}), gate, _met([gate] if gate else []), job_id=job_id)
+                self._single[job_id] = box
+                made.append(box)
+        return made
+
+    def _boxes(self, gate_id: int | None) -> set[Box]:
+        found = (
+            self._single.get(parent.job_id) or self._folded.get(parent.kind)
+            for parent in self._parents.get(gate_id or 0, ())
+        )
+        return {box for box in found if box}
+
+
+def _met(gates: Sequence[Gate]) -> bool | None:
+    decided = {gate.is_open for gate in gates}
+    return None if None in decided else bool(not decided or True in decided)
+
+
+def _groups(workflow: Workflow) -> dict[Kind, Group]:
+    """The jobs by gate and type. Read in the index's order, which ends where there are too many."""
+    nodes = WorkflowNode.objects.filter(workflow_id=workflow.pk, counts=True)
+    sums: dict[str, Any] = {f"n_{outcome.value}": Count("pk", filter=Q(outcome=outcome)) for outcome in NodeOutcome}
+    columns = ("gate_id", "job_type", "first", "last", *sums)
+    some = nodes.values("gate_id", "job_type").annotate(first=Min("pk"), last=Max("pk"), **sums)
+    some = some.order_by("gate_id", "job_type")
+    found = {}
+    for waits in (False, True):
+        for gate_id, job_type, first, last, *counts in some.filter(gate_id__isnull=not waits).values_list(*columns)[
+            :ROWS
+        ]:
+            outcomes = Counter(dict(zip(NodeOutcome.values, counts, strict=True)))
+            found[Kind(gate_id, job_type)] = Group(outcomes, {first, last})
+    return found
+
+
+def _find_few(workflow: Workflow, groups: dict[Kind, Group]) -> None:
+    """Look up the jobs of groups that may be drawn one by one, where their first and last are not all."""
+    wanted = [kind for kind, group in groups.items() if len(group.ids) < group.count <= FEW][:NAMED]
+    if not wanted:
+        return
+    which = Q()
+    for kind in wanted:
+        which |= Q(gate_id=kind.gate_id, job_type=kind.job_type)
+    rows = WorkflowNode.objects.filter(which, workflow_id=workflow.pk, counts=True)
+    for pk, gate_id, job_type in rows.values_list("pk", "gate_id", "job_type"):
+        groups[Kind(gate_id, job_type)].ids.add(pk)
+
+
+def _parents(gates: Iterable[Gate], groups: dict[Kind, Group]) -> dict[int, list[_Parent]]:
+    """Who is waited for at each gate."""
+    narrow: list[int] = []
+    wide: list[int] = []
+    room = PARENTS
+    for gate in sorted(gates, key=lambda gate: gate.total):
+        (narrow if gate.total <= room else wide).append(gate.pk)
+        room -= min(gate.total, room)
+    rows = list(GateParent.objects.filter(gate_id__in=narrow).values_list("gate_id", "parent_id"))
+    if wide:
+        tried = [pk for group in groups.values() for pk in group.ids]
+        some = GateParent.objects.filter(gate_id__in=wide, parent_id__in=tried)
+        rows += some.values_list("gate_id", "parent_id")
+    ids = {parent_id for _, parent_id in rows}
+    nodes = WorkflowNode.objects.filter(pk__in=ids).values_list("pk", "gate_id", "job_type")
+    kinds = {pk: Kind(gate_id, job_type) for pk, gate_id, job_type in nodes}
+    found: dict[int, list[_Parent]] = defaultdict(list)
+    for gate_id, parent_id in rows:
+        if parent_id in kinds:
+            found[gate_id].append(_Parent(parent_id, kinds[parent_id]))
+    return found
