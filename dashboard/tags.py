@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from dashboard.kit import once, queries, text
+from handlers.conf import jobs_settings
 from handlers.models import JobRecord
 
 register = template.Library()
@@ -78,6 +79,13 @@ def utc(at: datetime | None) -> SafeString | str:
 def duration(value: timedelta | float | None) -> str:
     """A length of time in words."""
     return text.duration(value)
+
+
+@register.filter
+def priority(value: int) -> str:
+    """A priority, with what it comes to."""
+    seconds = abs(value) * jobs_settings().priority_seconds
+    return f"{value}, as if enqueued {text.duration(seconds)} {'earlier' if value > 0 else 'later'}"
 
 
 @register.filter

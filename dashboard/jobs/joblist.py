@@ -36,6 +36,7 @@ HELP = (
     ("since:2h until:2026-11-24", "created then"),
     ("worker:host-1.4411.0", "the worker that has it or had it"),
     ("group:3f2a9c…", "a failure group"),
+    ("priority:50", "with this priority"),
     ("correlation:… parent:17 bulk:3", "what belongs together"),
 )
 

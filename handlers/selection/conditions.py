@@ -84,6 +84,8 @@ def unindexed(selection: Criteria, using: str) -> list[Q]:
     found = []
     if selection.worker and not _only(selection, State.PROCESSING):
         found.append(Q(worker=selection.worker))
+    if selection.priority is not None:
+        found.append(Q(priority=selection.priority))
     if selection.error:
         found.append(Q(_has(F("error"), selection.error, using)))
     if not is_postgresql(connections[using]):

@@ -27,6 +27,7 @@ class Criteria:
     arguments: tuple[tuple[str, Any], ...] = ()  # (dotted path, value); a number also finds the same digits as text
     ids: tuple[int, ...] = ()
     correlation: str = ""
+    priority: int | None = None
     parent: int | None = None
     since: datetime | None = None  # created then or later
     until: datetime | None = None  # created before
@@ -50,7 +51,7 @@ class Criteria:
     def __str__(self) -> str:
         """The search text that ``parse`` reads back as this selection."""
         words = [f"id:{job_id}" for job_id in self.ids]
-        for name, value in (("bulk", self.operation), ("parent", self.parent)):
+        for name, value in (("bulk", self.operation), ("parent", self.parent), ("priority", self.priority)):
             words += [f"{name}:{value}"] if value is not None else []
         for name, values in (("state", self.states), ("type", self.types), ("queue", self.queues)):
             words += [f"{name}:{written(value)}" for value in values]

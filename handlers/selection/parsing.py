@@ -7,6 +7,7 @@ from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
+from handlers.priorities import check_priority
 from handlers.selection import values
 from handlers.selection.criteria import Criteria
 from handlers.selection.errors import InvalidSelection
@@ -20,7 +21,7 @@ MAX_DEPTH = 10
 
 QUALIFIERS = (
     "type", "queue", "state", "error", "args.NAME", "id", "correlation", "worker", "group", "parent", "since", "until",
-    "bulk",
+    "bulk", "priority",
 )  # fmt: skip
 
 # qualifier -> field of the selection, and how a value is read
@@ -35,6 +36,7 @@ _ONE: dict[str, tuple[str, Callable[[str], Any]]] = {
     "error": ("error", str),
     "group": ("fingerprint", str),
     "correlation": ("correlation", str),
+    "priority": ("priority", values.priority),
     "parent": ("parent", lambda text: values.number("parent", text)),
     "bulk": ("operation", lambda text: values.number("bulk", text)),
     "since": ("since", lambda text: values.moment("since", text)),
@@ -199,6 +201,8 @@ def _restored(name: str, value: Any) -> Any:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at
     if name in ("parent", "operation", "lowest", "highest"):
         return None if value is None else _number(value)
+    if name == "priority":
+        return None if value is None else check_priority(value)
     if name in ("sensitive", "engine"):
         if not isinstance(value, bool):
             raise TypeError(f"{name} is neither true nor false")

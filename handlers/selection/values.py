@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from django.utils import timezone
 
 from handlers.exceptions import NoHandler
+from handlers.priorities import HIGHEST, LOWEST
 from handlers.registry import registry
 from handlers.selection.errors import InvalidSelection
 from handlers.states import State
@@ -39,6 +40,13 @@ def number(field: str, text: str) -> int:
     if int(digits) > MAX_ID:
         raise InvalidSelection(field, f"no id is as large as {digits}")
     return int(digits)
+
+
+def priority(text: str) -> int:
+    """A priority."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,3}", text) or not LOWEST <= int(text) <= HIGHEST:
+        raise InvalidSelection("priority", f"expects a whole number from {LOWEST} to {HIGHEST}, not {text[:60]!r}")
+    return int(text)
 
 
 def is_id(text: str) -> bool:

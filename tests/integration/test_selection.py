@@ -149,6 +149,14 @@ def test_worker_finds_what_it_has_and_what_it_had() -> None:
     assert found("worker:another") == set()
 
 
+def test_priority_finds_what_has_it() -> None:
+    low, usual = make_job(State.SUCCEEDED), make_job()
+    JobRecord.objects.filter(pk=low.pk).update(priority=-5)
+    assert found("priority:-5") == {low.pk}
+    assert found("priority:0") == {usual.pk}
+    assert found("priority:+5 state:failed") == set()
+
+
 def test_group_finds_its_failures() -> None:
     failed, retrying = make_job(fingerprint="3f2a"), make_job(State.SCHEDULED, retrying=True, fingerprint="3f2a")
     make_job(fingerprint="other")

@@ -21,7 +21,9 @@ PARTS = st.one_of(
     st.sampled_from(
         ["state:failed", "state:retrying,deleted", "queue:mail", "type:app.Note", "type:gre", "#17", "id:1,2"]
     ),
-    st.sampled_from(["since:2026-01-01", "until:2026-01-02", "parent:3", "bulk:4", "worker:a-1.2", "args.a.b:7"]),
+    st.sampled_from(
+        ["since:2026-01-01", "until:2026-01-02", "parent:3", "bulk:4", "worker:a-1.2", "args.a.b:7", "priority:-5"]
+    ),
     WORDS.map(lambda word: 'error:"{}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))),
     WORDS.map(lambda word: '"{}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))),
     WORDS.map(lambda word: f"args.name:{word.split()[0]}"),
@@ -52,7 +54,19 @@ def test_parse_reads_back_what_a_selection_writes(text: str) -> None:
 @settings(deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=20), st.lists, max_leaves=5))
 def test_from_json_raises_nothing_but_invalid_selection(value: Any) -> None:
-    for name in ("states", "types", "ids", "arguments", "since", "text", "worker", "lowest", "sensitive", "nonsense"):
+    for name in (
+        "states",
+        "types",
+        "ids",
+        "arguments",
+        "since",
+        "text",
+        "worker",
+        "lowest",
+        "sensitive",
+        "priority",
+        "nonsense",
+    ):
         with contextlib.suppress(InvalidSelection):
             Selection.from_json({name: value})
 
@@ -85,6 +99,8 @@ def test_from_json_refuses_what_to_json_never_wrote(data: Any) -> None:
         ("args.code:1e999", Selection(arguments=(("code", "1e999"),))),
         ("args.url:http://x/", Selection(arguments=(("url", "http://x/"),))),
         ("worker:host-1.2", Selection(worker="host-1.2")),
+        ("priority:-5", Selection(priority=-5)),
+        ("priority:0 priority:00", Selection(priority=0)),
         ("group:3f2a", Selection(fingerprint="3f2a")),
         ("parent:5 correlation:abc bulk:9", Selection(parent=5, correlation="abc", operation=9)),
         ("since:2026-11-24", Selection(since=datetime(2026, 11, 24, tzinfo=UTC))),
@@ -124,6 +140,8 @@ def test_parse_reads_each_qualifier(text: str, expected: Selection) -> None:
         ("id:x", "expects a number"),
         ("id:99999999999999999999", "no id is as large"),
         ("parent:-1", "expects a number"),
+        ("priority:101", "expects a whole number from -100 to 100, not '101'"),
+        ("priority:high", "expects a whole number from -100 to 100"),
         ("since:soon", "is no time"),
         ("since:0001-01-01", "too far away"),
         ("since:9999-12-31T23:59:59-12:00", "no time"),

@@ -59,6 +59,13 @@ def test_parent_children_and_correlation_are_linked(viewer: Client) -> None:
     assert "?q=correlation%3A%22order%207%22" in html
 
 
+def test_a_priority_is_shown_where_there_is_one(viewer: Client) -> None:
+    job = make_job(State.ENQUEUED)
+    assert "<dt>Priority</dt>" not in page(viewer, job)
+    JobRecord.objects.filter(pk=job.pk).update(priority=-3)
+    assert "<dt>Priority</dt><dd>-3, as if enqueued 18 s later</dd>" in page(viewer, job)
+
+
 def test_markdown_fence_cannot_be_broken_out_of(viewer: Client) -> None:
     html = page(viewer, make_job(message="````` [x](http://evil)"))
     assert "``````\n" in html

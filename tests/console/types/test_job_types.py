@@ -37,6 +37,13 @@ def test_type_page_shows_what_is_declared(viewer: Client) -> None:
     assert viewer.get("/admin/job-types/no.Such/").status_code == 404
 
 
+def test_type_page_shows_a_priority_where_there_is_one(viewer: Client) -> None:
+    assert "<dt>Priority</dt>" not in _page(viewer, "app.Note/")
+    with registry.isolated():
+        registry.register(replace(registry.get("app.Note"), priority=50))
+        assert "<dt>Priority</dt><dd>50, as if enqueued 5 min earlier</dd>" in _page(viewer, "app.Note/")
+
+
 def test_type_page_shows_in_what_company_a_type_runs(viewer: Client) -> None:
     assert "with others on the event loop of a worker" in _page(viewer, "app.AsyncNote/")
     assert "in a thread of a worker" in _page(viewer, "app.Note/")
