@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import cast
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.exceptions import TransportUnavailable
@@ -15,15 +15,16 @@ from handlers.transport import Message, get_transport
 logger = logging.getLogger(__name__)
 
 
-def publish(messages: Sequence[Message], *, wait: bool = True) -> bool:
+def publish(messages: Sequence[Message], *, wait: bool = True, front: bool = False) -> bool:
     """Hand committed messages to the transport now; never raises.
 
     False when it is away: recovery publishes them later. A message that it cannot take at all is logged and left.
     Without ``wait`` the transport may find out only with a later call, and recovery does what is left to do.
+    ``front``: at the heads of their queues.
     """
     try:
         if queued := [message for message in messages if message.run_at is None]:
-            get_transport().publish(queued, wait=wait)
+            get_transport().publish(queued, wait=wait, front=front)
         if delayed := [message for message in messages if message.run_at is not None]:
             get_transport().publish_delayed(delayed, wait=wait)
     except TransportUnavailable as error:
@@ -33,7 +34,7 @@ def publish(messages: Sequence[Message], *, wait: bool = True) -> bool:
     except Exception as error:
         # Committed work must not fail for this, and one damaged message must not hold the others.
         if len(messages) > 1:
-            sent = [publish([message]) for message in messages]
+            sent = [publish([message], front=front) for message in (reversed(messages) if front else messages)]
             return all(sent)
         logger.exception("job %d cannot be published: %s", messages[0].job_id, type(error).__name__)
     return True
@@ -74,6 +75,12 @@ def publish_on_commit(messages: Sequence[Message], *, using: str, stale: Sequenc
         savepoint not in savepoints for savepoint in connection.savepoint_ids if savepoint
     ):
         hooks.append((savepoints, _Parcel(batch), True))  # type: ignore[arg-type] # its stubs still describe a pair
+
+
+def publish_first_on_commit(messages: Sequence[Message], *, using: str) -> None:
+    """Publish at the heads of their queues once the transaction on ``using`` commits: their turn had come before."""
+    if messages:
+        transaction.on_commit(lambda: publish(messages, wait=False, front=True), using=using, robust=True)
 
 
 def _send(messages: Sequence[Message], stale: Sequence[Message]) -> None:

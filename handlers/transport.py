@@ -34,8 +34,8 @@ class Transport(Protocol):
     Every method may raise ``TransportUnavailable``, and is harmless to repeat: claiming is a compare-and-set.
     """
 
-    def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
-        """Put the messages at the end of their queues, in the order given, in one round trip.
+    def publish(self, messages: Sequence[Message], *, wait: bool = True, front: bool = False) -> None:
+        """Put the messages at the end of their queues, or at the ``front``, in the order given, in one round trip.
 
         Those with a priority are taken by their ranks.
 

@@ -28,7 +28,7 @@ class NotingTransport:
         self.words: dict[str, LastWords] = {}
         self.asked: list[str] = []  # the queues that were looked through
 
-    def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
+    def publish(self, messages: Sequence[Message], *, wait: bool = True, front: bool = False) -> None:
         self.published.append(list(messages))
 
     def publish_delayed(self, messages: Sequence[Message], *, wait: bool = True) -> None:

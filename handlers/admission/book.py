@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -16,7 +17,7 @@ from handlers.admission.keys import Pair
 from handlers.admission.terms import Terms, terms_of
 from handlers.limited import Rate
 from handlers.models import JobRecord, LimitSlot, LimitStart, LimitWaiter
-from handlers.models.sql import as_rows, chunks, database_now, fetch, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, chunks, database_now, fetch, is_postgresql, prepared, rows_cte
 from handlers.states import State
 
 NO_LIMIT = 0  # the key of a slot that nothing limits
@@ -51,7 +52,17 @@ class Book:
     def __post_init__(self) -> None:
         self.pairs = {number: pair for pair, number in self.keys.items()}
         self.terms = terms_of({pair.name for pair in self.keys}, self.using)
-        self.now = database_now(connections[self.using])
+
+    @cached_property
+    def rated(self) -> dict[int, Rate]:
+        """Of those of the keys that have one."""
+        known = {number: self.terms.get(pair.name) for number, pair in self.pairs.items()}
+        return {number: terms.rate for number, terms in known.items() if terms and terms.rate}
+
+    @cached_property
+    def now(self) -> datetime:
+        """By the database's clock, once the keys were locked."""
+        return database_now(connections[self.using])
 
     def look(self) -> None:
         """Find out what there is room for, and where some wait. What this code does not know has room for nobody."""
@@ -60,8 +71,7 @@ class Book:
             used[number] = taken
             if waits:
                 self.lines.add(number)
-        rated = {number: rate for number, pair in self.pairs.items() if (rate := self._rate(pair))}
-        spent = self._spent(rated) if rated else {}
+        spent = self._spent(self.rated) if self.rated else {}
         for number, pair in self.pairs.items():
             terms = self.terms.get(pair.name)
             if terms is None:
@@ -76,13 +86,24 @@ class Book:
         sql = f"""
             WITH {rows_cte("v", SLOT, postgresql=postgresql)}
             INSERT INTO {SLOTS} (job_id, key_id, token, taken_at, counted)
-            SELECT job_id, key_id, token, %s, FALSE FROM v WHERE TRUE
+            SELECT job_id, key_id, token, {"statement_timestamp()" if postgresql else "%s"}, FALSE FROM v WHERE TRUE
             ON CONFLICT (job_id, key_id) DO UPDATE SET token = excluded.token, taken_at = excluded.taken_at,
                 counted = FALSE
         """
         for some in chunks(list(slots), CHUNK):
-            with connection.cursor() as cursor:
-                cursor.execute(sql, [as_rows(connection, some), self._stamp()])
+            with prepared(connection) as cursor:
+                cursor.execute(sql, [as_rows(connection, some), *([] if postgresql else [self._stamp()])])
+
+    def take_back(self, slots: Iterable[tuple[int, str]]) -> None:
+        """These (job, token) have no slot any more."""
+        connection, postgresql = connections[self.using], is_postgresql(connections[self.using])
+        which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+        sql = f"""
+            WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
+            DELETE FROM {SLOTS} WHERE job_id {which} AND token IN (SELECT token FROM v)
+        """
+        with prepared(connection) as cursor:
+            cursor.execute(sql, [as_rows(connection, sorted(set(slots)))])
 
     def queue_up(self, waiters: Sequence[Waiter]) -> None:
         """Put these in their lines; one that is in another goes from there."""
@@ -95,7 +116,7 @@ class Book:
                 since = CASE WHEN {WAITERS}.token = excluded.token THEN {WAITERS}.since ELSE excluded.since END
         """
         for some in chunks(waiters, CHUNK):
-            with connection.cursor() as cursor:
+            with prepared(connection) as cursor:
                 cursor.execute(sql, [as_rows(connection, some), self._stamp()])
         self.lines.update(waiter.key_id for waiter in waiters)
 
@@ -129,7 +150,7 @@ class Book:
         new: list[LimitStart] = []
         rows = LimitStart.objects.using(self.using)
         for number, times in starts.items():
-            if (rate := self._rate(self.pairs[number])) is None:
+            if (rate := self.rated.get(number)) is None:
                 continue
             part = timedelta(seconds=rate.seconds) / PARTS
             former = last = rows.filter(key_id=number).order_by("at").last()
@@ -171,10 +192,6 @@ class Book:
             for number, count in sums:
                 spent[number] += count
         return spent
-
-    def _rate(self, pair: Pair) -> Rate | None:
-        terms = self.terms.get(pair.name)
-        return None if terms is None else terms.rate
 
     def _stamp(self) -> Any:
         return connections[self.using].ops.adapt_datetimefield_value(self.now)

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef
 
 from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, WAITERS
-from handlers.admission.giving import Slot, admit_waiting, give_back
+from handlers.admission.giving import Slot, admit_waiting, give_back, slots_of
 from handlers.admission.keys import Pair
 from handlers.admission.limited_jobs import claimable
 from handlers.exceptions import TransportUnavailable
@@ -37,8 +37,7 @@ class LimitDuties:
 
     def __init__(self) -> None:
         self._line = NO_LIMIT
-        self._slot = (0, 0)
-        self._waiter = 0
+        self._slot = self._waiter = 0  # the job that was looked at last
 
     def look_after(self) -> int:
         """One pass; how many jobs it helped on. Raises the database's errors."""
@@ -72,31 +71,17 @@ class LimitDuties:
     def _look_after_slots(self) -> int:
         """Slots whose jobs need them no more, cannot use them now, or were lost on the way."""
         using = lifecycle.database()
-        job_id, key_id = self._slot
-        rows = LimitSlot.objects.using(using).order_by("job_id", "key_id").filter(job_id__gte=job_id)
-        found = [
-            (Slot(*facts), taken_at)
-            for *facts, taken_at in rows.values_list(*Slot._fields, "taken_at")[: SLOTS + 1]
-            if (facts[0], facts[1]) > (job_id, key_id)
-        ]
-        self._slot = found[-1][0][:2] if len(found) >= SLOTS else (0, 0)
+        rows = LimitSlot.objects.using(using).order_by("job_id").filter(job_id__gt=self._slot).distinct()
+        ids = list(rows.values_list("job_id", flat=True)[:SLOTS])
+        self._slot = ids[-1] if len(ids) == SLOTS else 0
         now = database_now(connections[using])
-        old = [(slot, at) for slot, at in found if at < now - timedelta(seconds=SETTLED_SECONDS)]
-        if not old:
-            return 0
-        with transaction.atomic(using=using):
-            take_lock(connections[using])
-            give_back([slot for slot, _ in old], using)
-        jobs = JobRecord.objects.using(using).filter(pk__in={slot.job_id for slot, _ in old}, state=State.ENQUEUED)
-        tokens = dict(jobs.values_list("pk", "token"))
-        unclaimed = [(slot, at) for slot, at in old if tokens.get(slot.job_id) == slot.token]
-        can = claimable([(slot.job_id, slot.token) for slot, _ in unclaimed], using)
+        old = [slot for slot in slots_of(ids, using) if slot.taken_at < now - timedelta(seconds=SETTLED_SECONDS)]
+        unclaimed = [slot for slot in old if slot.is_held and slot.state == State.ENQUEUED]
+        can = claimable({(slot.job_id, slot.token) for slot in unclaimed}, using)
         late = now - timedelta(seconds=UNCLAIMED_SECONDS)
-        if unused := [slot for slot, at in unclaimed if slot.job_id not in can or at < late]:
-            with transaction.atomic(using=using):
-                take_lock(connections[using])
-                give_back(unused, using, anyway=True)
-        return _publish_lost([can[slot.job_id].message for slot, _ in unclaimed if slot.job_id in can])
+        give_back([slot for slot in old if not slot.is_held], using)
+        _take_back([slot for slot in unclaimed if slot.job_id not in can or slot.taken_at < late], using)
+        return _publish_lost([job.message for job in can.values()])
 
     def _forget_outdated(self) -> None:
         """Those who are in a line and wait no more: what moved them could not say so."""
@@ -145,6 +130,19 @@ def forget() -> bool:
     return len(idle) == SLOTS
 
 
+def _take_back(unclaimed: Sequence[Slot], using: str) -> None:
+    """Take these for others, unless a worker comes at this very moment: whom we have locked it passes over."""
+    if not unclaimed:
+        return
+    with transaction.atomic(using=using):
+        take_lock(connections[using])
+        jobs = JobRecord.objects.using(using).filter(pk__in={slot.job_id for slot in unclaimed}, state=State.ENQUEUED)
+        if is_postgresql(connections[using]):
+            jobs = jobs.select_for_update(skip_locked=True).order_by("pk")
+        tokens = dict(jobs.values_list("pk", "token"))
+        give_back([slot for slot in unclaimed if tokens.get(slot.job_id) == slot.token], using)
+
+
 def _publish_lost(messages: Sequence[Message]) -> int:
     """Publish again those that have a slot, are on no queue, and so would keep it from others."""
     lost: list[Message] = []
@@ -154,7 +152,7 @@ def _publish_lost(messages: Sequence[Message]) -> int:
     except TransportUnavailable:
         return 0
     if lost:
-        publish(lost)
+        publish(lost, front=True)
     return len(lost)
 
 

@@ -7,14 +7,16 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db import connections
 from django.db.models import Exists, OuterRef
 
-from handlers.admission.book import NO_LIMIT, Book, Waiter
+from handlers.admission.book import NO_LIMIT, SLOTS, Book, Waiter
 from handlers.admission.keys import MoreKeys, Pair, with_keys
-from handlers.admission.limited_jobs import claimable, needs_of
+from handlers.admission.limited_jobs import JOBS, claimable, have_several, needs_of
 from handlers.admission.shares import in_turns, share
-from handlers.models import JobRecord, LimitSlot, LimitWaiter
-from handlers.publishing import publish_on_commit
+from handlers.models import JobRecord, LimitWaiter
+from handlers.models.sql import as_rows, fetch, from_time, is_postgresql, rows_cte
+from handlers.publishing import publish_first_on_commit
 from handlers.states import State
 from handlers.transport import Message
 
@@ -22,55 +24,76 @@ MOST = 500  # that are admitted in one transaction
 
 
 class Slot(NamedTuple):
-    """A slot that a job has, or had."""
+    """A slot that a job has, or had, and where the job is now, if it is anywhere."""
 
     job_id: int
     key_id: int
     token: str
     counted: bool
-
-
-class _Job(NamedTuple):
-    token: str
-    state: str
+    taken_at: datetime
+    job_token: str | None
+    state: str | None
     started_at: datetime | None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the job needs it still."""
+        return self.job_token == self.token and self.state in (State.ENQUEUED, State.PROCESSING)
+
+    def started(self, now: datetime) -> datetime | None:
+        """When a job that needs it no more had started, as far as that is known: else now, which is no earlier."""
+        if self.state in (None, State.ENQUEUED, State.SCHEDULED):
+            return now
+        return self.started_at  # none: it was deleted before it was
+
+
+def slots_of(ids: Collection[int], using: str) -> list[Slot]:
+    """All that these jobs have."""
+    connection = connections[using]
+    postgresql = is_postgresql(connection)
+    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    sql = f"""
+        WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
+        SELECT s.job_id, s.key_id, s.token, s.counted, s.taken_at, j.token, j.state, j.started_at
+        FROM {SLOTS} s LEFT JOIN {JOBS} j ON j.id = s.job_id WHERE s.job_id {which}
+    """
+    found = []
+    for *facts, counted, taken_at, token, state, started_at in fetch(
+        connection, sql, [as_rows(connection, [(pk,) for pk in ids])]
+    ):
+        at = from_time(taken_at)
+        assert at is not None
+        found.append(Slot._make((*facts, bool(counted), at, token, state, from_time(started_at))))
+    return found
 
 
 def jobs_moved(ids: Sequence[int], using: str) -> None:
     """These have moved: what they hold and need no more goes to others. Called after such moves, in a transaction."""
-    rows = LimitWaiter.objects.using(using).filter(job_id__in=ids)
-    waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
-    rows.filter(~Exists(waits))._raw_delete(using)
-    slots = LimitSlot.objects.using(using).filter(job_id__in=ids)
-    if found := [Slot(*row) for row in slots.values_list(*Slot._fields)]:
-        give_back(found, using)
+    slots = slots_of(ids, using)
+    if lined_up := set(ids) - {slot.job_id for slot in slots}:
+        rows = LimitWaiter.objects.using(using).filter(job_id__in=lined_up)
+        waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
+        rows.filter(~Exists(waits))._raw_delete(using)
+    give_back([slot for slot in slots if not slot.is_held], using)
 
 
-def give_back(slots: Sequence[Slot], using: str, *, anyway: bool = False) -> int:
-    """Take those of ``slots`` whose jobs need them no more (or ``anyway``) for those who wait; how many went."""
-    ids = {slot.job_id for slot in slots}
-    rows = JobRecord.objects.using(using).filter(pk__in=ids).values_list("pk", *_Job._fields)
-    jobs = {pk: _Job(*facts) for pk, *facts in rows}
-    left = [slot for slot in slots if anyway or not _is_held(slot, jobs.get(slot.job_id))]
-    if not left:
-        return 0
+def give_back(slots: Sequence[Slot], using: str) -> None:
+    """Take these from their jobs, for those who wait."""
+    if not slots:
+        return
 
     def act(keys: dict[Pair, int], is_last: bool) -> None:
         book = Book(keys, using, is_last=is_last)
-        gone = LimitSlot.objects.using(using).filter(
-            job_id__in={slot.job_id for slot in left}, token__in={slot.token for slot in left}
-        )
-        gone._raw_delete(using)
+        book.take_back((slot.job_id, slot.token) for slot in slots)
         starts: defaultdict[int, list[datetime]] = defaultdict(list)
-        for slot in left:
-            if not slot.counted and slot.key_id in book.pairs and (at := _started(jobs.get(slot.job_id), book)):
+        for slot in slots:
+            if not slot.counted and slot.key_id in book.rated and (at := slot.started(book.now)):
                 starts[slot.key_id].append(at)
         book.started(starts)
         book.look()
-        publish_on_commit(admit(book, book.pairs), using=using)
+        publish_first_on_commit(admit(book, book.pairs), using=using)
 
-    with_keys([], {slot.key_id for slot in left} - {NO_LIMIT}, using, act)
-    return len(left)
+    with_keys([], {slot.key_id for slot in slots} - {NO_LIMIT}, using, act)
 
 
 def admit_waiting(numbers: Collection[int], using: str) -> int:
@@ -82,7 +105,7 @@ def admit_waiting(numbers: Collection[int], using: str) -> int:
         book.look()
         found = admit(book, numbers)
         admitted.extend(found)
-        publish_on_commit(found, using=using)
+        publish_first_on_commit(found, using=using)
 
     with_keys([], numbers, using, act)
     return len(admitted)
@@ -100,12 +123,12 @@ def admit(book: Book, numbers: Collection[int]) -> list[Message]:
         asked = {number: int(min(book.rooms[number], most)) for number in left}
         lines = book.first(asked)
         found = [waiter for line in lines.values() for waiter in line]
-        jobs = claimable([waiter[:2] for waiter in found], book.using)
+        jobs = claimable([waiter[:2] for waiter in found], book.using, data=have_several())
         book.leave_lines(waiter for waiter in found if waiter.job_id not in jobs)
         ready = filter(None, ([each for each in line if each.job_id in jobs] for line in lines.values()))
         there = list(in_turns(sorted(ready, key=lambda line: (line[0].rank, line[0].job_id))))
         at = {waiter.job_id: book.pairs[waiter.key_id] for waiter in there}
-        needs = needs_of([jobs[waiter.job_id] for waiter in there], book.using, at)
+        needs = needs_of([jobs[waiter.job_id] for waiter in there], at)
         passed = _without_unlocked(there, needs, book)
         wishes = [[book.keys[pair] for pair in needs[waiter.job_id]] for waiter in passed]
         refused = dict(zip(passed, share(wishes, book.rooms), strict=True))
@@ -134,14 +157,3 @@ def _without_unlocked(waiters: Sequence[Waiter], needs: dict[int, list[Pair]], b
     if lacking and not book.is_last:
         raise MoreKeys(lacking)
     return [waiter for waiter in waiters if not lacking.intersection(needs[waiter.job_id])]
-
-
-def _is_held(slot: Slot, job: _Job | None) -> bool:
-    return job is not None and job.token == slot.token and job.state in (State.ENQUEUED, State.PROCESSING)
-
-
-def _started(job: _Job | None, book: Book) -> datetime | None:
-    """When a job that has moved on had started, as far as that is known: else now, which is no earlier."""
-    if job is None or job.state in (State.ENQUEUED, State.SCHEDULED):
-        return book.now
-    return job.started_at  # none: it was deleted before it was

@@ -71,14 +71,21 @@ def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> dict
     while True:
         while len(found := known(pairs, using)) < len(pairs):
             _insert([pair for pair in pairs if pair not in found], using)
-        rows = LimitKey.objects.using(using).filter(pk__in={*found.values(), *numbers}).order_by("pk")
-        if is_postgresql(connections[using]):
-            rows = rows.select_for_update()
-        locked = {Pair(name, key): number for number, name, key in rows.values_list("pk", "name", "key")}
+        locked = _locked({*found.values(), *numbers}, using)
         if all(locked.get(pair) == number for pair, number in found.items()):
             return locked
         for pair in found:  # forgotten meanwhile; or another thread's transaction goes on, or was rolled back
             _numbers.pop(pair, None)
+
+
+def _locked(numbers: Collection[int], using: str) -> dict[Pair, int]:
+    connection = connections[using]
+    postgresql = is_postgresql(connection)
+    which, lock = ("= ANY (ARRAY(SELECT id FROM v))", "FOR UPDATE") if postgresql else ("IN (SELECT id FROM v)", "")
+    cte = rows_cte("v", {"id": "id"}, postgresql=postgresql)
+    sql = f"WITH {cte} SELECT k.id, k.name, k.key FROM {KEYS} k WHERE k.id {which} ORDER BY k.id {lock}"
+    rows = fetch(connection, sql, [as_rows(connection, [(number,) for number in numbers])])
+    return {Pair(name, key): number for number, name, key in rows}
 
 
 def _rows(pairs: Collection[Pair], using: str) -> dict[Pair, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -13,13 +14,13 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import NoHandler
 from handlers.job_types import JobType
 from handlers.lifecycle import guards
-from handlers.models import JobPayload, JobRecord
+from handlers.models import JobPayload, JobRecord, LimitSlot
 from handlers.models.sql import as_rows, database_now, fetch, from_time, is_postgresql, rows_cte, to_time
 from handlers.priorities import rank
 from handlers.registry import registry
 from handlers.transport import Message
 
-JOBS = JobRecord._meta.db_table
+JOBS, PAYLOADS, SLOTS = (model._meta.db_table for model in (JobRecord, JobPayload, LimitSlot))
 
 
 class LimitedJob(NamedTuple):
@@ -30,6 +31,9 @@ class LimitedJob(NamedTuple):
     job_type: str
     queue: str
     priority: int
+    has_slot: bool
+    has_former: bool  # one under another token
+    data: str | None  # its arguments as JSON, where they were asked for
     enqueued_at: datetime
 
     @property
@@ -43,8 +47,13 @@ class LimitedJob(NamedTuple):
         return Message(self.job_id, self.token, self.queue, priority=self.priority, enqueued_at=self.enqueued_at)
 
 
-def claimable(wanted: Collection[tuple[int, str]], using: str, *, company: bool = False) -> dict[int, LimitedJob]:
-    """Those of these (job, token) that could be claimed if they had slots; ``company``: beside others."""
+def claimable(
+    wanted: Collection[tuple[int, str]], using: str, *, company: bool = False, data: bool = False
+) -> dict[int, LimitedJob]:
+    """Those of these (job, token) that could be claimed if they had slots; ``company``: beside others.
+
+    ``data``: with their arguments.
+    """
     if not wanted:
         return {}
     connection = connections[using]
@@ -55,7 +64,10 @@ def claimable(wanted: Collection[tuple[int, str]], using: str, *, company: bool 
     # As at the claim. What the array and the empty text are for, see lifecycle.postgresql.
     sql = f"""
         WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
-        SELECT j.id, j.token, j.job_type, j.queue, j.priority, j.enqueued_at
+        SELECT j.id, j.token, j.job_type, j.queue, j.priority,
+            EXISTS (SELECT 1 FROM {SLOTS} s WHERE s.job_id = j.id AND s.token = j.token),
+            EXISTS (SELECT 1 FROM {SLOTS} s WHERE s.job_id = j.id AND s.token <> j.token),
+            {f"(SELECT p.data FROM {PAYLOADS} p WHERE p.job_id = j.id)" if data else "NULL"}, j.enqueued_at
         FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
         WHERE {"j.id = ANY (ARRAY(SELECT id FROM v)) AND" if postgresql else ""} j.state || '' = 'enqueued'
             AND j.limited AND j.enqueued_at IS NOT NULL {"AND NOT j.alone" if company else ""}
@@ -72,34 +84,32 @@ def claimable(wanted: Collection[tuple[int, str]], using: str, *, company: bool 
     return found
 
 
-def needs_of(jobs: Sequence[LimitedJob], using: str, lines: Mapping[int, Pair] | None = None) -> dict[int, list[Pair]]:
+def needs_of(jobs: Sequence[LimitedJob], lines: Mapping[int, Pair] | None = None) -> dict[int, list[Pair]]:
     """Of which keys each of these needs a slot, in the order of its type's limits.
 
     ``lines``: in which line each one waits. A type that this code does not know needs a slot of that, else of nothing.
     """
     types = {name: _type(name) for name in {job.job_type for job in jobs}}
     needs: dict[int, list[Pair]] = {}
-    unread: list[LimitedJob] = []
     for job in jobs:
         job_type, line = types[job.job_type], (lines or {}).get(job.job_id)
         if job_type is None:
             needs[job.job_id] = [line] if line else []
         elif line and [limit.name for limit in job_type.limits] == [line.name]:
             needs[job.job_id] = [line]
-        elif any(limit.key is not None for limit in job_type.limits):
-            unread.append(job)
         else:
-            needs[job.job_id] = _pairs(job_type.keys_of({}))
-    data = dict(JobPayload.objects.using(using).filter(pk__in=[job.job_id for job in unread]).values_list("pk", "data"))
-    for job in unread:
-        job_type = types[job.job_type]
-        assert job_type is not None
-        needs[job.job_id] = _pairs(job_type.keys_of(data.get(job.job_id)))
+            needs[job.job_id] = [Pair(*key) for key in job_type.keys_of(json.loads(job.data or "null"))]
     return needs
 
 
-def _pairs(keys: Iterable[tuple[str, str]]) -> list[Pair]:
-    return [Pair(*key) for key in keys]
+def have_several() -> bool:
+    """Whether a job may need to be read to know the keys that it needs beside that of its line."""
+    return any(len(job_type.limits) > 1 for job_type in registry.all())
+
+
+def have_keys() -> bool:
+    """Whether one may need to be read to know its keys at all."""
+    return any(limit.key is not None for limit in registry.limits().values())
 
 
 def _type(name: str) -> JobType | None:

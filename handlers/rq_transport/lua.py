@@ -69,14 +69,15 @@ def script(*parts: str) -> LuaScript:
     return LuaScript(source)
 
 
-# KEYS: RQ's set of queues, the delayed set, then one list per queue. ARGV: now as RQ writes it, then for each list its
-# queue's name, how many ids follow, and the ids; then, of those with a place other than the list's end now, the number
-# of the list, the id and the place. Being delayed ends here: one step, so no message is in both places.
+# KEYS: RQ's set of queues, the delayed set, then one list per queue. ARGV: now as RQ writes it, the command that puts
+# ids on a list, then for each list its queue's name, how many ids follow, and the ids; then, of those with a place
+# other than the list's end now, the list's number, the id and the place. Being delayed ends here: one step, so no
+# message is in both places.
 PUBLISH = script(
     SAVE,
     PLACES,
     """
-local at = 2
+local at = 3
 for k = 3, #KEYS do
   local queue, count = ARGV[at], tonumber(ARGV[at + 1])
   local ids = {}
@@ -86,7 +87,7 @@ for k = 3, #KEYS do
   end
   redis.call('SADD', KEYS[1], KEYS[k])
   redis.call('ZREM', KEYS[2], unpack(ids))
-  redis.call('RPUSH', KEYS[k], unpack(ids))
+  redis.call(ARGV[2], KEYS[k], unpack(ids))
   at = at + 2 + count
 end
 for i = at, #ARGV, 5 do

@@ -72,8 +72,9 @@ def _words(running: list[int] | int, started: list[int]) -> LastWords:
 class RQTransport:
     """The transport over RQ. Each delivery is a real RQ job, so RQ's own workers and tools understand it."""
 
-    def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
-        """Put the messages at the end of their queues, in the order given: one round trip per thousand.
+    def publish(self, messages: Sequence[Message], *, wait: bool = True, front: bool = False) -> None:
+        """Put the messages at the end of their queues, or at the ``front``, in the order given: a round trip per
+        thousand.
 
         Those with a priority have a place by their rank, too. A delayed message stops being delayed in the same step.
         Raises TransportUnavailable, without ``wait`` perhaps with a later call, and InvalidJob (before anything was
@@ -82,11 +83,12 @@ class RQTransport:
         for message in messages:
             _check(message)
         now = datetime.now(UTC)
-        for number, chunk in enumerate(_chunks(messages)):
+        chunks = list(enumerate(_chunks(messages)))
+        for number, chunk in reversed(chunks) if front else chunks:
             queues: dict[str, list[str]] = {}
-            for message in chunk:
+            for message in reversed(chunk) if front else chunk:
                 queues.setdefault(message.queue, []).append(rq_job_id(message))
-            args: list[str | int] = [rq_time(now)]
+            args: list[str | int] = [rq_time(now), "LPUSH" if front else "RPUSH"]
             for name, ids in queues.items():
                 args += [name, len(ids), *ids]
             for index, message in enumerate(chunk, number * CHUNK):

@@ -207,7 +207,7 @@ def test_other_hooks_run_before_and_after(noting: NotingTransport, robust: bool)
 class Broken(NotingTransport):
     """Raises what no transport should."""
 
-    def publish(self, messages: Sequence[Message], *, wait: bool = True) -> None:
+    def publish(self, messages: Sequence[Message], *, wait: bool = True, front: bool = False) -> None:
         raise RuntimeError("a bug in the transport")
 
 

@@ -131,6 +131,17 @@ def test_publish_keeps_the_order_within_each_queue(transport: RQTransport, redis
     assert {queue.name for queue in Queue.all(connection=redis)} == {"mail", "default"}
 
 
+def test_publish_at_the_front_keeps_the_order_too(
+    transport: RQTransport, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlers.rq_transport.messages.CHUNK", 2)
+    waits = Message(9, f"{9:016x}", "mail")
+    first = [Message(n, f"{n:016x}", "mail", priority=5 * (n == 2), enqueued_at=DUE) for n in (1, 2, 3, 4, 5)]
+    transport.publish([waits])
+    transport.publish(first, front=True)
+    assert redis.lrange(queue_key("mail"), 0, -1) == [rq_job_id(m).encode() for m in (*first, waits)]
+
+
 def test_publish_survives_a_forgotten_script(transport: RQTransport, redis: Redis) -> None:
     transport.publish([message(1)])
     redis.script_flush()
