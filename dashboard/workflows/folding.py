@@ -75,6 +75,7 @@ class Graph:
 
     layers: list[list[Box]]
     unread: int  # jobs that stand in no box: there are too many groups
+    failed: int | None  # the first layer with a failed job
 
 
 def fold(workflow: Workflow) -> Graph:
@@ -88,11 +89,16 @@ def fold(workflow: Workflow) -> Graph:
     # A gate is made after those of its parents, so this order goes from the left to the right.
     for gate_id in sorted(gates):
         depth[gate_id] = 1 + max((depth.get(parent.kind.gate_id, 0) for parent in parents[gate_id]), default=0)
-    for kind in groups:
+    for kind in sorted(groups, key=lambda kind: min(groups[kind].ids)):
         by_layer[depth.get(kind.gate_id, 1)].append(kind)
     drawer = _Drawer(groups, gates, parents)
-    layers = [drawer.layer(place, by_layer[depth]) for place, depth in enumerate(sorted(by_layer))]
-    return Graph(layers, max(workflow.total - sum(group.count for group in groups.values()), 0))
+    places = sorted(by_layer)
+    layers = [drawer.layer(place, by_layer[deep]) for place, deep in enumerate(places)]
+    failing = (
+        place for place, deep in enumerate(places) if any(groups[kind].outcomes["failed"] for kind in by_layer[deep])
+    )
+    unread = max(workflow.total - sum(group.count for group in groups.values()), 0)
+    return Graph(layers, unread, next(failing, None))
 
 
 def gates_of_box(workflow: Workflow, name: str) -> tuple[list[int], str]:

@@ -17,6 +17,8 @@ from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import RETRYING, Count, capped
 from dashboard.kit.verbs import MAX_REASON, RETRY
 from dashboard.workflows.access import found, may_change, may_retry, may_skip, need_open
+from dashboard.workflows.drawing import picture
+from dashboard.workflows.folding import fold
 from dashboard.workflows.nodes import FILTERS, LIVE, SIZE, STATES, in_state, listed, span
 from dashboard.workflows.standing import Standing
 from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
@@ -45,6 +47,8 @@ def workflow(site: AdminSite, request: HttpRequest, workflow_id: int) -> Templat
         "max_reason": MAX_REASON,
         **(_jobs(request, row) if "workflow-jobs" in wanted else {}),
         **(_family(row) if "workflow-family" in wanted else {}),
+        **(_graph(request, row) if "workflow-graph" in wanted else {}),
+        "is_small": row.total <= SMALL,
     }
     return TemplateResponse(request, "dashboard/workflows/workflow.html", context)
 
@@ -93,6 +97,15 @@ def _jobs(request: HttpRequest, row: Workflow) -> dict[str, Any]:
     queues = {each.job.queue for each in jobs.rows if each.job and each.job.state == State.ENQUEUED}
     context["troubles"] = [service for queue in sorted(queues) if (service := serving.of(request, queue)).trouble]
     return context
+
+
+def _graph(request: HttpRequest, row: Workflow) -> dict[str, Any]:
+    """The picture of what waits for what; ``graph_wanted`` alone where it takes too long to draw."""
+    try:
+        with time_limit():
+            return {"graph_wanted": True, "graph": picture(request, fold(row))}
+    except TookTooLong:
+        return {"graph_wanted": True}
 
 
 def _family(row: Workflow) -> dict[str, Any]:
