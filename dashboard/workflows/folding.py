@@ -65,8 +65,8 @@ class Box:
 
     @property
     def name(self) -> str:
-        """What addresses call it."""
-        return f"{self.kinds[0].gate_id or 0}.{self.job_type}"
+        """What addresses call it: its first gate, a plus where there are others, and its type."""
+        return f"{self.kinds[0].gate_id or 0}{'+' if len(self.kinds) > 1 else ''}.{self.job_type}"
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,10 @@ def fold(workflow: Workflow) -> Graph:
 def gates_of_box(workflow: Workflow, name: str) -> tuple[list[int], str]:
     """The gates of the box that an address calls ``name``, none where its jobs wait for nothing; and its type."""
     number, _, job_type = name.partition(".")
-    gate_id = int(number) if number.isascii() and number.isdigit() and len(number) < 19 else 0
-    if not gate_id:
-        return [], job_type
+    digits = number.removesuffix("+")
+    gate_id = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 19 else 0
+    if not gate_id or digits == number:
+        return [gate_id] if gate_id else [], job_type
     for layer in fold(workflow).layers:
         for box in layer:
             if Kind(gate_id, job_type) in box.kinds:

@@ -74,6 +74,7 @@ class Listed:
     first_url: str = ""
     before_url: str = ""
     after_url: str = ""
+    after_drawn_url: str = ""
 
     @property
     def is_filtered(self) -> bool:
@@ -112,6 +113,7 @@ def listed(request: HttpRequest, workflow: Workflow) -> Listed:
         first_url=_url(request) if before is not None or after is not None else "",
         before_url=_url(request, **{BEFORE: shown[0]}) if has_before and shown else "",
         after_url=_url(request, **{AFTER: shown[-1]}) if has_after and shown else "",
+        after_drawn_url=_url(request, **{AFTER: drawn[-1]}) if len(found) > len(drawn) else "",
     )
 
 

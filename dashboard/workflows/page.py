@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -14,11 +15,12 @@ from django.utils import timezone
 
 from dashboard.kit import serving
 from dashboard.kit.limits import TookTooLong, time_limit
-from dashboard.kit.queries import RETRYING, Count, capped
+from dashboard.kit.queries import CAP, RETRYING, Count
 from dashboard.kit.verbs import MAX_REASON, RETRY
 from dashboard.workflows.access import found, may_change, may_retry, may_skip, need_open
 from dashboard.workflows.drawing import picture
 from dashboard.workflows.folding import fold
+from dashboard.workflows.gantt import gantt
 from dashboard.workflows.nodes import FILTERS, LIVE, SIZE, STATES, in_state, listed, span
 from dashboard.workflows.standing import Standing
 from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
@@ -26,6 +28,7 @@ from handlers.states import State
 
 SMALL = 10_000  # jobs of which those that have not ended are all counted, state by state; of more, up to 1,000 of each
 SPLIT_SECONDS = 0.5  # telling them apart is not worth more
+PARTS = {"workflow-jobs", "workflow-graph", "workflow-family", "workflow-times"}  # that cost something
 NESTED = 20  # workflows that its jobs have opened which are shown
 
 
@@ -35,7 +38,7 @@ def workflow(site: AdminSite, request: HttpRequest, workflow_id: int) -> Templat
     row, now = found(workflow_id), timezone.now()
     standing = Standing(row, now)
     asked = request.headers.get("X-Live", "")
-    wanted = set(asked.split(",")) if asked else {"workflow-jobs", "workflow-graph", "workflow-family"}
+    wanted = set(asked.split(",")) if asked else PARTS
     context = {
         **site.each_context(request),
         "title": standing.title,
@@ -45,7 +48,7 @@ def workflow(site: AdminSite, request: HttpRequest, workflow_id: int) -> Templat
         "may_change": may_change(request),
         "may_retry": may_retry(request),
         "max_reason": MAX_REASON,
-        **(_jobs(request, row) if "workflow-jobs" in wanted else {}),
+        **(_jobs(request, row, now) if wanted & {"workflow-jobs", "workflow-times"} else {}),
         **(_family(row) if "workflow-family" in wanted else {}),
         **(_graph(request, row) if "workflow-graph" in wanted else {}),
         "is_small": row.total <= SMALL,
@@ -68,7 +71,9 @@ def _live(row: Workflow) -> dict[str, Count]:
     try:
         with time_limit(SPLIT_SECONDS):
             if row.total > SMALL:
-                return {state: capped(in_state(row, state, nodes).order_by("pk")) for state in LIVE}
+                # In the index's order, or all of them might be gone through for any thousand.
+                rows_of = (in_state(row, state, nodes).order_by("pk").values_list("pk") for state in LIVE)
+                return {state: Count.of(len(rows[: CAP + 1])) for state, rows in zip(LIVE, rows_of, strict=True)}
             ids = nodes.filter(outcome=NodeOutcome.NOT_YET).values("pk")
             rows = JobRecord.objects.filter(pk__in=ids).order_by().values_list("state").annotate(number=Counted("pk"))
             found = Counter(dict(rows))
@@ -78,8 +83,8 @@ def _live(row: Workflow) -> dict[str, Count]:
     return {state: Count(found[state]) for state in (*LIVE, "inner")}
 
 
-def _jobs(request: HttpRequest, row: Workflow) -> dict[str, Any]:
-    """The table of its jobs, or that it takes too long."""
+def _jobs(request: HttpRequest, row: Workflow, now: datetime) -> dict[str, Any]:
+    """The table of its jobs and their time line, or that it takes too long."""
     context: dict[str, Any] = {
         "states": STATES,
         "retrying": RETRYING,
@@ -94,6 +99,7 @@ def _jobs(request: HttpRequest, row: Workflow) -> dict[str, Any]:
             context["jobs"] = jobs = listed(request, row)
     except TookTooLong:
         return context
+    context["gantt"] = gantt(jobs.drawn, row.created_at, now)
     queues = {each.job.queue for each in jobs.rows if each.job and each.job.state == State.ENQUEUED}
     context["troubles"] = [service for queue in sorted(queues) if (service := serving.of(request, queue)).trouble]
     return context
