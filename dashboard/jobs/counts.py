@@ -45,7 +45,8 @@ def tab_counts(selection: Selection, listed: Sequence[JobRecord] | None = None) 
 def _finds_few(selection: Selection) -> bool:
     """Whether what it asks for is on few jobs, each found by an index."""
     few = selection.arguments, selection.ids, selection.correlation
-    return any(few) or selection.parent is not None or selection.operation is not None
+    by_number = selection.parent, selection.operation, selection.workflow
+    return any(few) or any(number is not None for number in by_number)
 
 
 def _told_apart(rows: Iterable[tuple[str, int]], *, more: bool = False) -> dict[str, Count]:

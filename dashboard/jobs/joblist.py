@@ -37,7 +37,7 @@ HELP = (
     ("worker:host-1.4411.0", "the worker that has it or had it"),
     ("group:3f2a9c…", "a failure group"),
     ("priority:50", "with this priority"),
-    ("correlation:… parent:17 bulk:3", "what belongs together"),
+    ("correlation:… parent:17 bulk:3 workflow:7", "what belongs together"),
 )
 
 

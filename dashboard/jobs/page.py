@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 
 from dashboard.jobs import comparison, stack, timeline
+from dashboard.jobs.flow import flow_of, with_later
 from dashboard.jobs.log import ShownLine, shown_lines
 from dashboard.jobs.markdown import failure_markdown
 from dashboard.jobs.neighbours import neighbours
@@ -69,7 +70,8 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         payload.data = sensitive.shown(request, record, payload.data)  # for the page; never saved
     chosen = effective(job_type) if job_type else None
     newer, older = neighbours(request, record)
-    code = _call(record, job_type, payload.data if payload else None)
+    flow = flow_of(record, payload)
+    code = _call(record, job_type, with_later(payload.data, flow) if payload else None)
     state = State(record.state)
     last_failure = next((run for run in runs if run.error), None)
     shows_failure = state in (State.FAILED, State.SCHEDULED, State.ENQUEUED) and last_failure is not None
@@ -92,7 +94,11 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "job_type": job_type,
         "call": code,
         "markdown": failure_markdown(record, last_failure, to_copy) if shows_failure and last_failure else "",
-        "is_live": state in (State.ENQUEUED, State.PROCESSING, State.SCHEDULED),
+        "is_live": state in (State.ENQUEUED, State.PROCESSING, State.SCHEDULED, State.AWAITING),
+        "flow": flow,
+        "skip_url": reverse("admin:skip_job", args=[record.pk], current_app=site.name)
+        if flow and state is State.FAILED and _may_skip(request)
+        else "",
         "payload": payload,
         "result": result,
         "held": held,
@@ -129,6 +135,11 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "max_reason": verbs.MAX_REASON,
     }
     return TemplateResponse(request, "dashboard/jobs/page.html", context)
+
+
+def _may_skip(request: HttpRequest) -> bool:
+    both = verbs.RETRY.allowed(request.user) and verbs.DELETE.allowed(request.user)
+    return both and request.user.has_perm("jobs.view_workflow")
 
 
 def _state_word(record: JobRecord) -> str:

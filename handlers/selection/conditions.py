@@ -10,14 +10,14 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, F, Func, Q, TextField
+from django.db.models import BooleanField, Exists, F, Func, Max, Min, OuterRef, Q, TextField
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Cast, Collate
 from django.db.models.lookups import IContains
 from django.db.models.sql.compiler import SQLCompiler
 
 from handlers.conf import ENGINE_TYPES
-from handlers.models import BulkItem
+from handlers.models import BulkItem, WorkflowNode
 from handlers.models.sql import is_postgresql
 from handlers.selection.arguments import compared, contained
 from handlers.selection.created import first_id_created_since, last_id_created_before
@@ -121,11 +121,22 @@ def _related(selection: Criteria, using: str) -> list[Q]:
     if selection.operation is not None:
         moved = BulkItem.objects.using(using).filter(operation_id=selection.operation, moved=True)
         found.append(Q(pk__in=moved.values("job_id")))
+    if selection.workflow is not None:
+        found.append(_of_workflow(selection.workflow, using))
     if selection.parent is not None:
         found.append(Q(arguments__parent_id=selection.parent))
     if selection.correlation:
         found.append(Q(HAS_CORRELATION) & Q(arguments__correlation=selection.correlation))
     return found
+
+
+def _of_workflow(workflow_id: int, using: str) -> Q:
+    """Its jobs: their ids are near each other, so that hardly any other job is looked at, however many came after."""
+    nodes = WorkflowNode.objects.using(using).filter(workflow_id=workflow_id)
+    ids = nodes.aggregate(first=Min("pk"), last=Max("pk"))
+    if ids["first"] is None:
+        return Q(pk__in=())
+    return Q(Exists(nodes.filter(pk=OuterRef("pk"))), pk__gte=ids["first"], pk__lte=ids["last"])
 
 
 class Among(Func):

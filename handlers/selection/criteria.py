@@ -33,6 +33,7 @@ class Criteria:
     until: datetime | None = None  # created before
     text: tuple[str, ...] = ()  # each somewhere in type, last error or arguments
     operation: int | None = None  # what this bulk operation moved
+    workflow: int | None = None  # the jobs of this one
     sensitive: bool = True  # whether ``text`` may look into the arguments of types with sensitive ones
     engine: bool = True  # whether the engine's own jobs are among them
     lowest: int | None = None  # no job before this id: see ``pinned``
@@ -51,7 +52,10 @@ class Criteria:
     def __str__(self) -> str:
         """The search text that ``parse`` reads back as this selection."""
         words = [f"id:{job_id}" for job_id in self.ids]
-        for name, value in (("bulk", self.operation), ("parent", self.parent), ("priority", self.priority)):
+        numbers = {
+            "bulk": self.operation, "workflow": self.workflow, "parent": self.parent, "priority": self.priority
+        }  # fmt: skip
+        for name, value in numbers.items():
             words += [f"{name}:{value}"] if value is not None else []
         for name, values in (("state", self.states), ("type", self.types), ("queue", self.queues)):
             words += [f"{name}:{written(value)}" for value in values]

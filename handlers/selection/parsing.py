@@ -21,7 +21,7 @@ MAX_DEPTH = 10
 
 QUALIFIERS = (
     "type", "queue", "state", "error", "args.NAME", "id", "correlation", "worker", "group", "parent", "since", "until",
-    "bulk", "priority",
+    "bulk", "workflow", "priority",
 )  # fmt: skip
 
 # qualifier -> field of the selection, and how a value is read
@@ -39,6 +39,7 @@ _ONE: dict[str, tuple[str, Callable[[str], Any]]] = {
     "priority": ("priority", values.priority),
     "parent": ("parent", lambda text: values.number("parent", text)),
     "bulk": ("operation", lambda text: values.number("bulk", text)),
+    "workflow": ("workflow", lambda text: values.number("workflow", text)),
     "since": ("since", lambda text: values.moment("since", text)),
     "until": ("until", lambda text: values.moment("until", text)),
 }
@@ -199,7 +200,7 @@ def _restored(name: str, value: Any) -> Any:
     if name in ("since", "until"):
         at = datetime.fromisoformat(value)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    if name in ("parent", "operation", "lowest", "highest"):
+    if name in ("parent", "operation", "workflow", "lowest", "highest"):
         return None if value is None else _number(value)
     if name == "priority":
         return None if value is None else check_priority(value)

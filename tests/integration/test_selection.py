@@ -13,7 +13,7 @@ from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from handlers.models import BulkItem, BulkOperation, JobRecord
+from handlers.models import BulkItem, BulkOperation, JobRecord, WorkflowNode
 from handlers.selection import InvalidSelection, Selection, conditions, created, looking, matching
 from handlers.selection.created import first_id_created_since, last_id_created_before
 from handlers.states import State
@@ -204,6 +204,21 @@ def test_bulk_finds_what_the_operation_moved() -> None:
     BulkItem.objects.create(operation=operation, job_id=moved_on.pk, moved=False)
     assert found(f"bulk:{operation.pk}") == {moved.pk}
     assert found("bulk:4711") == set()
+
+
+def test_workflow_finds_its_jobs_and_none_between_them() -> None:
+    jobs = [make_job(state) for state in (State.FAILED, State.SUCCEEDED, State.AWAITING)]
+    between, other = make_job(), make_job()
+    jobs.append(make_job())
+    for job in jobs:
+        WorkflowNode.objects.create(pk=job.pk, workflow_id=7)
+    WorkflowNode.objects.create(pk=other.pk, workflow_id=8)
+    assert found("workflow:7") == {job.pk for job in jobs}
+    assert found("workflow:#7 state:failed") == {jobs[0].pk, jobs[3].pk}
+    assert found("workflow:7 state:succeeded type:app.Note hello") == {jobs[1].pk}
+    assert found("workflow:8") == {other.pk}
+    assert found("workflow:4711") == set()
+    assert between.pk not in found("workflow:7")
 
 
 def test_times_find_what_was_created_between_them() -> None:

@@ -22,7 +22,16 @@ PARTS = st.one_of(
         ["state:failed", "state:retrying,deleted", "queue:mail", "type:app.Note", "type:gre", "#17", "id:1,2"]
     ),
     st.sampled_from(
-        ["since:2026-01-01", "until:2026-01-02", "parent:3", "bulk:4", "worker:a-1.2", "args.a.b:7", "priority:-5"]
+        [
+            "since:2026-01-01",
+            "until:2026-01-02",
+            "parent:3",
+            "bulk:4",
+            "workflow:5",
+            "worker:a-1.2",
+            "args.a.b:7",
+            "priority:-5",
+        ]
     ),
     WORDS.map(lambda word: 'error:"{}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))),
     WORDS.map(lambda word: '"{}"'.format(word.replace("\\", "\\\\").replace('"', '\\"'))),
@@ -65,6 +74,7 @@ def test_from_json_raises_nothing_but_invalid_selection(value: Any) -> None:
         "lowest",
         "sensitive",
         "priority",
+        "workflow",
         "nonsense",
     ):
         with contextlib.suppress(InvalidSelection):
@@ -103,6 +113,7 @@ def test_from_json_refuses_what_to_json_never_wrote(data: Any) -> None:
         ("priority:0 priority:00", Selection(priority=0)),
         ("group:3f2a", Selection(fingerprint="3f2a")),
         ("parent:5 correlation:abc bulk:9", Selection(parent=5, correlation="abc", operation=9)),
+        ("workflow:7 workflow:#7", Selection(workflow=7)),
         ("since:2026-11-24", Selection(since=datetime(2026, 11, 24, tzinfo=UTC))),
         ("until:2026-11-24", Selection(until=datetime(2026, 11, 25, tzinfo=UTC))),  # the day is part of it
         ("since:2026-11-24T10:30+01:00", Selection(since=datetime(2026, 11, 24, 9, 30, tzinfo=UTC))),
