@@ -6,13 +6,19 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BooleanField, Exists, OuterRef, Q, QuerySet
+from django.db.models.expressions import RawSQL
 
+from handlers.conf import jobs_settings
 from handlers.lifecycle import database
 from handlers.models import JobRecord, LimitWaiter, StrandedJob, Workflow, WorkflowNode
+from handlers.models.sql import database_now, is_postgresql, to_time
 from handlers.states import State
 from handlers.transport import Message
 
+JOBS = JobRecord._meta.db_table
 COLUMNS = ("pk", "token", "job_type", "priority", "enqueued_at")
 
 
@@ -49,13 +55,14 @@ def oldest(
     only: Collection[str] = (),
     without: Collection[str] = (),
     aside: bool = True,
+    passed: bool = True,
 ) -> list[Waiting]:
     """Up to ``limit`` jobs: behind ``after``, or from ``since`` on; none of a type that ``without`` names.
 
     ``only``: of these types, if it names any.
 
     None of a paused workflow. ``aside``: also those that are on no queue meanwhile: they wait for a worker that can run
-    them, or for a slot.
+    them, or for a slot. ``passed``: also those that let others pass for a time, by a priority below 0.
     """
     rows = _enqueued().filter(queue=queue)
     if since is not None:
@@ -69,6 +76,8 @@ def oldest(
     if not aside:
         for model in (StrandedJob, LimitWaiter):
             rows = rows.exclude(Exists(model._default_manager.filter(pk=OuterRef("pk"), token=OuterRef("token"))))
+    if not passed:
+        rows = rows.filter(_has_come(connections[rows.db]))
     if paused := list(Workflow.objects.using(database()).filter(paused_at__isnull=False).values_list("pk", flat=True)):
         nodes = WorkflowNode.objects.filter(pk=OuterRef("pk"), workflow_id__in=paused)
         rows = rows.exclude(Q(watched=True) & Exists(nodes))
@@ -90,6 +99,17 @@ def last(queue: str) -> Place | None:
 
 def _enqueued() -> QuerySet[JobRecord]:
     return JobRecord.objects.using(database()).filter(state=State.ENQUEUED)
+
+
+def _has_come(connection: BaseDatabaseWrapper) -> RawSQL:
+    """Whether a job ranks before whatever is enqueued now."""
+    seconds = jobs_settings().priority_seconds
+    if is_postgresql(connection):
+        sql = f"{JOBS}.enqueued_at - make_interval(secs => {JOBS}.priority * %s) <= clock_timestamp()"
+        return RawSQL(sql, [seconds], output_field=BooleanField())  # noqa: S611 - no value in it
+    sql = f"julianday({JOBS}.enqueued_at) - {JOBS}.priority * %s / 86400 <= julianday(%s)"
+    now = to_time(connection, database_now(connection))
+    return RawSQL(sql, [seconds, now], output_field=BooleanField())  # noqa: S611
 
 
 def _from(rows: QuerySet[JobRecord], place: Place, beside: Q) -> QuerySet[JobRecord]:

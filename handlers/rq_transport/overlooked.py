@@ -35,14 +35,19 @@ class Overlooked:
     def look(
         self, queues: Sequence[str], limit: int, *, only: Collection[str] = (), without: Collection[str] = ()
     ) -> list[Message]:
-        """Up to ``limit`` of the oldest, of types that ``only`` names, or ``without`` does not. Never raises."""
+        """Up to ``limit`` of the oldest, of types that ``only`` names, or ``without`` does not. Never raises.
+
+        Without ``only`` there are others that want the slots: who lets others pass for a time is not overlooked then.
+        """
         began = time.monotonic()
         found: list[Message] = []
         try:
             paused = {*TypeSwitch.on().values_list("name", flat=True)}
             types, others = set(only) - paused, {*without, *paused}
             for queue in queues if types or not only else ():
-                rows = waiting.oldest(queue, limit - len(found), only=types, without=others, aside=False)
+                rows = waiting.oldest(
+                    queue, limit - len(found), only=types, without=others, aside=False, passed=bool(only)
+                )
                 found += [each.message for each in rows]
                 if len(found) >= limit:
                     break

@@ -29,6 +29,7 @@ from handlers import (
 from handlers.models import JobRecord, RecurringJob
 from handlers.recurrence import firing
 from handlers.registry import registry
+from handlers.rq_transport.overlooked import Overlooked
 from handlers.states import State
 from handlers.transport import Message
 from tests.app.jobs import Fail, Note
@@ -192,3 +193,20 @@ def test_debounce_gives_the_one_that_is_there_the_new_ones(noting: NotingTranspo
     assert job_scheduler.enqueue(Note("a"), delay=HOUR, unique=rule, priority=-7) == job_id
     assert facts(job_id, "priority") == (-7,)
     assert priorities(noting.delayed) == [-7]
+
+
+# --- where slots are short
+
+
+def test_who_lets_others_pass_is_overlooked_only_once_that_is_over() -> None:
+    usual, low = enqueue(0), enqueue(-1)
+
+    def found(**which: Any) -> list[int]:
+        return [message.job_id for message in Overlooked().look(["default"], 10, **which)]
+
+    assert found(without={"app.Fail"}) == [usual]
+    assert found(only={"app.Note"}) == [usual, low], "the slots are theirs"
+    JobRecord.objects.filter(pk=low).update(enqueued_at=timezone.now() - timedelta(seconds=7))
+    assert found(without={"app.Fail"}) == [low, usual]
+    JobRecord.objects.filter(pk=low).update(priority=-2)
+    assert found(without={"app.Fail"}) == [usual]
