@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from redis import Redis
 from rq import Queue, SimpleWorker
 from rq.job import Job
@@ -225,6 +228,17 @@ def test_where_no_job_has_one_a_look_asks_once(transport: RQTransport, intake: I
     assert set(told) <= {f"cmdstat_{name}" for name in (*looks, "config|resetstat", "info", "eval")}
 
 
+def test_once_what_was_taken_out_of_turn_is_behind_all_is_as_before(
+    transport: RQTransport, intake: Intake, redis: Redis
+) -> None:
+    transport.publish(messages(0, 1))
+    assert ids(intake.pop({"default": 1})) == [2]
+    transport.publish([message(3), message(4)])
+    assert redis.exists(f"{PASSED}default")
+    assert [ids(intake.pop({"default": 1})) for _ in range(2)] == [[1], [3]]
+    assert left(redis) == {queue_key("default"), Job.key_for(queued(redis)[0])}
+
+
 # --- going back, being lost, being withdrawn
 
 
@@ -333,6 +347,15 @@ def test_rqs_own_workers_find_all_in_the_order_in_which_they_came(transport: RQT
     assert order == [rq_job_id(each) for each in sent]
 
 
+def test_what_one_of_rqs_own_workers_runs_is_left_to_it(transport: RQTransport, intake: Intake, redis: Redis) -> None:
+    (high,) = messages(5)
+    transport.publish([high])
+    redis.lpop(queue_key("default"))
+    redis.hset(Job.key_for(rq_job_id(high)), "status", "started")
+    assert take_all(intake, 1) == []
+    assert left(redis) == {Job.key_for(rq_job_id(high))}
+
+
 def test_what_rqs_own_workers_took_is_cleared_away(transport: RQTransport, intake: Intake, redis: Redis) -> None:
     for round_ in range(3):
         sent = [message(round_ * 10 + number, 5) for number in range(1, 6)]
@@ -342,4 +365,111 @@ def test_what_rqs_own_workers_took_is_cleared_away(transport: RQTransport, intak
             redis.unlink(Job.key_for(rq_job_id(each)))
     assert redis.zcard(f"{RANKS}default") == 5, "as many as the last publish brought"
     assert take_all(intake, 1) == []
+    assert left(redis) == set()
+
+
+# --- all of it, in any order
+
+
+class Trial:
+    """A queue, with an oracle of what waits there and who comes next."""
+
+    def __init__(self, transport: RQTransport, redis: Redis) -> None:
+        redis.flushdb()
+        self.transport, self.redis, self.intake = transport, redis, Intake("w")
+        self.sent: dict[int, Message] = {}
+        self.usual: list[Message] = []  # in the order of the list
+        self.ranked: list[Message] = []  # by rank
+        self.withdrawn: set[int] = set()  # some are taken all the same, and refused the claim
+
+    @property
+    def all(self) -> list[Message]:
+        return [*self.usual, *self.ranked]
+
+    def publish(self, new: list[tuple[int, int]]) -> None:
+        """Priority of each, and how many seconds ago it was enqueued."""
+        sent = [
+            # A millisecond each apart: no two rank alike.
+            message(number, priority, ago=timedelta(0, ago, 0, number))._replace(token=f"{number:016x}")
+            for number, (priority, ago) in enumerate(new, len(self.sent) + 1)
+        ]
+        self.sent |= {each.job_id: each for each in sent}
+        self.transport.publish(sent)
+        self._add(sent)
+
+    def take(self, most: int) -> list[int]:
+        taken = ids(self.intake.pop({"default": most}))
+        found = [number for number in taken if number not in self.withdrawn]
+        assert found == [self._next() for _ in found]
+        assert len(taken) == most or not self.all
+        return found
+
+    def take_and_put_back(self, most: int) -> None:
+        taken = [self.sent[number] for number in self.take(most)]
+        self.intake.put_back(taken)
+        self._add(taken, first=True)
+
+    def withdraw(self, at: int) -> None:
+        gone = self.all[at : at + 1]
+        self.transport.withdraw(gone)
+        self.withdrawn |= {*ids(gone)}
+        self._drop(self.withdrawn)
+
+    def stock(self, _: int) -> None:
+        """One of RQ's own workers runs what the list has first."""
+        entry: Any = self.redis.lpop(queue_key("default"))
+        if entry and self.redis.unlink(Job.key_for(entry.decode())):
+            self._drop({int(entry.decode().partition("-")[0])})
+
+    def wait(self, _: int) -> None:
+        if self.all:
+            self._drop({*ids(self.intake.wait(["default"], 0.01))})
+
+    def recover(self, _: int) -> None:
+        lost = self.transport.missing("default", self.all)
+        assert all(each.priority for each in lost), "only they may be in the set alone"
+        self.transport.publish(lost)
+        assert self.transport.missing("default", self.all) == []
+
+    def _add(self, sent: list[Message], *, first: bool = False) -> None:
+        usual = [each for each in sent if not each.priority]
+        self.usual = [*usual, *self.usual] if first else [*self.usual, *usual]
+        self.ranked = sorted([*self.ranked, *(each for each in sent if each.priority)], key=_rank)
+
+    def _next(self) -> int:
+        first = self.usual[:1] if self.usual and not self.ranked else self.ranked[:1]
+        if self.usual and self.ranked and _rank(self.usual[0]) <= _rank(self.ranked[0]):
+            first = self.usual[:1]
+        self._drop({*ids(first)})
+        return first[0].job_id
+
+    def _drop(self, gone: set[int]) -> None:
+        self.usual = [each for each in self.usual if each.job_id not in gone]
+        self.ranked = [each for each in self.ranked if each.job_id not in gone]
+
+
+def _rank(each: Message) -> datetime:
+    assert each.enqueued_at is not None
+    return each.enqueued_at - each.priority * POINT
+
+
+NEW = st.tuples(st.sampled_from([0, 0, 0, 1, 5, 100, -1, -5, -100]), st.integers(0, 700))
+ACTS = st.one_of(
+    st.tuples(st.just(Trial.publish), st.lists(NEW, min_size=1, max_size=6)),
+    st.tuples(st.sampled_from([Trial.take, Trial.take_and_put_back]), st.integers(1, 4)),
+    st.tuples(st.sampled_from([Trial.withdraw, Trial.stock, Trial.wait, Trial.recover]), st.integers(0, 2)),
+)
+
+
+@hypothesis_settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(ACTS, min_size=3, max_size=25))
+def test_whatever_happens_each_is_taken_once_and_in_its_turn(
+    transport: RQTransport, redis: Redis, acts: list[tuple[Callable[[Trial, Any], object], Any]]
+) -> None:
+    trial = Trial(transport, redis)
+    for act, given_ in acts:
+        act(trial, given_)
+    while trial.all:
+        trial.take(3)
+    trial.take(3)
     assert left(redis) == set()
