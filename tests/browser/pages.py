@@ -19,6 +19,8 @@ from handlers.models import (
     RecurringJob,
     StoredPolicy,
     WorkerProcess,
+    Workflow,
+    WorkflowNode,
 )
 from handlers.policy_edits import assign, save_policy
 from handlers.selection import Selection
@@ -97,8 +99,28 @@ def furnish() -> list[JobRecord]:
             skipped=0 if one else 3,
         )  # fmt: skip
     RecurringJob.objects.filter(pk=row.pk).update(last_at=now, last_job_id=job.pk)
+    _furnish_workflows()
     assert AuditEntry.objects.exists()
     return [*jobs, job]
+
+
+def _furnish_workflows() -> None:
+    """One that waits for somebody, one that is over, with all that the page shows."""
+    with job_scheduler.workflow("Order 7: " + "a-long-name-without-a-blank" * 4, on_end=Note("over")) as flow:
+        first = flow.enqueue(Note("first"))
+        failed = flow.enqueue(Note("failed"), after=first)
+        flow.enqueue_many([Note("many")] * 9, after=failed)
+        flow.enqueue(Note("alarm"), after=[first, failed], when="failure", require="any")
+    with job_scheduler.workflow("inner", on_success=Note("done")) as inner:
+        inner.enqueue(Note("alone"))
+    now = timezone.now()
+    for node, state in ((first, State.SUCCEEDED), (failed, State.FAILED)):
+        JobRecord.objects.filter(pk=node.job_id).update(state=state, started_at=now, finished_at=now, error="no")
+        WorkflowNode.objects.filter(pk=node.job_id).update(outcome=state)
+    Workflow.objects.filter(pk=flow.workflow_id).update(failed=1, succeeded=1)
+    Workflow.objects.filter(pk=inner.workflow_id).update(
+        succeeded=1, skipped=0, finished_at=now, opened_by=first.job_id
+    )
 
 
 def every_page() -> list[str]:
@@ -109,6 +131,8 @@ def every_page() -> list[str]:
     recurring, paused = (
         f"/admin/recurring/{pk}/" for pk in RecurringJob.objects.order_by("name").values_list("pk", flat=True)
     )
+    workflow, inner = (f"/admin/workflows/{pk}/" for pk in Workflow.objects.order_by("pk").values_list("pk", flat=True))
+    failed_node = WorkflowNode.objects.get(outcome="failed").pk
     policy = f"/admin/retry-policies/{StoredPolicy.objects.get().pk}/"
     user = f"/admin/auth/user/{User.objects.values_list('pk', flat=True)[0]}/"
     group = f"/admin/auth/group/{Group.objects.values_list('pk', flat=True)[0]}/"
@@ -135,6 +159,13 @@ def every_page() -> list[str]:
         recurring,
         paused,
         *(f"{recurring}{what}/" for what in ("edit", "backfill", "delete")),
+        "/admin/workflows/",
+        "/admin/workflows/?q=nobody",
+        workflow,
+        f"{workflow}?state=skipped",
+        inner,
+        f"{workflow}cancel/",
+        f"/admin/workflows/jobs/{failed_node}/skip/",
         "/admin/queues/",
         "/admin/workers/",
         "/admin/job-types/",
