@@ -7,17 +7,18 @@ scheduler comes to what is left. What two have to follow at once, each takes its
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import cache
 
 from django.db import connections, transaction
-from django.db.models import QuerySet
 
 from handlers.lifecycle import database, watching
 from handlers.models import WatchedMove
-from handlers.models.sql import database_now, is_postgresql, take_lock
+from handlers.models.sql import database_now, fetch, is_postgresql, take_lock, to_time
 
 logger = logging.getLogger(__name__)
 
@@ -25,23 +26,26 @@ Follower = Callable[[Sequence[int], str], None]
 MOVES = 100  # looked after in one transaction
 LEFT_BEHIND = timedelta(seconds=2)  # whoever made such an old move has died, or could not
 
-_followers: list[Follower] = []
+WATCHED, LIMITED = "jobs", "limited"  # the jobs that a follower hears of, by the row's column
+MOVED = WatchedMove._meta.db_table
+
+_followers: list[tuple[str, Follower]] = []
 _busy = threading.local()
 
 
-def add(follower: Follower) -> None:
-    """Have ``follower`` called with the ids of watched jobs that have moved, ascending, and the database's alias.
+def add(follower: Follower, which: str = WATCHED) -> None:
+    """Have ``follower`` called with the ids of those jobs that have moved, ascending, and the database's alias.
 
     In a transaction, perhaps more than once for one move, perhaps after the jobs moved on: it goes by where they are
     now. What it publishes it does after the commit.
     """
-    if follower not in _followers:
-        _followers.append(follower)
+    if (which, follower) not in _followers:
+        _followers.append((which, follower))
 
 
 def remove(follower: Follower) -> None:
     """Call it no more."""
-    _followers.remove(follower)
+    _followers[:] = [each for each in _followers if each[1] is not follower]
 
 
 def follow(*, left_behind: bool = False) -> int:
@@ -71,7 +75,7 @@ def _singly(left_behind: bool) -> int:
     """One of them may be what cannot be done, and the others must not wait for it."""
     done, after = 0, 0
     try:
-        for pk in list(_waiting(left_behind).values_list("pk", flat=True)[:MOVES]):
+        for pk in list(WatchedMove.objects.order_by("pk").values_list("pk", flat=True)[:MOVES]):
             try:
                 done += _take(1, left_behind, after=after)
             except Exception as error:  # noqa: BLE001 - as above; no traceback, a driver's message can quote values
@@ -82,30 +86,34 @@ def _singly(left_behind: bool) -> int:
     return done
 
 
-def _waiting(left_behind: bool) -> QuerySet[WatchedMove]:
-    rows = WatchedMove.objects.using(database()).order_by("pk")
-    return rows.filter(at__lt=database_now(connections[database()]) - LEFT_BEHIND) if left_behind else rows
-
-
 def _take(limit: int, left_behind: bool, after: int = 0) -> int:
-    alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
-        waiting = _waiting(left_behind).filter(pk__gt=after)
-        if is_postgresql(connections[alias]):
-            waiting = waiting.select_for_update(skip_locked=True)
-        found = list(waiting[:limit])
-        if not found:
-            return 0
-        WatchedMove.objects.using(alias).filter(pk__in=[row.pk for row in found])._raw_delete(alias)
-        if is_postgresql(connections[alias]):
-            # No wait for the disk: what a crash of the server takes back it takes back whole, and it is done again.
-            with connections[alias].cursor() as cursor:
-                cursor.execute("SET LOCAL synchronous_commit TO off")
-        ids = sorted({job_id for row in found for job_id in row.jobs})
-        for follower in _followers:
-            follower(ids, alias)
-    return len(found)
+    connection = connections[database()]
+    with transaction.atomic(using=connection.alias):
+        take_lock(connection)
+        now = database_now(connection) if left_behind else None
+        params = {"after": after, "before": now and to_time(connection, now - LEFT_BEHIND), "limit": limit}
+        rows = fetch(connection, _take_sql(is_postgresql(connection), left_behind), params)
+        for at, which in enumerate((WATCHED, LIMITED)):
+            if ids := sorted({job_id for row in rows for job_id in json.loads(row[at])}):
+                for wanted, follower in _followers:
+                    if wanted == which:
+                        follower(ids, connection.alias)
+    return len(rows)
+
+
+@cache
+def _take_sql(postgresql: bool, left_behind: bool) -> str:
+    old = "AND at < %(before)s" if left_behind else ""
+    # No wait for the disk: what a crash of the server takes back it takes back whole, and it is done again.
+    lock, unsynced = (
+        ("FOR UPDATE SKIP LOCKED", ", set_config('synchronous_commit', 'off', TRUE)") if postgresql else ("", "")
+    )
+    text = "::text" if postgresql else ""
+    return f"""
+        DELETE FROM {MOVED} WHERE id IN (
+            SELECT id FROM {MOVED} WHERE id > %(after)s {old} ORDER BY id LIMIT %(limit)s {lock}
+        ) RETURNING jobs{text}, limited{text}{unsynced}
+    """
 
 
 watching.call(follow)

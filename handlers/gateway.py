@@ -362,13 +362,8 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
             name = job_type.queue if queue is None else queue
             encoded = job_type.encode(job, without=without)
             rank = job_type.priority if priority is None else priority
-            limited = bool(job_type.limits)
-            new.append(
-                NewJob(
-                    job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, watched=limited,
-                    limited=limited, priority=rank,
-                )
-            )  # fmt: skip
+            made = NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, priority=rank)
+            new.append(made._replace(limited=True) if job_type.limits else made)
             rule = job_type.rule(unique)
             holds.append(None if rule is None else rule.hold_of(job_type.name, json.loads(encoded), job_type.aliases))
         return new, holds if any(holds) else None

@@ -19,4 +19,4 @@ guards.add(
     "limited",
     f"(SELECT TRUE FROM {LimitSlot._meta.db_table} s WHERE s.job_id = j.id AND s.token = j.token LIMIT 1)",
 )
-following.add(jobs_moved)
+following.add(jobs_moved, following.LIMITED)

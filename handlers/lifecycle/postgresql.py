@@ -254,7 +254,7 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
             FROM clock, held v JOIN c ON c.number = v.change
             WHERE j.id = v.id
             RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, j.priority, now, c.outcome,
-                j.watched AND NOT (c.source = 'awaiting' AND c.state <> 'deleted') AS watched,
+                c.source <> 'awaiting' OR c.state = 'deleted' AS tells, j.watched, j.limited,
                 COALESCE(c.fingerprint, '') AS fingerprint, v.change, v.seconds
         ),
         {rows_cte("s", columns.STEP, place="place")},
@@ -265,10 +265,13 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
             FROM moved JOIN s USING (change) ORDER BY id, place
         ),
         watched AS (
-            INSERT INTO {WATCHED} (jobs, at) SELECT jsonb_agg(id), MIN(now) FROM moved WHERE watched HAVING COUNT(*) > 0
+            INSERT INTO {WATCHED} (jobs, limited, at)
+            SELECT COALESCE(jsonb_agg(id) FILTER (WHERE watched), '[]'),
+                COALESCE(jsonb_agg(id) FILTER (WHERE limited), '[]'), MIN(now)
+            FROM moved WHERE tells AND (watched OR limited) HAVING COUNT(*) > 0
         ),
         {beside}{_counts("moved")}
-        SELECT id, queue, run_at, watched, priority FROM moved
+        SELECT id, queue, run_at, tells AND (watched OR limited), priority FROM moved
     """
 
 

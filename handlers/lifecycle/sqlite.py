@@ -192,14 +192,20 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
     beside = list(_history(batch)), batch.errors, batch.logs, batch.results
     steps, errors, logs, results = (as_rows(connection, some) for some in beside)
     moved: dict[int, tuple[str, datetime | None, bool, int]] = {}
+    told_watched: list[int] = []
+    told_limited: list[int] = []
     tally = Tally(now)
     with writing(connection) as cursor:
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
             cursor.execute(_move_sql(), change | {"run_at": to_time(connection, run_at)})
             outcome, fingerprint = change["outcome"], change["fingerprint"] or ""
-            for job_id, queue, job_type, watched, priority in cursor.fetchall():
-                moved[job_id] = queue, run_at, bool(watched), priority
+            tells = change["source"] != State.AWAITING or change["state"] == State.DELETED
+            for job_id, queue, job_type, watched, limited, priority in cursor.fetchall():
+                moved[job_id] = queue, run_at, bool(tells and (watched or limited)), priority
+                for ids, flag in ((told_watched, watched), (told_limited, limited)):
+                    if flag and tells:
+                        ids.append(job_id)
                 if outcome is not None:
                     tally.add(queue, job_type, outcome, fingerprint=fingerprint, seconds=seconds[job_id])
         if len(moved) < len(batch.rows):
@@ -210,8 +216,9 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
         _append(cursor, AttemptError, columns.ERROR, errors, {"at": stamp})
         _append(cursor, AttemptLog, columns.LOG, logs, {})
         _append(cursor, JobResult, columns.RESULT, results, {"at": stamp})
-        if watched_ids := [job_id for job_id, (*_, watched, _) in moved.items() if watched]:
-            insert(connection, WatchedMove, {"jobs": "json", "at": "time"}, [(json.dumps(watched_ids), now)])
+        if told_watched or told_limited:
+            row = json.dumps(told_watched), json.dumps(told_limited), now
+            insert(connection, WatchedMove, {"jobs": "json", "limited": "json", "at": "time"}, [row])
         tally.save(connection)
     return [(job_id, *facts) for job_id, facts in moved.items()]
 
@@ -269,7 +276,7 @@ def _move_sql() -> str:
         worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
         error = COALESCE(%(error)s, {JOBS}.error),
         fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
-        RETURNING id, queue, job_type, watched AND NOT (%(source)s = 'awaiting' AND %(state)s <> 'deleted'), priority
+        RETURNING id, queue, job_type, watched, limited, priority
     """
     return _update(columns.WHICH, "new_token", "j.state = %(source)s", changes)
 

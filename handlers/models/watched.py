@@ -13,7 +13,8 @@ class WatchedMove(Kept):
     Not of what only went on from where it waited for others: that is what follows.
     """
 
-    jobs = models.JSONField()  # their ids, a list
+    jobs = models.JSONField()  # ids, a list: of those for which others wait
+    limited = models.JSONField(default=list)  # and of those that have slots
     at = models.DateTimeField()
 
     class Meta:

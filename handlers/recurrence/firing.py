@@ -201,7 +201,7 @@ def jobs_of(row: Mapping[str, Any], count: int) -> list[NewJob]:
     except NoHandler:  # it waits there for a worker that has one, as any such job, and that knows its limits
         queue = queue or "default"
     payload = json.dumps(row["data"], ensure_ascii=False).encode()
-    return [NewJob(job_type, payload, queue, watched=limited, limited=limited, priority=priority)] * count
+    return [NewJob(job_type, payload, queue, limited=limited, priority=priority)] * count
 
 
 def create(new: Sequence[NewJob], *, actor: str, using: str) -> Made:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from django.db import connections
 from django.db.models import F
 
-from handlers.models import Gate, JobResult, NodeInput, NodeOutcome, Workflow, WorkflowNode
-from handlers.models.sql import chunks, database_now, is_postgresql
+from handlers.models import Gate, JobResult, NodeInput, NodeOutcome, Workflow
+from handlers.models.sql import chunks, database_now
 from handlers.states import State
 from handlers.workflows import rows
-from handlers.workflows.gates import MET, MISSED, decide, reason, verdict
+from handlers.workflows.gates import decide, reason, verdict
 from handlers.workflows.release import release, release_nodes
-from handlers.workflows.rows import JobRow, NodeRow
+from handlers.workflows.rows import JobRow, NodeRow, WorkflowRow
 
 CHUNK = 1_000
-SUMS = ("succeeded", "failed", "deleted", "skipped")  # of a workflow
 _OUTCOMES = {
     State.SUCCEEDED: NodeOutcome.SUCCEEDED, State.FAILED: NodeOutcome.FAILED, State.DELETED: NodeOutcome.DELETED,
 }  # fmt: skip
@@ -50,7 +48,7 @@ class _Releases:
     def do(self) -> None:
         for _, gate in sorted(self.gates.items()):
             release(gate, using=self.using)
-        by_id = WorkflowNode.objects.using(self.using).in_bulk([job_id for job_id, _ in self.nodes])
+        by_id = {node.job_id: node for node in rows.waiting([job_id for job_id, _ in self.nodes], self.using)}
         for job_id, gate in self.nodes:
             release_nodes([by_id[job_id]], gate, using=self.using)
 
@@ -79,10 +77,6 @@ class _Step:
         if parents := [job.job_id for job in jobs.values() if job.is_parent]:
             self._move_gates(parents)
         return self._sum_up() if self.changed else []
-
-    def _locked(self, found: Any) -> Any:
-        found = found.order_by("pk")
-        return found.select_for_update() if is_postgresql(connections[self.using]) else found
 
     def _see_outcomes(self, nodes: Iterable[NodeRow], jobs: Mapping[int, JobRow]) -> None:
         inner: dict[int, list[tuple[bool, bool]]] = defaultdict(list)
@@ -127,40 +121,39 @@ class _Step:
                 sums[parent.gate_id][parent.verdict] -= 1  # one that was restored: it may still end otherwise
                 named[parent.gate_id] = parent.parent_id
         rows.keep_verdicts(verdicts, self.using)
-        for gate in self._locked(Gate.objects.using(self.using).filter(pk__in=sums)):
-            gate.met += sums[gate.pk][MET]
-            gate.missed += sums[gate.pk][MISSED]
-            if not gate.is_open:  # one that is passed stays so
-                before = gate.is_open
-                gate.is_open = decide(gate.require, total=gate.total, met=gate.met, missed=gate.missed)
-                if gate.is_open is not None and gate.is_open != before:
-                    gate.why = reason(gate.when, gate.require, [named[gate.pk]], gate.total, is_open=gate.is_open)
-                    self.releases.gates[gate.pk] = gate
-            gate.save(using=self.using, update_fields=["met", "missed", "is_open", "why"])
+        for gate in rows.add_to_gates(sums, self.using) if sums else ():
+            if gate.is_open:
+                continue  # one that is passed stays so
+            is_open = decide(gate.require, total=gate.total, met=gate.met, missed=gate.missed)
+            if is_open == gate.is_open:
+                continue
+            found = Gate.objects.using(self.using).get(pk=gate.pk)
+            found.is_open = is_open
+            if is_open is not None:
+                found.why = reason(gate.when, gate.require, [named[gate.pk]], gate.total, is_open=is_open)
+                self.releases.gates[gate.pk] = found
+            found.save(using=self.using, update_fields=["is_open", "why"])
 
     def _sum_up(self) -> list[int]:
         """Add what has changed to the workflows' sums; see which have ended."""
-        sums: dict[int, Counter[str]] = defaultdict(Counter)
+        sums: dict[int, Counter[NodeOutcome]] = defaultdict(Counter)
         for node in self.changed:
             if node.workflow_id and node.counts:
                 sums[node.workflow_id][self.outcomes[node.job_id]] += 1
-                sums[node.workflow_id][node.outcome] -= 1
+                sums[node.workflow_id][NodeOutcome(node.outcome)] -= 1
         openers = []
-        for workflow in self._locked(Workflow.objects.using(self.using).filter(pk__in=sums)):
-            for name in SUMS:
-                setattr(workflow, name, getattr(workflow, name) + sums[workflow.pk][name])
-            was_over = workflow.finished_at is not None
+        for workflow in rows.add_to_workflows(sums, self.using) if sums else ():
             is_over = not workflow.open and not workflow.failed
-            if was_over != is_over:
-                workflow.finished_at = database_now(connections[self.using]) if is_over else None
-            workflow.save(using=self.using, update_fields=[*SUMS, "finished_at"])
+            if workflow.is_finished != is_over:
+                at = database_now(connections[self.using]) if is_over else None
+                Workflow.objects.using(self.using).filter(pk=workflow.pk).update(finished_at=at)
             if not workflow.open:
                 self._call_back(workflow, is_over=is_over)
-            if is_over and not was_over and workflow.opened_by:
+            if is_over and not workflow.is_finished and workflow.opened_by:
                 openers.append(workflow.opened_by)
         return openers
 
-    def _call_back(self, workflow: Workflow, *, is_over: bool) -> None:
+    def _call_back(self, workflow: WorkflowRow, *, is_over: bool) -> None:
         """Let the jobs run that wait for all of it; those of another end never will."""
         if workflow.on_end:
             self.releases.nodes.append((workflow.on_end, Gate(is_open=True, why="all of its workflow has ended")))

@@ -13,12 +13,14 @@ from django.db import connections, transaction
 from handlers import lifecycle
 from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import Change, Move, NewJob, Step
-from handlers.models import Gate, JobPayload, JobRecord, NodeInput, Workflow, WorkflowNode
+from handlers.models import Gate, JobPayload, JobRecord, NodeInput, Workflow
 from handlers.models.sql import take_lock
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
+from handlers.workflows import rows
+from handlers.workflows.rows import Waiting
 
 ACTOR = "workflow"
 CHUNK = 1_000  # nodes in one transaction
@@ -35,11 +37,10 @@ class OpenGate(Job):
 
 def release(gate: Gate, *, using: str, after: int = 0) -> None:
     """Move on whoever waits at a gate that is decided: a chunk at once, the rest by jobs of the engine's own."""
-    rows = WorkflowNode.objects.using(using).filter(gate_id=gate.pk, pk__gt=after).order_by("pk")
-    nodes = list(rows[:CHUNK])
+    nodes = rows.waiting_at(gate.pk, after, CHUNK, using)
     release_nodes(nodes, gate, using=using)
     if len(nodes) == CHUNK:
-        payload = registry.get(TYPE_NAME).encode(OpenGate(gate.pk, nodes[-1].pk))
+        payload = registry.get(TYPE_NAME).encode(OpenGate(gate.pk, nodes[-1].job_id))
         messages = lifecycle.create([NewJob(TYPE_NAME, payload, SYSTEM_QUEUE)], actor=ACTOR, using=using)
         publish_on_commit(messages, using=using)
 
@@ -54,25 +55,24 @@ def release_rest(gate_id: int, after: int) -> None:
             release(gate, using=using, after=after)
 
 
-def release_nodes(nodes: Sequence[WorkflowNode], gate: Gate, *, using: str) -> None:
+def release_nodes(nodes: Sequence[Waiting], gate: Gate, *, using: str) -> None:
     """Move on those of ``nodes`` that wait. Of a workflow that was cancelled none runs any more."""
     cancelled = _cancelled({node.workflow_id for node in nodes if node.workflow_id and node.counts}, using)
-    away = [node.pk for node in nodes if not gate.is_open or (node.counts and node.workflow_id in cancelled)]
+    away = [node.job_id for node in nodes if not gate.is_open or (node.counts and node.workflow_id in cancelled)]
     gone = set(away)
-    on = [node for node in nodes if node.pk not in gone]
-    _fill([node.pk for node in on], using)
-    at_once = [node.pk for node in on if not node.delay_seconds]
+    on = [node for node in nodes if node.job_id not in gone]
+    _fill([node.job_id for node in on if node.has_inputs], using)
+    at_once = [node.job_id for node in on if not node.delay_seconds]
     messages = lifecycle.release(at_once, gate.why, actor=ACTOR) if at_once else []
-    late = {node.pk: _later(gate.why, node.delay_seconds) for node in on if node.delay_seconds}
+    late = {node.job_id: _later(gate.why, node.delay_seconds) for node in on if node.delay_seconds}
     late |= dict.fromkeys(away, _away("its workflow was cancelled" if gate.is_open else gate.why))
-    messages += lifecycle.apply(_moves(late, using), actor=ACTOR, using=using).messages
+    if late:
+        messages += lifecycle.apply(_moves(late, using), actor=ACTOR, using=using).messages
     publish_on_commit(messages, using=using)
 
 
 def _moves(changes: Mapping[int, Change], using: str) -> list[Move]:
     """To change those that wait."""
-    if not changes:
-        return []
     waiting = JobRecord.objects.using(using).filter(pk__in=changes, state=State.AWAITING)
     return [Move(pk, token, changes[pk]) for pk, token in waiting.values_list("pk", "token")]
 
@@ -88,17 +88,17 @@ def _away(why: str) -> Change:
 
 
 def _cancelled(workflows: set[int], using: str) -> set[int]:
-    rows = Workflow.objects.using(using).filter(pk__in=workflows, cancelled_at__isnull=False) if workflows else ()
-    return {workflow.pk for workflow in rows}
+    found = Workflow.objects.using(using).filter(pk__in=workflows, cancelled_at__isnull=False)
+    return set(found.values_list("pk", flat=True)) if workflows else set()
 
 
 def _fill(ids: Sequence[int], using: str) -> None:
     """Give jobs the arguments that are other jobs' results."""
+    if not ids:
+        return
     inputs: dict[int, dict[str, Any]] = {}
     for each in NodeInput.objects.using(using).filter(job_id__in=ids):
         inputs.setdefault(each.job_id, {})[each.field] = each.data
-    if not inputs:
-        return
     payloads = list(JobPayload.objects.using(using).filter(pk__in=inputs))
     for payload in payloads:
         payload.data = {**payload.data, **inputs[payload.pk]}

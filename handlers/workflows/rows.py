@@ -11,11 +11,12 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.models import Gate, GateParent, JobRecord, NodeInput, NodeOutcome, Workflow, WorkflowNode
-from handlers.models.sql import fetch, is_postgresql
+from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte
 
 NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS = (
     model._meta.db_table for model in (WorkflowNode, GateParent, Gate, NodeInput, Workflow, JobRecord)
 )
+SUMS = (NodeOutcome.SUCCEEDED, NodeOutcome.FAILED, NodeOutcome.DELETED, NodeOutcome.SKIPPED)  # of a workflow
 
 
 class NodeRow(NamedTuple):
@@ -49,6 +50,48 @@ class ParentRow(NamedTuple):
     when: str
 
 
+class Waiting(NamedTuple):
+    """A node that may wait at a gate."""
+
+    job_id: int
+    workflow_id: int | None
+    counts: bool
+    delay_seconds: float | None
+    has_inputs: bool
+
+
+class GateRow(NamedTuple):
+    """A gate as it is now, locked."""
+
+    pk: int
+    when: str
+    require: str
+    total: int
+    met: int
+    missed: int
+    is_open: bool | None
+
+
+class WorkflowRow(NamedTuple):
+    """A workflow as it is now, locked."""
+
+    pk: int
+    total: int
+    succeeded: int
+    failed: int
+    deleted: int
+    skipped: int
+    on_success: int | None
+    on_end: int | None
+    opened_by: int | None
+    is_finished: bool
+
+    @property
+    def open(self) -> int:
+        """How many nodes have not ended."""
+        return self.total - self.succeeded - self.failed - self.deleted - self.skipped
+
+
 def lock_nodes(ids: Sequence[int], using: str) -> list[NodeRow]:
     """Those of the jobs that are nodes, ours until the transaction ends."""
     connection = connections[using]
@@ -77,6 +120,35 @@ def keep_verdicts(verdicts: Mapping[str, Collection[int]], using: str) -> None:
     """Write down what parents came to."""
     for verdict, pks in verdicts.items():
         _write(_verdict_sql(is_postgresql(connections[using])), using, pks, verdict)
+
+
+def add_to_gates(sums: Mapping[int, Mapping[str, int]], using: str) -> list[GateRow]:
+    """Count further parents as met and missed."""
+    rows = [(pk, counts.get("met", 0), counts.get("missed", 0)) for pk, counts in sorted(sums.items())]
+    connection = connections[using]
+    found = fetch(connection, _gates_sql(is_postgresql(connection)), [as_rows(connection, rows)])
+    return [GateRow._make((*row[:-1], None if row[-1] is None else bool(row[-1]))) for row in found]
+
+
+def add_to_workflows(sums: Mapping[int, Mapping[NodeOutcome, int]], using: str) -> list[WorkflowRow]:
+    """Add to the workflows' sums of how their nodes have ended."""
+    rows = [(pk, *(counts.get(outcome, 0) for outcome in SUMS)) for pk, counts in sorted(sums.items())]
+    connection = connections[using]
+    found = fetch(connection, _workflows_sql(is_postgresql(connection)), [as_rows(connection, rows)])
+    # Not by SQL: SQLite before 3.41 returns `column IS NOT NULL` as true where the primary key is declared NOT NULL.
+    return [WorkflowRow._make((*row[:-1], row[-1] is not None)) for row in found]
+
+
+def waiting_at(gate_id: int, after: int, limit: int, using: str) -> list[Waiting]:
+    """Nodes of a gate, by job, from the one behind ``after`` on."""
+    return [Waiting(*row) for row in fetch(connections[using], WAITING_AT, [gate_id, after, limit])]
+
+
+def waiting(ids: Sequence[int], using: str) -> list[Waiting]:
+    """The nodes of these jobs."""
+    connection = connections[using]
+    sql = f"SELECT {WAITING} FROM {NODES} n WHERE n.job_id {_among(is_postgresql(connection))}"
+    return [Waiting(*row) for row in _fetch(connection, sql, ids)] if ids else []
 
 
 def _fetch(connection: BaseDatabaseWrapper, sql: str, ids: Collection[int]) -> list[tuple[Any, ...]]:
@@ -119,6 +191,40 @@ def _parents_sql(postgresql: bool) -> str:
     return f"""
         SELECT p.id, p.gate_id, p.parent_id, p.verdict, (SELECT "when" FROM {GATES} WHERE id = p.gate_id)
         FROM {PARENTS} p WHERE p.verdict <> 'met' AND p.parent_id {_among(postgresql)}
+    """
+
+
+WAITING = f"""
+    n.job_id, n.workflow_id, n.counts, n.delay_seconds,
+    (SELECT 1 FROM {INPUTS} i WHERE i.job_id = n.job_id LIMIT 1) IS NOT NULL
+"""
+WAITING_AT = f"SELECT {WAITING} FROM {NODES} n WHERE n.gate_id = %s AND n.job_id > %s ORDER BY n.job_id LIMIT %s"
+
+
+@cache
+def _gates_sql(postgresql: bool) -> str:
+    names = 'id, "when", require, total, met, missed, is_open'
+    columns = {"id": "id", "met": "int", "missed": "int"}
+    return _added(GATES, columns, names, postgresql)
+
+
+@cache
+def _workflows_sql(postgresql: bool) -> str:
+    names = "id, total, succeeded, failed, deleted, skipped, on_success, on_end, opened_by, finished_at"
+    return _added(WORKFLOWS, {"id": "id"} | {outcome.value: "int" for outcome in SUMS}, names, postgresql)
+
+
+def _added(table: str, columns: dict[str, str], names: str, postgresql: bool) -> str:
+    """Add rows of ``columns``, the first of which is the id, to those of the table, locked in one order."""
+    sums = ", ".join(f"{name} = t.{name} + v.{name}" for name in list(columns)[1:])
+    held, also = "", ""
+    if postgresql:  # SQLite's RETURNING knows no other table
+        names = ", ".join(f"t.{name}" for name in names.split(", "))
+        held = f", held AS (SELECT t.id FROM {table} t JOIN v ON v.id = t.id ORDER BY t.id FOR UPDATE OF t)"
+        also = "AND t.id IN (SELECT id FROM held)"
+    return f"""
+        WITH {rows_cte("v", columns, postgresql=postgresql)}{held}
+        UPDATE {table} AS t SET {sums} FROM v WHERE t.id = v.id {also} RETURNING {names}
     """
 
 
