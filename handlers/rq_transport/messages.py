@@ -152,8 +152,9 @@ class RQTransport:
         """Those of ``messages``, usually the queue's oldest, that it does not hold. Raises TransportUnavailable.
 
         Its head answers for an ordinary queue. Of what is not there, messages without their RQ jobs are lost, as all
-        are after a flush, unless one of them is on the list: then Redis evicts jobs. What is left is looked for in the
-        rest, in steps from its end, where messages that were published again stand.
+        are after a flush, unless one of them is on the list: then Redis evicts jobs. (Beside a set of ranks they are
+        lost on the list, too: who takes drops them.) What is left is looked for in the rest, in steps from its end,
+        where messages that were published again stand.
         """
         key, redis = queue_key(queue), redis_connection()
         asked = {rq_job_id(message): message for message in messages}
