@@ -1,4 +1,4 @@
-"""The shop's jobs.
+"""The shop's jobs. Which of them follows which is said in one place, where an order is placed (``orders``).
 
 Each may run twice, because a worker can die between doing its work and saying so: each changes only what still waits.
 """
@@ -25,6 +25,7 @@ from handlers import (
     Job,
     JobHandler,
     Limit,
+    RetryAfter,
     RetryPolicy,
     Unique,
     command_bus,
@@ -39,6 +40,9 @@ from jobsite.demo.models import Order, Product, money
 log = logging.getLogger(__name__)
 Status = Order.Status
 SHOP_ZONE = ZoneInfo("Europe/Berlin")
+CHARGE_TIME = timedelta(seconds=30)  # at most
+# Whoever learns of a payment has the order's own charge run again: only that records it, and what waits for it goes on.
+CHARGED = "its card was charged: to be recorded"
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,14 @@ class ReserveStock(Job):
 
 @dataclass(frozen=True)
 class ChargeCard(Job):
-    """Charge an order's card at the payment gateway."""
+    """Charge an order's card at the payment gateway. Returns the payment's number."""
+
+    order_id: int
+
+
+@dataclass(frozen=True)
+class PackParcel(Job):
+    """Pack what was paid. Returns the parcel's number."""
 
     order_id: int
 
@@ -67,6 +78,7 @@ class SendReceipt(Job):
     """Send the receipt of a paid order by e-mail."""
 
     order_id: int
+    payment: int | None = None  # its number
 
 
 @dataclass(frozen=True)
@@ -97,7 +109,7 @@ class CancelUnpaidOrder(Command):
 
 @handles(ReserveStock)
 def reserve_stock(job: ReserveStock) -> None:
-    """Move an order from placed to reserved, once, and go on to its payment."""
+    """Move an order from placed to reserved, once."""
     order = _order(job.order_id)
     try:
         with transaction.atomic():
@@ -106,7 +118,6 @@ def reserve_stock(job: ReserveStock) -> None:
             product = Product.objects.filter(pk=order.product_id, stock__gte=order.quantity)
             if not product.update(stock=F("stock") - order.quantity):
                 raise _OutOfStock
-            job_scheduler.enqueue(ChargeCard(order.pk))
     except _OutOfStock:
         left = Product.objects.get(pk=order.product_id)
         reason = f"out of stock: order {order.pk} needs {order.quantity} of {left.sku}, {left.stock} left"
@@ -120,44 +131,55 @@ def reserve_stock(job: ReserveStock) -> None:
     ChargeCard,
     queue="payments",
     retry=RetryPolicy(max_attempts=2, backoff=FixedBackoff(timedelta(seconds=2)), jitter=0.0),
-    timeout=timedelta(seconds=30),
+    timeout=CHARGE_TIME,
     # What the contract with the gateway allows. The others wait for their turn, on no worker.
     limits=[Limit("payment-gateway", concurrency=8)],
 )
 class ChargeCardHandler(JobHandler[ChargeCard]):
-    """Charge the card of a reserved order, once."""
+    """Charge the card of a reserved order, once. It succeeds only if that is paid: others rely on it."""
 
-    def handle(self, job: ChargeCard, token: CancellationToken) -> None:
-        """Raises PaymentGatewayError when the gateway does not answer, GiveUp when the card is declined."""
+    def handle(self, job: ChargeCard, token: CancellationToken) -> int:
+        """Raises PaymentGatewayError when the gateway does not answer, GiveUp when the order will not be paid."""
         order = _order(job.order_id)
+        if order.payment_id is not None:
+            return order.payment_id
         if order.status != Status.RESERVED:
-            log.info("%s is %s: nothing to charge", order, order.status)
-            return
+            raise GiveUp(f"{order} is {order.status}: nothing to charge")
         token.raise_if_cancelled()
         try:
             # No transaction is open here: the gateway may take long. The key makes a repeated call harmless.
-            payments.charge(order.payment_key, order.total_cents, order.card)
-        except payments.PaymentVoided:
-            log.info("%s was cancelled before it was paid", order)
-            return
+            payment_id = payments.charge(order.payment_key, order.total_cents, order.card)
+        except payments.PaymentVoided as error:
+            raise GiveUp(f"{order} was cancelled before it was paid") from error
         except payments.CardDeclined as error:
             _note(order, "card declined")
             raise GiveUp(f"card declined: order {order.pk} is cancelled unless it is paid in another way") from error
         except payments.PaymentGatewayError as error:
             _note(order, str(error))
             raise
-        mark_paid(order)
+        mark_paid(order, payment_id)
+        return payment_id
+
+
+@handles(PackParcel)
+def pack_parcel(job: PackParcel) -> str:
+    """Note the parcel's number. Raises GiveUp when the order is not paid."""
+    order = _order(job.order_id)
+    parcel = f"P-{order.pk:06}"  # the same each time
+    if not Order.objects.filter(pk=order.pk, status=Status.PAID).update(parcel=parcel):
+        raise GiveUp(f"{order} is {order.status}: nothing is packed that is not paid")
+    return parcel
 
 
 # While one waits for the gateway, hundreds of others do, in the same process.
 @handles(CheckPayment, queue="payments", timeout=timedelta(minutes=1))
 async def check_payment(job: CheckPayment) -> None:
-    """Record a payment that the gateway has made and the order does not know of. Raises PaymentGatewayError."""
+    """Have a payment recorded that the gateway has made and the order does not know of. Raises PaymentGatewayError."""
     order = await sync_to_async(_order)(job.order_id)
     found = await payments.status(order.payment_key)
     log.info("%s is %s, its payment is %s", order, order.status, found)
     if found == "charged" and order.status == Status.RESERVED:
-        await sync_to_async(mark_paid)(order)  # one call for the whole transaction
+        await job_scheduler.aretry_workflow(order.workflow_id, reason=CHARGED)
 
 
 @handles(SendReceipt, queue="mail")
@@ -166,9 +188,10 @@ def send_receipt(job: SendReceipt) -> None:
     order = _order(job.order_id)
     if order.status != Status.PAID or order.receipt_sent_at is not None:
         return
+    payment = f"Payment: {job.payment}\n" if job.payment else ""
     EmailMessage(
         subject=f"Your receipt for order {order.pk}",
-        body=f"Thank you.\n\n{order.quantity} x {order.product.name}\nPaid: {order.total}\n",
+        body=f"Thank you.\n\n{order.quantity} x {order.product.name}\nPaid: {order.total}\n{payment}",
         to=[order.email],
         # The same id each time: when a crash makes us send twice, mail programs show it once.
         headers={"Message-ID": f"<receipt-{order.pk}@shop.example>"},
@@ -224,26 +247,29 @@ def _cancel(order: Order, why: str, *, call_off: int | None = None) -> None:
         return
     # The gateway decides who was first: only there can a charge be under way whose answer never reached us.
     if not payments.void(order.payment_key):
-        job_scheduler.enqueue(ChargeCard(order.pk))  # it finds the charge made, and records it
+        if not job_scheduler.retry_workflow(order.workflow_id, reason=CHARGED):
+            raise RetryAfter(CHARGE_TIME, f"{order} was charged, and its charge has not ended yet")
         return
     with transaction.atomic():
-        unpaid = Order.objects.filter(pk=order.pk)
-        if unpaid.filter(status=Status.RESERVED).update(status=Status.CANCELLED, problem=why):
+        unpaid, cancelled = Order.objects.filter(pk=order.pk), {"status": Status.CANCELLED, "problem": why}
+        # In the order in which it moves, so that it cannot slip through between the two.
+        if not unpaid.filter(status=Status.PLACED).update(**cancelled) and (
+            unpaid.filter(status=Status.RESERVED).update(**cancelled)
+        ):
             Product.objects.filter(pk=order.product_id).update(stock=F("stock") + order.quantity)
-        else:
-            unpaid.filter(status=Status.PLACED).update(status=Status.CANCELLED, problem=why)
+        job_scheduler.cancel_workflow(order.workflow_id, reason=why)
         if call_off is not None:
             command_bus.send(DeleteJobCommand(call_off))
 
 
-def mark_paid(order: Order) -> bool:
-    """Record the payment, call off the cancellation and send the receipt, in one transaction. False: done before."""
+def mark_paid(order: Order, payment_id: int) -> bool:
+    """Record the payment and call off the cancellation, in one transaction. False: done before."""
     with transaction.atomic():
-        if not Order.objects.filter(pk=order.pk, status=Status.RESERVED).update(status=Status.PAID, problem=""):
+        paid = {"status": Status.PAID, "payment_id": payment_id, "problem": ""}
+        if not Order.objects.filter(pk=order.pk, status=Status.RESERVED).update(**paid):
             return False
         if order.cancel_job_id is not None:
             command_bus.send(DeleteJobCommand(order.cancel_job_id))
-        job_scheduler.enqueue(SendReceipt(order.pk))
     return True
 
 

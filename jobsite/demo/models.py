@@ -52,8 +52,11 @@ class Order(models.Model):
     card = models.CharField(max_length=20, choices=Card, default=Card.GOOD)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PLACED)
     problem = models.CharField(max_length=200, blank=True, default="")  # why it is stuck, in words
+    workflow_id = models.BigIntegerField(default=0)  # of all jobs that fulfil it; 0: placed before it had one
     cancel_job_id = models.BigIntegerField(null=True)  # the scheduled job that cancels it unless it is paid
     created_at = models.DateTimeField(auto_now_add=True)
+    payment_id = models.BigIntegerField(null=True)  # the gateway's number of it
+    parcel = models.CharField(max_length=20, blank=True, default="")  # its number, once that is packed
     receipt_sent_at = models.DateTimeField(null=True)
 
     class Meta:

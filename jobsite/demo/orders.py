@@ -1,4 +1,4 @@
-"""Placing orders: the rows and the jobs that work on them are saved together, or not at all."""
+"""Placing orders: the rows and the workflows that work on them are saved together, or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from handlers import ScheduleJobCommand, command_bus, job_scheduler
-from jobsite.demo.jobs import CancelUnpaidOrder, ReserveStock
+from jobsite.demo.jobs import CancelUnpaidOrder, ChargeCard, PackParcel, ReserveStock, SendReceipt
 from jobsite.demo.models import Card, Order, Product
 
 MAX_QUANTITY = 99
@@ -28,7 +28,7 @@ class OrderLine:
 
 
 def place_orders(lines: Sequence[OrderLine]) -> list[Order]:
-    """Save the orders in one transaction with their jobs: reserve the stock now, cancel at the deadline unless paid.
+    """Save the orders in one transaction, each with its workflow and a job that cancels it at the deadline unless paid.
 
     Workers see the jobs once the transaction commits; when it rolls back, neither orders nor jobs exist.
     """
@@ -44,8 +44,18 @@ def place_orders(lines: Sequence[OrderLine]) -> list[Order]:
             )
             for line in lines
         )
-        job_scheduler.enqueue_many([ReserveStock(order.pk) for order in orders])
         for order in orders:
+            order.workflow_id = _open_workflow(order)
             order.cancel_job_id = int(command_bus.send(ScheduleJobCommand(CancelUnpaidOrder(order.pk), deadline)))
-        Order.objects.bulk_update(orders, ["cancel_job_id"], batch_size=200)
+        Order.objects.bulk_update(orders, ["workflow_id", "cancel_job_id"], batch_size=200)
     return orders
+
+
+def _open_workflow(order: Order) -> int:
+    """What is to be done for an order. A step that fails holds those that come after it until it is retried."""
+    with job_scheduler.workflow(f"Order {order.pk}") as flow:
+        reserved = flow.enqueue(ReserveStock(order.pk))
+        paid = flow.enqueue(ChargeCard(order.pk), after=reserved)
+        flow.enqueue(SendReceipt(order.pk, payment=flow.result(paid)), after=paid)
+        flow.enqueue(PackParcel(order.pk), after=paid)
+    return flow.workflow_id

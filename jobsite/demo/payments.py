@@ -38,12 +38,16 @@ def gateway_url() -> str:
     return configured or f"http://127.0.0.1:{settings.PORT}/shop/gateway"
 
 
-def charge(key: str, amount_cents: int, card: str) -> None:
-    """Charge ``card`` once for ``key``, however often this is called.
+def charge(key: str, amount_cents: int, card: str) -> int:
+    """Charge ``card`` once for ``key``, however often this is called; the payment's number.
 
     Raises CardDeclined, PaymentVoided, or PaymentGatewayError.
     """
-    _post("charge", {"key": key, "amount_cents": amount_cents, "card": card})
+    answer = _post("charge", {"key": key, "amount_cents": amount_cents, "card": card})
+    try:
+        return int(answer["id"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PaymentGatewayError("payment gateway answered without the payment's number") from error
 
 
 def void(key: str) -> bool:

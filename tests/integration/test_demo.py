@@ -23,9 +23,9 @@ from django.utils import timezone
 from pytest_django import Settings
 from pytest_django.live_server_helper import LiveServer
 
-from handlers import CancellationToken, Command, GiveUp, Job, admission, job_scheduler
+from handlers import CancellationToken, Command, GiveUp, Job, RetryAfter, admission, execution, job_scheduler
 from handlers.admission.places import place_of
-from handlers.models import JobRecord, RecurringJob
+from handlers.models import JobRecord, RecurringJob, Workflow
 from handlers.recurrence import declared
 from handlers.registry import registry
 from handlers.transport import Message
@@ -35,6 +35,7 @@ from jobsite.demo.jobs import (
     CancelUnwantedOrder,
     ChargeCard,
     CheckPayment,
+    PackParcel,
     ReserveStock,
     SendReceipt,
     SendSalesReport,
@@ -44,10 +45,12 @@ from jobsite.demo.jobs import (
 from jobsite.demo.models import Card, Charge, GatewaySwitch, Order, Product
 from jobsite.demo.orders import OrderLine, place_orders
 from jobsite.demo.payments import PaymentGatewayError
+from tests import running
 from tests.processes import Managed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Mode = GatewaySwitch.Mode
+STEPS = ["shop.ReserveStock", "shop.ChargeCard", "shop.SendReceipt", "shop.PackParcel"]  # of an order's workflow
 
 
 @pytest.fixture
@@ -71,9 +74,20 @@ def shop_server(live_server: LiveServer, switch: Callable[[Mode], None], monkeyp
     return live_server
 
 
-def run(payload: Job | Command) -> None:
-    """What a worker does with one job, here and now."""
-    registry.for_object(payload).run(payload, CancellationToken(job_id=1, attempt=1))
+def run(payload: Job | Command) -> Any:
+    """What a worker does with one job, here and now; what the handler returns."""
+    return registry.for_object(payload).run(payload, CancellationToken(job_id=1, attempt=1))
+
+
+def work() -> None:
+    """What workers do with all jobs that are enqueued, and with what follows; the second attempt comes at once."""
+    while ids := list(JobRecord.objects.filter(state="enqueued").order_by("pk").values_list("pk", flat=True)):
+        claims = admission.claim(list(map(running.message, ids)), worker=running.WORKER, lease=running.LEASE)
+        assert claims, f"nobody can have jobs {ids}"
+        moves = [running.perform(claim) for claim in claims]
+        execution.settle([move for move in moves if move], worker=running.WORKER)
+        for job_id in JobRecord.objects.filter(state="scheduled", pk__in=ids).values_list("pk", flat=True):
+            running.make_due(job_id)
 
 
 def place(product: Product, quantity: int = 1, card: str = Card.GOOD) -> Order:
@@ -95,9 +109,32 @@ def jobs_of(order: Order) -> list[tuple[str, str, str]]:
     return list(records.values_list("job_type", "queue", "state"))
 
 
+def states_of(order: Order) -> dict[str, str]:
+    """The states of the jobs in its workflow, by type."""
+    return {job_type: state for job_type, _, state in jobs_of(order) if job_type in STEPS}
+
+
+def workflow_of(order: Order) -> Workflow:
+    return Workflow.objects.get(pk=order.workflow_id)
+
+
 def cancellation_of(order: Order) -> JobRecord:
     assert order.cancel_job_id is not None
     return JobRecord.objects.get(pk=order.cancel_job_id)
+
+
+def receipts() -> list[int]:
+    """The orders whose receipts were sent."""
+    return [int(message.subject.removeprefix("Your receipt for order ")) for message in mail.outbox]
+
+
+def answer_is_lost(order: Order, switch: Callable[[Mode], None]) -> None:
+    """The gateway has charged the order's card, and its answers never reach the shop: its charge fails for good."""
+    switch(Mode.DOWN)
+    work()
+    switch(Mode.OK)
+    assert states_of(order)["shop.ChargeCard"] == "failed"
+    Charge.objects.create(key=order.payment_key, status=Charge.Status.CHARGED, amount_cents=order.total_cents)
 
 
 def upload(client: Client, content: bytes) -> HttpResponse:
@@ -132,8 +169,13 @@ def test_order_saves_row_and_jobs_when_placed_on_page(client: Client, product: P
     assert (order.quantity, order.total_cents, order.status) == (2, 2500, Order.Status.PLACED)
     assert jobs_of(order) == [
         ("shop.ReserveStock", "default", "enqueued"),
+        ("shop.ChargeCard", "payments", "awaiting"),
+        ("shop.SendReceipt", "mail", "awaiting"),
+        ("shop.PackParcel", "default", "awaiting"),
         ("shop.CancelUnpaidOrder", "default", "scheduled"),
     ]
+    workflow = Workflow.objects.get()
+    assert (workflow.pk, workflow.title, workflow.total) == (order.workflow_id, f"Order {order.pk}", 4)
     cancellation = cancellation_of(order)
     assert cancellation.job_type == "shop.CancelUnpaidOrder"
     assert cancellation.run_at is not None
@@ -145,13 +187,14 @@ def test_order_leaves_nothing_when_transaction_rolls_back(product: Product) -> N
     def place_and_fail() -> None:
         with transaction.atomic():
             place(product)
-            assert JobRecord.objects.count() == 2
+            assert JobRecord.objects.count() == 5
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         place_and_fail()
     assert not Order.objects.exists()
     assert not JobRecord.objects.exists()
+    assert not Workflow.objects.exists()
 
 
 def test_twenty_orders_are_placed_by_button(client: Client, product: Product) -> None:
@@ -159,6 +202,10 @@ def test_twenty_orders_are_placed_by_button(client: Client, product: Product) ->
     assert "20 orders are placed." in response.content.decode()
     assert Order.objects.count() == 20
     assert JobRecord.objects.filter(job_type="shop.ReserveStock").count() == 20
+    assert Workflow.objects.filter(total=4).count() == 20
+    assert set(Order.objects.values_list("workflow_id", flat=True)) == set(
+        Workflow.objects.values_list("pk", flat=True)
+    )
 
 
 def test_three_hundred_checks_of_the_latest_payments_are_enqueued_by_button(client: Client, product: Product) -> None:
@@ -250,7 +297,7 @@ def test_csv_places_all_orders_when_valid(client: Client, product: Product) -> N
     response = upload(client, content)
     assert response.status_code == 302
     assert sorted(Order.objects.values_list("email", "quantity")) == [("ada@example.com", 2), ("grace@example.com", 1)]
-    assert JobRecord.objects.count() == 4
+    assert JobRecord.objects.count() == 10
 
 
 @pytest.mark.parametrize(
@@ -310,7 +357,8 @@ def test_csv_names_the_mistake_and_writes_nothing(
 def test_csv_takes_a_thousand_orders(client: Client, product: Product) -> None:
     assert upload(client, b"sku,quantity,email\n" + b"CUP,1,ada@example.com\n" * 1000).status_code == 302
     assert Order.objects.count() == 1000
-    assert JobRecord.objects.count() == 2000
+    assert Workflow.objects.count() == 1000
+    assert JobRecord.objects.count() == 5000
 
 
 def test_csv_shows_hostile_content_as_text(client: Client, product: Product) -> None:
@@ -448,7 +496,6 @@ def test_reserve_takes_stock_once_when_run_twice(product: Product) -> None:
     product.refresh_from_db()
     assert product.stock == 7
     assert [job[0] for job in jobs_of(order)].count("shop.ChargeCard") == 1
-    assert ("shop.ChargeCard", "payments", "enqueued") in jobs_of(order)
 
 
 def test_reserve_gives_up_in_words_when_out_of_stock_and_succeeds_after_restock(
@@ -488,15 +535,71 @@ def test_stock_stays_above_zero_when_reserved_by_many_at_once(product: Product) 
     assert product.stock == 1
 
 
+def test_order_is_reserved_paid_and_packed_and_its_receipt_names_the_payment(
+    shop_server: LiveServer, product: Product
+) -> None:
+    order = place(product, 2)
+    work()
+    order.refresh_from_db()
+    assert states_of(order) == dict.fromkeys(STEPS, "succeeded")
+    assert (order.status, order.parcel) == (Order.Status.PAID, f"P-{order.pk:06}")
+    assert receipts() == [order.pk]
+    assert f"\nPayment: {Charge.objects.get().pk}\n" in str(mail.outbox[0].body)
+    assert workflow_of(order).finished_at
+    assert cancellation_of(order).state == "deleted"
+
+
+def test_failed_charge_holds_what_comes_after_it_until_it_is_retried(
+    shop_server: LiveServer, product: Product, switch: Callable[[Mode], None]
+) -> None:
+    order = place(product)
+    switch(Mode.DOWN)
+    work()
+    held = {"shop.ReserveStock": "succeeded", "shop.ChargeCard": "failed"} | dict.fromkeys(STEPS[2:], "awaiting")
+    assert states_of(order) == held
+    assert not receipts()
+    switch(Mode.OK)
+    work()
+    assert states_of(order) == held  # nothing runs again by itself
+    assert job_scheduler.retry(JobRecord.objects.get(job_type="shop.ChargeCard").pk)
+    work()
+    assert states_of(order) == dict.fromkeys(STEPS, "succeeded")
+    assert receipts() == [order.pk]
+
+
+def test_nothing_is_packed_or_receipted_for_a_charge_that_a_person_skips(
+    shop_server: LiveServer, product: Product
+) -> None:
+    order = place(product, card=Card.DECLINED)
+    work()
+    assert job_scheduler.skip(JobRecord.objects.get(job_type="shop.ChargeCard").pk)
+    work()
+    packing = JobRecord.objects.get(job_type="shop.PackParcel")
+    assert packing.state == "failed"
+    assert packing.history.latest("pk").reason.endswith(
+        f"order {order.pk} is reserved: nothing is packed that is not paid"
+    )
+    assert not receipts()
+
+
+def test_parcel_is_the_same_however_often_it_is_packed(product: Product) -> None:
+    order = reserved(product)
+    with pytest.raises(GiveUp, match="is reserved: nothing is packed that is not paid"):
+        run(PackParcel(order.pk))
+    mark_paid(order, 7)
+    assert run(PackParcel(order.pk)) == run(PackParcel(order.pk)) == f"P-{order.pk:06}"
+
+
 def test_charge_pays_once_and_calls_off_the_cancellation(shop_server: LiveServer, product: Product) -> None:
     order = reserved(product, 2)
-    run(ChargeCard(order.pk))
-    run(ChargeCard(order.pk))
+    payments = [run(ChargeCard(order.pk)), run(ChargeCard(order.pk))]
     order.refresh_from_db()
-    assert order.status == Order.Status.PAID
-    assert Charge.objects.get().amount_cents == 2500
+    charge = Charge.objects.get()
+    assert (order.status, order.payment_id) == (Order.Status.PAID, charge.pk)
+    assert payments == [charge.pk, charge.pk]
+    assert charge.amount_cents == 2500
     assert cancellation_of(order).state == "deleted"
-    assert jobs_of(order).count(("shop.SendReceipt", "mail", "enqueued")) == 1
+    assert [job[0] for job in jobs_of(order)].count("shop.SendReceipt") == 1
 
 
 def test_charge_is_not_repeated_when_worker_died_before_recording_it(shop_server: LiveServer, product: Product) -> None:
@@ -511,14 +614,16 @@ def test_charge_is_not_repeated_when_worker_died_before_recording_it(shop_server
 def test_charge_asks_nobody_when_order_is_paid(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_GATEWAY_URL", "http://127.0.0.1:9")  # nobody is there: a call would raise
     order = reserved(product)
-    mark_paid(order)
-    run(ChargeCard(order.pk))
+    mark_paid(order, 7)
+    assert run(ChargeCard(order.pk)) == 7
 
 
 def test_payment_is_recorded_once_when_two_runs_record_it(product: Product) -> None:
     order = reserved(product)
-    assert [mark_paid(order), mark_paid(order)] == [True, False]
-    assert jobs_of(order).count(("shop.SendReceipt", "mail", "enqueued")) == 1
+    assert [mark_paid(order, 7), mark_paid(order, 8)] == [True, False]
+    order.refresh_from_db()
+    assert order.payment_id == 7
+    assert [job[0] for job in jobs_of(order)].count("shop.SendReceipt") == 1
 
 
 def test_charge_says_how_to_mend_it_when_gateway_is_down(
@@ -559,17 +664,19 @@ def test_charge_fails_soon_so_that_a_visitor_sees_it() -> None:
     assert retry.delays() == [timedelta(seconds=2)]
 
 
-def test_check_records_a_payment_that_the_order_does_not_know_of(
-    shop_server: LiveServer, product: Product, monkeypatch: pytest.MonkeyPatch
+def test_check_has_a_payment_recorded_that_the_order_does_not_know_of(
+    shop_server: LiveServer, product: Product, switch: Callable[[Mode], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gateway, "BANK_SECONDS", 0.05)
-    orders = [reserved(product), reserved(product)]
-    paid = orders[0]
-    Charge.objects.create(key=paid.payment_key, status=Charge.Status.CHARGED, amount_cents=paid.total_cents)
-    for order in orders * 2:
-        run(CheckPayment(order.pk))
-    assert [order.status for order in Order.objects.order_by("pk")] == [Order.Status.PAID, Order.Status.RESERVED]
-    assert jobs_of(paid).count(("shop.SendReceipt", "mail", "enqueued")) == 1
+    orders = [place(product), place(product)]
+    answer_is_lost(orders[0], switch)
+    for _ in range(2):
+        for order in orders * 2:
+            run(CheckPayment(order.pk))
+        work()
+        assert [order.status for order in Order.objects.order_by("pk")] == [Order.Status.PAID, Order.Status.RESERVED]
+        assert receipts() == [orders[0].pk]
+    assert states_of(orders[0]) == dict.fromkeys(STEPS, "succeeded")
 
 
 def test_check_says_how_to_mend_it_when_gateway_is_down(
@@ -622,7 +729,7 @@ def test_receipt_is_sent_once_when_run_twice(product: Product) -> None:
     order = reserved(product, 2)
     run(SendReceipt(order.pk))
     assert not mail.outbox  # not paid yet
-    mark_paid(order)
+    mark_paid(order, 7)
     run(SendReceipt(order.pk))
     run(SendReceipt(order.pk))
     (message,) = mail.outbox
@@ -637,7 +744,7 @@ def test_receipt_is_a_file_below_the_data_folder(product: Product, settings: Set
     else:
         settings.EMAIL_BACKEND, settings.EMAIL_FILE_PATH = backend, tmp_path
     order = reserved(product)
-    mark_paid(order)
+    mark_paid(order, 7)
     run(SendReceipt(order.pk))
     (file,) = tmp_path.iterdir()
     assert f"receipt for order {order.pk}" in file.read_text()
@@ -646,7 +753,7 @@ def test_receipt_is_a_file_below_the_data_folder(product: Product, settings: Set
 def test_sales_report_tells_what_was_paid_yesterday(product: Product) -> None:
     today, yesterday = reserved(product, 2), reserved(product, 3)
     for order in (today, yesterday):
-        mark_paid(order)
+        mark_paid(order, 7)
     Order.objects.filter(pk=yesterday.pk).update(created_at=timezone.now() - timedelta(days=1))
     run(SendSalesReport())
     (message,) = mail.outbox
@@ -677,7 +784,10 @@ def test_cancellation_gives_stock_back_once_when_run_twice(shop_server: LiveServ
     order.refresh_from_db()
     product.refresh_from_db()
     assert (order.status, product.stock) == (Order.Status.CANCELLED, 10)
-    run(ChargeCard(order.pk))
+    assert states_of(order) == dict.fromkeys(STEPS, "deleted")
+    assert workflow_of(order).cancelled_at
+    with pytest.raises(GiveUp, match="is cancelled: nothing to charge"):
+        run(ChargeCard(order.pk))
     assert not Charge.objects.filter(status=Charge.Status.CHARGED).exists()
 
 
@@ -691,20 +801,11 @@ def test_customers_cancellation_gives_stock_back_and_calls_off_the_other_one(
     product.refresh_from_db()
     assert (order.status, order.problem, product.stock) == (Order.Status.CANCELLED, "cancelled by the customer", 10)
     assert cancellation_of(order).state == "deleted"
-    run(ChargeCard(order.pk))
+    assert states_of(order) == dict.fromkeys(STEPS, "deleted")
+    assert workflow_of(order).cancelled_at
+    with pytest.raises(GiveUp, match="is cancelled: nothing to charge"):
+        run(ChargeCard(order.pk))
     assert not Charge.objects.filter(status=Charge.Status.CHARGED).exists()
-
-
-def test_customers_cancellation_leaves_an_order_whose_charge_came_first(
-    shop_server: LiveServer, product: Product
-) -> None:
-    order = reserved(product)
-    Charge.objects.create(key=order.payment_key, status=Charge.Status.CHARGED, amount_cents=order.total_cents)
-    run(CancelUnwantedOrder(order.pk))
-    order.refresh_from_db()
-    assert order.status == Order.Status.RESERVED
-    assert cancellation_of(order).state == "scheduled"
-    assert jobs_of(order)[-1] == ("shop.ChargeCard", "payments", "enqueued")  # it records the payment
 
 
 def test_cancellation_takes_an_order_that_was_never_reserved(shop_server: LiveServer, product: Product) -> None:
@@ -716,19 +817,53 @@ def test_cancellation_takes_an_order_that_was_never_reserved(shop_server: LiveSe
     assert (order.status, product.stock) == (Order.Status.CANCELLED, 10)
 
 
-def test_cancellation_leaves_an_order_whose_charge_came_first(shop_server: LiveServer, product: Product) -> None:
-    order = reserved(product)
-    Charge.objects.create(key=order.payment_key, status=Charge.Status.CHARGED, amount_cents=order.total_cents)
+def test_cancellation_takes_an_order_that_was_placed_before_it_had_a_workflow(
+    shop_server: LiveServer, product: Product
+) -> None:
+    order = Order.objects.create(product=product, quantity=1, total_cents=1250)
     run(CancelUnpaidOrder(order.pk))
     order.refresh_from_db()
+    assert order.status == Order.Status.CANCELLED
+
+
+def test_cancellation_deletes_whatever_of_the_workflow_has_not_succeeded(
+    shop_server: LiveServer, product: Product
+) -> None:
+    order = place(product, card=Card.DECLINED)
+    work()
+    run(CancelUnpaidOrder(order.pk))
+    work()
+    assert states_of(order) == dict.fromkeys(STEPS, "deleted") | {"shop.ReserveStock": "succeeded"}
+    assert workflow_of(order).finished_at
+    assert not job_scheduler.retry_workflow(order.workflow_id)
+
+
+@pytest.mark.parametrize("cancellation", [CancelUnpaidOrder, CancelUnwantedOrder])
+def test_cancellation_leaves_an_order_whose_charge_came_first(
+    cancellation: Any, shop_server: LiveServer, product: Product, switch: Callable[[Mode], None]
+) -> None:
+    order = place(product)
+    answer_is_lost(order, switch)
+    run(cancellation(order.pk))
+    order.refresh_from_db()
     assert order.status == Order.Status.RESERVED
-    assert jobs_of(order)[-1] == ("shop.ChargeCard", "payments", "enqueued")  # it records the payment
+    assert cancellation_of(order).state == "scheduled"
+    assert states_of(order)["shop.ChargeCard"] == "enqueued"  # it records the payment
+    with pytest.raises(RetryAfter, match="was charged, and its charge has not ended yet"):
+        run(cancellation(order.pk))
+    work()
+    run(cancellation(order.pk))
+    order.refresh_from_db()
+    assert order.status == Order.Status.PAID
+    assert states_of(order) == dict.fromkeys(STEPS, "succeeded")
+    assert receipts() == [order.pk]
 
 
-def test_charge_leaves_the_order_when_voided_while_it_was_under_way(shop_server: LiveServer, product: Product) -> None:
+def test_charge_gives_up_when_voided_while_it_was_under_way(shop_server: LiveServer, product: Product) -> None:
     order = reserved(product)
     Charge.objects.create(key=order.payment_key, status=Charge.Status.VOIDED, amount_cents=0)
-    run(ChargeCard(order.pk))
+    with pytest.raises(GiveUp, match="was cancelled before it was paid"):
+        run(ChargeCard(order.pk))
     order.refresh_from_db()
     assert order.status == Order.Status.RESERVED  # the cancellation that voided it goes on
 
@@ -739,6 +874,7 @@ def test_charge_leaves_the_order_when_voided_while_it_was_under_way(shop_server:
         ReserveStock(999),
         ChargeCard(999),
         CheckPayment(999),
+        PackParcel(999),
         SendReceipt(2**62),
         CancelUnwantedOrder(7),
         CancelUnpaidOrder(-1),
