@@ -123,7 +123,19 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     page.get_by_role("link", name="View site").click()
     expect(page.locator(".chip.reserved")).to_have_count(ORDERS)
     expect(page.locator(".problem").first).to_contain_text("payment gateway answered 503")
+    expect(page.get_by_text("receipt sent", exact=True)).to_have_count(0)
+    expect(page.get_by_text("parcel P-")).to_have_count(0)
     shoot("orders-unpaid")
+
+    # An order's workflow: what comes after the charge waits for it.
+    page.get_by_role("link", name="1", exact=True).click()
+    expect(page.locator("h1")).to_contain_text("Order 1")
+    expect(page.locator("#workflow-progress")).to_contain_text("1 of 4 done, 1 failed")
+    expect(page.locator(".flow-graph .box-failed")).to_have_count(1)
+    expect(page.locator("table.flow-nodes tr", has_text="retry or skip it")).to_have_count(2)  # receipt and parcel
+    shoot("workflow-held")
+    workflow = page.url
+    page.get_by_role("link", name="View site").click()
     page.get_by_role("button", name="On", exact=True).click()
     expect(page.get_by_role("status")).to_have_text("The payment gateway is now: On.")
 
@@ -146,15 +158,21 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     shoot("retried-many")
 
     # All is well: in the console, in the shop, and in the mail.
-    for kind in ("ChargeCard", "SendReceipt"):
+    for kind in ("ReserveStock", "ChargeCard", "SendReceipt", "PackParcel"):
         page.goto(f"{site.url}/admin/jobs/jobrecord/?state=succeeded&type=shop.{kind}")
         reload_until(page, page.locator("#result_list tbody tr"), ORDERS)
     page.goto(f"{site.url}/admin/")
     expect(page.get_by_text("Nothing has failed.")).to_be_visible()
     shoot("all-succeeded")
+    page.goto(workflow)
+    expect(page.locator("#workflow-progress")).to_contain_text("all 4 done")
+    shoot("workflow-done")
+    page.goto(f"{site.url}/admin/workflows/?state=succeeded")
+    reload_until(page, page.get_by_role("link", name="Order ", exact=False), ORDERS)
     page.goto(f"{site.url}/shop/")
     expect(page.locator(".chip.paid")).to_have_count(ORDERS)
     expect(page.get_by_text("receipt sent", exact=True)).to_have_count(ORDERS)
+    expect(page.get_by_text("parcel P-")).to_have_count(ORDERS)
     expect(page.locator(".problem")).to_have_count(0)
     shoot("orders-paid")
     assert sorted(site.receipts()) == sorted(f"<receipt-{number}@shop.example>" for number in range(1, ORDERS + 1))

@@ -247,6 +247,16 @@ def test_page_works_without_script_and_escapes_orders(client: Client, product: P
     assert 'href="/admin/"' in html
 
 
+def test_order_leads_to_its_workflow_in_the_console(admin_client: Client, product: Product) -> None:
+    order = place(product)
+    before = Order.objects.create(product=product, quantity=1, total_cents=1)  # there were workflows
+    html = admin_client.get("/shop/").content.decode()
+    address = f"/admin/workflows/{order.workflow_id}/"
+    assert f'<th scope="row"><a href="{address}">{order.pk}</a></th>' in html
+    assert f'<th scope="row">{before.pk}</th>' in html
+    assert f"Order {order.pk}" in admin_client.get(address).content.decode()
+
+
 def cancel(client: Client, order: Order) -> str:
     """Click the order's button; the page that follows."""
     return client.post(f"/shop/cancel/{order.pk}", follow=True).content.decode()
