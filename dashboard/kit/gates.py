@@ -7,9 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from django.db.models import Exists, Max, Min, OuterRef
+from django.db import connections
+from django.db.models import Exists, OuterRef, QuerySet
 
 from handlers.models import Gate, GateParent, JobRecord, Require, When, Workflow, WorkflowNode
+from handlers.models.kept import database
+from handlers.models.sql import is_postgresql
+from handlers.selection.conditions import NOT_SUCCEEDED
 from handlers.states import State
 
 READ = 2_000  # parents of all gates of a page that are read
@@ -119,14 +123,22 @@ def _unmet(gates: Sequence[Gate], workflows: Iterable[int]) -> dict[int, list[Pa
 
 
 def _failed(gates: Sequence[int], workflows: Iterable[int]) -> list[int]:
-    """The first failed jobs for which these gates wait: from the jobs' side, whose index has them by state."""
-    nodes = WorkflowNode.objects.filter(workflow_id__in=list(workflows))
-    span = nodes.aggregate(first=Min("pk"), last=Max("pk"))
+    """The first failed jobs for which these gates wait."""
     waited_for = GateParent.objects.filter(parent_id=OuterRef("pk"), gate_id__in=gates)
-    jobs = JobRecord.objects.filter(
-        Exists(waited_for), state=State.FAILED, pk__gte=span["first"] or 1, pk__lte=span["last"] or 0
-    )
-    return list(jobs.order_by("pk").values_list("pk", flat=True)[:FAILED_READ])
+    found: list[int] = []
+    for workflow_id in workflows:
+        jobs = in_span(WorkflowNode.span(workflow_id), State.FAILED).filter(Exists(waited_for))
+        found += jobs.order_by("pk").values_list("pk", flat=True)[:FAILED_READ]
+    return found
+
+
+def in_span(span: tuple[int, int], state: str) -> QuerySet[JobRecord]:
+    """The jobs with an id between two, and in a state.
+
+    By the jobs' index of states, as it finds those that failed or run among very many that wait or are done.
+    """
+    rows = JobRecord.objects.filter(state=state, pk__gte=span[0], pk__lte=span[1])
+    return rows if state == State.SUCCEEDED or is_postgresql(connections[database()]) else rows.filter(NOT_SUCCEEDED)
 
 
 def _pairs(**which: object) -> Iterator[tuple[int, int]]:

@@ -6,6 +6,7 @@ type, at gates that ask the same of the same boxes) are folded once more, so tha
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from django.db.models import Count, Max, Min, Q
 
 from handlers.models import Gate, GateParent, NodeOutcome, Workflow, WorkflowNode
 
+SMALL = 10_000  # jobs of a workflow of which each read may go through all
+KEPT_SECONDS, MOST_KEPT = 10.0, 20  # pictures of big ones
 FEW = 4  # alike, that are drawn one by one
 ROWS = 2_000  # groups that are read
 PARENTS = 20_000  # parents of gates that are read; of wider gates the first and the last job of each group are tried
@@ -79,7 +82,21 @@ class Graph:
 
 
 def fold(workflow: Workflow) -> Graph:
-    """The whole of it, as far as ROWS reach."""
+    """The whole of it, as far as ROWS reach. That of a big one, for which all is gone through, is kept a while."""
+    if workflow.total <= SMALL:
+        return _fold(workflow)
+    kept = _kept.get(workflow.pk)
+    if kept is None or time.monotonic() - kept[0] > KEPT_SECONDS:
+        if len(_kept) >= MOST_KEPT:
+            _kept.clear()
+        kept = _kept[workflow.pk] = (time.monotonic(), _fold(workflow))
+    return kept[1]
+
+
+_kept: dict[int, tuple[float, Graph]] = {}
+
+
+def _fold(workflow: Workflow) -> Graph:
     groups = _groups(workflow)
     gates = Gate.objects.in_bulk({kind.gate_id for kind in groups if kind.gate_id})
     parents = _parents(gates.values(), groups)

@@ -14,7 +14,7 @@ from dashboard.workflows.nodes import Row
 from handlers.states import FINAL, State
 
 ROW, BAR, THIN = 18, 10, 2  # pixels: a job's row, what was done in it, and its waiting
-TOP, FOOT, NAMES = 6, 20, 190  # pixels above the first row, below the last one, and for the names
+TOP, FOOT, NAMES = 24, 4, 190  # pixels above the first row, for the times; below the last one; for the names
 TICKS = 4
 LETTERS = 24
 ROOM = 1.03  # for the sign of what ended last
@@ -126,16 +126,16 @@ def _share(part: timedelta, length: timedelta) -> float:
 
 
 def _grid(length: timedelta, height: float) -> SafeString:
-    base = height - FOOT
     return format_html_join(
         "",
-        '<line class="grid" x1="{x}%" x2="{x}%" y1="0" y2="{y}"/>'
-        '<text class="tick{minor}" x="{x}%" y="{low}" text-anchor="{anchor}">{words}</text>',
+        '<line class="grid" x1="{x}%" x2="{x}%" y1="{high}" y2="{y}"/>'
+        '<text class="tick{minor}" x="{x}%" y="{text}" text-anchor="{anchor}">{words}</text>',
         (
             {
                 "x": f"{place / TICKS * 100:g}",
-                "y": base,
-                "low": height - 5,
+                "high": TOP - 6,
+                "y": height,
+                "text": TOP - 10,
                 "minor": " minor" if place % 2 else "",
                 "anchor": "start" if not place else "end" if place == TICKS else "middle",
                 "words": duration(length * place / TICKS) if place else "0",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Exists, Max, Min, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, QueryDict
 
-from dashboard.kit.gates import Wait, waits_of
+from dashboard.kit.gates import Wait, in_span, waits_of
 from dashboard.kit.queries import RETRYING
 from dashboard.kit.search import AFTER, BEFORE, place
 from dashboard.workflows.folding import gates_of_box
@@ -117,21 +117,16 @@ def listed(request: HttpRequest, workflow: Workflow) -> Listed:
     )
 
 
-def in_state(workflow: Workflow, state: str, nodes: QuerySet[WorkflowNode] | None = None) -> QuerySet[JobRecord]:
-    """The jobs of the workflow, or of some of its ``nodes``, that are in a state.
-
-    Found from the jobs' side, whose index has them by state: few are failed or running of very many that wait or are
-    done. The ids of a workflow's jobs are near each other, so that hardly any other job is looked at.
-    """
+def in_state(
+    workflow: Workflow,
+    state: str,
+    nodes: QuerySet[WorkflowNode] | None = None,
+    span: tuple[int, int] | None = None,
+) -> QuerySet[JobRecord]:
+    """The jobs of the workflow, or of some of its ``nodes``, that are in a state. ``span``: where it was read."""
     own = WorkflowNode.objects.filter(workflow_id=workflow.pk) if nodes is None else nodes
-    first, last = span(workflow)
-    return JobRecord.objects.filter(Exists(own.filter(pk=OuterRef("pk"))), state=state, pk__gte=first, pk__lte=last)
-
-
-def span(workflow: Workflow) -> tuple[int, int]:
-    """The ids of its first and its last job; (1, 0) where it has none."""
-    ids = WorkflowNode.objects.filter(workflow_id=workflow.pk).aggregate(first=Min("pk"), last=Max("pk"))
-    return (1, 0) if ids["first"] is None else (ids["first"], ids["last"])
+    jobs = in_span(span or WorkflowNode.span(workflow.pk), state)
+    return jobs.filter(Exists(own.filter(pk=OuterRef("pk"))))
 
 
 def _wanted(workflow: Workflow, state: str, box: str) -> QuerySet[Any]:

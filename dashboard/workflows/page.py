@@ -19,14 +19,13 @@ from dashboard.kit.queries import CAP, RETRYING, Count
 from dashboard.kit.verbs import MAX_REASON, RETRY
 from dashboard.workflows.access import found, may_change, may_retry, may_skip, need_open
 from dashboard.workflows.drawing import picture
-from dashboard.workflows.folding import fold
+from dashboard.workflows.folding import SMALL, fold
 from dashboard.workflows.gantt import gantt
-from dashboard.workflows.nodes import FILTERS, LIVE, SIZE, STATES, in_state, listed, span
+from dashboard.workflows.nodes import FILTERS, LIVE, SIZE, STATES, in_state, listed
 from dashboard.workflows.standing import Standing
 from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
 from handlers.states import State
 
-SMALL = 10_000  # jobs of which those that have not ended are all counted, state by state; of more, up to 1,000 of each
 SPLIT_SECONDS = 0.5  # telling them apart is not worth more
 PARTS = {"workflow-jobs", "workflow-graph", "workflow-family", "workflow-times"}  # that cost something
 NESTED = 20  # workflows that its jobs have opened which are shown
@@ -71,11 +70,12 @@ def _live(row: Workflow) -> dict[str, Count]:
     try:
         with time_limit(SPLIT_SECONDS):
             if row.total > SMALL:
-                # In the index's order, or all of them might be gone through for any thousand.
-                rows_of = (in_state(row, state, nodes).order_by("pk").values_list("pk") for state in LIVE)
+                # From the last ones on: what comes late in a workflow has been made late.
+                ids = WorkflowNode.span(row.pk)
+                rows_of = (in_state(row, state, nodes, ids).order_by("-pk").values_list("pk") for state in LIVE)
                 return {state: Count.of(len(rows[: CAP + 1])) for state, rows in zip(LIVE, rows_of, strict=True)}
-            ids = nodes.filter(outcome=NodeOutcome.NOT_YET).values("pk")
-            rows = JobRecord.objects.filter(pk__in=ids).order_by().values_list("state").annotate(number=Counted("pk"))
+            left = nodes.filter(outcome=NodeOutcome.NOT_YET).values("pk")
+            rows = JobRecord.objects.filter(pk__in=left).order_by().values_list("state").annotate(number=Counted("pk"))
             found = Counter(dict(rows))
     except TookTooLong:
         return {"left": Count(row.open)}
@@ -135,7 +135,7 @@ def _family(row: Workflow) -> dict[str, Any]:
 def nested(row: Workflow) -> list[Workflow] | None:
     """Workflows that its jobs have opened, the newest first; None where that takes too long to find."""
     # The ids of its jobs are near each other, so this looks at few openers of other workflows.
-    first, last = span(row)
+    first, last = WorkflowNode.span(row.pk)
     own = WorkflowNode.objects.filter(pk=OuterRef("opened_by"), workflow_id=row.pk)
     rows = Workflow.objects.filter(Exists(own), opened_by__gte=first, opened_by__lte=last)
     try:

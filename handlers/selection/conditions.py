@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, Exists, F, Func, Max, Min, OuterRef, Q, TextField
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Q, TextField
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Cast, Collate
 from django.db.models.lookups import IContains
@@ -133,10 +133,8 @@ def _related(selection: Criteria, using: str) -> list[Q]:
 def _of_workflow(workflow_id: int, using: str) -> Q:
     """Its jobs: their ids are near each other, so that hardly any other job is looked at, however many came after."""
     nodes = WorkflowNode.objects.using(using).filter(workflow_id=workflow_id)
-    ids = nodes.aggregate(first=Min("pk"), last=Max("pk"))
-    if ids["first"] is None:
-        return Q(pk__in=())
-    return Q(Exists(nodes.filter(pk=OuterRef("pk"))), pk__gte=ids["first"], pk__lte=ids["last"])
+    first, last = WorkflowNode.span(workflow_id, using)
+    return Q(Exists(nodes.filter(pk=OuterRef("pk"))), pk__gte=first, pk__lte=last)
 
 
 class Among(Func):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections import Counter, defaultdict
 from html import unescape
 
 import pytest
@@ -11,9 +13,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from dashboard.workflows import drawing, folding
-from dashboard.workflows.folding import Box, fold
+from dashboard.workflows.folding import Box, Kind, fold
 from handlers import job_scheduler
-from handlers.models import JobRecord, Workflow, WorkflowNode
+from handlers.models import GateParent, JobRecord, Workflow, WorkflowNode
+from handlers.workflows.flow import Node
 from tests.console.workflows.conftest import Send, Step, drain, page
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("bad")]
@@ -147,6 +150,30 @@ def test_groups_beyond_the_limit_are_counted_and_said(superuser: Client, monkeyp
     assert "Not drawn: 4 more jobs" in graph_of(superuser, page(flow.workflow_id))
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_any_shape_is_drawn_whole(seed: int) -> None:
+    choose = random.Random(seed)  # noqa: S311 - shapes
+    with job_scheduler.workflow() as flow:
+        nodes: list[Node] = []
+        for _ in range(choose.randint(5, 60)):
+            after = choose.sample(nodes, min(len(nodes), choose.choice((0, 1, 1, 2, 5))))
+            when, require = choose.choice(("success", "success", "failure", "ended")), choose.choice(("all", "any"))
+            jobs = [choose.choice((Step, Send))("a") for _ in range(choose.choice((1, 1, 1, 3, 9)))]
+            nodes += flow.enqueue_many(jobs, after=after, when=when, require=require)
+    boxes = [box for layer in layers_of(flow.workflow_id) for box in layer]
+    box_of: dict[int, Box] = {}
+    for pk, gate_id, job_type in WorkflowNode.objects.values_list("pk", "gate_id", "job_type"):
+        (box_of[pk],) = (box for box in boxes if Kind(gate_id, job_type) in box.kinds and box.job_id in (None, pk))
+    assert Counter(box_of.values()) == Counter({box: box.count for box in boxes})
+    drawn = {(parent, box) for box in boxes for parent in box.parents}
+    assert all(parent.layer < box.layer for parent, box in drawn)
+    children = dict(WorkflowNode.objects.filter(gate_id__isnull=False).values_list("pk", "gate_id"))
+    parents: dict[int, list[int]] = defaultdict(list)
+    for gate_id, parent_id in GateParent.objects.values_list("gate_id", "parent_id"):
+        parents[gate_id or 0].append(parent_id)
+    assert drawn == {(box_of[pk], box_of[child]) for child, gate_id in children.items() for pk in parents[gate_id or 0]}
+
+
 def test_jobs_at_the_end_stand_in_no_box() -> None:
     with job_scheduler.workflow(on_success=Send("done"), on_end=Send("over")) as flow:
         flow.enqueue(Step("a"))
@@ -169,6 +196,19 @@ def test_hostile_type_names_are_inert_and_nothing_is_inline(superuser: Client) -
     assert "<script>alert" not in superuser.get(page(flow.workflow_id) + unescape(link[1])).content.decode()
     for box in ("x", "1", "1+", "1+.shop.Step", "9" * 40 + ".y", f"0.{evil}", "."):
         assert superuser.get(page(flow.workflow_id), {"box": box}).status_code == 200
+
+
+def test_a_big_one_is_kept_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, "SMALL", 5)
+    monkeypatch.setattr(folding, "_kept", {})
+    with job_scheduler.workflow() as flow:
+        flow.enqueue_many([Step("a")] * 6)
+    workflow = Workflow.objects.get()
+    assert fold(workflow) is fold(workflow)
+    monkeypatch.setattr(folding, "KEPT_SECONDS", 0.0)
+    before = fold(workflow)
+    assert fold(workflow) is not before
+    assert before.layers[0][0].count == fold(workflow).layers[0][0].count == flow.count
 
 
 def test_drawing_reads_no_more_for_more_jobs() -> None:

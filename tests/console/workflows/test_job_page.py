@@ -34,7 +34,7 @@ def test_job_says_for_what_it_waits_and_what_is_to_come(superuser: Client) -> No
         a = flow.enqueue(Step("a"))
         b = flow.enqueue(Send(flow.result(a)), after=a)
     text = text_of(superuser, b.job_id)
-    assert f"Waits for a job to succeed: job {a.job_id} waits on its queue." in text
+    assert f"Waits for a job to succeed: job {a.job_id} waits on its queue" in text
     assert f"Send(to='x', what=<result of job {a.job_id}>)" in text
     assert "Arguments to come" in text
     assert f"what job {a.job_id} returns" in text
@@ -84,7 +84,7 @@ def test_job_says_that_its_workflow_is_paused_or_that_it_opened_one(superuser: C
 def test_continuation_outside_of_a_workflow_is_told_too(superuser: Client) -> None:
     first = job_scheduler.enqueue(Step("a"))
     second = job_scheduler.continue_with(first, Send("b"), when="ended")
-    assert f"Waits for a job to end: job {first} waits on its queue." in text_of(superuser, second)
+    assert f"Waits for a job to end: job {first} waits on its queue" in text_of(superuser, second)
     assert f"Wait for it shop.Send #{second}" in text_of(superuser, first)
 
 
