@@ -12,7 +12,9 @@ from handlers.models.sql import fetch, is_postgresql
 
 logger = logging.getLogger(__name__)
 
-BESIDE = 3  # connections of a process: its main thread's, its keeper's, and that of the thread for coroutines
+# Connections of a process: those of its main thread, its keeper, the thread for coroutines, and the one for what
+# follows from jobs.
+BESIDE = 4
 
 # A limit, what it is, and what to do about it. Those of roles and databases do not hold for a superuser.
 LIMITS = """

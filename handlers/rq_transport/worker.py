@@ -12,6 +12,7 @@ from django.db import Error
 
 from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import Claim
+from handlers.rq_transport.afterwards import Afterwards
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.claiming import Claiming
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
@@ -53,12 +54,14 @@ class BatchWorker(RQLoop):
         self._taking = Taking(queues, worker=name, marks=marks, weights=weights)
         self._runs = Runs(name, marks=marks, stopping=self._stopping)
         self._claiming = Claiming(name, marks=marks, stopping=self._stopping, taking=self._taking)
+        self._afterwards = Afterwards()
         self._meanwhile = Meanwhile(runs=self._runs, taking=self._taking, claiming=self._claiming)
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
         if self._runs.begin():
             self.heartbeat()
+            self._afterwards.begin()
             self._claiming.warm_up()
         while not self.is_stopping:
             self.heartbeat()
@@ -86,6 +89,7 @@ class BatchWorker(RQLoop):
                 return messages, None
         self._taking.end()
         self._let_end()
+        self._afterwards.end()
         return None
 
     def _look_for_the_spare(self) -> list[Message]:
@@ -112,7 +116,7 @@ class BatchWorker(RQLoop):
         if messages := self._taking.pop(room):
             return messages
         self.set_state("idle" if self._runs.are_over else "busy")
-        if self._burst and not self._taking.is_stranded_due:
+        if self._burst and not self._taking.is_stranded_due and self._afterwards.wait(BURST_SECONDS):
             self._claiming.let_go(self._runs)
             if self._marks.is_quiet:  # nobody else has anything in hand that may bring more
                 self._stopping.end(for_good=True)

@@ -63,10 +63,13 @@ def moves(job_id: int) -> list[str]:
     return [to for _, to, _ in trail(job_id)]
 
 
-def broken_trails(ids: Iterable[int]) -> list[int]:
-    """The jobs whose history has a gap: each move must begin where the one before it ended, the last one here."""
+def broken_trails(ids: Iterable[int], awaiting: Iterable[int] = ()) -> list[int]:
+    """The jobs whose history has a gap: each move must begin where the one before it ended, the last one here.
+
+    ``awaiting``: more jobs, which were awaiting others when they were made.
+    """
     broken = []
-    at = dict.fromkeys(ids, "enqueued")
+    at = dict.fromkeys(ids, "enqueued") | dict.fromkeys(awaiting, "awaiting")
     rows = JobHistory.objects.filter(job__in=list(at)).order_by("id").values_list("job_id", "from_state", "to_state")
     for job_id, before, after in rows:
         if at[job_id] != before:
