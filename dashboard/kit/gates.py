@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from django.db import connections
@@ -26,10 +27,18 @@ _ANY = {
     When.ENDED: "once one has ended",
 }  # fmt: skip
 _ALL = {When.SUCCESS: "", When.FAILURE: "if failed", When.DELETED: "if deleted", When.ENDED: "once ended"}
+# What one does now, and what several do.
 _NOW = {
-    State.AWAITING: "waits itself", State.SCHEDULED: "is scheduled", State.ENQUEUED: "waits on its queue",
-    State.PROCESSING: "runs", State.FAILED: "failed", State.SUCCEEDED: "succeeded", State.DELETED: "was deleted",
+    State.AWAITING: ("waits itself", "wait themselves"), State.SCHEDULED: ("is scheduled", "are scheduled"),
+    State.ENQUEUED: ("waits on its queue", "wait on their queue"), State.PROCESSING: ("runs", "run"),
+    State.FAILED: ("failed", "failed"), State.DELETED: ("was deleted", "were deleted"),
+    State.SUCCEEDED: (
+        "succeeded, and a workflow that it opened has not ended",
+        "succeeded, and workflows that they opened have not ended",
+    ),
 }  # fmt: skip
+_RETRYING = ("is to be retried", "are to be retried")
+_TO_MEND = ("failed: retry or skip it", "failed: retry or skip them")
 _URGENT = (State.FAILED, State.PROCESSING, State.ENQUEUED, State.SCHEDULED)  # who is named first
 
 
@@ -38,7 +47,7 @@ class Parent(NamedTuple):
 
     job_id: int
     job_type: str
-    now: str  # what it does now
+    now: str  # what it does now; empty where the next one says it for both
 
 
 @dataclass(frozen=True)
@@ -51,7 +60,7 @@ class Wait:
 
     def __str__(self) -> str:
         """All of it as text."""
-        told = [f"job {parent.job_id} {parent.now}" for parent in self.named]
+        told = [f"job {parent.job_id} {parent.now}".strip() for parent in self.named]
         told += [f"{self.more:,} more"] if self.more and told else []
         return f"{self.lead}: {', '.join(told)}" if told else self.lead
 
@@ -80,7 +89,7 @@ def rule(when: str, require: str, total: int) -> str:
     return _ALL[When(when)]
 
 
-def _wait(gate: Gate, unmet: Sequence[Parent]) -> Wait:
+def _wait(gate: Gate, unmet: Sequence[JobRecord]) -> Wait:
     if gate.is_open is not None:
         return Wait("What it waits for has come; it is being moved on" if gate.is_open else "It will never run")
     left, to = gate.total - gate.met, _TO[When(gate.when)]
@@ -90,16 +99,22 @@ def _wait(gate: Gate, unmet: Sequence[Parent]) -> Wait:
         lead = f"Waits for {left:,} of {gate.total:,} jobs to {to}"
     else:
         lead = f"Waits for a job to {to}"
-    named = tuple(unmet[:NAMED])
-    if gate.when == When.SUCCESS:
-        named = tuple(
-            parent._replace(now="failed: retry or skip it") if parent.now == _NOW[State.FAILED] else parent
-            for parent in named
-        )
-    return replace(Wait(lead, named), more=max(left - gate.missed - len(named), 0))
+    named = _named(unmet[:NAMED], can_mend=gate.when == When.SUCCESS)
+    return Wait(lead, named, max(left - gate.missed - len(named), 0))
 
 
-def _unmet(gates: Sequence[Gate], workflows: Iterable[int]) -> dict[int, list[Parent]]:
+def _named(jobs: Sequence[JobRecord], *, can_mend: bool) -> tuple[Parent, ...]:
+    """Parents with what they do; of those in a row that do the same the last one says it for all."""
+    told = []
+    for (is_retrying, state), some in groupby(jobs, key=lambda job: (job.is_retrying, State(job.state))):
+        same = list(some)
+        words = _RETRYING if is_retrying else _TO_MEND if can_mend and state == State.FAILED else _NOW[state]
+        told += [Parent(job.pk, job.job_type, "") for job in same[:-1]]
+        told.append(Parent(same[-1].pk, same[-1].job_type, words[len(same) > 1]))
+    return tuple(told)
+
+
+def _unmet(gates: Sequence[Gate], workflows: Iterable[int]) -> dict[int, list[JobRecord]]:
     """Those who have not ended as each of ``gates`` asks, who is in the way first.
 
     All parents of narrow gates are looked at; of wide ones only those that have failed.
@@ -119,7 +134,7 @@ def _unmet(gates: Sequence[Gate], workflows: Iterable[int]) -> dict[int, list[Pa
     for gate_id, parent_id in rows:
         if parent_id in jobs:
             found[gate_id].append(jobs[parent_id])
-    return {gate_id: [_parent(job) for job in sorted(some, key=_urgency)] for gate_id, some in found.items()}
+    return {gate_id: sorted(some, key=_urgency) for gate_id, some in found.items()}
 
 
 def _failed(gates: Sequence[int], workflows: Iterable[int]) -> list[int]:
@@ -148,13 +163,6 @@ def _pairs(**which: object) -> Iterator[tuple[int, int]]:
 
 def _urgency(job: JobRecord) -> tuple[int, int]:
     return (_URGENT.index(State(job.state)) if job.state in _URGENT else len(_URGENT), job.pk)
-
-
-def _parent(job: JobRecord) -> Parent:
-    now = "is to be retried" if job.is_retrying else _NOW[State(job.state)]
-    if job.state == State.SUCCEEDED:
-        now = "succeeded, and a workflow that it opened has not ended"
-    return Parent(job.pk, job.job_type, now)
 
 
 def _ends(nodes: Sequence[WorkflowNode]) -> dict[int, str]:

@@ -41,7 +41,7 @@ def gantt(rows: Sequence[Row], began: datetime, now: datetime) -> SafeString:
     height = TOP + ROW * len(kept) + FOOT
     ran = sum(any(part.kind in ("ran", "failed") for part in some) for _, some in kept)
     return format_html(
-        '<figure class="chart gantt"><div class="chart-body" role="group" tabindex="0" aria-label="Time line">'
+        '<figure class="chart gantt"><div class="chart-body">'
         '<svg class="axis" width="{names}" height="{h}" aria-hidden="true">{labels}</svg>'
         '<svg class="plot" width="100%" height="{h}" role="img" aria-label="{told}">{grid}{bars}</svg></div>'
         '<figcaption>{keys}<span class="quiet">since the workflow was made</span></figcaption></figure>',

@@ -47,7 +47,7 @@ def test_workflow_that_fails_half_way_is_mended_and_goes_on_from_there_to_its_en
     graph = page.locator(".flow-graph")
     expect(graph.locator(".pile")).to_contain_text("20")
     waits = page.locator("table.flow-nodes tr", has_text=f"#{told[0].job_id}")
-    expect(waits).to_contain_text(f"job {wrong.job_id} failed: retry or skip it")
+    expect(waits).to_contain_text(f"job {wrong.job_id}, job {held_up.job_id} failed: retry or skip them")
 
     # The one with the wrong address is mended on its own page.
     graph.locator(".box-failed", has_text=f"#{wrong.job_id}").click()

@@ -120,8 +120,10 @@ def test_page_says_why_each_job_waits_and_for_whom(superuser: Client, bad: set[s
     assert "<h1" in html
     assert "Order 7" in html
     text = text_of(superuser, page(flow.workflow_id))
-    assert f"Waits for 3 of 3 jobs to succeed: job {a.job_id} waits on its queue" in text
-    assert f"Waits for any of 2 jobs to succeed: job {b.job_id} waits on its queue" in text
+    assert (
+        f"Waits for 3 of 3 jobs to succeed: job {a.job_id}, job {b.job_id}, job {c.job_id} wait on their queue" in text
+    )
+    assert f"Waits for any of 2 jobs to succeed: job {b.job_id}, job {c.job_id} wait on their queue" in text
     assert f"Waits for a job to fail: job {c.job_id} waits on its queue" in text
     assert f"Waits for a job to succeed: job {both.job_id} waits itself" in text
     assert "Runs once all jobs of its workflow have succeeded" in text
