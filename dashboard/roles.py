@@ -19,6 +19,7 @@ VIEWER = frozenset(
         "bulkoperation",
         "storedpolicy",
         "recurringjob",
+        "limitoverride",
         "workflow",
     )
 )
@@ -35,7 +36,8 @@ OPERATOR = VIEWER | {
     "jobs.pause_recurringjob",
     "jobs.change_workflow",
 }
-ADMINISTRATOR = OPERATOR | {
+ADMINISTRATOR = OPERATOR | {"jobs.change_limitoverride"}
+ADMINISTRATOR |= {
     f"jobs.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("storedpolicy", "recurringjob")
 }
 # Of the site's own user model, whichever it is. Sensitive arguments are nobody's by being in a ready-made role.

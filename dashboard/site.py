@@ -33,6 +33,7 @@ PAGES = (
     ("queues", "Queues", VIEW_JOBS),
     ("workers", "Workers", VIEW_JOBS),
     ("job_types", "Job types", VIEW_JOBS),
+    ("limits", "Limits", "jobs.view_limitoverride"),
     ("retry_policies", "Retry policies", VIEW_JOBS),
 )
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
@@ -73,6 +74,7 @@ class JobsSite(SigningIn):
         from dashboard.bulk import pages as bulk
         from dashboard.failures import page as failures
         from dashboard.jobs import edit, export, joblist
+        from dashboard.limits import pages as limits
         from dashboard.policies import pages as policies
         from dashboard.queues import page as queues
         from dashboard.recurring import actions, listing
@@ -99,6 +101,9 @@ class JobsSite(SigningIn):
             path("job-types/<str:name>/pause/", self.admin_view(types.pause_type), name="pause_type"),
             path("job-types/<str:name>/resume/", self.admin_view(types.resume_type), name="resume_type"),
             path("jobs/jobrecord/<int:job_id>/edit/", self._page(edit.edit), name="jobs_jobrecord_edit"),
+            path("limits/", self._page(limits.limits), name="limits"),
+            path("limits/<slug:name>/", self._page(limits.limit), name="limit"),
+            path("limits/<slug:name>/reset/", self._page(limits.reset), name="limit_reset"),
             path("retry-policies/", self._page(policies.retry_policies), name="retry_policies"),
             path("retry-policies/new/", self._page(policies.new_policy), name="retry_policy_new"),
             path("retry-policies/<int:policy_id>/", self._page(policies.retry_policy), name="retry_policy"),

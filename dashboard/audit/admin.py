@@ -22,6 +22,7 @@ from dashboard.kit.text import in_words, inert, one_line, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
 from dashboard.people.fields import is_field
 from dashboard.tags import ago
+from handlers.admission.edits import VERBS as LIMIT_VERBS
 from handlers.audit import user_name
 from handlers.models import AuditEntry
 from handlers.policy_edits import VERBS as POLICY_VERBS
@@ -38,7 +39,7 @@ ELSEWHERE = ("asked", "job_ids", "from")  # parts of an entry's data that other 
 LABELS = {("retry", "scheduled"): "Run now", ("delete", "processing"): "Stop and delete"}
 # What a target's first words name, and the page that holds it; the rest of the target is its id or name.
 NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow"}
-PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies"}
+PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies", "limit": "limits"}
 
 
 class EntryFilter(DeclaredFilter):
@@ -60,7 +61,7 @@ class VerbFilter(EntryFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every verb that is on the audit."""
-        own = (*RECURRING_VERBS, *WORKFLOW_VERBS, *POLICY_VERBS, *PEOPLE_VERBS)
+        own = (*RECURRING_VERBS, *WORKFLOW_VERBS, *POLICY_VERBS, *LIMIT_VERBS, *PEOPLE_VERBS)
         verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *own)
         return [(verb, in_words(verb)) for verb in verbs]
 

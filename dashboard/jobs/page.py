@@ -26,6 +26,7 @@ from dashboard.kit import catalogue, health, queries, sensitive, serving, verbs
 from dashboard.kit.one_at_a_time import hold_in_words
 from dashboard.kit.text import call, inert
 from handlers import stranded
+from handlers.admission.places import place_of
 from handlers.conf import jobs_settings
 from handlers.masking import mask
 from handlers.models import AttemptError, JobRecord
@@ -124,6 +125,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         if state is State.PROCESSING and stack.may_ask(request)
         else "",
         "stranded": stranded.of(record.pk, record.token) if state is State.ENQUEUED else None,
+        "place": place_of(record.pk, record.token) if state is State.ENQUEUED and record.limited else None,
         "stop_seconds": jobs_settings().timeout_grace_seconds,
         "wait_hours": jobs_settings().unknown_type_hours,
         "plan": catalogue.delays(chosen.policy, record.failures) if chosen and record.is_retrying else [],

@@ -1,4 +1,4 @@
-"""What a change on record altered, field by field and in words: of retry policies, users and groups."""
+"""What a change on record altered, field by field and in words: of retry policies, limits, users and groups."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ LABELS = {
     "jitter": "Jitter",
     "on_exhausted": "After the last attempt",
     "types": "Job types",
+    "concurrency": "At once",
+    "rate": "Starts",
     # of users and groups, on the audit's page
     "email": "Email",
     "is_active": "Active",
@@ -53,6 +55,8 @@ def _words(name: str, values: dict[str, Any]) -> str:
         return "none"
     if name in ("delay_seconds", "max_delay_seconds"):
         return "a year" if value is None else duration(value) if isinstance(value, int | float) else inert(str(value))
+    if name in ("concurrency", "rate") and not value:
+        return "any number"
     if isinstance(value, list):
         return inert(", ".join(str(item) for item in value)) or "none"
     return inert(f"{value:g}" if isinstance(value, float) else str(value))

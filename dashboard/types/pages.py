@@ -19,10 +19,14 @@ from dashboard.kit import catalogue, health, metrics, serving, verbs
 from dashboard.kit.catalogue import TypeRow
 from dashboard.kit.one_at_a_time import rule_in_words
 from dashboard.kit.payload_page import ENQUEUE, is_engines_own
+from dashboard.kit.slots import terms_in_words
 from handlers import fleet
+from handlers.admission.terms import terms_of
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
+from handlers.job_types import JobType
 from handlers.models import BlockingCall, WorkerProcess
+from handlers.models.kept import database
 from handlers.policies import Effective, effective_many
 
 PAUSE = "jobs.pause_queueswitch"
@@ -50,6 +54,7 @@ def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateRespon
         "row": facts["row"],
         "blocked": BlockingCall.objects.filter(job_type__in=(found.name, *found.aliases)).order_by("-at").first(),
         "sensitive": sorted(found.sensitive_fields),
+        "limits": _limits(found),
         "one_at_a_time": rule_in_words(found.unique) if found.unique else "",
         "may_pause": request.user.has_perm(PAUSE),
         "may_enqueue": request.user.has_perm(ENQUEUE) and not is_engines_own(found),
@@ -68,6 +73,12 @@ def pause_type(request: HttpRequest, name: str) -> HttpResponse:
 def resume_type(request: HttpRequest, name: str) -> HttpResponse:
     """Let jobs of this type run again."""
     return _switch(request, name, pause=False)
+
+
+def _limits(found: JobType) -> list[dict[str, Any]]:
+    """The type's limits, with what holds now."""
+    terms = terms_of([limit.name for limit in found.limits], database())
+    return [{"limit": limit, "words": terms_in_words(terms[limit.name])} for limit in found.limits]
 
 
 def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:

@@ -13,7 +13,7 @@ from handlers.admission.terms import Terms, terms_of
 from handlers.lifecycle import database
 from handlers.limited import Limit
 from handlers.models import LimitKey, LimitOverride, LimitSlot, LimitWaiter
-from handlers.models.sql import fetch
+from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte
 from handlers.registry import registry
 
 COUNTED = 10_000  # jobs of a line, or of a limit, that are counted at most
@@ -89,22 +89,24 @@ def standings(names: Sequence[str] | None = None) -> list[Standing]:
     for job_type in registry.all():
         for limit in job_type.limits:
             types[limit.name].append(job_type.name)
+    in_use, waiting = _counted(SLOTS, wanted), _counted(WAITERS, wanted)
     return [
         Standing(
-            known[name], types[name], overrides.get(name), terms[name], _of_limit(SLOTS, name),
-            _of_limit(WAITERS, name), _busiest(name),
+            known[name], types[name], overrides.get(name), terms[name], in_use[name], waiting[name], _busiest(name)
         )
         for name in wanted
-    ]  # fmt: skip
+    ]
 
 
-def _of_limit(table: str, name: str) -> Number:
-    sql = f"""
-        SELECT COUNT(*) FROM (
-            SELECT 1 AS one FROM {KEYS} k JOIN {table} t ON t.key_id = k.id WHERE k.name = %s LIMIT {COUNTED + 1}
-        ) AS found
+def _counted(table: str, names: Sequence[str]) -> dict[str, Number]:
+    connection = connections[database()]
+    cte = rows_cte("v", {"name": "text"}, postgresql=is_postgresql(connection))
+    of_limit = f"""
+        SELECT 1 AS one FROM {KEYS} k JOIN {table} t ON t.key_id = k.id WHERE k.name = v.name LIMIT {COUNTED + 1}
     """
-    return _number(fetch(connections[database()], sql, [name])[0][0])
+    sql = f"WITH {cte} SELECT v.name, (SELECT COUNT(*) FROM ({of_limit}) AS found) FROM v"
+    rows = fetch(connection, sql, [as_rows(connection, [(name,) for name in names])])
+    return {name: _number(found) for name, found in rows}
 
 
 def _busiest(name: str) -> list[BusyKey]:

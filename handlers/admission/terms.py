@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
-from handlers.limited import Rate, parse_rate
+from handlers.exceptions import InvalidJob
+from handlers.limited import Limit, Rate, parse_rate
 from handlers.models import LimitOverride
 from handlers.registry import registry
 
@@ -23,9 +25,15 @@ def terms_of(names: Collection[str], using: str) -> Mapping[str, Terms]:
     if not known:
         return {}
     set_by_people = LimitOverride.objects.using(using).in_bulk(list(known))
-    return {name: _terms(set_by_people.get(name) or limit) for name, limit in known.items()}
+    return {name: _set_by_people(set_by_people.get(name)) or of_code(limit) for name, limit in known.items()}
 
 
-def _terms(values: object) -> Terms:
-    concurrency, rate = values.concurrency, values.rate  # type: ignore[attr-defined] # a Limit's, or an override's
-    return Terms(concurrency, parse_rate(rate) if rate else None)
+def of_code(limit: Limit) -> Terms:
+    """What the code says."""
+    return Terms(limit.concurrency, parse_rate(limit.rate) if limit.rate else None)
+
+
+def _set_by_people(row: LimitOverride | None) -> Terms | None:
+    with suppress(InvalidJob):  # written into the table by hand: the code's values hold
+        return Terms(row.concurrency, parse_rate(row.rate) if row.rate else None) if row else None
+    return None

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from dashboard.roles import create_roles
 from handlers import job_scheduler
+from handlers.admission.edits import set_limit
 from handlers.models import (
     AttemptLog,
     AuditEntry,
@@ -82,6 +83,7 @@ def furnish() -> list[JobRecord]:
     policy = save_policy(None, {"name": "mail-slow", "backoff": "linear", "max_attempts": 5}, by=user, reason="new")
     save_policy(policy.pk, {"max_attempts": 8}, by=user, reason="the gateway is down for hours")
     assign("app.Note", policy, by=user)
+    set_limit("tills", concurrency=2, by=user, reason="a second till")
     job_scheduler.start_bulk(
         "retry", Selection.parse("type:app.Note state:failed"), by=user, reason="gateway is back", canary=1
     )
@@ -172,6 +174,8 @@ def every_page() -> list[str]:
         "/admin/job-types/app.Note/",
         "/admin/job-types/app.Pay/",
         "/admin/job-types/app.Pay/enqueue/",
+        "/admin/limits/",
+        "/admin/limits/tills/",
         "/admin/retry-policies/",
         "/admin/retry-policies/new/",
         policy,

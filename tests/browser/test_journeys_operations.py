@@ -10,10 +10,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from handlers import job_scheduler
-from handlers.models import AuditEntry, JobRecord, RecurringJob, StoredPolicy, WorkerProcess
+from handlers.models import AuditEntry, JobRecord, LimitOverride, LimitWaiter, RecurringJob, StoredPolicy, WorkerProcess
 from handlers.states import State
 from tests import servers
-from tests.app.jobs import Note, Ship
+from tests.app.jobs import Charge, Note, Ship
 from tests.browser.conftest import NewPage, sign_in
 from tests.browser.people import PASSWORD, someone
 from tests.console.factories import make_job
@@ -66,6 +66,38 @@ def test_administrator_changes_a_retry_policy_and_the_next_failure_follows_it(
     assert list(AuditEntry.objects.exclude(verb="sign_in").order_by("pk").values_list("username", "verb")) == [
         ("ada", "save_policy"),
         ("ada", "assign_policy"),
+    ]
+
+
+def test_administrator_raises_a_limit_while_a_job_waits_for_it_and_that_starts(
+    page: Page, live_server: Any, start_worker: Start, notes: Notes
+) -> None:
+    someone("ada", "Administrator")
+    start_worker("--processes", "2")
+    job_scheduler.enqueue(Charge(25, tenant=17, text="first"))
+    notes.wait("start 17 first")
+    second = int(job_scheduler.enqueue(Charge(0.1, tenant=17, text="second")))
+    wait_for("it waits in the line", LimitWaiter.objects.filter(pk=second).exists)
+
+    sign_in(page, live_server.url, "ada", PASSWORD)
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/{second}/change/")
+    expect(page.locator("#job-plan")).to_contain_text("Waits: limit tills, key 17, place 1.")
+    page.locator("#job-plan").get_by_role("link", name="tills").click()
+    expect(page.locator("#standing")).to_contain_text("Busiest keys")
+    page.get_by_label("At once").fill("2")
+    page.get_by_label("Reason").first.fill("a second till")
+    page.get_by_role("button", name="Show what changes").click()
+    expect(page.locator("#changes")).to_contain_text("1 waits now")
+    assert not LimitOverride.objects.exists()
+    page.get_by_role("button", name="Change tills").click()
+    expect(page.locator(".messagelist")).to_contain_text("Changed tills.")
+    wait_state("succeeded", second)
+    expect(page.locator(".policy-history")).to_contain_text("a second till")
+    page.get_by_role("button", name="Back to the code's values").click()
+    expect(page.locator(".messagelist")).to_contain_text("has the code's values again")
+    assert list(AuditEntry.objects.exclude(verb="sign_in").order_by("pk").values_list("username", "verb")) == [
+        ("ada", "change_limit"),
+        ("ada", "reset_limit"),
     ]
 
 

@@ -25,6 +25,7 @@ from handlers.models import (
     AuditEntry,
     BulkOperation,
     JobRecord,
+    LimitOverride,
     RecurringJob,
     StoredPolicy,
     WorkerProcess,
@@ -96,6 +97,9 @@ PAGES: dict[str, tuple[int, int]] = {
     "retry_policy": (VIEWER, ADMINISTRATOR),
     "retry_policy_types": (NOBODY, ADMINISTRATOR),
     "retry_policy_delete": (ADMINISTRATOR, ADMINISTRATOR),
+    "limits": (VIEWER, VIEWER),
+    "limit": (VIEWER, ADMINISTRATOR),
+    "limit_reset": (NOBODY, ADMINISTRATOR),
     # recurring jobs
     "recurring": (VIEWER, VIEWER),
     "recurring_job": (VIEWER, VIEWER),
@@ -151,6 +155,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "retry_policy": {"name": "slow", "do": "save", "version": "{version}"},
     "retry_policy_types": {"shown": "app.Note", "types": "app.Note"},
     "retry_policy_delete": {"version": "{version}"},
+    "limit": {"concurrency": "3", "rate": "", "version": "1", "do": "save", "seen": "concurrency: 3; rate: "},
+    "limit_reset": {"version": "1"},
     "recurring_new": {"name": "new", "version": ""},
     "recurring_edit": {"version": "{recurring_version}"},
     "recurring_delete": {"version": "{recurring_version}"},
@@ -216,6 +222,8 @@ class World:
         return f"{reverse(f'admin:{name}', kwargs=given)}{'?' if query else ''}{query}"
 
     def _argument(self, name: str, argument: str) -> Any:
+        if argument == "name" and name.startswith("limit"):
+            return "tills"
         if argument == "name":
             return "app.Note" if "type" in name or name == "enqueue_one" else "default"
         if argument in ("object_id", "id"):
@@ -257,6 +265,7 @@ def world(db: None) -> World:
         name="host-1.1.0", host="host-1", pid=1, kind="worker", started_at=now, heartbeat_at=now, queues=["default"]
     )
     policy = StoredPolicy.objects.create(name="slow", updated_at=now)
+    LimitOverride.objects.create(name="tills", concurrency=9, updated_at=now)
     operation = BulkOperation.objects.create(
         verb="retry", selection={"states": ["failed"]}, upper_id=failed.pk, count=1, created_at=now, progressed_at=now
     )

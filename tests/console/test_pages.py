@@ -25,6 +25,7 @@ PAGES = (
     "/admin/workflows/",
     "/admin/queues/",
     "/admin/job-types/",
+    "/admin/limits/",
     "/admin/retry-policies/",
     "/admin/auth/user/",
     "/admin/auth/group/",

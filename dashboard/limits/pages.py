@@ -1,0 +1,141 @@
+"""The limits' pages: what holds, who waits, and the form that changes a limit once its change was looked at."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+
+from dashboard.kit.differences import differences
+from dashboard.kit.drafts import is_draft
+from dashboard.kit.slots import terms_in_words
+from dashboard.kit.text import sentence
+from dashboard.kit.verbs import MAX_REASON
+from dashboard.limits.form import LimitForm
+from handlers.admission.edits import VERBS, code_facts, facts, reset_limit, set_limit
+from handlers.admission.places import Standing, standings
+from handlers.admission.terms import of_code
+from handlers.exceptions import InvalidJob
+from handlers.models import AuditEntry
+
+VIEW, CHANGE = "jobs.view_limitoverride", "jobs.change_limitoverride"
+HISTORY = 10  # changes of a limit that its page shows
+NO_VERSION = -1  # a form that says none saw none
+
+
+def limits(site: AdminSite, request: HttpRequest) -> TemplateResponse:
+    """Every limit: who has it, what holds, who waits."""
+    _need(request, VIEW, "see limits")
+    context = {"rows": [_row(standing) for standing in standings()]}
+    return _page(site, request, "limits", "Limits", context)
+
+
+def limit(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
+    """One limit, and the form that changes it: a POST shows what would change, and saves that once it was seen."""
+    _need(request, VIEW, "see limits")
+    standing = next(iter(standings([name])), None)
+    if standing is None:
+        return _gone(request, name)
+    if request.method == "POST":
+        _need(request, CHANGE, "change limits")
+    version = standing.override.version if standing.override else 0
+    now = facts(standing.override) if standing.override else code_facts(name)
+    form = LimitForm(name, request.POST if request.method == "POST" else None, initial={**now, "version": version})
+    is_valid = form.is_bound and form.is_valid()
+    # Only what the page has shown as a change is saved.
+    was_seen = is_valid and request.POST.get("do") == "save" and request.POST.get("seen") == form.digest
+    if was_seen and not is_draft(request) and _save(request, name, form):
+        return HttpResponseRedirect(_url(request, name))
+    context = {
+        **_row(standing),
+        "form": form,
+        "may_change": request.user.has_perm(CHANGE),
+        "version": version,
+        "changes": differences(now, form.values) if is_valid and not form.errors else None,
+        "back_to_code": differences(now, code_facts(name)) if standing.override else [],
+        "stale": form.is_bound and form["version"].value() != str(version),
+        "values_now": differences(None, now),
+        "history": _history(name) if request.user.has_perm("jobs.view_auditentry") else [],
+        "max_reason": MAX_REASON,
+    }
+    return _page(site, request, "limit", name, context, status=400 if form.errors else 200)
+
+
+def reset(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
+    """Let the code's values hold again. POST only; the page that leads here says what they are."""
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    _need(request, CHANGE, "change limits")
+    if not standings([name]):
+        return _gone(request, name)
+    version, reason = request.POST.get("version", ""), request.POST.get("reason", "")[:MAX_REASON]
+    seen = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else NO_VERSION
+    try:
+        changed = reset_limit(name, expect_version=seen, by=_by(request), reason=reason)
+    except InvalidJob as error:
+        messages.error(request, sentence(error))
+    else:
+        messages.success(request, f"The limit {name} has the code's values {'again' if changed else 'already'}.")
+    return HttpResponseRedirect(_url(request, name))
+
+
+def _save(request: HttpRequest, name: str, form: LimitForm) -> bool:
+    seen, reason = form.cleaned_data["version"], form.cleaned_data["reason"]
+    expected = NO_VERSION if seen is None else seen
+    try:
+        changed = set_limit(name, **form.values, expect_version=expected, by=_by(request), reason=reason)
+    except InvalidJob as error:
+        form.refuse(error)
+        return False
+    done = f"Changed {name}. It holds in every worker, and those for whom there is room now are admitted."
+    messages.success(request, done if changed else f"The limit {name} had these values already.")
+    return True
+
+
+def _row(standing: Standing) -> dict[str, Any]:
+    return {
+        "standing": standing,
+        "words": terms_in_words(standing.terms),
+        "code_words": terms_in_words(of_code(standing.limit)),
+    }
+
+
+def _history(name: str) -> list[dict[str, Any]]:
+    """The newest changes of this limit that are on the audit."""
+    entries = AuditEntry.objects.filter(verb__in=VERBS, target=f"limit {name}").order_by("-pk")[:HISTORY]
+    told = []
+    for entry in entries:
+        data = entry.data if isinstance(entry.data, dict) else {}
+        told.append({"entry": entry, "differences": differences(data.get("before"), data.get("after"))})
+    return told
+
+
+def _need(request: HttpRequest, permission: str, what: str) -> None:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied(f"You may not {what}.")
+
+
+def _by(request: HttpRequest) -> AbstractBaseUser:
+    return cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
+
+
+def _gone(request: HttpRequest, name: str) -> HttpResponse:
+    messages.warning(request, f"No job type that is registered here has a limit {name[:100]}.")
+    return HttpResponseRedirect(reverse("admin:limits", current_app=request.current_app))
+
+
+def _url(request: HttpRequest, name: str) -> str:
+    return reverse("admin:limit", args=[name], current_app=request.current_app)
+
+
+def _page(
+    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
+) -> TemplateResponse:
+    full = {**site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"dashboard/limits/{name}.html", full, status=status)
