@@ -119,6 +119,30 @@ def charge(job: Charge) -> None:
 
 
 @dataclass(frozen=True)
+class OfTenant(Job):
+    """Do nothing for a tenant; for measuring."""
+
+    tenant: int
+
+
+@dataclass(frozen=True)
+class LimitedOfTenant(Job):
+    """The same, ten at a time for each tenant."""
+
+    tenant: int
+
+
+@handles(OfTenant, retry=NO_RETRY)
+def of_tenant(job: OfTenant) -> None:
+    """Return."""
+
+
+@handles(LimitedOfTenant, retry=NO_RETRY, limits=[Limit("tenants", concurrency=10, key="tenant")])
+def limited_of_tenant(job: LimitedOfTenant) -> None:
+    """Return."""
+
+
+@dataclass(frozen=True)
 class Call(Job):
     """Start so often in a time, and no oftener."""
 

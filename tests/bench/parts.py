@@ -20,6 +20,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("waiting.held", {"slots": 1_000}),
     ("waiting.killed", {"slots": 200}),
     ("unique.unique", {"count": 30_000}),
+    ("limits.limits", {"count": 100_000}),
     ("workflows.fan", {"count": 100_000}),
     ("recurring.fired", {"count": 2_000}),
     ("recurring.started", {"minute": 1_000, "others": 9_000}),
