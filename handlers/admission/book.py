@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.models import OuterRef, Subquery, Sum
 
-from handlers.admission.keys import Pair
-from handlers.admission.terms import Terms, terms_of
+from handlers.admission.keys import LockedKey, Pair
 from handlers.limited import Rate
-from handlers.models import JobRecord, LimitSlot, LimitStart, LimitWaiter
+from handlers.models import JobRecord, LimitKey, LimitSlot, LimitStart, LimitWaiter
 from handlers.models.sql import as_rows, chunks, database_now, fetch, is_postgresql, prepared, rows_cte
 from handlers.states import State
 
@@ -41,23 +40,23 @@ class Waiter(NamedTuple):
 class Book:
     """Of some keys, which are locked until the transaction ends."""
 
-    keys: Mapping[Pair, int]
+    locked: Sequence[LockedKey]
     using: str
     is_last: bool = False  # whether no further keys may be asked for
+    keys: dict[Pair, int] = field(init=False)
     pairs: dict[int, Pair] = field(init=False)
-    terms: Mapping[str, Terms] = field(init=False)
     rooms: dict[int, float] = field(init=False, default_factory=dict)
-    lines: set[int] = field(init=False, default_factory=set)  # keys for which some wait
+    lines: set[int] = field(init=False)  # keys for which some may wait
 
     def __post_init__(self) -> None:
-        self.pairs = {number: pair for pair, number in self.keys.items()}
-        self.terms = terms_of({pair.name for pair in self.keys}, self.using)
+        self.keys = {key.pair: key.number for key in self.locked}
+        self.pairs = {key.number: key.pair for key in self.locked}
+        self.lines = {key.number for key in self.locked if key.lined_up}
 
     @cached_property
     def rated(self) -> dict[int, Rate]:
         """Of those of the keys that have one."""
-        known = {number: self.terms.get(pair.name) for number, pair in self.pairs.items()}
-        return {number: terms.rate for number, terms in known.items() if terms and terms.rate}
+        return {key.number: key.terms.rate for key in self.locked if key.terms and key.terms.rate}
 
     @cached_property
     def now(self) -> datetime:
@@ -65,19 +64,14 @@ class Book:
         return database_now(connections[self.using])
 
     def look(self) -> None:
-        """Find out what there is room for, and where some wait. What this code does not know has room for nobody."""
-        used: dict[int, float] = {}
-        for number, taken, waits in _looked_at(list(self.pairs), self.using):
-            used[number] = taken
-            if waits:
-                self.lines.add(number)
+        """Find out what there is room for. What this code does not know has room for nobody."""
+        used = _used(list(self.pairs), self.using)
         spent = self._spent(self.rated) if self.rated else {}
-        for number, pair in self.pairs.items():
-            terms = self.terms.get(pair.name)
+        for number, _, _, terms in self.locked:
             if terms is None:
                 self.rooms[number] = 0
                 continue
-            room = math.inf if terms.concurrency is None else terms.concurrency - used[number]
+            room = math.inf if terms.concurrency is None else terms.concurrency - used.get(number, 0)
             self.rooms[number] = min(room, terms.rate.starts - spent[number]) if terms.rate else room
 
     def give(self, slots: Iterable[tuple[int, int, str]]) -> None:
@@ -118,7 +112,16 @@ class Book:
         for some in chunks(waiters, CHUNK):
             with prepared(connection) as cursor:
                 cursor.execute(sql, [as_rows(connection, some), self._stamp()])
-        self.lines.update(waiter.key_id for waiter in waiters)
+        self._line_up({waiter.key_id for waiter in waiters} - self.lines, lined_up=True)
+
+    def dissolve(self, numbers: Collection[int]) -> None:
+        """Nobody waits for these any more."""
+        self._line_up(self.lines & set(numbers), lined_up=False)
+
+    def _line_up(self, numbers: set[int], *, lined_up: bool) -> None:
+        if numbers:
+            LimitKey.objects.using(self.using).filter(pk__in=numbers).update(lined_up=lined_up)
+            self.lines = self.lines | numbers if lined_up else self.lines - numbers
 
     def leave_lines(self, waiters: Iterable[Waiter]) -> None:
         """These wait no more."""
@@ -197,14 +200,12 @@ class Book:
         return connections[self.using].ops.adapt_datetimefield_value(self.now)
 
 
-def _looked_at(numbers: Collection[int], using: str) -> list[tuple[int, int, bool]]:
-    """Of each of these keys how many have a slot, and whether some wait."""
+def _used(numbers: Collection[int], using: str) -> dict[int, int]:
+    """How many have a slot of each of these keys."""
     connection = connections[using]
-    cte = rows_cte("v", {"id": "id"}, postgresql=is_postgresql(connection))
-    sql = f"""
-        WITH {cte} SELECT v.id, (SELECT COUNT(*) FROM {SLOTS} s WHERE s.key_id = v.id),
-            EXISTS (SELECT 1 FROM {WAITERS} w WHERE w.key_id = v.id)
-        FROM v
-    """
-    rows = fetch(connection, sql, [as_rows(connection, [(number,) for number in numbers])])
-    return [(number, used, bool(waits)) for number, used, waits in rows]
+    postgresql = is_postgresql(connection)
+    # One look for all of them: however the database does it, it does not read the table once for each key.
+    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    cte = rows_cte("v", {"id": "id"}, postgresql=postgresql)
+    sql = f"WITH {cte} SELECT key_id, COUNT(*) FROM {SLOTS} WHERE key_id {which} GROUP BY key_id"
+    return dict(fetch(connection, sql, [as_rows(connection, [(number,) for number in numbers])]))

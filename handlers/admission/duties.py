@@ -17,7 +17,7 @@ from handlers.admission.limited_jobs import claimable
 from handlers.exceptions import TransportUnavailable
 from handlers.limited import LONGEST_PERIOD
 from handlers.models import JobRecord, LimitKey, LimitSlot, LimitStart, LimitWaiter
-from handlers.models.sql import chunks, database_now, fetch, is_postgresql, take_lock
+from handlers.models.sql import chunks, database_now, fetch, from_time, is_postgresql, take_lock
 from handlers.publishing import publish, publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
@@ -75,12 +75,13 @@ class LimitDuties:
         ids = list(rows.values_list("job_id", flat=True)[:SLOTS])
         self._slot = ids[-1] if len(ids) == SLOTS else 0
         now = database_now(connections[using])
-        old = [slot for slot in slots_of(ids, using) if slot.taken_at < now - timedelta(seconds=SETTLED_SECONDS)]
+        slots = [(slot, from_time(slot.taken_at) or now) for slot in slots_of(ids, using)]
+        old = {slot: at for slot, at in slots if at < now - timedelta(seconds=SETTLED_SECONDS)}
         unclaimed = [slot for slot in old if slot.is_held and slot.state == State.ENQUEUED]
         can = claimable({(slot.job_id, slot.token) for slot in unclaimed}, using)
         late = now - timedelta(seconds=UNCLAIMED_SECONDS)
         give_back([slot for slot in old if not slot.is_held], using)
-        _take_back([slot for slot in unclaimed if slot.job_id not in can or slot.taken_at < late], using)
+        _take_back([slot for slot in unclaimed if slot.job_id not in can or old[slot] < late], using)
         return _publish_lost([job.message for job in can.values()])
 
     def _forget_outdated(self) -> None:

@@ -11,7 +11,7 @@ from django.db import connections
 from django.db.models import Exists, OuterRef
 
 from handlers.admission.book import NO_LIMIT, SLOTS, Book, Waiter
-from handlers.admission.keys import MoreKeys, Pair, with_keys
+from handlers.admission.keys import LockedKey, MoreKeys, Pair, with_keys
 from handlers.admission.limited_jobs import JOBS, claimable, have_several, needs_of
 from handlers.admission.shares import in_turns, share
 from handlers.models import JobRecord, LimitWaiter
@@ -30,10 +30,10 @@ class Slot(NamedTuple):
     key_id: int
     token: str
     counted: bool
-    taken_at: datetime
+    taken_at: str  # as the database writes times: hardly any are looked at
     job_token: str | None
     state: str | None
-    started_at: datetime | None
+    started_at: str | None
 
     @property
     def is_held(self) -> bool:
@@ -44,27 +44,21 @@ class Slot(NamedTuple):
         """When a job that needs it no more had started, as far as that is known: else now, which is no earlier."""
         if self.state in (None, State.ENQUEUED, State.SCHEDULED):
             return now
-        return self.started_at  # none: it was deleted before it was
+        return from_time(self.started_at)  # none: it was deleted before it was
 
 
 def slots_of(ids: Collection[int], using: str) -> list[Slot]:
     """All that these jobs have."""
     connection = connections[using]
-    postgresql = is_postgresql(connection)
-    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    which, text = "IN (SELECT id FROM v)", ""
+    if postgresql := is_postgresql(connection):
+        which, text = "= ANY (ARRAY(SELECT id FROM v))", "::text"
     sql = f"""
         WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
-        SELECT s.job_id, s.key_id, s.token, s.counted, s.taken_at, j.token, j.state, j.started_at
+        SELECT s.job_id, s.key_id, s.token, s.counted, s.taken_at{text}, j.token, j.state, j.started_at{text}
         FROM {SLOTS} s LEFT JOIN {JOBS} j ON j.id = s.job_id WHERE s.job_id {which}
     """
-    found = []
-    for *facts, counted, taken_at, token, state, started_at in fetch(
-        connection, sql, [as_rows(connection, [(pk,) for pk in ids])]
-    ):
-        at = from_time(taken_at)
-        assert at is not None
-        found.append(Slot._make((*facts, bool(counted), at, token, state, from_time(started_at))))
-    return found
+    return [Slot._make(row) for row in fetch(connection, sql, [as_rows(connection, [(pk,) for pk in ids])])]
 
 
 def jobs_moved(ids: Sequence[int], using: str) -> None:
@@ -82,7 +76,7 @@ def give_back(slots: Sequence[Slot], using: str) -> None:
     if not slots:
         return
 
-    def act(keys: dict[Pair, int], is_last: bool) -> None:
+    def act(keys: list[LockedKey], is_last: bool) -> None:
         book = Book(keys, using, is_last=is_last)
         book.take_back((slot.job_id, slot.token) for slot in slots)
         starts: defaultdict[int, list[datetime]] = defaultdict(list)
@@ -90,8 +84,9 @@ def give_back(slots: Sequence[Slot], using: str) -> None:
             if not slot.counted and slot.key_id in book.rated and (at := slot.started(book.now)):
                 starts[slot.key_id].append(at)
         book.started(starts)
-        book.look()
-        publish_first_on_commit(admit(book, book.pairs), using=using)
+        if book.lines:
+            book.look()
+            publish_first_on_commit(admit(book, book.lines), using=using)
 
     with_keys([], {slot.key_id for slot in slots} - {NO_LIMIT}, using, act)
 
@@ -100,10 +95,11 @@ def admit_waiting(numbers: Collection[int], using: str) -> int:
     """Give what is free of these keys to those who wait; how many were admitted."""
     admitted: list[Message] = []
 
-    def act(keys: dict[Pair, int], is_last: bool) -> None:
+    def act(keys: list[LockedKey], is_last: bool) -> None:
         book = Book(keys, using, is_last=is_last)
+        book.lines.update(book.pairs)  # whatever their rows say
         book.look()
-        found = admit(book, numbers)
+        found = admit(book, book.pairs)
         admitted.extend(found)
         publish_first_on_commit(found, using=using)
 
@@ -144,10 +140,12 @@ def admit(book: Book, numbers: Collection[int]) -> list[Message]:
             [waiter._replace(key_id=key) for waiter, key in refused.items() if key not in (None, waiter.key_id)]
         )
         messages += [jobs[waiter.job_id].message for waiter in taken]
+        stay = {waiter.key_id for waiter in there if refused.get(waiter, waiter.key_id) is not None}
+        joined = {key for waiter, key in refused.items() if key not in (None, waiter.key_id)}
+        ended = {number for number in left if len(lines.get(number, ())) < asked[number]}
+        book.dissolve(ended - stay - joined)
         stuck = {waiter.key_id for waiter in there} - {waiter.key_id for waiter in passed}
-        left = {
-            number for number in left - stuck if len(lines.get(number, ())) == asked[number] and book.rooms[number] >= 1
-        }
+        left = {number for number in left - ended - stuck if book.rooms[number] >= 1}
     return messages
 
 

@@ -10,12 +10,14 @@ from typing import NamedTuple, TypeVar
 
 from django.db import connections, transaction
 
-from handlers.models import LimitKey
+from handlers.admission.terms import Terms, of_code, set_terms
+from handlers.models import LimitKey, LimitOverride
 from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte, take_lock
+from handlers.registry import registry
 
 TRIES = 5
 REMEMBERED = 20_000  # numbers of keys that this process knows by heart
-KEYS = LimitKey._meta.db_table
+KEYS, OVERRIDES = LimitKey._meta.db_table, LimitOverride._meta.db_table
 COLUMNS = {"name": "text", "key": "text"}
 T = TypeVar("T")
 
@@ -29,6 +31,15 @@ class Pair(NamedTuple):
     key: str
 
 
+class LockedKey(NamedTuple):
+    """A key whose row is locked until the transaction ends."""
+
+    number: int
+    pair: Pair
+    lined_up: bool  # whether some may wait for it
+    terms: Terms | None  # None: this code does not know the limit
+
+
 class MoreKeys(Exception):
     """Something needs locks of further keys: all have to be taken anew, in their order."""
 
@@ -38,7 +49,7 @@ class MoreKeys(Exception):
 
 
 def with_keys(
-    pairs: Collection[Pair], numbers: Collection[int], using: str, act: Callable[[dict[Pair, int], bool], T]
+    pairs: Collection[Pair], numbers: Collection[int], using: str, act: Callable[[list[LockedKey], bool], T]
 ) -> T:
     """Call ``act`` with the locked keys, those of ``pairs`` and those with ``numbers``, inside a transaction.
 
@@ -66,26 +77,39 @@ def known(pairs: Collection[Pair], using: str) -> dict[Pair, int]:
     return found
 
 
-def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> dict[Pair, int]:
+def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> list[LockedKey]:
     take_lock(connections[using])
     while True:
         while len(found := known(pairs, using)) < len(pairs):
             _insert([pair for pair in pairs if pair not in found], using)
         locked = _locked({*found.values(), *numbers}, using)
-        if all(locked.get(pair) == number for pair, number in found.items()):
+        if found.items() <= {key.pair: key.number for key in locked}.items():
             return locked
         for pair in found:  # forgotten meanwhile; or another thread's transaction goes on, or was rolled back
             _numbers.pop(pair, None)
 
 
-def _locked(numbers: Collection[int], using: str) -> dict[Pair, int]:
+def _locked(numbers: Collection[int], using: str) -> list[LockedKey]:
     connection = connections[using]
     postgresql = is_postgresql(connection)
-    which, lock = ("= ANY (ARRAY(SELECT id FROM v))", "FOR UPDATE") if postgresql else ("IN (SELECT id FROM v)", "")
-    cte = rows_cte("v", {"id": "id"}, postgresql=postgresql)
-    sql = f"WITH {cte} SELECT k.id, k.name, k.key FROM {KEYS} k WHERE k.id {which} ORDER BY k.id {lock}"
-    rows = fetch(connection, sql, [as_rows(connection, [(number,) for number in numbers])])
-    return {Pair(name, key): number for number, name, key in rows}
+    which, lock = "IN (SELECT id FROM v)", ""
+    if postgresql:
+        which, lock = "= ANY (ARRAY(SELECT id FROM v))", "FOR UPDATE OF k"
+    sql = f"""
+        WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
+        SELECT k.id, k.name, k.key, k.lined_up, o.name, o.concurrency, o.rate
+        FROM {KEYS} k LEFT JOIN {OVERRIDES} o ON o.name = k.name WHERE k.id {which} ORDER BY k.id {lock}
+    """
+    found = []
+    code = {name: of_code(limit) for name, limit in registry.limits().items()}
+    for number, name, key, lined_up, changed, *values in fetch(
+        connection, sql, [as_rows(connection, [(n,) for n in numbers])]
+    ):
+        terms = code.get(name)
+        if terms and changed:
+            terms = set_terms(*values) or terms
+        found.append(LockedKey(number, Pair(name, key), bool(lined_up), terms))
+    return found
 
 
 def _rows(pairs: Collection[Pair], using: str) -> dict[Pair, int]:

@@ -31,10 +31,16 @@ class LimitedJob(NamedTuple):
     job_type: str
     queue: str
     priority: int
-    has_slot: bool
-    has_former: bool  # one under another token
+    slot_token: str | None  # under which it has slots, if it has any
     data: str | None  # its arguments as JSON, where they were asked for
-    enqueued_at: datetime
+    since: str  # when it was enqueued; read as a time only where that is asked for
+
+    @property
+    def enqueued_at(self) -> datetime:
+        """When it came to its queue."""
+        at = from_time(self.since)
+        assert at is not None
+        return at
 
     @property
     def rank(self) -> float:
@@ -65,9 +71,9 @@ def claimable(
     sql = f"""
         WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
         SELECT j.id, j.token, j.job_type, j.queue, j.priority,
-            EXISTS (SELECT 1 FROM {SLOTS} s WHERE s.job_id = j.id AND s.token = j.token),
-            EXISTS (SELECT 1 FROM {SLOTS} s WHERE s.job_id = j.id AND s.token <> j.token),
-            {f"(SELECT p.data FROM {PAYLOADS} p WHERE p.job_id = j.id)" if data else "NULL"}, j.enqueued_at
+            (SELECT s.token FROM {SLOTS} s WHERE s.job_id = j.id LIMIT 1),
+            {f"(SELECT p.data FROM {PAYLOADS} p WHERE p.job_id = j.id)" if data else "NULL"},
+            {"j.enqueued_at::text" if postgresql else "j.enqueued_at"}
         FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
         WHERE {"j.id = ANY (ARRAY(SELECT id FROM v)) AND" if postgresql else ""} j.state || '' = 'enqueued'
             AND j.limited AND j.enqueued_at IS NOT NULL {"AND NOT j.alone" if company else ""}
@@ -75,13 +81,7 @@ def claimable(
             AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > {now})
             {guards.sql(without="limited")}
     """
-    found: dict[int, LimitedJob] = {}
-    for *facts, enqueued_at in fetch(connection, sql, params):
-        at = from_time(enqueued_at)
-        assert at is not None
-        job = LimitedJob._make((*facts, at))
-        found[job.job_id] = job
-    return found
+    return {row[0]: LimitedJob._make(row) for row in fetch(connection, sql, params)}
 
 
 def needs_of(jobs: Sequence[LimitedJob], lines: Mapping[int, Pair] | None = None) -> dict[int, list[Pair]]:

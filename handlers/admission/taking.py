@@ -8,7 +8,7 @@ from datetime import timedelta
 from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, Book, Waiter
 from handlers.admission.giving import admit
-from handlers.admission.keys import Pair, with_keys
+from handlers.admission.keys import LockedKey, Pair, with_keys
 from handlers.admission.limited_jobs import LimitedJob, claimable, have_keys, needs_of
 from handlers.admission.shares import share
 from handlers.lifecycle import Claim
@@ -35,13 +35,13 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company
     left = {message.job_id: message for message in messages if message.job_id not in had}
     jobs = claimable([message[:2] for message in left.values()], using, company=company, data=have_keys())
     needs = needs_of(list(jobs.values()))
-    slotless = {job_id: job for job_id, job in jobs.items() if not job.has_slot}
+    slotless = {job_id: job for job_id, job in jobs.items() if job.slot_token != job.token}
     if not slotless:
         claims += ask(list(left.values())) if _last_were_limited else []
     else:
         coming = [slotless[job_id] for job_id in left if job_id in slotless]
 
-        def act(keys: dict[Pair, int], is_last: bool) -> list[Claim]:
+        def act(keys: list[LockedKey], is_last: bool) -> list[Claim]:
             taken, admitted = _take(coming, needs, Book(keys, using, is_last=is_last))
             taken |= {message.job_id for message in admitted}
             found = ask(
@@ -61,7 +61,7 @@ def _take(
     jobs: Sequence[LimitedJob], needs: Mapping[int, Sequence[Pair]], book: Book
 ) -> tuple[set[int], list[Message]]:
     """Slots for those that find room, lines for the others; which have slots now, and who was admitted from lines."""
-    if former := [job.job_id for job in jobs if job.has_former]:  # under other tokens, as when they were moved
+    if former := [job.job_id for job in jobs if job.slot_token]:  # under other tokens, as when they were moved
         slots = LimitSlot.objects.using(book.using).filter(job_id__in=former)
         slots.exclude(token__in=[job.token for job in jobs])._raw_delete(book.using)
     book.look()

@@ -25,7 +25,11 @@ def terms_of(names: Collection[str], using: str) -> Mapping[str, Terms]:
     if not known:
         return {}
     set_by_people = LimitOverride.objects.using(using).in_bulk(list(known))
-    return {name: _set_by_people(set_by_people.get(name)) or of_code(limit) for name, limit in known.items()}
+    found: dict[str, Terms] = {}
+    for name, limit in known.items():
+        row = set_by_people.get(name)
+        found[name] = (row and set_terms(row.concurrency, row.rate)) or of_code(limit)
+    return found
 
 
 def of_code(limit: Limit) -> Terms:
@@ -33,7 +37,8 @@ def of_code(limit: Limit) -> Terms:
     return Terms(limit.concurrency, parse_rate(limit.rate) if limit.rate else None)
 
 
-def _set_by_people(row: LimitOverride | None) -> Terms | None:
-    with suppress(InvalidJob):  # written into the table by hand: the code's values hold
-        return Terms(row.concurrency, parse_rate(row.rate) if row.rate else None) if row else None
+def set_terms(concurrency: int | None, rate: str) -> Terms | None:
+    """What a person has set; None for what was written into the table by hand and cannot be read: the code's hold."""
+    with suppress(InvalidJob):
+        return Terms(concurrency, parse_rate(rate) if rate else None)
     return None

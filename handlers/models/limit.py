@@ -22,6 +22,8 @@ class LimitKey(Kept):
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=64)
     key = models.CharField(max_length=200)  # the value as JSON, or its digest; empty: one for all
+    # Whether some may wait, which whoever locks the row so knows without a look. (The default is the database's, too.)
+    lined_up = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         default_permissions = ()
