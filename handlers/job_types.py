@@ -125,10 +125,8 @@ class JobType:
     def keys_of(self, payload: Any) -> list[tuple[str, str]]:
         """Of which limits, by name, a job with this payload (a JSON value) needs a slot, and under which key."""
         values = payload if isinstance(payload, dict) else {}
-        return [(limit.name, key_of(limit, values, is_sensitive=self._hides(limit.key))) for limit in self.limits]
-
-    def _hides(self, field: str | None) -> bool:
-        return any(path.partition(".")[0] == field for path in self.sensitive_fields)
+        hidden = {path.partition(".")[0] for path in self.sensitive_fields} if self.sensitive_fields else ()
+        return [(limit.name, key_of(limit, values, is_sensitive=limit.key in hidden)) for limit in self.limits]
 
     @property
     def kind(self) -> Literal["job", "command"]:

@@ -103,7 +103,10 @@ def key_of(limit: Limit, payload: Mapping[str, Any], *, is_sensitive: bool = Fal
     """
     if limit.key is None:
         return ""
-    text = _TEXT.encode(payload.get(limit.key))
+    value = payload.get(limit.key)
+    if type(value) is int and not is_sensitive and -MOST < value < MOST:  # as most are
+        return str(value)
+    text = _TEXT.encode(value)
     encoded = text.encode(errors="surrogatepass")
     if is_sensitive or len(text) > LONGEST_KEY or encoded != text.encode(errors="replace"):
         return f"sha256:{hashlib.sha256(encoded).hexdigest()}"

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef
 
 from handlers.admission.book import NO_LIMIT, SLOTS, Book, Waiter
 from handlers.admission.keys import LockedKey, MoreKeys, Pair, with_keys
-from handlers.admission.limited_jobs import JOBS, claimable, have_several, needs_of
+from handlers.admission.limited_jobs import JOBS, as_text, claimable, have_several, needs_of
 from handlers.admission.shares import in_turns, share
 from handlers.models import JobRecord, LimitWaiter
 from handlers.models.sql import as_rows, fetch, from_time, is_postgresql, rows_cte
@@ -50,12 +50,12 @@ class Slot(NamedTuple):
 def slots_of(ids: Collection[int], using: str) -> list[Slot]:
     """All that these jobs have."""
     connection = connections[using]
-    which, text = "IN (SELECT id FROM v)", ""
-    if postgresql := is_postgresql(connection):
-        which, text = "= ANY (ARRAY(SELECT id FROM v))", "::text"
+    postgresql = is_postgresql(connection)
+    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    taken_at, started_at = (as_text(column, postgresql=postgresql) for column in ("s.taken_at", "j.started_at"))
     sql = f"""
         WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
-        SELECT s.job_id, s.key_id, s.token, s.counted, s.taken_at{text}, j.token, j.state, j.started_at{text}
+        SELECT s.job_id, s.key_id, s.token, s.counted, {taken_at}, j.token, j.state, {started_at}
         FROM {SLOTS} s LEFT JOIN {JOBS} j ON j.id = s.job_id WHERE s.job_id {which}
     """
     return [Slot._make(row) for row in fetch(connection, sql, [as_rows(connection, [(pk,) for pk in ids])])]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import timedelta
+
+from django.db import connections, transaction
 
 from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, Book, Waiter
@@ -13,6 +16,7 @@ from handlers.admission.limited_jobs import LimitedJob, claimable, have_keys, ne
 from handlers.admission.shares import share
 from handlers.lifecycle import Claim
 from handlers.models import LimitSlot
+from handlers.models.sql import is_postgresql, write_lazily
 from handlers.publishing import publish_first_on_commit
 from handlers.transport import Message
 
@@ -36,25 +40,32 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company
     jobs = claimable([message[:2] for message in left.values()], using, company=company, data=have_keys())
     needs = needs_of(list(jobs.values()))
     slotless = {job_id: job for job_id, job in jobs.items() if job.slot_token != job.token}
-    if not slotless:
-        claims += ask(list(left.values())) if _last_were_limited else []
-    else:
+    limited = len(slotless)
+    if slotless:
         coming = [slotless[job_id] for job_id in left if job_id in slotless]
-
-        def act(keys: list[LockedKey], is_last: bool) -> list[Claim]:
-            taken, admitted = _take(coming, needs, Book(keys, using, is_last=is_last))
-            taken |= {message.job_id for message in admitted}
-            found = ask(
-                [message for message in left.values() if message.job_id in taken or message.job_id not in slotless]
-            )
-            theirs = {message.job_id for message in admitted} - {claim.job_id for claim in found}
-            publish_first_on_commit([message for message in admitted if message.job_id in theirs], using=using)
-            return found
-
-        claims += with_keys({pair for job in coming for pair in needs[job.job_id]}, [], using, act)
-    _last_were_limited = 2 * len(slotless) > len(messages)
+        # SQLite has one writer, for whom one transaction is shorter than two. On PostgreSQL others wait for the keys:
+        # they are given free before the jobs are claimed, and what a crash then leaves is as any slot without a claim.
+        with nullcontext() if is_postgresql(connections[using]) else transaction.atomic(using=using):
+            refused = {*slotless} - _take_together(coming, needs, using)
+            claims += ask([message for message in left.values() if message.job_id not in refused])
+    elif _last_were_limited:
+        claims += ask(list(left.values()))
+    _last_were_limited = 2 * limited > len(messages)
     position = {message.job_id: index for index, message in enumerate(messages)}
     return sorted(claims, key=lambda claim: position[claim.job_id])
+
+
+def _take_together(jobs: Sequence[LimitedJob], needs: Mapping[int, Sequence[Pair]], using: str) -> set[int]:
+    """Slots for those that find room, lines for the others; which have slots now."""
+    ids = {job.job_id for job in jobs}
+
+    def act(keys: list[LockedKey], is_last: bool) -> set[int]:
+        write_lazily(connections[using])  # the claim is written after this, and waits for the disk
+        taken, admitted = _take(jobs, needs, Book(keys, using, is_last=is_last))
+        publish_first_on_commit([message for message in admitted if message.job_id not in ids], using=using)
+        return taken | {message.job_id for message in admitted}
+
+    return with_keys({pair for job in jobs for pair in needs[job.job_id]}, [], using, act)
 
 
 def _take(

@@ -53,6 +53,16 @@ def take_lock(connection: BaseDatabaseWrapper) -> None:
             cursor.execute("DELETE FROM jobs_uniquekey WHERE FALSE")
 
 
+def write_lazily(connection: BaseDatabaseWrapper) -> None:
+    """Let the commit of this transaction not wait for PostgreSQL's disk.
+
+    For what a crash of the server may take back, as a whole: something else does it again then.
+    """
+    if is_postgresql(connection):
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL synchronous_commit TO off")
+
+
 def database_now(connection: BaseDatabaseWrapper) -> datetime:
     """The database's clock, aware, UTC. SQLite has no clock but the host's."""
     if not is_postgresql(connection):
