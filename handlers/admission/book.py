@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db import connections
-from django.db.models import OuterRef, Subquery, Sum
+from django.db.models import OuterRef, Q, Subquery, Sum
 
 from handlers.admission.keys import LockedKey, Pair
 from handlers.limited import Rate
@@ -189,8 +189,10 @@ class Book:
         rows = LimitStart.objects.using(self.using)
         for seconds in {rate.seconds for rate in rated.values()}:
             keys = [number for number, rate in rated.items() if rate.seconds == seconds]
-            since = self.now - timedelta(seconds=seconds)
-            rows.filter(key_id__in=keys, at__lte=since)._raw_delete(self.using)
+            time = timedelta(seconds=seconds)
+            # What starts so late did so before the clock was set back: else it would count until that is reached again.
+            over = Q(at__lte=self.now - time) | Q(at__gt=self.now + time)
+            rows.filter(over, key_id__in=keys)._raw_delete(self.using)
             sums = rows.filter(key_id__in=keys).order_by().values_list("key_id").annotate(Sum("count"))
             for number, count in sums:
                 spent[number] += count

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import connections, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, WAITERS
@@ -76,12 +76,13 @@ class LimitDuties:
         self._slot = ids[-1] if len(ids) == SLOTS else 0
         now = database_now(connections[using])
         slots = [(slot, from_time(slot.taken_at) or now) for slot in slots_of(ids, using)]
-        old = {slot: at for slot, at in slots if at < now - timedelta(seconds=SETTLED_SECONDS)}
+        # Slots of times to come are from before the clock was set back.
+        old = {slot: at for slot, at in slots if not _is_since(at, now, SETTLED_SECONDS)}
         unclaimed = [slot for slot in old if slot.is_held and slot.state == State.ENQUEUED]
         can = claimable({(slot.job_id, slot.token) for slot in unclaimed}, using)
-        late = now - timedelta(seconds=UNCLAIMED_SECONDS)
         give_back([slot for slot in old if not slot.is_held], using)
-        _take_back([slot for slot in unclaimed if slot.job_id not in can or old[slot] < late], using)
+        late = {slot for slot in unclaimed if not _is_since(old[slot], now, UNCLAIMED_SECONDS)}
+        _take_back([slot for slot in unclaimed if slot.job_id not in can or slot in late], using)
         return _publish_lost([job.message for job in can.values()])
 
     def _forget_outdated(self) -> None:
@@ -92,6 +93,11 @@ class LimitDuties:
         self._waiter = ids[-1] if len(ids) == SLOTS else 0
         waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
         rows.filter(~Exists(waits), job_id__in=ids)._raw_delete(using)
+
+
+def _is_since(at: datetime, now: datetime, seconds: float) -> bool:
+    """Whether ``at`` is no longer ago than so many seconds, and not to come."""
+    return timedelta(seconds=-SETTLED_SECONDS) <= now - at <= timedelta(seconds=seconds)
 
 
 def admit_lines_of(name: str) -> int:
@@ -167,8 +173,9 @@ def _let_unknown_go(lines: Sequence[int]) -> int:
         return 0
     with transaction.atomic(using=using):
         take_lock(connections[using])
-        since = database_now(connections[using]) - timedelta(seconds=UNKNOWN_SECONDS)
-        rows = LimitWaiter.objects.using(using).filter(key_id__in=unknown, since__lt=since)
+        now = database_now(connections[using])
+        recently = Q(since__gte=now - timedelta(seconds=UNKNOWN_SECONDS), since__lte=now)
+        rows = LimitWaiter.objects.using(using).filter(~recently, key_id__in=unknown)
         if is_postgresql(connections[using]):
             rows = rows.select_for_update(skip_locked=True)
         found = dict(rows.order_by("job_id").values_list("job_id", "token")[:SLOTS])

@@ -529,6 +529,32 @@ def test_a_slot_whose_job_is_gone_goes_to_others(noting: NotingTransport) -> Non
     assert published(noting) == [second]
 
 
+def test_a_clock_that_is_set_back_holds_nobody_until_that_time_has_come_again() -> None:
+    declare(Limit("cards", rate="1/m"))
+    first, second = charges(1, 1)
+    end(come(first))
+    assert not come(second)
+    pass_by(-86_400)  # as if the clock had been set back by a day
+    LimitDuties().look_after()
+    assert ids_of(come(second)) == [second]
+
+
+def test_slots_from_before_a_clock_was_set_back_are_looked_after() -> None:
+    declare(Limit("cards", concurrency=1))
+    first, second = charges(1, 1)
+    come(first)
+    come(second)
+    JobRecord.objects.filter(pk=first).delete()  # whatever became of it
+    pass_by(-86_400)
+    LimitDuties().look_after()
+    assert holding() == {second}
+    pass_by(-86_400)  # nobody has come for it
+    third = charges(1)
+    come(*third)
+    LimitDuties().look_after()
+    assert not waiting()
+
+
 def test_what_should_have_followed_and_was_cut_off_follows(
     noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
