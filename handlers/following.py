@@ -91,7 +91,12 @@ def _take(limit: int, left_behind: bool, after: int = 0) -> int:
     with transaction.atomic(using=connection.alias):
         take_lock(connection)
         now = database_now(connection) if left_behind else None
-        params = {"after": after, "before": now and to_time(connection, now - LEFT_BEHIND), "limit": limit}
+        params = {"after": after, "limit": limit}
+        if now is not None:
+            params |= {
+                "before": to_time(connection, now - LEFT_BEHIND),
+                "beyond": to_time(connection, now + LEFT_BEHIND),
+            }
         rows = fetch(connection, _take_sql(is_postgresql(connection), left_behind), params)
         for at, which in enumerate((WATCHED, LIMITED)):
             if ids := sorted({job_id for row in rows for job_id in json.loads(row[at])}):
@@ -103,7 +108,8 @@ def _take(limit: int, left_behind: bool, after: int = 0) -> int:
 
 @cache
 def _take_sql(postgresql: bool, left_behind: bool) -> str:
-    old = "AND at < %(before)s" if left_behind else ""
+    # What is to come was left behind as well, before the clock was set back.
+    old = "AND (at < %(before)s OR at > %(beyond)s)" if left_behind else ""
     # No wait for the disk: what a crash of the server takes back it takes back whole, and it is done again.
     lock, unsynced = (
         ("FOR UPDATE SKIP LOCKED", ", set_config('synchronous_commit', 'off', TRUE)") if postgresql else ("", "")

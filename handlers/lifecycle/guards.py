@@ -1,8 +1,9 @@
-"""What else must hold before a worker may claim a job: conditions of rooms that the life cycle does not know."""
+"""What else must hold before a worker may claim a job, and what nobody deletes: said by rooms that it does not know."""
 
 from __future__ import annotations
 
 _GUARDS: dict[str, str] = {}
+kept: set[str] = set()  # names of types
 
 
 def add(flag: str, condition: str) -> None:
@@ -21,3 +22,8 @@ def sql(*, without: str = "") -> str:
         for flag, condition in _GUARDS.items()
         if flag != without
     )
+
+
+def keep(*job_types: str) -> None:
+    """Let nobody delete jobs of these types: what they have begun for others they must do to its end."""
+    kept.update(job_types)

@@ -12,6 +12,7 @@ from django.db import connections, transaction
 
 from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
+from handlers.lifecycle import guards
 from handlers.lifecycle.creation import NewJob
 from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, dialect, new_token
 from handlers.models import JobHistory, JobPayload, JobRecord
@@ -33,6 +34,7 @@ class _Row(NamedTuple):
     run_at: datetime | None
     finished_at: datetime | None
     priority: int
+    job_type: str
 
 
 def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[_Row]:
@@ -45,11 +47,14 @@ def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> l
 
 
 def delete(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
-    """Delete jobs that are not final, or failed. A running one keeps running until its token is seen."""
+    """Delete jobs that are not final, or failed. A running one keeps running until its token is seen.
+
+    None of those that do for others what must be done (see ``guards.keep``).
+    """
     alias = database()
     changes: dict[str, Change] = {state: Change(state, (Step(State.DELETED, reason),)) for state in DELETABLE}
     with transaction.atomic(using=alias):
-        rows = _rows(ids, expect, alias)
+        rows = [row for row in _rows(ids, expect, alias) if row.job_type not in guards.kept]
         moves = [Move(row.pk, row.token, changes[row.state]) for row in rows if row.state in changes]
         return _told(apply(moves, actor=actor, using=alias), rows)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django.db import connections
 
 from handlers import lifecycle
+from handlers.exceptions import InvalidJob
 from handlers.models import Gate, GateParent, NodeInput, Workflow, WorkflowNode
 from handlers.models.sql import insert
 from handlers.publishing import publish_on_commit
@@ -29,6 +30,9 @@ class Builder:
         self._workflow, self._actor, self._using = workflow, actor, using
         self._gates: dict[Rule, int] = {}
         self.count = 0
+        self._written: list[int] = []  # the first job, and how many
+        self._savepoints = self._savepoint_ids()
+        self._is_doubtful = False  # a part was written within a savepoint of the block's own
 
     def write(self, planned: Sequence[Planned]) -> list[int]:
         """Insert jobs with all that hangs on them; their ids. Their parents were written before, or come before."""
@@ -51,8 +55,27 @@ class Builder:
         ]
         insert(connections[self._using], NodeInput, INPUT, inputs)
         self.count += sum(each.counts for each in planned)
+        first, number = self._written or (messages[0].job_id, 0)
+        self._written = [first, number + len(messages)]
+        self._is_doubtful = self._is_doubtful or self._savepoint_ids() != self._savepoints
         publish_on_commit(_to_publish(planned, messages), using=self._using)
         return [message.job_id for message in messages]
+
+    def check(self) -> None:
+        """Raise InvalidJob if a part of what was written is gone again: others would wait for it for ever."""
+        if not self._is_doubtful:
+            return
+        first, number = self._written
+        nodes = WorkflowNode.objects.using(self._using).filter(workflow_id=self._workflow.pk, pk__gte=first)
+        if nodes.count() != number:
+            raise InvalidJob(
+                "workflow: a part of it was rolled back inside its block: let the exception leave the block, or add"
+                " jobs, and ask for their ids, outside of such a transaction",
+                field="workflow",
+            )
+
+    def _savepoint_ids(self) -> tuple[object, ...]:
+        return tuple(connections[self._using].savepoint_ids)
 
     def _make_gates(self, rules: Sequence[Rule]) -> None:
         new = list(dict.fromkeys(rule for rule in rules if rule not in self._gates))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -32,10 +33,14 @@ class Node:
 
     @property
     def job_id(self) -> JobId:
-        """The job's id. Asked for while the workflow is built, it writes what is built so far."""
+        """The job's id. Asked for while the workflow is built, it writes what is built so far.
+
+        Raises InvalidJob where the workflow was not made.
+        """
         if self._job_id is None:
             self._flow.write()
-        assert self._job_id is not None
+        if self._job_id is None:
+            raise InvalidJob("workflow: was not made: its block was left by an exception", field="workflow")
         return JobId(self._job_id)
 
     def __repr__(self) -> str:
@@ -157,6 +162,15 @@ class Flow:
         planned, self._planned = self._planned, []
         for each, job_id in zip(planned, self._write(planned), strict=True):
             each.node._job_id = job_id
+
+    @contextmanager
+    def block(self) -> Iterator[None]:
+        """For as long as jobs are added. Who leaves it by an exception makes nothing, and adds nothing later."""
+        try:
+            yield
+        except BaseException:
+            self._planned, self._is_over = [], True
+            raise
 
     def end(self) -> None:
         """Write the rest; nothing can be added any more."""

@@ -6,17 +6,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import connections, transaction
+from django.db.models import F
 
 from handlers import lifecycle
 from handlers.conf import SYSTEM_QUEUE
+from handlers.failures import clean
 from handlers.lifecycle import Applied, NewJob
-from handlers.models import NodeOutcome, Workflow, WorkflowNode
+from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
 from handlers.models.sql import database_now, take_lock
 from handlers.payloads import Job
-from handlers.publishing import publish_on_commit
+from handlers.publishing import publish, publish_on_commit
 from handlers.registry import registry
+from handlers.states import State
+from handlers.transport import Message
 
 CHUNK = 1_000
+PUBLISHED = 5_000  # jobs that a workflow has on its queues, when it goes on; recovery finds the others
 TYPE_NAME = "jobs.GovernWorkflow"
 
 
@@ -44,9 +49,11 @@ def govern(verb: str, workflow_id: int, after: int, actor: str, reason: str, usi
             cancel(each, actor, reason, using)
     messages = applied.messages
     if len(ids) == CHUNK:
-        job = GovernWorkflow(verb, workflow_id, ids[-1], actor, reason)
+        job = GovernWorkflow(verb, workflow_id, ids[-1], clean(actor, 150), clean(reason, 500))
         new = NewJob(TYPE_NAME, registry.get(TYPE_NAME).encode(job), SYSTEM_QUEUE)
         messages = [*messages, *lifecycle.create([new], actor=actor, using=using)]
+    elif verb == "cancel":
+        _unpause(workflow_id, using)
     publish_on_commit(messages, using=using, stale=applied.stale)
     return len(applied.moved)
 
@@ -54,10 +61,29 @@ def govern(verb: str, workflow_id: int, after: int, actor: str, reason: str, usi
 def cancel(workflow_id: int, actor: str, reason: str, using: str) -> bool:
     """Let no further job of it run; whether it was not over."""
     rows = Workflow.objects.using(using).filter(pk=workflow_id, cancelled_at=None, finished_at=None)
-    if not rows.update(cancelled_at=database_now(connections[using]), paused_at=None):
+    if not rows.update(cancelled_at=database_now(connections[using])):
         return False
     govern("cancel", workflow_id, 0, actor, reason, using)
     return True
+
+
+def _unpause(workflow_id: int, using: str) -> None:
+    """One that was paused stays so until all of it is deleted, so that nothing starts meanwhile; then its end comes."""
+    rows = Workflow.objects.using(using).filter(pk=workflow_id, paused_at__lte=F("cancelled_at"))
+    if rows.update(paused_at=None):
+        publish_waiting_on_commit(workflow_id, using)
+
+
+def publish_waiting_on_commit(workflow_id: int, using: str) -> None:
+    """Publish what workers dropped while the workflow was paused."""
+    transaction.on_commit(lambda: _publish_waiting(workflow_id, using), using=using, robust=True)
+
+
+def _publish_waiting(workflow_id: int, using: str) -> None:
+    nodes = WorkflowNode.objects.using(using).filter(workflow_id=workflow_id).values("pk")
+    jobs = JobRecord.objects.using(using).filter(pk__in=nodes, state=State.ENQUEUED).order_by("enqueued_at", "pk")
+    found = jobs.values_list("pk", "token", "queue", "priority", "enqueued_at")[:PUBLISHED]
+    publish([Message(pk, token, queue, priority=rank, enqueued_at=at) for pk, token, queue, rank, at in found])
 
 
 def govern_rest(job: GovernWorkflow) -> None:

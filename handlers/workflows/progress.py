@@ -10,9 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from django.db import connections
-from django.db.models import F
 
-from handlers.models import Gate, JobResult, NodeInput, NodeOutcome, Workflow
+from handlers.models import Gate, NodeOutcome, Workflow
 from handlers.models.sql import chunks, database_now
 from handlers.states import State
 from handlers.workflows import rows
@@ -50,7 +49,8 @@ class _Releases:
             release(gate, using=self.using)
         by_id = {node.job_id: node for node in rows.waiting([job_id for job_id, _ in self.nodes], self.using)}
         for job_id, gate in self.nodes:
-            release_nodes([by_id[job_id]], gate, using=self.using)
+            if node := by_id.get(job_id):  # else it was over, and has aged out
+                release_nodes([node], gate, using=self.using)
 
 
 class _Step:
@@ -67,16 +67,19 @@ class _Step:
         # Read once the nodes are ours: who had them before has seen no later states than we do.
         jobs = {job.job_id: job for job in rows.jobs([node.job_id for node in nodes], self.using)}
         self._see_outcomes(nodes, jobs)
-        if waiting := [node for node in nodes if node.gate_id and _is_in(jobs.get(node.job_id), State.AWAITING)]:
-            self._see_restored(waiting)
+        if waiting := [node for node in nodes if _is_in(jobs.get(node.job_id), State.AWAITING)]:
+            self._see_restored([node for node in waiting if node.gate_id])
         by_outcome: dict[NodeOutcome, list[int]] = defaultdict(list)
         for node in self.changed:
             by_outcome[self.outcomes[node.job_id]].append(node.job_id)
         rows.keep_outcomes(by_outcome, self.using)
-        self._keep_results([job.job_id for job in jobs.values() if job.is_source])
+        sources = [job.job_id for job in jobs.values() if job.is_source]
+        rows.keep_results([pk for pk in sources if self.outcomes.get(pk) == NodeOutcome.SUCCEEDED], self.using)
         if parents := [job.job_id for job in jobs.values() if job.is_parent]:
             self._move_gates(parents)
-        return self._sum_up() if self.changed else []
+        # For jobs of the end that were restored it may have come.
+        ends = {node.workflow_id for node in waiting if node.workflow_id and not node.counts}
+        return self._sum_up(ends) if self.changed or ends else []
 
     def _see_outcomes(self, nodes: Iterable[NodeRow], jobs: Mapping[int, JobRow]) -> None:
         inner: dict[int, list[tuple[bool, bool]]] = defaultdict(list)
@@ -89,7 +92,7 @@ class _Step:
                 continue  # erased
             outcome = _outcome(State(job.state), inner.get(node.job_id, ()), skip=node.skip)
             self.outcomes[node.job_id] = outcome
-            if outcome != node.outcome:
+            if outcome != node.outcome or (node.skip and outcome != NodeOutcome.SKIPPED):  # it was undone
                 self.changed.append(node)
 
     def _see_restored(self, nodes: Collection[NodeRow]) -> None:
@@ -97,17 +100,6 @@ class _Step:
         gates = Gate.objects.using(self.using).filter(pk__in={node.gate_id for node in nodes}, is_open__isnull=False)
         by_id = {gate.pk: gate for gate in gates}
         self.releases.nodes += [(node.job_id, gate) for node in nodes if (gate := by_id.get(node.gate_id or 0))]
-
-    def _keep_results(self, sources: Collection[int]) -> None:
-        succeeded = [pk for pk in sources if self.outcomes.get(pk) == NodeOutcome.SUCCEEDED]
-        if not succeeded:
-            return
-        inputs = list(NodeInput.objects.using(self.using).filter(source_id__in=succeeded))
-        results = JobResult.objects.using(self.using).filter(pk__in=succeeded, attempt=F("job__attempt"))
-        found = dict(results.values_list("pk", "data"))
-        for each in inputs:
-            each.data = found.get(each.source_id)
-        NodeInput.objects.using(self.using).bulk_update(inputs, ["data"], batch_size=CHUNK)
 
     def _move_gates(self, ids: Sequence[int]) -> None:
         verdicts: dict[str, list[int]] = defaultdict(list)
@@ -134,9 +126,9 @@ class _Step:
                 self.releases.gates[gate.pk] = found
             found.save(using=self.using, update_fields=["is_open", "why"])
 
-    def _sum_up(self) -> list[int]:
-        """Add what has changed to the workflows' sums; see which have ended."""
-        sums: dict[int, Counter[NodeOutcome]] = defaultdict(Counter)
+    def _sum_up(self, also: Collection[int]) -> list[int]:
+        """Add what has changed to the workflows' sums; see which of them, and of ``also``, have ended."""
+        sums: dict[int, Counter[NodeOutcome]] = defaultdict(Counter, {pk: Counter() for pk in also})
         for node in self.changed:
             if node.workflow_id and node.counts:
                 sums[node.workflow_id][self.outcomes[node.job_id]] += 1

@@ -49,6 +49,14 @@ def check_source(job_type: JobType, name: str, source: JobType | None) -> None:
             " and no keep_result=False",
             field=name,
         )
+    for path in sorted(source.result.sensitive_fields):
+        whole = f"{name}.{path}" if path else name
+        if not any(whole == marked or whole.startswith(f"{marked}.") for marked in job_type.sensitive_fields):
+            what = path or "what it returns"
+            raise InvalidJob(
+                f"{job_type.name}: {name}: {source.name} marks {what} as Sensitive: mark {whole}, too",
+                field=name,
+            )
     hint = get_type_hints(job_type.payload_class, include_extras=True)[name]
     if not _fits(_plain(source.result.hint), _plain(hint)):
         raise InvalidJob(

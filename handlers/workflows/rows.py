@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers.models import Gate, GateParent, JobRecord, NodeInput, NodeOutcome, Workflow, WorkflowNode
+from handlers.models import Gate, GateParent, JobRecord, JobResult, NodeInput, NodeOutcome, Workflow, WorkflowNode
 from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte
 
-NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS = (
-    model._meta.db_table for model in (WorkflowNode, GateParent, Gate, NodeInput, Workflow, JobRecord)
+NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS = (
+    model._meta.db_table for model in (WorkflowNode, GateParent, Gate, NodeInput, Workflow, JobRecord, JobResult)
 )
 SUMS = (NodeOutcome.SUCCEEDED, NodeOutcome.FAILED, NodeOutcome.DELETED, NodeOutcome.SKIPPED)  # of a workflow
 
@@ -120,6 +120,12 @@ def keep_verdicts(verdicts: Mapping[str, Collection[int]], using: str) -> None:
     """Write down what parents came to."""
     for verdict, pks in verdicts.items():
         _write(_verdict_sql(is_postgresql(connections[using])), using, pks, verdict)
+
+
+def keep_results(sources: Collection[int], using: str) -> None:
+    """Write down what these have returned as arguments of others: they may run again, or age out, before those do."""
+    if sources:
+        _fetch(connections[using], _results_sql(is_postgresql(connections[using])), sources)
 
 
 def add_to_gates(sums: Mapping[int, Mapping[str, int]], using: str) -> list[GateRow]:
@@ -235,6 +241,17 @@ def _outcome_sql(postgresql: bool) -> str:
         UPDATE {NODES} SET outcome = v.outcome, skip = skip AND v.outcome = '{skipped}'
         FROM (SELECT {"%s::text" if postgresql else "%s"} AS outcome) AS v
         WHERE job_id {_among(postgresql)} RETURNING job_id
+    """
+
+
+@cache
+def _results_sql(postgresql: bool) -> str:
+    # By the database, in one statement: a large result may be an argument of many.
+    return f"""
+        UPDATE {INPUTS} SET data = (
+            SELECT r.data FROM {RESULTS} r JOIN {JOBS} j ON j.id = r.job_id AND j.attempt = r.attempt
+            WHERE r.job_id = {INPUTS}.source_id
+        ) WHERE source_id {_among(postgresql)} RETURNING 1
     """
 
 

@@ -20,19 +20,17 @@ from handlers.lifecycle import JobId, NewJob, watching
 from handlers.models import JobRecord, Require, WatchedMove, When, Workflow, WorkflowNode
 from handlers.models.sql import database_now, take_lock
 from handlers.payloads import Command, Job
-from handlers.publishing import publish, publish_on_commit
+from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
-from handlers.transport import Message
 from handlers.twins import twin
 from handlers.workflows.building import CHUNK, Builder
 from handlers.workflows.flow import Extension, Flow, Node, Planned, Rule
 from handlers.workflows.gates import check_rule
-from handlers.workflows.governing import cancel, govern
+from handlers.workflows.governing import cancel, govern, publish_waiting_on_commit
 
 Work = Job | Command
 LONGEST_TITLE = 200
-PUBLISHED = 5_000  # jobs that a workflow has on its queues, when it goes on; recovery finds the others
 VERBS = (
     "enqueue_workflow", "extend_workflow", "continue_with", "pause_workflow", "resume_workflow", "cancel_workflow",
     "retry_workflow", "skip",
@@ -77,7 +75,8 @@ class WorkflowVerbs:
             builder = Builder(workflow, actor_name(by), alias)
             flow = Flow(self._maker(correlation), builder.write, chunk=CHUNK)
             flow.workflow_id = workflow.pk
-            yield flow
+            with flow.block():
+                yield flow
             if not flow.count:
                 raise InvalidJob(
                     "workflow: has no node: call flow.enqueue in its block, or open none", field="workflow"
@@ -85,6 +84,7 @@ class WorkflowVerbs:
             ends = {"on_success": on_success, "on_end": on_end}
             nodes = {name: _plan_end(flow, job) for name, job in ends.items() if job is not None}
             flow.end()
+            builder.check()
             workflow.total, workflow.correlation = builder.count, correlation
             workflow.on_success, workflow.on_end = (nodes[name].job_id if name in nodes else None for name in ends)
             workflow.save(using=alias)
@@ -117,6 +117,10 @@ class WorkflowVerbs:
             if not JobRecord.objects.using(alias).filter(pk=parent_id).update(watched=True):
                 raise InvalidJob(f"parent: there is no job {str(parent)[:50]!r}", field="parent")
             WorkflowNode.objects.using(alias).bulk_create([WorkflowNode(job_id=parent_id)], ignore_conflicts=True)
+            if connections[alias].features.has_select_for_update:
+                # A workflow that it has opened may end at this moment, by someone who does not see this node so far:
+                # once that is committed, we see it.
+                list(Workflow.objects.using(alias).filter(opened_by=parent_id).order_by("pk").select_for_update())
             builder = Builder(Workflow(), actor_name(by), alias)
             flow = Flow(self._maker(correlation), builder.write, chunk=CHUNK)
             rule = Rule((Node(flow, None, parent_id),), *rule_of)
@@ -145,7 +149,8 @@ class WorkflowVerbs:
             if workflow_id is None:
                 raise InvalidJob("workflow: whoever is not in one of its jobs has to name it", field="workflow")
             workflow = _locked(workflow_id, alias)
-            nodes = WorkflowNode.objects.using(alias).filter(workflow_id=workflow.pk)
+            # Those of the end wait for all others: nobody can wait for them.
+            nodes = WorkflowNode.objects.using(alias).filter(workflow_id=workflow.pk, counts=True)
             if workflow.finished_at or workflow.cancelled_at:
                 raise InvalidJob(f"workflow: {workflow.pk} has ended, so nothing can be added to it", field="workflow")
             builder = Builder(workflow, actor_name(by), alias)
@@ -157,8 +162,10 @@ class WorkflowVerbs:
                 this=job.job_id if job else None,
             )
             flow.workflow_id = workflow.pk
-            yield flow
+            with flow.block():
+                yield flow
             flow.end()
+            builder.check()
             Workflow.objects.using(alias).filter(pk=workflow.pk).update(total=workflow.total + builder.count)
             _look_at(sorted(flow.existing), alias)
             audit(by, "extend_workflow", f"workflow {workflow.pk}", builder.count, reason, None)
@@ -180,7 +187,7 @@ class WorkflowVerbs:
             resumed = rows.update(paused_at=None) == 1
             audit(by, "resume_workflow", f"workflow {workflow_id}", int(resumed), reason, None)
             if resumed:
-                transaction.on_commit(lambda: _publish_waiting(workflow_id), using=alias, robust=True)
+                publish_waiting_on_commit(_known(workflow_id), alias)
         return resumed
 
     def cancel_workflow(self, workflow_id: int, *, by: By = None, reason: str = "") -> bool:
@@ -271,11 +278,3 @@ def _look_at(ids: Sequence[int], alias: str) -> None:
         connection = connections[alias]
         WatchedMove.objects.using(alias).create(jobs=list(ids), at=database_now(connection))
         watching.tell(connection)
-
-
-def _publish_waiting(workflow_id: int) -> None:
-    """Publish what the workers dropped while the workflow was paused."""
-    nodes = WorkflowNode.objects.filter(workflow_id=workflow_id).values("pk")
-    jobs = JobRecord.objects.filter(pk__in=nodes, state=State.ENQUEUED).order_by("enqueued_at", "pk")
-    found = jobs.values_list("pk", "token", "queue", "priority", "enqueued_at")[:PUBLISHED]
-    publish([Message(pk, token, queue, priority=rank, enqueued_at=at) for pk, token, queue, rank, at in found])
