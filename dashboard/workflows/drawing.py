@@ -6,8 +6,9 @@ the list of its jobs. The table below the graph says the same and more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
@@ -18,12 +19,12 @@ from dashboard.kit.gates import rule
 from dashboard.kit.queries import RETRYING
 from dashboard.kit.text import inert
 from dashboard.workflows.folding import Box, Graph
+from dashboard.workflows.placing import ROWS, Plan, Slot, places
 from handlers.models import JobRecord, NodeOutcome, WorkflowNode
 from handlers.states import State
 
 BOXES = 60  # that are drawn at once, or one layer
 LAYERS = 16  # that are drawn at once
-ROWS = 12  # boxes of one layer that are drawn; the last one stands for all others then
 WIDTH, HEIGHT = 204, 48  # pixels of a box
 ACROSS, DOWN, MARGIN = 56, 24, 10  # between layers, between boxes, around all
 LETTERS = 25  # of a name that fits
@@ -35,12 +36,10 @@ SIGNS = {
 WORDS = {"awaiting": "waits", "enqueued": "on its queue", "processing": "runs", "gone": "aged out"}
 
 
-@dataclass(eq=False)
-class Drawn:
-    """A box with its place and its words."""
+class Drawn(NamedTuple):
+    """What is written in a place."""
 
     box: Box
-    row: float
     state: str
     name: str
     line: str
@@ -73,9 +72,9 @@ def picture(request: HttpRequest, graph: Graph) -> Picture | None:
     while end < last and (end == start or boxes + min(len(graph.layers[end]), ROWS) <= BOXES):
         boxes += min(len(graph.layers[end]), ROWS)
         end += 1
-    drawn, place = _drawn(request, graph.layers[start:end])
+    plan = places(graph.layers[start:end])
     return Picture(
-        _svg(drawn, place, start, len(graph.layers)),
+        _svg(plan, _words(request, plan), start, len(graph.layers)),
         start,
         _url(request, layer=max(start - (end - start), 0)),
         len(graph.layers) - end,
@@ -92,31 +91,14 @@ def _asked(request: HttpRequest, layers: int) -> int:
     return min(int(text), layers - 1) if text.isascii() and text.isdigit() and len(text) < 9 else 0
 
 
-def _drawn(request: HttpRequest, layers: Sequence[Sequence[Box]]) -> tuple[list[list[Drawn]], dict[Box, Drawn]]:
-    """The boxes in their places, so that lines cross little; and which one stands for which box."""
-    jobs = _jobs([box.job_id for layer in layers for box in layer[:ROWS] if box.job_id])
-    place: dict[Box, Drawn] = {}
-    columns = []
-    for layer in layers:
-        heights = {box: _height(box, place) for box in layer}
-        # Those alone in their row of thought stay in the order in which they were made.
-        kept = sorted(layer, key=lambda box: heights[box])[: ROWS if len(layer) <= ROWS else ROWS - 1]
-        column = [_one(request, box, jobs) for box in kept]
-        rest = [box for box in layer if box not in set(kept)]
-        if rest:
-            column.append(_others(request, rest))
-        for row, each in enumerate(column):
-            each.row = row - (len(column) - 1) / 2  # around the middle
-            place[each.box] = each
-        place |= dict.fromkeys(rest, column[-1])
-        columns.append(column)
-    return columns, place
-
-
-def _height(box: Box, place: dict[Box, Drawn]) -> float:
-    """Where the parents are, on average."""
-    rows = [place[parent].row for parent in box.parents if parent in place]
-    return sum(rows) / len(rows) if rows else 0.0
+def _words(request: HttpRequest, plan: Plan) -> dict[Slot, Drawn]:
+    """What is written in each place that has a box."""
+    slots = [slot for column in plan.columns for slot in column if slot.boxes]
+    jobs = _jobs([slot.boxes[0].job_id for slot in slots if slot.boxes[0].job_id])
+    return {
+        slot: _one(request, slot.boxes[0], jobs) if len(slot.boxes) == 1 else _others(request, slot.boxes)
+        for slot in slots
+    }
 
 
 def _jobs(ids: Sequence[int]) -> dict[int, tuple[JobRecord, str]]:
@@ -130,7 +112,7 @@ def _one(request: HttpRequest, box: Box, jobs: dict[int, tuple[JobRecord, str]])
     name = _short(box.job_type)
     if box.job_id is None:
         url = f"{_url(request, box=inert(box.name))}#jobs"
-        return Drawn(box, 0, _state(box), f"{box.count:,} {TIMES} {name}", _sums(box), url)
+        return Drawn(box, _state(box), f"{box.count:,} {TIMES} {name}", _sums(box), url)
     url = reverse("admin:jobs_jobrecord_change", args=[box.job_id], current_app=request.current_app)
     job, outcome = jobs.get(box.job_id, (None, ""))
     state = "gone" if job is None else RETRYING if job.is_retrying else str(job.state)
@@ -139,14 +121,14 @@ def _one(request: HttpRequest, box: Box, jobs: dict[int, tuple[JobRecord, str]])
         state = line = "skipped"
     elif job is not None and job.state == State.SUCCEEDED and not outcome:
         state, line = "running", "its own workflow goes on"
-    return Drawn(box, 0, state, name, f"{line} · #{box.job_id}", url)
+    return Drawn(box, state, name, f"{line} · #{box.job_id}", url)
 
 
 def _others(request: HttpRequest, boxes: Sequence[Box]) -> Drawn:
     jobs, failed = sum(box.count for box in boxes), sum(box.outcomes["failed"] for box in boxes)
     line = f"{jobs:,} jobs" + (f", {failed:,} failed" if failed else "")
     return Drawn(
-        boxes[0], 0, "failed" if failed else "more", f"and {len(boxes):,} more kinds", line, f"{_url(request)}#jobs",
+        boxes[0], "failed" if failed else "more", f"and {len(boxes):,} more kinds", line, f"{_url(request)}#jobs",
         others=len(boxes) - 1,
     )  # fmt: skip
 
@@ -176,19 +158,20 @@ def _sums(box: Box, most: int = 2) -> str:
     return ", ".join(f"{count:,} {words}" for count, words in parts[:most])
 
 
-def _svg(columns: Sequence[Sequence[Drawn]], place: dict[Box, Drawn], start: int, layers: int) -> SafeString:
-    most = max(len(column) for column in columns)
-    width = 2 * MARGIN + len(columns) * (WIDTH + ACROSS) - ACROSS
+def _svg(plan: Plan, words: dict[Slot, Drawn], start: int, layers: int) -> SafeString:
+    most, columns = max(len(column) for column in plan.columns), len(plan.columns)
+    width = 2 * MARGIN + columns * (WIDTH + ACROSS) - ACROSS
     height = 2 * MARGIN + most * (HEIGHT + DOWN)
-    at: dict[Drawn, tuple[float, float]] = {}
-    for number, column in enumerate(columns):
-        for each in column:
-            top = (height - HEIGHT) / 2 + each.row * (HEIGHT + DOWN) + DOWN / 4
-            at[each] = (MARGIN + number * (WIDTH + ACROSS), top)
-    lines = format_html_join("", '<path class="edge edge-{}" d="{}"/>', _lines(columns, place, at))
-    boxes = format_html_join("", "{}", ((_box(each, *at[each]),) for column in columns for each in column))
-    told = "; ".join(", ".join(each.name for each in column) for column in columns)
-    part = f", from layer {start + 1}" if start or len(columns) < layers else ""
+    middle = height / 2 + DOWN / 4
+
+    def at(slot: Slot) -> tuple[float, float]:
+        """The middle of its left side."""
+        return MARGIN + slot.column * (WIDTH + ACROSS), middle + slot.row * (HEIGHT + DOWN)
+
+    lines = format_html_join("", '<path class="edge edge-{}" d="{}"/>', _lines(plan, at))
+    boxes = format_html_join("", "{}", ((_box(each, *at(slot)),) for slot, each in words.items()))
+    told = "; ".join(", ".join(words[slot].name for slot in column if slot in words) for column in plan.columns)
+    part = f", from layer {start + 1}" if start or columns < layers else ""
     return format_html(
         '<svg class="flow-graph" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group"'
         ' aria-label="What waits for what, in {layers} layer{s}{part}: {told}. The table below says the same.">'
@@ -197,25 +180,33 @@ def _svg(columns: Sequence[Sequence[Drawn]], place: dict[Box, Drawn], start: int
     )  # fmt: skip
 
 
-def _lines(
-    columns: Sequence[Sequence[Drawn]], place: dict[Box, Drawn], at: dict[Drawn, tuple[float, float]]
-) -> Iterable[tuple[str, str]]:
-    drawn: set[tuple[Drawn, Drawn]] = set()
-    for box, each in place.items():
+def _lines(plan: Plan, at: Callable[[Slot], tuple[float, float]]) -> Iterable[tuple[str, str]]:
+    """Each line once, from side to side, through the places that are kept free for it."""
+    drawn: set[tuple[Slot, Slot]] = set()
+    for box, slot in plan.slot_of.items():
         when = box.gate.when if box.gate else "success"
         for parent in box.parents:
-            origin = place.get(parent)
-            if origin is None or (origin, each) in drawn:
+            origin = plan.slot_of.get(parent)
+            if origin is None or (origin, slot) in drawn:
                 continue
-            drawn.add((origin, each))
-            (left, y1), (right, y2) = at[origin], at[each]
-            x1, y1, x2, y2 = left + WIDTH, y1 + HEIGHT / 2, right, y2 + HEIGHT / 2
-            bend = ACROSS / 2
-            yield when, f"M{x1:g} {y1:g}C{x1 + bend:g} {y1:g} {x2 - bend:g} {y2:g} {x2 - 5:g} {y2:g}h5m-6-4l6 4-6 4"
+            drawn.add((origin, slot))
+            x, y = at(origin)
+            path = [f"M{x + WIDTH:g} {y:g}"]
+            for column in range(origin.column + 1, slot.column):
+                if way := plan.ways.get((origin, column)):
+                    path.append(_bend((x + WIDTH, y), at(way)) + f"h{WIDTH}")
+                    x, y = at(way)
+            end_x, end_y = at(slot)
+            yield when, "".join(path) + _bend((x + WIDTH, y), (end_x - 5, end_y)) + "h5m-6-4l6 4-6 4"
 
 
-def _box(each: Drawn, x: float, y: float) -> SafeString:
-    gate, asks = each.box.gate, ""
+def _bend(start: tuple[float, float], end: tuple[float, float]) -> str:
+    middle = (start[0] + end[0]) / 2
+    return f"C{middle:g} {start[1]:g} {middle:g} {end[1]:g} {end[0]:g} {end[1]:g}"
+
+
+def _box(each: Drawn, x: float, middle: float) -> SafeString:
+    gate, asks, y = each.box.gate, "", middle - HEIGHT / 2
     if gate is not None and not each.others:
         asks = rule(gate.when, gate.require, gate.total)
     return format_html(

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from dashboard.workflows import drawing, folding
+from dashboard.workflows import drawing, folding, placing
 from dashboard.workflows.folding import Box, Kind, fold
 from handlers import job_scheduler
 from handlers.models import GateParent, JobRecord, Workflow, WorkflowNode
@@ -133,7 +133,7 @@ def test_a_wide_layer_ends_in_a_box_for_the_rest(superuser: Client) -> None:
         for n in range(1, 16):  # each waits for another choice of them
             flow.enqueue(Send("b"), after=[root for place, root in enumerate(roots) if n & 1 << place])
     html = graph_of(superuser, page(flow.workflow_id))
-    assert len(titles(html)) == 4 + drawing.ROWS
+    assert len(titles(html)) == 4 + placing.ROWS
     assert "and 4 more kinds: 4 jobs" in titles(html)
 
 
@@ -160,7 +160,8 @@ def test_any_shape_is_drawn_whole(seed: int) -> None:
             when, require = choose.choice(("success", "success", "failure", "ended")), choose.choice(("all", "any"))
             jobs = [choose.choice((Step, Send))("a") for _ in range(choose.choice((1, 1, 1, 3, 9)))]
             nodes += flow.enqueue_many(jobs, after=after, when=when, require=require)
-    boxes = [box for layer in layers_of(flow.workflow_id) for box in layer]
+    layers = layers_of(flow.workflow_id)
+    boxes = [box for layer in layers for box in layer]
     box_of: dict[int, Box] = {}
     for pk, gate_id, job_type in WorkflowNode.objects.values_list("pk", "gate_id", "job_type"):
         (box_of[pk],) = (box for box in boxes if Kind(gate_id, job_type) in box.kinds and box.job_id in (None, pk))
@@ -172,6 +173,16 @@ def test_any_shape_is_drawn_whole(seed: int) -> None:
     for gate_id, parent_id in GateParent.objects.values_list("gate_id", "parent_id"):
         parents[gate_id or 0].append(parent_id)
     assert drawn == {(box_of[pk], box_of[child]) for child, gate_id in children.items() for pk in parents[gate_id or 0]}
+    # Each has a place of its own, and a line beyond the next layer passes behind none.
+    plan = placing.places(layers)
+    assert set(plan.slot_of) == set(boxes)
+    for column in plan.columns:
+        assert len({slot.row for slot in column}) == len(column)
+    for parent, box in drawn:
+        origin = plan.slot_of[parent]
+        for number in range(parent.layer + 1, box.layer):
+            ways = [slot for slot in plan.columns[number] if not slot.boxes]
+            assert plan.ways.get((origin, number)) in ways or len(ways) == placing.WAYS
 
 
 def test_jobs_at_the_end_stand_in_no_box() -> None:
