@@ -9,14 +9,11 @@ are published. The life cycle knows none of this: a guard is added to its claims
 from handlers import following
 from handlers.admission.duties import LimitDuties, forget
 from handlers.admission.giving import jobs_moved
+from handlers.admission.limited_jobs import LIMITED
 from handlers.admission.taking import claim
 from handlers.lifecycle import guards
-from handlers.models import LimitSlot
 
 __all__ = ["LimitDuties", "claim", "forget"]
 
-guards.add(
-    "limited",
-    f"(SELECT TRUE FROM {LimitSlot._meta.db_table} s WHERE s.job_id = j.id AND s.token = j.token LIMIT 1)",
-)
+guards.add(LIMITED, "FALSE")  # but by whoever has seen to its slots: see ``claim``
 following.add(jobs_moved, following.LIMITED)

@@ -16,7 +16,7 @@ from django.db.models import OuterRef, Q, Subquery, Sum
 from handlers.admission.keys import LockedKey, Pair
 from handlers.limited import Rate
 from handlers.models import JobRecord, LimitKey, LimitSlot, LimitStart, LimitWaiter
-from handlers.models.sql import as_rows, chunks, database_now, fetch, is_postgresql, prepared, rows_cte
+from handlers.models.sql import as_rows, chunks, database_now, fetch_anew, is_postgresql, prepared, rows_cte
 from handlers.states import State
 
 NO_LIMIT = 0  # the key of a slot that nothing limits
@@ -139,10 +139,10 @@ class Book:
             cte = rows_cte("v", {"id": "id", "most": "int"})
             beside = f"SELECT {names} FROM {WAITERS} w WHERE {line.format(key='v.id', most='v.most')}"
             sql = f"WITH {cte} SELECT w.* FROM v CROSS JOIN LATERAL ({beside}) w ORDER BY rank, job_id"
-            rows = fetch(connection, sql, [as_rows(connection, list(most.items()))])
+            rows = fetch_anew(connection, sql, [as_rows(connection, list(most.items()))])
         else:
             sql = f"SELECT {names} FROM {WAITERS} w WHERE {line.format(key='%s', most='%s')}"
-            rows = [row for asked in most.items() for row in fetch(connection, sql, asked)]
+            rows = [row for asked in most.items() for row in fetch_anew(connection, sql, asked)]
         for row in rows:
             waiter = Waiter(*row)
             lines[waiter.key_id].append(waiter)
@@ -210,4 +210,4 @@ def _used(numbers: Collection[int], using: str) -> dict[int, int]:
     which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
     cte = rows_cte("v", {"id": "id"}, postgresql=postgresql)
     sql = f"WITH {cte} SELECT key_id, COUNT(*) FROM {SLOTS} WHERE key_id {which} GROUP BY key_id"
-    return dict(fetch(connection, sql, [as_rows(connection, [(number,) for number in numbers])]))
+    return dict(fetch_anew(connection, sql, [as_rows(connection, [(number,) for number in numbers])]))

@@ -15,7 +15,7 @@ from handlers.admission.keys import LockedKey, MoreKeys, Pair, with_keys
 from handlers.admission.limited_jobs import JOBS, as_text, claimable, have_several, needs_of
 from handlers.admission.shares import in_turns, share
 from handlers.models import JobRecord, LimitWaiter
-from handlers.models.sql import as_rows, fetch, from_time, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, fetch_anew, from_time, is_postgresql, rows_cte
 from handlers.publishing import publish_first_on_commit
 from handlers.states import State
 from handlers.transport import Message
@@ -56,9 +56,9 @@ def slots_of(ids: Collection[int], using: str) -> list[Slot]:
     sql = f"""
         WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
         SELECT s.job_id, s.key_id, s.token, s.counted, {taken_at}, j.token, j.state, {started_at}
-        FROM {SLOTS} s LEFT JOIN {JOBS} j ON j.id = s.job_id WHERE s.job_id {which}
+        FROM {SLOTS} s LEFT JOIN {JOBS} j ON j.id = s.job_id AND j.id {which} WHERE s.job_id {which}
     """
-    return [Slot._make(row) for row in fetch(connection, sql, [as_rows(connection, [(pk,) for pk in ids])])]
+    return [Slot._make(row) for row in fetch_anew(connection, sql, [as_rows(connection, [(pk,) for pk in ids])])]
 
 
 def jobs_moved(ids: Sequence[int], using: str) -> None:

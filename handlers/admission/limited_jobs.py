@@ -15,11 +15,12 @@ from handlers.exceptions import NoHandler
 from handlers.job_types import JobType
 from handlers.lifecycle import guards
 from handlers.models import JobPayload, JobRecord, LimitSlot
-from handlers.models.sql import as_rows, database_now, fetch, from_time, is_postgresql, rows_cte, to_time
+from handlers.models.sql import as_rows, database_now, fetch_anew, from_time, is_postgresql, rows_cte, to_time
 from handlers.priorities import rank
 from handlers.registry import registry
 from handlers.transport import Message
 
+LIMITED = "limited"  # the flag of jobs that need slots
 JOBS, PAYLOADS, SLOTS = (model._meta.db_table for model in (JobRecord, JobPayload, LimitSlot))
 
 
@@ -84,9 +85,9 @@ def claimable(
             AND j.limited AND j.enqueued_at IS NOT NULL {"AND NOT j.alone" if company else ""}
             AND j.queue NOT IN (SELECT name FROM jobs_queueswitch WHERE until IS NULL OR until > {now})
             AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > {now})
-            {guards.sql(without="limited")}
+            {guards.sql(without=LIMITED)}
     """
-    return {row[0]: LimitedJob._make(row) for row in fetch(connection, sql, params)}
+    return {row[0]: LimitedJob._make(row) for row in fetch_anew(connection, sql, params)}
 
 
 def needs_of(jobs: Sequence[LimitedJob], lines: Mapping[int, Pair] | None = None) -> dict[int, list[Pair]]:

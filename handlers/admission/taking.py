@@ -12,7 +12,7 @@ from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, Book, Waiter
 from handlers.admission.giving import admit
 from handlers.admission.keys import LockedKey, Pair, with_keys
-from handlers.admission.limited_jobs import LimitedJob, claimable, have_keys, needs_of
+from handlers.admission.limited_jobs import LIMITED, LimitedJob, claimable, have_keys, needs_of
 from handlers.admission.shares import share
 from handlers.lifecycle import Claim
 from handlers.models import LimitSlot
@@ -28,36 +28,36 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company
     global _last_were_limited  # noqa: PLW0603
     company = len(messages) > 1 if company is None else company
 
-    def ask(some: Sequence[Message]) -> list[Claim]:
-        return lifecycle.claim(some, worker=worker, lease=lease, company=company)
+    def ask(some: Sequence[Message], seen_to: str = "") -> list[Claim]:
+        return lifecycle.claim(some, worker=worker, lease=lease, company=company, seen_to=seen_to)
 
-    # Where the last ones had no slots, these have hardly any: to ask without is a statement for nothing.
+    # Where the last ones were limited, these hardly are not: to ask for them first is a statement for nothing.
     claims = [] if _last_were_limited else ask(messages)
     if len(claims) == len(messages):
         return claims
     using, had = lifecycle.database(), {claim.job_id for claim in claims}
     left = {message.job_id: message for message in messages if message.job_id not in had}
     jobs = claimable([message[:2] for message in left.values()], using, company=company, data=have_keys())
-    needs = needs_of(list(jobs.values()))
-    slotless = {job_id: job for job_id, job in jobs.items() if job.slot_token != job.token}
-    limited = len(slotless)
-    if slotless:
-        coming = [slotless[job_id] for job_id in left if job_id in slotless]
-        # SQLite has one writer, for whom one transaction is shorter than two. On PostgreSQL others wait for the keys:
-        # they are given free before the jobs are claimed, and what a crash then leaves is as any slot without a claim.
-        with nullcontext() if is_postgresql(connections[using]) else transaction.atomic(using=using):
-            refused = {*slotless} - _take_together(coming, needs, using)
-            claims += ask([message for message in left.values() if message.job_id not in refused])
-    elif _last_were_limited:
-        claims += ask(list(left.values()))
-    _last_were_limited = 2 * limited > len(messages)
+    if _last_were_limited:
+        claims += ask([message for message in left.values() if message.job_id not in jobs])
+    _last_were_limited = 2 * len(jobs) > len(messages)
+    if not jobs:
+        return claims
+    with_slots = {job_id for job_id, job in jobs.items() if job.slot_token == job.token}
+    coming = [jobs[job_id] for job_id in left if job_id in jobs and job_id not in with_slots]
+    # SQLite has one writer, for whom one transaction is shorter than two. On PostgreSQL others wait for the keys: they
+    # are free again before the jobs are claimed, and what a crash leaves then is as any slot that nobody comes for.
+    with nullcontext() if is_postgresql(connections[using]) else transaction.atomic(using=using):
+        if coming:
+            with_slots |= _take_together(coming, using)
+        claims += ask([message for message in left.values() if message.job_id in with_slots], LIMITED)
     position = {message.job_id: index for index, message in enumerate(messages)}
     return sorted(claims, key=lambda claim: position[claim.job_id])
 
 
-def _take_together(jobs: Sequence[LimitedJob], needs: Mapping[int, Sequence[Pair]], using: str) -> set[int]:
+def _take_together(jobs: Sequence[LimitedJob], using: str) -> set[int]:
     """Slots for those that find room, lines for the others; which have slots now."""
-    ids = {job.job_id for job in jobs}
+    needs, ids = needs_of(jobs), {job.job_id for job in jobs}
 
     def act(keys: list[LockedKey], is_last: bool) -> set[int]:
         write_lazily(connections[using])  # the claim is written after this, and waits for the disk

@@ -57,20 +57,23 @@ class Claim(NamedTuple):
         }
 
 
-def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company: bool | None = None) -> list[Claim]:
+def claim(
+    messages: Sequence[Message], *, worker: str, lease: timedelta, company: bool | None = None, seen_to: str = ""
+) -> list[Claim]:
     """Take those of ``messages`` that still hold, in their order, under a lease in the name of ``worker``.
 
     Left out are outdated tokens, jobs on a paused queue or of a paused type, those that have expired, and, where they
     would have ``company`` (by default: each other's), those that must run alone because a worker was lost over them
-    (see ``must_run_alone``).
+    (see ``must_run_alone``). ``seen_to``: the flag whose guard the caller has seen to by itself.
     """
     if not messages:
         return []
     connection = connections[database()]
     wanted = list(dict.fromkeys((message.job_id, message.token) for message in messages))
     rows = dialect(connection).claim(
-        connection, wanted, worker=worker, lease=lease, company=len(messages) > 1 if company is None else company
-    )
+        connection, wanted, worker=worker, lease=lease, company=len(messages) > 1 if company is None else company,
+        seen_to=seen_to,
+    )  # fmt: skip
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
     claims, late = [], []

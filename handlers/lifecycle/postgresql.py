@@ -91,6 +91,7 @@ def claim(
     worker: str,
     lease: timedelta,
     company: bool,
+    seen_to: str = "",
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
     single = len(wanted) == 1
@@ -99,11 +100,11 @@ def claim(
         params |= zip(columns.CLAIM, wanted[0], strict=True)
     else:
         params["rows"] = as_rows(connection, wanted)
-    return fetch(connection, _claim_sql(single=single, company=company), params, keep=single)
+    return fetch(connection, _claim_sql(single=single, company=company, seen_to=seen_to), params, keep=single)
 
 
 @cache
-def _claim_sql(*, single: bool, company: bool) -> str:
+def _claim_sql(*, single: bool, company: bool, seen_to: str) -> str:
     # A single job is found without a table of what is wanted, and counted without grouping: a sixth less work.
     if single:
         cte, which = "", f"{JOBS} j WHERE j.id = %(id)s AND j.token = %(token)s"
@@ -121,7 +122,7 @@ def _claim_sql(*, single: bool, company: bool) -> str:
             ) AND NOT EXISTS (
                 SELECT 1 FROM jobs_typeswitch t
                 WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > statement_timestamp())
-            ) {guards.sql()}
+            ) {guards.sql(without=seen_to)}
             ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
         ),
         taken AS (

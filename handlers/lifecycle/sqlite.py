@@ -72,6 +72,7 @@ def claim(
     worker: str,
     lease: timedelta,
     company: bool,
+    seen_to: str = "",
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
     asked = as_rows(connection, wanted)
@@ -79,7 +80,7 @@ def claim(
         now = database_now(connection)  # once it is our turn: the lease begins then
         stamp = to_time(connection, now)
         params = {"rows": asked, "now": stamp, "expires": to_time(connection, now + lease), "worker": worker}
-        cursor.execute(_claim_sql(company=company), params)
+        cursor.execute(_claim_sql(company=company, seen_to=seen_to), params)
         rows = cursor.fetchall()
         if not rows:
             return []
@@ -102,7 +103,7 @@ def claim(
 
 
 @cache
-def _claim_sql(*, company: bool) -> str:
+def _claim_sql(*, company: bool, seen_to: str) -> str:
     changes = """
         state = 'processing', attempt = attempt + 1, started_at = %(now)s, finished_at = NULL,
         lease_expires_at = %(expires)s, worker = %(worker)s
@@ -112,7 +113,7 @@ def _claim_sql(*, company: bool) -> str:
         j.state = 'enqueued' {"AND NOT j.alone" if company else ""}
         AND j.queue NOT IN (SELECT name FROM jobs_queueswitch WHERE until IS NULL OR until > %(now)s)
         AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > %(now)s)
-        {guards.sql()}
+        {guards.sql(without=seen_to)}
     """
     return _update(columns.CLAIM, "token", guard, changes)
 

@@ -138,6 +138,16 @@ def fetch(
             return list(cursor.fetchall())
 
 
+def fetch_anew(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The same of a statement that is planned each time: over tables that are empty now and have many rows soon.
+
+    A plan that was made while one had hardly any would read it as a whole for each row that is looked for.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return list(cursor.fetchall())
+
+
 def rows_cte(name: str, columns: dict[str, str], *, postgresql: bool = True, place: str = "", rows: str = "%s") -> str:
     """A common table expression ``name(columns)`` of the rows in one parameter, which ``as_rows`` makes.
 
