@@ -88,17 +88,6 @@ class Book:
             with prepared(connection) as cursor:
                 cursor.execute(sql, [as_rows(connection, some), *([] if postgresql else [self._stamp()])])
 
-    def take_back(self, slots: Iterable[tuple[int, str]]) -> None:
-        """These (job, token) have no slot any more."""
-        connection, postgresql = connections[self.using], is_postgresql(connections[self.using])
-        which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
-        sql = f"""
-            WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
-            DELETE FROM {SLOTS} WHERE job_id {which} AND token IN (SELECT token FROM v)
-        """
-        with prepared(connection) as cursor:
-            cursor.execute(sql, [as_rows(connection, sorted(set(slots)))])
-
     def queue_up(self, waiters: Sequence[Waiter]) -> None:
         """Put these in their lines; one that is in another goes from there."""
         connection, postgresql = connections[self.using], is_postgresql(connections[self.using])

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.admission.book import NO_LIMIT, SLOTS, Book, Waiter
@@ -15,7 +15,7 @@ from handlers.admission.keys import LockedKey, MoreKeys, Pair, with_keys
 from handlers.admission.limited_jobs import JOBS, as_text, claimable, have_several, needs_of
 from handlers.admission.shares import in_turns, share
 from handlers.models import JobRecord, LimitWaiter
-from handlers.models.sql import as_rows, fetch_anew, from_time, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, fetch_anew, from_time, is_postgresql, prepared, rows_cte, take_lock
 from handlers.publishing import publish_first_on_commit
 from handlers.states import State
 from handlers.transport import Message
@@ -78,7 +78,6 @@ def give_back(slots: Sequence[Slot], using: str) -> None:
 
     def act(keys: list[LockedKey], is_last: bool) -> None:
         book = Book(keys, using, is_last=is_last)
-        book.take_back((slot.job_id, slot.token) for slot in slots)
         starts: defaultdict[int, list[datetime]] = defaultdict(list)
         for slot in slots:
             if not slot.counted and slot.key_id in book.rated and (at := slot.started(book.now)):
@@ -88,7 +87,24 @@ def give_back(slots: Sequence[Slot], using: str) -> None:
             book.look()
             publish_first_on_commit(admit(book, book.lines), using=using)
 
-    with_keys([], {slot.key_id for slot in slots} - {NO_LIMIT}, using, act)
+    with transaction.atomic(using=using, savepoint=False):
+        # Before the keys are locked, which others wait for: who counts meanwhile counts these slots still, and whom
+        # that sends to a line we find there.
+        _delete(slots, using)
+        with_keys([], {slot.key_id for slot in slots} - {NO_LIMIT}, using, act)
+
+
+def _delete(slots: Sequence[Slot], using: str) -> None:
+    connection = connections[using]
+    postgresql = is_postgresql(connection)
+    take_lock(connection)
+    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    sql = f"""
+        WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
+        DELETE FROM {SLOTS} WHERE job_id {which} AND token IN (SELECT token FROM v)
+    """
+    with prepared(connection) as cursor:
+        cursor.execute(sql, [as_rows(connection, sorted({(slot.job_id, slot.token) for slot in slots}))])
 
 
 def admit_waiting(numbers: Collection[int], using: str) -> int:
