@@ -30,10 +30,16 @@ ACROSS, DOWN, MARGIN = 56, 24, 10  # between layers, between boxes, around all
 LETTERS = 25  # of a name that fits
 TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 SIGNS = {
-    "failed": "✗", "succeeded": "✓", "skipped": "»", "deleted": DASH, "processing": "▶", "enqueued": "●",
-    "scheduled": "○", "awaiting": "○", RETRYING: "↻", "running": "▶", "gone": DASH,
+    "failed": "✗", "succeeded": "✓", "skipped": "»", "deleted": DASH, "unneeded": DASH, "processing": "▶",
+    "enqueued": "●", "scheduled": "○", "awaiting": "○", RETRYING: "↻", "running": "▶", "gone": DASH,
 }  # fmt: skip
-WORDS = {"awaiting": "waits", "enqueued": "on its queue", "processing": "runs", "gone": "aged out"}
+WORDS = {
+    "unneeded": "not needed",
+    "awaiting": "waits",
+    "enqueued": "on its queue",
+    "processing": "runs",
+    "gone": "aged out",
+}
 
 
 class Drawn(NamedTuple):
@@ -151,7 +157,8 @@ def _state(box: Box) -> str:
 
 def _sums(box: Box, most: int = 2) -> str:
     """How many of many have ended how, as much of it as fits."""
-    names = {"failed": "failed", "succeeded": "done", "skipped": "skipped", "deleted": "deleted", "": "to come"}
+    names = {"failed": "failed", "succeeded": "done", "skipped": "skipped", "deleted": "deleted"}
+    names |= {"unneeded": "not needed", "": "to come"}
     parts = [(box.outcomes[name], words) for name, words in names.items() if box.outcomes[name]]
     if len(parts) == 1:
         return "waits" if box.met is None and box.outcomes[""] else f"all {parts[0][1]}"

@@ -19,7 +19,7 @@ TICKS = 4
 LETTERS = 24
 ROOM = 1.03  # for the sign of what ended last
 LEAST = 0.25  # per cent of the width that anything has
-SIGNS = {"failed": "✗", "succeeded": "✓", "deleted": "\N{EN DASH}", "skipped": "»"}
+SIGNS = {"failed": "✗", "succeeded": "✓", "deleted": "\N{EN DASH}", "skipped": "»", "unneeded": "\N{EN DASH}"}
 KEYS = (("waits", "waits for others"), ("queued", "waits on its queue"), ("ran", "runs"), ("failed", "failed"))
 
 

@@ -25,7 +25,9 @@ LIVE = (State.PROCESSING, State.ENQUEUED, State.SCHEDULED, State.AWAITING)
 STATES = {
     **{name: name for name in ("failed", *LIVE)},
     "inner": "succeeded, its own workflow goes on",
-    **{name: name for name in ("succeeded", "skipped", "deleted")},
+    **{name: name for name in ("succeeded", "skipped")},
+    "unneeded": "not needed",
+    "deleted": "deleted",
 }
 FILTERS = ("state", "box")
 
@@ -43,8 +45,8 @@ class Row:
     @property
     def state(self) -> str:
         """The word for where it is."""
-        if self.node.outcome == NodeOutcome.SKIPPED:
-            return "skipped"
+        if self.node.outcome in (NodeOutcome.SKIPPED, NodeOutcome.UNNEEDED):
+            return str(self.node.outcome)
         if self.job is None:
             return self.node.outcome or "gone"
         return RETRYING if self.job.is_retrying else self.job.state
@@ -138,7 +140,7 @@ def _wanted(workflow: Workflow, state: str, box: str) -> QuerySet[Any]:
         rows = rows.filter(gate_id__in=gates) if gates else rows.filter(gate_id=None)
     if state in LIVE or state == State.FAILED:
         return in_state(workflow, state, rows)
-    if state in ("skipped", "deleted"):
+    if state in ("skipped", "unneeded", "deleted"):
         return in_state(workflow, State.DELETED, rows.filter(outcome=state))
     if state == "inner":
         return in_state(workflow, State.SUCCEEDED, rows.filter(outcome=NodeOutcome.NOT_YET))

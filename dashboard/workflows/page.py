@@ -57,7 +57,8 @@ def workflow(site: AdminSite, request: HttpRequest, workflow_id: int) -> Templat
 
 def counts(row: Workflow) -> list[tuple[str, Count]]:
     """Its jobs by state: what has ended from the row's sums, the rest told apart among the first of them."""
-    ended = {"failed": row.failed, "succeeded": row.succeeded, "skipped": row.skipped, "deleted": row.deleted}
+    ended = {"failed": row.failed, "succeeded": row.succeeded, "skipped": row.skipped, "unneeded": row.unneeded}
+    ended |= {"deleted": row.deleted}
     live = _live(row) if row.open else {}
     told = [("failed", Count(row.failed)), *live.items()]
     told += [(state, Count(number)) for state, number in ended.items() if state != "failed"]

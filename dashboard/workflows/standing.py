@@ -53,7 +53,7 @@ class Standing:
     @property
     def done(self) -> int:
         """How many of its jobs nobody has to think of any more."""
-        return self.row.succeeded + self.row.skipped + self.row.deleted
+        return self.row.succeeded + self.row.skipped + self.row.unneeded + self.row.deleted
 
     @property
     def words(self) -> str:
@@ -72,7 +72,8 @@ class Standing:
     def parts(self) -> list[tuple[str, int]]:
         """Its jobs by how they ended."""
         row = self.row
-        sums = {"succeeded": row.succeeded, "skipped": row.skipped, "deleted": row.deleted, "failed": row.failed}
+        sums = {"succeeded": row.succeeded, "skipped": row.skipped, "unneeded": row.unneeded, "deleted": row.deleted}
+        sums |= {"failed": row.failed}
         return [(name, count) for name, count in sums.items() if count]
 
     @property

@@ -35,6 +35,7 @@ class NodeOutcome(models.TextChoices):
     FAILED = "failed", "Failed"
     DELETED = "deleted", "Deleted"
     SKIPPED = "skipped", "Skipped by a person"  # counts as succeeded
+    UNNEEDED = "unneeded", "Not needed"  # deleted, because what it waited for has ended otherwise
 
 
 class Workflow(Kept):
@@ -52,6 +53,7 @@ class Workflow(Kept):
     failed = models.BigIntegerField(default=0)
     deleted = models.BigIntegerField(default=0)
     skipped = models.BigIntegerField(default=0)
+    unneeded = models.BigIntegerField(default=0)
     on_success = models.BigIntegerField(null=True)  # the job that runs once all have succeeded
     on_end = models.BigIntegerField(null=True)  # the job that runs once none is left to run
     finished_at = models.DateTimeField(null=True)  # none is left to run, and none has failed
@@ -78,7 +80,7 @@ class Workflow(Kept):
     @property
     def open(self) -> int:
         """How many nodes have not ended."""
-        return self.total - self.succeeded - self.failed - self.deleted - self.skipped
+        return self.total - self.succeeded - self.failed - self.deleted - self.skipped - self.unneeded
 
 
 class Gate(Kept):

@@ -9,11 +9,12 @@ from handlers.models.workflow import NodeOutcome, Require, When
 
 MET, MISSED, OPEN = "met", "missed", ""
 _SUCCESS = (NodeOutcome.SUCCEEDED, NodeOutcome.SKIPPED)
+_DELETED = (NodeOutcome.DELETED, NodeOutcome.UNNEEDED)
 _PASSES = {
     When.SUCCESS: _SUCCESS,
     When.FAILURE: (NodeOutcome.FAILED,),
-    When.DELETED: (NodeOutcome.DELETED,),
-    When.ENDED: (*_SUCCESS, NodeOutcome.FAILED, NodeOutcome.DELETED),
+    When.DELETED: _DELETED,
+    When.ENDED: (*_SUCCESS, NodeOutcome.FAILED, *_DELETED),
 }
 _WORDS = {
     When.SUCCESS: "succeeded", When.FAILURE: "failed", When.DELETED: "were deleted", When.ENDED: "ended",

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connections, transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef, QuerySet
 
 from handlers import lifecycle
 from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
 from handlers.lifecycle import Applied, NewJob
-from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
+from handlers.models import JobRecord, Workflow, WorkflowNode
 from handlers.models.sql import database_now, take_lock
 from handlers.payloads import Job
 from handlers.publishing import publish, publish_on_commit
@@ -38,10 +39,15 @@ class GovernWorkflow(Job):
 
 def govern(verb: str, workflow_id: int, after: int, actor: str, reason: str, using: str) -> int:
     """Do it to the next chunk; to how many it was done. Repeated, it finds nothing more to do."""
-    rows = WorkflowNode.objects.using(using).filter(workflow_id=workflow_id, pk__gt=after).order_by("pk")
-    rows = rows.filter(outcome=NodeOutcome.FAILED) if verb == "retry" else rows.filter(counts=True)
+    nodes = WorkflowNode.objects.using(using).filter(workflow_id=workflow_id)
+    if verb == "retry":  # by the index of jobs that did not succeed, which finds a few among very many
+        first, last = WorkflowNode.span(workflow_id)
+        failed = JobRecord.objects.using(using).filter(state=State.FAILED, pk__gte=first, pk__lte=last, pk__gt=after)
+        rows: QuerySet[Any] = failed.filter(Exists(nodes.filter(pk=OuterRef("pk"))))
+    else:
+        rows = nodes.filter(counts=True, pk__gt=after)
     act: Callable[..., Applied] = lifecycle.retry if verb == "retry" else lifecycle.delete
-    ids = list(rows.values_list("pk", flat=True)[:CHUNK])
+    ids = list(rows.order_by("pk").values_list("pk", flat=True)[:CHUNK])
     applied = act(ids, actor=actor, reason=reason)
     if verb == "cancel":  # those that its jobs have opened, too
         inner = Workflow.objects.using(using).filter(opened_by__in=ids, finished_at=None, cancelled_at=None)

@@ -87,13 +87,21 @@ class _Step:
             opened = Workflow.objects.using(self.using).filter(opened_by__in=openers)
             for opener, finished_at, deleted in opened.values_list("opened_by", "finished_at", "deleted"):
                 inner[opener or 0].append((finished_at is not None, deleted > 0))
+        gone = [node.gate_id for node in nodes if _is_in(jobs.get(node.job_id), State.DELETED)]
+        closed = self._closed({gate_id for gate_id in gone if gate_id})
         for node in nodes:
             if (job := jobs.get(node.job_id)) is None:
                 continue  # erased
             outcome = _outcome(State(job.state), inner.get(node.job_id, ()), skip=node.skip)
+            if outcome == NodeOutcome.DELETED and node.gate_id in closed:
+                outcome = NodeOutcome.UNNEEDED
             self.outcomes[node.job_id] = outcome
             if outcome != node.outcome or (node.skip and outcome != NodeOutcome.SKIPPED):  # it was undone
                 self.changed.append(node)
+
+    def _closed(self, gates: Collection[int]) -> set[int]:
+        found = Gate.objects.using(self.using).filter(pk__in=gates, is_open=False)
+        return set(found.values_list("pk", flat=True)) if gates else set()
 
     def _see_restored(self, nodes: Collection[NodeRow]) -> None:
         """Nodes that wait again, perhaps for what was decided meanwhile."""

@@ -16,7 +16,10 @@ from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte
 NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS = (
     model._meta.db_table for model in (WorkflowNode, GateParent, Gate, NodeInput, Workflow, JobRecord, JobResult)
 )
-SUMS = (NodeOutcome.SUCCEEDED, NodeOutcome.FAILED, NodeOutcome.DELETED, NodeOutcome.SKIPPED)  # of a workflow
+# Of a workflow.
+SUMS = (
+    NodeOutcome.SUCCEEDED, NodeOutcome.FAILED, NodeOutcome.DELETED, NodeOutcome.SKIPPED, NodeOutcome.UNNEEDED,
+)  # fmt: skip
 
 
 class NodeRow(NamedTuple):
@@ -81,6 +84,7 @@ class WorkflowRow(NamedTuple):
     failed: int
     deleted: int
     skipped: int
+    unneeded: int
     on_success: int | None
     on_end: int | None
     opened_by: int | None
@@ -89,7 +93,7 @@ class WorkflowRow(NamedTuple):
     @property
     def open(self) -> int:
         """How many nodes have not ended."""
-        return self.total - self.succeeded - self.failed - self.deleted - self.skipped
+        return self.total - self.succeeded - self.failed - self.deleted - self.skipped - self.unneeded
 
 
 def lock_nodes(ids: Sequence[int], using: str) -> list[NodeRow]:
@@ -216,7 +220,7 @@ def _gates_sql(postgresql: bool) -> str:
 
 @cache
 def _workflows_sql(postgresql: bool) -> str:
-    names = "id, total, succeeded, failed, deleted, skipped, on_success, on_end, opened_by, finished_at"
+    names = "id, total, succeeded, failed, deleted, skipped, unneeded, on_success, on_end, opened_by, finished_at"
     return _added(WORKFLOWS, {"id": "id"} | {outcome.value: "int" for outcome in SUMS}, names, postgresql)
 
 

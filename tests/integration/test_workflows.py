@@ -111,6 +111,10 @@ def sums(workflow_id: int) -> dict[str, int]:
     return {name: getattr(workflow, name) for name in ("total", "open", "succeeded", "failed", "deleted", "skipped")}
 
 
+def unneeded(workflow_id: int) -> int:
+    return Workflow.objects.get(pk=workflow_id).unneeded
+
+
 # --- made
 
 
@@ -253,6 +257,25 @@ def test_any_of_several_is_enough_and_the_last_to_miss_decides() -> None:
     run(parents[2].job_id)
     assert state(no_failure) == "deleted"
     assert why(no_failure) == "of 2 jobs none failed"
+
+
+def test_what_nobody_needed_is_no_failure_of_the_whole() -> None:
+    with job_scheduler.workflow(on_success=Step("done")) as flow:
+        a = flow.enqueue(Step("a"))
+        alarm = flow.enqueue(Step("alarm"), after=a, when="failure")
+        flow.enqueue(Step("after the alarm"), after=alarm)
+    assert Workflow.objects.get().on_success in drain()
+    assert (state(alarm), unneeded(flow.workflow_id)) == ("deleted", 2)
+    assert sums(flow.workflow_id)["deleted"] == 0
+
+
+def test_what_waited_for_a_job_that_a_person_deleted_is_not_needed_and_the_whole_has_not_succeeded() -> None:
+    with job_scheduler.workflow(on_success=Step("done")) as flow:
+        a = flow.enqueue(Step("a"))
+        flow.enqueue(Step("b"), after=a)
+    job_scheduler.delete(a.job_id)
+    assert (sums(flow.workflow_id)["deleted"], unneeded(flow.workflow_id)) == (1, 1)
+    assert state(Workflow.objects.get().on_success) == "deleted"
 
 
 def test_deleting_a_job_by_mistake_can_be_undone() -> None:
