@@ -1,7 +1,7 @@
 """Limited jobs: how many run at once, and how many start in a time.
 
 A job of a type with limits is claimed only with a slot of each of them. A worker that comes to it takes those, all or
-none, and claims it in the same transaction. If one has no room the job waits in the line of that limit, off the queues
+none, and claims it then. If one has no room the job waits in the line of that limit, off the queues
 and without a slot. What jobs give back when they move is given to those who wait, in that very transaction, and these
 are published. The life cycle knows none of this: a guard is added to its claims, and its moves are followed.
 """
