@@ -14,7 +14,7 @@ from handlers import lifecycle
 from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import Change, Move, NewJob, Step
 from handlers.models import Gate, JobPayload, JobRecord, NodeInput, Workflow
-from handlers.models.sql import take_lock
+from handlers.models.sql import chunks, is_postgresql, take_lock
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
@@ -24,6 +24,7 @@ from handlers.workflows.rows import Waiting
 
 ACTOR = "workflow"
 CHUNK = 1_000  # nodes in one transaction
+FILLED = 100  # of them at a time, on SQLite: their arguments are held meanwhile, and may be large
 TYPE_NAME = "jobs.OpenGate"
 
 
@@ -94,12 +95,14 @@ def _cancelled(workflows: set[int], using: str) -> set[int]:
 
 def _fill(ids: Sequence[int], using: str) -> None:
     """Give jobs the arguments that are other jobs' results."""
-    if not ids:
+    if is_postgresql(connections[using]):
+        rows.fill(ids, using)
         return
-    inputs: dict[int, dict[str, Any]] = {}
-    for each in NodeInput.objects.using(using).filter(job_id__in=ids):
-        inputs.setdefault(each.job_id, {})[each.field] = each.data
-    payloads = list(JobPayload.objects.using(using).filter(pk__in=inputs))
-    for payload in payloads:
-        payload.data = {**payload.data, **inputs[payload.pk]}
-    JobPayload.objects.using(using).bulk_update(payloads, ["data"], batch_size=CHUNK)
+    for some in chunks(ids, FILLED):
+        inputs: dict[int, dict[str, Any]] = {}
+        for each in NodeInput.objects.using(using).filter(job_id__in=some):
+            inputs.setdefault(each.job_id, {})[each.field] = each.data
+        payloads = list(JobPayload.objects.using(using).filter(pk__in=inputs))
+        for payload in payloads:
+            payload.data = {**payload.data, **inputs[payload.pk]}
+        JobPayload.objects.using(using).bulk_update(payloads, ["data"])

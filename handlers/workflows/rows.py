@@ -10,11 +10,22 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers.models import Gate, GateParent, JobRecord, JobResult, NodeInput, NodeOutcome, Workflow, WorkflowNode
+from handlers.models import (
+    Gate,
+    GateParent,
+    JobPayload,
+    JobRecord,
+    JobResult,
+    NodeInput,
+    NodeOutcome,
+    Workflow,
+    WorkflowNode,
+)
 from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte
 
-NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS = (
-    model._meta.db_table for model in (WorkflowNode, GateParent, Gate, NodeInput, Workflow, JobRecord, JobResult)
+NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS, PAYLOADS = (
+    model._meta.db_table
+    for model in (WorkflowNode, GateParent, Gate, NodeInput, Workflow, JobRecord, JobResult, JobPayload)
 )
 # Of a workflow.
 SUMS = (
@@ -130,6 +141,12 @@ def keep_results(sources: Collection[int], using: str) -> None:
     """Write down what these have returned as arguments of others: they may run again, or age out, before those do."""
     if sources:
         _fetch(connections[using], _results_sql(is_postgresql(connections[using])), sources)
+
+
+def fill(ids: Collection[int], using: str) -> None:
+    """Give these jobs the arguments that are other jobs' results. On PostgreSQL: SQLite would write the text anew."""
+    if ids:
+        _fetch(connections[using], FILL, ids)
 
 
 def add_to_gates(sums: Mapping[int, Mapping[str, int]], using: str) -> list[GateRow]:
@@ -257,6 +274,16 @@ def _results_sql(postgresql: bool) -> str:
             WHERE r.job_id = {INPUTS}.source_id
         ) WHERE source_id {_among(postgresql)} RETURNING 1
     """
+
+
+FILL = f"""
+    UPDATE {PAYLOADS} p SET data = p.data || i.fields
+    FROM (
+        SELECT job_id, jsonb_object_agg(field, data) AS fields FROM {INPUTS}
+        WHERE job_id = ANY(%s::bigint[]) GROUP BY job_id
+    ) i
+    WHERE p.job_id = i.job_id RETURNING 1
+"""
 
 
 @cache
