@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache
 
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 
 from handlers.lifecycle import database, watching
 from handlers.models import WatchedMove
@@ -72,15 +72,21 @@ def follow(*, left_behind: bool = False) -> int:
 
 
 def _singly(left_behind: bool) -> int:
-    """One of them may be what cannot be done, and the others must not wait for it."""
+    """One of them may be what cannot be done, and the others must not wait for it, however many such there are."""
     done, after = 0, 0
     try:
-        for pk in list(WatchedMove.objects.order_by("pk").values_list("pk", flat=True)[:MOVES]):
-            try:
-                done += _take(1, left_behind, after=after)
-            except Exception as error:  # noqa: BLE001 - as above; no traceback, a driver's message can quote values
-                logger.error("cannot follow jobs that moved (%d): %s", pk, type(error).__name__)
-            after = pk
+        while not done:
+            moves = WatchedMove.objects.filter(pk__gt=after).order_by("pk")
+            for pk in (pks := list(moves.values_list("pk", flat=True)[:MOVES])):
+                try:
+                    done += _take(1, left_behind, after=after)
+                except Exception as error:
+                    if isinstance(error, OperationalError) and not left_behind:
+                        raise  # the database's trouble, for which each of them would wait: a scheduler has the time
+                    logger.error("cannot follow jobs that moved (%d): %s", pk, type(error).__name__)
+                after = pk
+            if len(pks) < MOVES:
+                break
     except Exception as error:  # noqa: BLE001 - as above
         logger.warning("cannot follow jobs that moved, a scheduler will: %s", type(error).__name__)
     return done

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F
 
 from handlers import following, job_scheduler, lifecycle
@@ -24,10 +24,13 @@ class Follower:
     def __init__(self) -> None:
         self.told: list[list[int]] = []
         self.refuses: set[int] = set()
+        self.error: type[Exception] = RuntimeError
+        self.asked = 0
 
     def __call__(self, ids: Sequence[int], using: str) -> None:
+        self.asked += 1
         if self.refuses & set(ids):
-            raise RuntimeError
+            raise self.error
         self.told.append(list(ids))
 
 
@@ -90,3 +93,31 @@ def test_one_that_cannot_be_followed_does_not_hold_the_others(follower: Follower
     following.follow()
     assert follower.told == [jobs[1:2], jobs[2:]]
     assert WatchedMove.objects.get().jobs == jobs[:1]
+
+
+def test_however_many_cannot_be_followed_they_do_not_hold_the_others(
+    follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "MOVES", 3)
+    jobs = watched(8)
+    follower.refuses = set(jobs[:7])
+    for job in jobs:
+        job_scheduler.delete(job)
+    assert follower.told == [jobs[7:]]
+    follower.refuses = set()
+    following.follow()
+    assert not WatchedMove.objects.exists()
+
+
+def test_in_trouble_of_the_database_nobody_waits_for_each_of_many(follower: Follower) -> None:
+    jobs = watched(8)
+    follower.refuses, follower.error = set(jobs), OperationalError
+    for job in jobs[:7]:
+        job_scheduler.delete(job)
+    follower.asked = 0
+    assert job_scheduler.delete(jobs[7])
+    assert follower.asked == 2
+    WatchedMove.objects.update(at=F("at") - timedelta(seconds=10))
+    follower.refuses = set(jobs[:7])
+    Recovery().tick()
+    assert follower.told == [jobs[7:]]
