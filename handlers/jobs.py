@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from asgiref.sync import sync_to_async
 
 from handlers.bulk import RunBulk, run_chunk
 from handlers.bulk.runs import TYPE_NAME
+from handlers.cancellation import CancellationToken
 from handlers.conf import SYSTEM_QUEUE
 from handlers.recurrence.heartbeats import HEARTBEAT, SendHeartbeat, address, ask
 from handlers.registry import handles
@@ -29,10 +31,13 @@ async def send_heartbeat(job: SendHeartbeat) -> None:
     await asyncio.to_thread(ask, await sync_to_async(address)(job.recurring_id))
 
 
-@handles(OpenGate, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=10), name=release.TYPE_NAME)
-def open_gate(job: OpenGate) -> None:
-    """Let a chunk of those go on that wait for the same jobs."""
-    release.release_rest(job.gate_id, job.after)
+# A million take a minute or two.
+@handles(
+    OpenGate, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=10), timeout=timedelta(hours=2), name=release.TYPE_NAME
+)
+def open_gate(job: OpenGate, token: CancellationToken) -> None:
+    """Let all those go on that wait for the same jobs."""
+    release.release_rest(job.gate_id, job.after, token)
 
 
 @handles(GovernWorkflow, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=10), name=governing.TYPE_NAME)

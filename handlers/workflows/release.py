@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connections, transaction
 
 from handlers import lifecycle
+from handlers.cancellation import CancellationToken
 from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import Change, Move, NewJob, Step
 from handlers.models import Gate, JobPayload, JobRecord, NodeInput, Workflow
@@ -36,24 +37,31 @@ class OpenGate(Job):
     after: int
 
 
-def release(gate: Gate, *, using: str, after: int = 0) -> None:
-    """Move on whoever waits at a gate that is decided: a chunk at once, the rest by jobs of the engine's own."""
-    nodes = rows.waiting_at(gate.pk, after, CHUNK, using)
-    release_nodes(nodes, gate, using=using)
-    if len(nodes) == CHUNK:
-        payload = registry.get(TYPE_NAME).encode(OpenGate(gate.pk, nodes[-1].job_id))
+def release(gate: Gate, *, using: str) -> None:
+    """Move on whoever waits at a gate that is decided: a chunk at once, the rest by a job of the engine's own."""
+    if after := _release_chunk(gate, 0, using):
+        payload = registry.get(TYPE_NAME).encode(OpenGate(gate.pk, after))
         messages = lifecycle.create([NewJob(TYPE_NAME, payload, SYSTEM_QUEUE)], actor=ACTOR, using=using)
         publish_on_commit(messages, using=using)
 
 
-def release_rest(gate_id: int, after: int) -> None:
-    """What an OpenGate job does. Repeated, it finds nobody there."""
+def release_rest(gate_id: int, after: int, token: CancellationToken) -> None:
+    """What an OpenGate job does: chunk by chunk, each committed by itself. Repeated, it passes over what went on."""
     using = lifecycle.database()
-    with transaction.atomic(using=using):
-        take_lock(connections[using])
-        gate = Gate.objects.using(using).filter(pk=gate_id).first()
-        if gate is not None and gate.is_open is not None:
-            release(gate, using=using, after=after)
+    next_after: int | None = after
+    while next_after:
+        token.raise_if_cancelled()
+        with transaction.atomic(using=using):
+            take_lock(connections[using])
+            gate = Gate.objects.using(using).filter(pk=gate_id, is_open__isnull=False).first()
+            next_after = _release_chunk(gate, next_after, using) if gate else None
+
+
+def _release_chunk(gate: Gate, after: int, using: str) -> int | None:
+    """Move on the nodes behind job ``after``; the last of them, where there may be more."""
+    nodes = rows.waiting_at(gate.pk, after, CHUNK, using)
+    release_nodes(nodes, gate, using=using)
+    return nodes[-1].job_id if len(nodes) == CHUNK else None
 
 
 def release_nodes(nodes: Sequence[Waiting], gate: Gate, *, using: str) -> None:
