@@ -360,9 +360,8 @@ def test_what_was_left_behind_before_the_clock_was_set_back_is_not_forgotten(mon
 # --- races
 
 
+@pytest.mark.postgresql
 def test_who_continues_an_opener_while_its_workflow_ends_hears_of_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    if connection.vendor == "sqlite":
-        pytest.skip("it has one writer")
     opener = job_scheduler.enqueue(Opens("x"))
     run(opener)
     inner = JobRecord.objects.get(state=State.ENQUEUED)
