@@ -32,10 +32,11 @@ class Afterwards(threading.Thread):
         self.start()
         watching.call(self._ask)
 
-    def wait(self, seconds: float) -> bool:
-        """Wait until nothing is left to follow; whether it is so."""
+    @property
+    def followed(self) -> int | None:
+        """How many times something has moved in this process, if all of that was followed; else None."""
         with self._changed:
-            return self._changed.wait_for(lambda: self._done == self._asked, seconds)
+            return self._done if self._done == self._asked else None
 
     def end(self) -> None:
         """Do the rest; what moves later is followed at once."""

@@ -113,12 +113,14 @@ class BatchWorker(RQLoop):
             self._taking.find_others(crowd.share, without=crowd.types)
         if not room:
             return self._look_for_the_spare()
+        followed = self._afterwards.followed  # asked first: what it publishes from now on is looked for once more
         if messages := self._taking.pop(room):
             return messages
         self.set_state("idle" if self._runs.are_over else "busy")
-        if self._burst and not self._taking.is_stranded_due and self._afterwards.wait(BURST_SECONDS):
+        if self._burst and not self._taking.is_stranded_due and followed is not None:
             self._claiming.let_go(self._runs)
-            if self._marks.is_quiet:  # nobody else has anything in hand that may bring more
+            # Nobody else has anything in hand that may bring more, and nothing has moved here since we looked.
+            if self._marks.is_quiet and self._afterwards.followed == followed:
                 self._stopping.end(for_good=True)
                 return []
         return self._taking.wait(BURST_SECONDS if self._burst else WAIT_SECONDS)
