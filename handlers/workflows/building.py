@@ -81,17 +81,17 @@ class Builder:
         new = list(dict.fromkeys(rule for rule in rules if rule not in self._gates))
         if not new:
             return
+        # By their jobs: an extension may have two nodes for one.
+        parents = [list(dict.fromkeys(parent.job_id for parent in rule.parents)) for rule in new]
         gates = Gate.objects.using(self._using).bulk_create(
             [
-                Gate(workflow_id=self._workflow.pk, when=rule.when, require=rule.require, total=len(rule.parents))
-                for rule in new
+                Gate(workflow_id=self._workflow.pk, when=rule.when, require=rule.require, total=len(ids))
+                for rule, ids in zip(new, parents, strict=True)
             ]
         )
         self._gates |= {rule: gate.pk for rule, gate in zip(new, gates, strict=True)}
-        parents = [
-            (gate.pk, parent.job_id, "") for rule, gate in zip(new, gates, strict=True) for parent in rule.parents
-        ]
-        insert(connections[self._using], GateParent, PARENT, parents)
+        rows = [(gate.pk, job_id, "") for gate, ids in zip(gates, parents, strict=True) for job_id in ids]
+        insert(connections[self._using], GateParent, PARENT, rows)
 
 
 def _job(planned: Planned) -> lifecycle.NewJob:

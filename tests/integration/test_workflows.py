@@ -442,9 +442,10 @@ def test_a_job_adds_to_its_own_workflow() -> None:
     run(root.job_id)
     with job_scheduler.extend_workflow(flow.workflow_id) as more:
         late = more.enqueue(Step("late"), after=more.node(ended.job_id))
-    assert state(late) == "enqueued"
+        twice = more.enqueue(Step("twice"), after=[late, more.node(late.job_id)])  # one parent by two names
+    assert states(late, twice) == ["enqueued", "awaiting"]
     drain()
-    assert sums(flow.workflow_id)["succeeded"] == 4
+    assert sums(flow.workflow_id)["succeeded"] == 5
     with pytest.raises(InvalidJob, match="has ended"), job_scheduler.extend_workflow(flow.workflow_id):
         pass
     with pytest.raises(InvalidJob, match="there is no workflow"), job_scheduler.extend_workflow(17_000):
