@@ -49,6 +49,7 @@ def serve(
         if not marks.is_stopping:
             worker = BatchWorker(queues, name=name, marks=marks, weights=weights, lifetime=lifetime)
             forks.make_ordinary(worker.request_stop, before)
+            worker.own_process()
             worker.work(logging_level=None)
             code = 0 if worker.is_stopping else 1
         else:

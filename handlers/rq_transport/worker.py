@@ -57,11 +57,14 @@ class BatchWorker(RQLoop):
         self._afterwards = Afterwards()
         self._meanwhile = Meanwhile(runs=self._runs, taking=self._taking, claiming=self._claiming)
 
+    def own_process(self) -> None:
+        """This process is this worker's alone: whatever moves in it is followed on a thread of its own."""
+        self._afterwards.begin()
+
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
         if self._runs.begin():
             self.heartbeat()
-            self._afterwards.begin()
             self._claiming.warm_up()
         while not self.is_stopping:
             self.heartbeat()
