@@ -9,6 +9,7 @@ from django.db import close_old_connections, connections
 
 from handlers import following
 from handlers.lifecycle import watching
+from handlers.rq_transport.database_limits import limit_worker_thread
 
 CONNECTIONS_SECONDS = 5.0  # how often the connection is looked at
 END_SECONDS = 5.0  # what is not done then a scheduler does
@@ -54,6 +55,7 @@ class Afterwards(threading.Thread):
 
     def run(self) -> None:
         """The thread."""
+        limit_worker_thread()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._asked != self._done or self._is_over)
