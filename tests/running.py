@@ -12,6 +12,7 @@ from django.utils import timezone
 from handlers import CancellationToken, execution, lifecycle
 from handlers.lifecycle import Claim, Move
 from handlers.models import JobRecord
+from handlers.states import State
 from handlers.transport import LastWords, Message
 
 WORKER = "host-1.17.0"
@@ -83,6 +84,20 @@ def run(*job_ids: int) -> set[int]:
     """Claim, run and settle the jobs; which of them had their outcome recorded."""
     moves = [perform(claimed) for claimed in claim(*job_ids)]
     return execution.settle([move for move in moves if move], worker=WORKER)
+
+
+def drain() -> list[int]:
+    """Run whatever is enqueued, as workers would, until there is nothing more; which jobs, in their order."""
+    ran = []
+    while ids := list(JobRecord.objects.filter(state=State.ENQUEUED).order_by("pk").values_list("pk", flat=True)):
+        ran += ids
+        assert run(*ids)  # else it would go on for ever
+    return ran
+
+
+def states(*jobs: Any) -> list[str]:
+    """Where these are, by their ids or as nodes of a workflow."""
+    return [record(getattr(job, "job_id", job)).state for job in jobs]
 
 
 def make_due(job_id: int) -> list[Message]:

@@ -16,7 +16,7 @@ from django.db.models import OuterRef, Q, Subquery, Sum
 from handlers.admission.keys import LockedKey, Pair
 from handlers.limited import Rate
 from handlers.models import JobRecord, LimitKey, LimitSlot, LimitStart, LimitWaiter
-from handlers.models.sql import as_rows, chunks, database_now, fetch_anew, is_postgresql, prepared, rows_cte
+from handlers.models.sql import as_rows, chunks, database_now, fetch_anew, is_postgresql, of_rows, prepared, rows_cte
 from handlers.states import State
 
 NO_LIMIT = 0  # the key of a slot that nothing limits
@@ -196,7 +196,7 @@ def _used(numbers: Collection[int], using: str) -> dict[int, int]:
     connection = connections[using]
     postgresql = is_postgresql(connection)
     # One look for all of them: however the database does it, it does not read the table once for each key.
-    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    which = of_rows(postgresql=postgresql)
     cte = rows_cte("v", {"id": "id"}, postgresql=postgresql)
     sql = f"WITH {cte} SELECT key_id, COUNT(*) FROM {SLOTS} WHERE key_id {which} GROUP BY key_id"
     return dict(fetch_anew(connection, sql, [as_rows(connection, [(number,) for number in numbers])]))

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import connections, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, WAITERS
-from handlers.admission.giving import Slot, admit_waiting, give_back, slots_of
+from handlers.admission.giving import Slot, admit_waiting, forget_outdated, give_back, slots_of
 from handlers.admission.keys import Pair
 from handlers.admission.limited_jobs import claimable
 from handlers.exceptions import TransportUnavailable
@@ -91,8 +91,7 @@ class LimitDuties:
         rows = LimitWaiter.objects.using(using)
         ids = list(rows.filter(job_id__gt=self._waiter).order_by("job_id").values_list("job_id", flat=True)[:SLOTS])
         self._waiter = ids[-1] if len(ids) == SLOTS else 0
-        waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
-        rows.filter(~Exists(waits), job_id__in=ids)._raw_delete(using)
+        forget_outdated(ids, using)
 
 
 def _is_since(at: datetime, now: datetime, seconds: float) -> bool:
@@ -123,18 +122,20 @@ def forget() -> bool:
         since = database_now(connections[using]) - timedelta(seconds=LONGEST_PERIOD)
         starts = LimitStart.objects.using(using)
         starts.filter(pk__in=list(starts.filter(at__lt=since).values_list("pk", flat=True)[:SLOTS]))._raw_delete(using)
-        rows = LimitKey.objects.using(using).order_by("pk")
-        for model in (LimitSlot, LimitWaiter, LimitStart):
-            rows = rows.filter(~Exists(model._default_manager.using(using).filter(key_id=OuterRef("pk"))))
+        rows = _unused_keys(using).order_by("pk")
         if is_postgresql(connections[using]):
             rows = rows.select_for_update(skip_locked=True)
         idle = list(rows.values_list("pk", flat=True)[:SLOTS])
         # Read anew now that they are locked: meanwhile somebody may have come.
-        gone = LimitKey.objects.using(using).filter(pk__in=idle)
-        for model in (LimitSlot, LimitWaiter, LimitStart):
-            gone = gone.filter(~Exists(model._default_manager.using(using).filter(key_id=OuterRef("pk"))))
-        gone._raw_delete(using)
+        _unused_keys(using).filter(pk__in=idle)._raw_delete(using)
     return len(idle) == SLOTS
+
+
+def _unused_keys(using: str) -> QuerySet[LimitKey]:
+    rows = LimitKey.objects.using(using).all()
+    for model in (LimitSlot, LimitWaiter, LimitStart):
+        rows = rows.filter(~Exists(model._default_manager.using(using).filter(key_id=OuterRef("pk"))))
+    return rows
 
 
 def _take_back(unclaimed: Sequence[Slot], using: str) -> None:

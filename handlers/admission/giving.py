@@ -15,7 +15,7 @@ from handlers.admission.keys import LockedKey, MoreKeys, Pair, with_keys
 from handlers.admission.limited_jobs import JOBS, as_text, claimable, have_several, needs_of
 from handlers.admission.shares import in_turns, share
 from handlers.models import JobRecord, LimitWaiter
-from handlers.models.sql import as_rows, fetch_anew, from_time, is_postgresql, prepared, rows_cte, take_lock
+from handlers.models.sql import as_rows, fetch_anew, from_time, is_postgresql, of_rows, prepared, rows_cte, take_lock
 from handlers.publishing import publish_first_on_commit
 from handlers.states import State
 from handlers.transport import Message
@@ -51,7 +51,7 @@ def slots_of(ids: Collection[int], using: str) -> list[Slot]:
     """All that these jobs have."""
     connection = connections[using]
     postgresql = is_postgresql(connection)
-    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    which = of_rows(postgresql=postgresql)
     taken_at, started_at = (as_text(column, postgresql=postgresql) for column in ("s.taken_at", "j.started_at"))
     sql = f"""
         WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
@@ -65,10 +65,14 @@ def jobs_moved(ids: Sequence[int], using: str) -> None:
     """These have moved: what they hold and need no more goes to others. Called after such moves, in a transaction."""
     slots = slots_of(ids, using)
     if lined_up := set(ids) - {slot.job_id for slot in slots}:
-        rows = LimitWaiter.objects.using(using).filter(job_id__in=lined_up)
-        waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
-        rows.filter(~Exists(waits))._raw_delete(using)
+        forget_outdated(lined_up, using)
     give_back([slot for slot in slots if not slot.is_held], using)
+
+
+def forget_outdated(ids: Collection[int], using: str) -> None:
+    """Take those of these jobs out of their lines that do not wait any more."""
+    waits = JobRecord.objects.using(using).filter(pk=OuterRef("pk"), token=OuterRef("token"), state=State.ENQUEUED)
+    LimitWaiter.objects.using(using).filter(~Exists(waits), job_id__in=ids)._raw_delete(using)
 
 
 def give_back(slots: Sequence[Slot], using: str) -> None:
@@ -98,7 +102,7 @@ def _delete(slots: Sequence[Slot], using: str) -> None:
     connection = connections[using]
     postgresql = is_postgresql(connection)
     take_lock(connection)
-    which = "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+    which = of_rows(postgresql=postgresql)
     sql = f"""
         WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
         DELETE FROM {SLOTS} WHERE job_id {which} AND token IN (SELECT token FROM v)

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 
 from handlers.admission.terms import Terms, of_code, set_terms
 from handlers.models import LimitKey, LimitOverride
-from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte, take_lock
+from handlers.models.sql import as_rows, fetch, is_postgresql, of_rows, rows_cte, take_lock
 from handlers.registry import registry
 
 TRIES = 5
@@ -92,13 +92,12 @@ def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> list
 def _locked(numbers: Collection[int], using: str) -> list[LockedKey]:
     connection = connections[using]
     postgresql = is_postgresql(connection)
-    which, lock = "IN (SELECT id FROM v)", ""
-    if postgresql:
-        which, lock = "= ANY (ARRAY(SELECT id FROM v))", "FOR UPDATE OF k"
+    lock = "FOR UPDATE OF k" if postgresql else ""
     sql = f"""
         WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
         SELECT k.id, k.name, k.key, k.lined_up, o.name, o.concurrency, o.rate
-        FROM {KEYS} k LEFT JOIN {OVERRIDES} o ON o.name = k.name WHERE k.id {which} ORDER BY k.id {lock}
+        FROM {KEYS} k LEFT JOIN {OVERRIDES} o ON o.name = k.name
+        WHERE k.id {of_rows(postgresql=postgresql)} ORDER BY k.id {lock}
     """
     found = []
     code = {name: of_code(limit) for name, limit in registry.limits().items()}

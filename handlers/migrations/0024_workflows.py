@@ -140,11 +140,6 @@ class Migration(migrations.Migration):
                         fields=["gate_id", "job_id"],
                         name="jobs_node_gate",
                     ),
-                    models.Index(
-                        condition=models.Q(("outcome", "failed")),
-                        fields=["workflow_id", "job_id"],
-                        name="jobs_node_failed",
-                    ),
                 ],
             },
         ),

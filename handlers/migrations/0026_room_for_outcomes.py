@@ -17,6 +17,5 @@ class Migration(migrations.Migration):
     dependencies = [("jobs", "0025_limits")]
 
     operations = [
-        migrations.RemoveIndex(model_name="workflownode", name="jobs_node_failed"),
         migrations.RunPython(leave_room, migrations.RunPython.noop),
     ]

@@ -164,6 +164,11 @@ def rows_cte(name: str, columns: dict[str, str], *, postgresql: bool = True, pla
     return f"{name} AS (SELECT {values} FROM {elements} AS raw(x))"
 
 
+def of_rows(*, postgresql: bool) -> str:
+    """The condition that a column is an ``id`` of ``v``, as ``rows_cte`` makes it: found by the column's index."""
+    return "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
+
+
 def one_row(name: str, columns: dict[str, str]) -> str:
     """The same of a single row, for PostgreSQL: a subquery, each of its values a parameter of the column's name."""
     values = ", ".join(f"%({column})s::{KINDS[kind]} AS {column}" for column, kind in columns.items())

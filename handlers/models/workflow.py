@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -36,6 +36,17 @@ class NodeOutcome(models.TextChoices):
     DELETED = "deleted", "Deleted"
     SKIPPED = "skipped", "Skipped by a person"  # counts as succeeded
     UNNEEDED = "unneeded", "Not needed"  # deleted, because what it waited for has ended otherwise
+
+
+# Of a workflow.
+SUMS = (
+    NodeOutcome.SUCCEEDED, NodeOutcome.FAILED, NodeOutcome.DELETED, NodeOutcome.SKIPPED, NodeOutcome.UNNEEDED,
+)  # fmt: skip
+
+
+def unended(row: Any) -> int:
+    """How many nodes of a workflow have not ended. ``row``: its ``total`` and SUMS, by their names."""
+    return int(row.total - sum(getattr(row, outcome) for outcome in SUMS))
 
 
 class Workflow(Kept):
@@ -80,7 +91,7 @@ class Workflow(Kept):
     @property
     def open(self) -> int:
         """How many nodes have not ended."""
-        return self.total - self.succeeded - self.failed - self.deleted - self.skipped - self.unneeded
+        return unended(self)
 
 
 class Gate(Kept):

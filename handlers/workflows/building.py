@@ -34,10 +34,10 @@ class Builder:
         self._savepoints = self._savepoint_ids()
         self._is_doubtful = False  # a part was written within a savepoint of the block's own
 
-    def write(self, planned: Sequence[Planned]) -> list[int]:
-        """Insert jobs with all that hangs on them; their ids. Their parents were written before, or come before."""
+    def write(self, planned: Sequence[Planned]) -> None:
+        """Insert jobs with all that hangs on them; nodes then know theirs. Parents were written, or come, before."""
         if not planned:
-            return []
+            return
         messages = lifecycle.create([_job(each) for each in planned], actor=self._actor, using=self._using)
         for each, message in zip(planned, messages, strict=True):
             each.node._job_id = message.job_id
@@ -59,7 +59,6 @@ class Builder:
         self._written = [first, number + len(messages)]
         self._is_doubtful = self._is_doubtful or self._savepoint_ids() != self._savepoints
         publish_on_commit(_to_publish(planned, messages), using=self._using)
-        return [message.job_id for message in messages]
 
     def check(self) -> None:
         """Raise InvalidJob if a part of what was written is gone again: others would wait for it for ever."""

@@ -70,7 +70,7 @@ class Planned(NamedTuple):
     counts: bool = True
 
 
-Write = Callable[[Sequence[Planned]], list[int]]
+Write = Callable[[Sequence[Planned]], None]  # after which nodes know their jobs
 
 
 class Flow:
@@ -160,8 +160,7 @@ class Flow:
     def write(self) -> None:
         """Write what was planned."""
         planned, self._planned = self._planned, []
-        for each, job_id in zip(planned, self._write(planned), strict=True):
-            each.node._job_id = job_id
+        self._write(planned)
 
     @contextmanager
     def block(self) -> Iterator[None]:
@@ -217,7 +216,7 @@ class Extension(Flow):
     def __init__(
         self,
         make: Make,
-        write: Callable[[Sequence[Planned]], list[int]],
+        write: Write,
         *,
         chunk: int,
         has: Callable[[int], bool],

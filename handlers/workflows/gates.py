@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from handlers.exceptions import InvalidJob
 from handlers.models.workflow import NodeOutcome, Require, When
 
@@ -38,10 +36,10 @@ def decide(require: str, *, total: int, met: int, missed: int) -> bool | None:
     return False if missed else True if met == total else None
 
 
-def reason(when: str, require: str, parents: Sequence[int], total: int, *, is_open: bool) -> str:
-    """Why, for the histories of those who waited. ``parents``: one by which it was decided."""
+def reason(when: str, require: str, parent: int, total: int, *, is_open: bool) -> str:
+    """Why, for the histories of those who waited. ``parent``: one by which it was decided."""
     many = "one" if require == Require.ANY else "all"
-    who = f"job {parents[0]}" if total == 1 else f"{many} of {total:,} jobs"
+    who = f"job {parent}" if total == 1 else f"{many} of {total:,} jobs"
     did = _WORDS[When(when)]
     if total == 1 or require == Require.ANY:
         did = did.replace("were", "was")

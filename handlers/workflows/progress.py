@@ -130,7 +130,7 @@ class _Step:
             found = Gate.objects.using(self.using).get(pk=gate.pk)
             found.is_open = is_open
             if is_open is not None:
-                found.why = reason(gate.when, gate.require, [named[gate.pk]], gate.total, is_open=is_open)
+                found.why = reason(gate.when, gate.require, named[gate.pk], gate.total, is_open=is_open)
                 self.releases.gates[gate.pk] = found
             found.save(using=self.using, update_fields=["is_open", "why"])
 

@@ -22,15 +22,12 @@ from handlers.models import (
     WorkflowNode,
 )
 from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte
+from handlers.models.workflow import SUMS, unended
 
 NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS, PAYLOADS = (
     model._meta.db_table
     for model in (WorkflowNode, GateParent, Gate, NodeInput, Workflow, JobRecord, JobResult, JobPayload)
 )
-# Of a workflow.
-SUMS = (
-    NodeOutcome.SUCCEEDED, NodeOutcome.FAILED, NodeOutcome.DELETED, NodeOutcome.SKIPPED, NodeOutcome.UNNEEDED,
-)  # fmt: skip
 
 
 class NodeRow(NamedTuple):
@@ -104,7 +101,7 @@ class WorkflowRow(NamedTuple):
     @property
     def open(self) -> int:
         """How many nodes have not ended."""
-        return self.total - self.succeeded - self.failed - self.deleted - self.skipped - self.unneeded
+        return unended(self)
 
 
 def lock_nodes(ids: Sequence[int], using: str) -> list[NodeRow]:

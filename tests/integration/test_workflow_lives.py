@@ -20,7 +20,7 @@ from handlers.states import ACTIVE, State
 from handlers.workflows import progress
 from handlers.workflows.flow import Flow, Node
 from tests.app.jobs import Note
-from tests.running import NotingTransport, claim, record, run
+from tests.running import NotingTransport, claim, drain, run, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting", "types")]
 
@@ -56,19 +56,6 @@ def types() -> Iterator[None]:
                 flow.enqueue(Step(job.name))
 
         yield
-
-
-def states(*nodes: Any) -> list[str]:
-    return [record(getattr(node, "job_id", node)).state for node in nodes]
-
-
-def drain() -> list[int]:
-    """Run whatever is enqueued; which jobs, in their order."""
-    ran = []
-    while ids := list(JobRecord.objects.filter(state=State.ENQUEUED).order_by("pk").values_list("pk", flat=True)):
-        ran += ids
-        assert run(*ids)
-    return ran
 
 
 def run_own() -> None:

@@ -20,7 +20,7 @@ from handlers.models import JobHistory, JobRecord, WatchedMove, Workflow
 from handlers.registry import registry
 from handlers.states import State
 from tests.processes import wait_for
-from tests.running import NotingTransport, claim, perform, record, run, waits_for_a_lock
+from tests.running import NotingTransport, claim, drain, perform, record, run, waits_for_a_lock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("types")]
 
@@ -198,11 +198,6 @@ class Oracle:
             self.states[at] = "failed" if plan.fails else "succeeded"
         elif never:
             self.states[at] = "deleted"
-
-
-def drain() -> None:
-    while ids := list(JobRecord.objects.filter(state=State.ENQUEUED).order_by("pk").values_list("pk", flat=True)):
-        assert run(*ids)  # else it would go on for ever
 
 
 @pytest.mark.usefixtures("noting")

@@ -27,7 +27,7 @@ from handlers.registry import registry
 from handlers.states import ACTIVE, State
 from handlers.workflows.flow import Flow, Node
 from tests.app.jobs import Note
-from tests.running import NotingTransport, claim, facts, perform, record, run
+from tests.running import NotingTransport, claim, drain, facts, perform, record, run, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting", "types")]
 
@@ -85,20 +85,7 @@ def types() -> Iterator[None]:
 
 
 def state(node: Any) -> str:
-    return record(getattr(node, "job_id", node)).state
-
-
-def states(*nodes: Any) -> list[str]:
-    return [state(node) for node in nodes]
-
-
-def drain() -> list[int]:
-    """Run whatever is enqueued, as workers would, until there is nothing more; which jobs, in their order."""
-    ran = []
-    while ids := list(JobRecord.objects.filter(state=State.ENQUEUED).order_by("pk").values_list("pk", flat=True)):
-        ran += ids
-        assert run(*ids)  # else it would go on for ever
-    return ran
+    return states(node)[0]
 
 
 def why(node: Any) -> str:
