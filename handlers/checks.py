@@ -21,6 +21,7 @@ from handlers.models.sessions import POOLED, POOLED_HINT, leads_to_pooler
 from handlers.queues import known_queues
 from handlers.recurrence import declared
 from handlers.rq_transport.connections import configured_place, whereabouts
+from handlers.rq_transport.names import reads_json
 
 VENDORS = ("postgresql", "sqlite")
 POOL_SIZE = 2  # connections that a worker process needs for itself
@@ -146,22 +147,16 @@ def _place() -> list[CheckMessage]:
 
 
 def _queues() -> list[CheckMessage]:
-    """Queues that the project declared for RQ by itself must read our messages, in the Redis that we write to."""
+    """Queues that the project declared for RQ as JSON read our messages, so in the Redis that we write to.
+
+    One that reads pickles is the site's alone, wherever it is: ours of that name stands beside it.
+    """
     configured: dict[str, dict[str, Any]] = getattr(settings, "RQ_QUEUES", {})
     found: list[CheckMessage] = []
     ours = whereabouts(configured_place())
     for name in sorted(known_queues() & set(configured)):
         config = configured[name]
-        serializer = str(config.get("SERIALIZER", "pickle"))
-        if "json" not in serializer.lower():
-            found.append(
-                Error(
-                    f"RQ_QUEUES[{name!r}] uses the serializer {serializer}.",
-                    hint='Jobs travel as JSON: add "SERIALIZER": "json", or leave the queue out of RQ_QUEUES.',
-                    id="jobs.E003",
-                )
-            )
-        if ours is not None and whereabouts(config) != ours:
+        if reads_json(config) and ours is not None and whereabouts(config) != ours:
             found.append(
                 Error(
                     f"RQ_QUEUES[{name!r}] is on another server than the one that jobs are published to.",

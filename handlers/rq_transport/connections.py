@@ -21,6 +21,7 @@ from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.registry import registry
 from handlers.rq_transport.clients import WholeRedis, whole
+from handlers.rq_transport.names import rq_name
 
 # A server that does not answer for this long is away: it is what the first caller waits in an outage. All that we ask
 # of Redis takes it milliseconds; whoever blocks on purpose says how long.
@@ -44,7 +45,8 @@ _client: tuple[int, WholeRedis] | None = None  # and whose: what a parent had st
 def configure_queues() -> None:
     """Give django-rq each queue that exists, so that ``rqworker``, ``rqstats`` and ``get_queue`` know it.
 
-    A queue that the project declared in ``RQ_QUEUES`` stays as declared. Without ``JOBS["REDIS_URL"]`` the others take
+    A queue that the project declared in ``RQ_QUEUES`` stays as declared; ours is another one, beside it, where that
+    reads pickles. Without ``JOBS["REDIS_URL"]`` the others take
     the place of ``RQ_QUEUES["default"]``, or else of its first queue: that is how Sentinel is set up.
     """
     declared: dict[str, dict[str, Any]] | None = getattr(settings, "RQ_QUEUES", None)
@@ -52,7 +54,10 @@ def configure_queues() -> None:
         declared = settings.RQ_QUEUES = {}
     place = _place(declared)
     for name in sorted({*registry.queues(), *jobs_settings().queues, SYSTEM_QUEUE}):
-        declared.setdefault(name, {**place, "SERIALIZER": SERIALIZER})
+        ours = {**place, "SERIALIZER": SERIALIZER}
+        declared.setdefault(name, ours)
+        declared.setdefault(rq_name(name), ours)
+    rq_name.cache_clear()
 
 
 def _place(declared: dict[str, dict[str, Any]]) -> dict[str, Any]:

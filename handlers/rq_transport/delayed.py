@@ -74,6 +74,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     """
 
     job_class = JSONJob
+    scheduled_jobs_key = DELAYED_KEY
 
     def __init__(self, connection: Redis | None = None, *, name: str | None = None) -> None:
         super().__init__(

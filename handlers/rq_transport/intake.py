@@ -11,7 +11,8 @@ from rq.job import Job
 from handlers.rq_transport.availability import spare_caller, transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import SAVE, script
-from handlers.rq_transport.messages import parse_rq_job_id, parse_rq_job_ids, queue_key, rq_job_id
+from handlers.rq_transport.messages import parse_rq_job_id, parse_rq_job_ids, rq_job_id
+from handlers.rq_transport.names import queue_key, rq_name
 from handlers.rq_transport.own_connection import own_connection
 from handlers.rq_transport.ranks import AHEAD, IS_OURS, PLACES, TAKE_RANKED, keys_of, place
 from handlers.transport import Message
@@ -172,7 +173,7 @@ class Intake:
             back = {rq_job_id(message): place(message, now) for message in messages if message.queue == name}
             self._waited_for = [waited for waited in self._waited_for if waited not in back]
             args = [text for job, where in reversed(back.items()) for text in (job, *where)]
-            _PUT_BACK(own_connection(), [queue_key(name)], [name, *args])
+            _PUT_BACK(own_connection(), [queue_key(name)], [rq_name(name), *args])
 
 
 def taken_last(worker: str) -> list[tuple[int, str]]:

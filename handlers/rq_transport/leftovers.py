@@ -8,6 +8,7 @@ from redis import Redis
 from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
+from rq_scheduler import Scheduler
 
 from handlers import lifecycle
 from handlers.models import JobRecord
@@ -15,6 +16,7 @@ from handlers.queues import served
 from handlers.rq_transport.availability import transport_errors
 from handlers.rq_transport.lua import script
 from handlers.rq_transport.messages import parse_rq_job_id
+from handlers.rq_transport.names import rq_name
 from handlers.states import ACTIVE
 
 CHUNK = 500  # keys, or names of one set, looked at in one step: a millisecond of Redis
@@ -48,12 +50,16 @@ class Leftovers:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._cursor = 0
+        self._old_cursor: int | None = 0  # in the set where earlier releases kept delayed jobs; None: it is done
 
     def clear(self) -> bool:
         """Look at one chunk of the keys; whether the pass goes on. Raises TransportUnavailable, the database's errors.
 
         Whoever else uses this Redis keeps what is theirs.
         """
+        if self._old_cursor is not None:
+            self._leave_old_set(self._old_cursor)
+            return True
         with transport_errors():
             found: Any = self._redis.scan(self._cursor, match=f"{RQ_KEY_PREFIX}:*", count=CHUNK)
             self._cursor, keys = found
@@ -63,6 +69,14 @@ class Leftovers:
                     self._forget_dead(name)
             self._drop_jobs([name.removeprefix(Job.key_for("")) for name in names])
         return self._cursor != 0
+
+    def _leave_old_set(self, cursor: int) -> None:
+        """Take what is ours out of rq-scheduler's own set: its process would end of it. The database has it all."""
+        with transport_errors():
+            found: Any = self._redis.zscan(Scheduler.scheduled_jobs_key, cursor, count=CHUNK)
+            if ours := [name for name, _ in found[1] if parse_rq_job_id(name.decode(errors="replace"))]:
+                self._redis.zrem(Scheduler.scheduled_jobs_key, *ours)
+        self._old_cursor = found[0] or None
 
     def _forget_dead(self, workers: str) -> None:
         cursor = None
@@ -79,7 +93,7 @@ class Leftovers:
         ours = {text: parsed for text in ids if (parsed := parse_rq_job_id(text))}
         if not ours:
             return
-        queues = {*served(None).queues, ""}
+        queues = {*map(rq_name, served(None).queues), ""}
         origins = zip(ours.items(), _ENDLESS(self._redis, [], list(ours)), strict=True)
         # Another installation, with queues of its own, may name its messages as we do.
         endless = {

@@ -10,7 +10,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError
 from rq.job import Job
 
-from handlers.rq_transport.ranks import PLACES
+from handlers.rq_transport.ranks import AHEAD, IS_OURS, PLACES
 
 RUN_JOB = "handlers.entry.run"  # the one function that a message of ours names
 FAILURE_TTL_SECONDS = 86_400  # how long RQ keeps a message that a stock worker could not even start
@@ -64,6 +64,7 @@ def script(*parts: str) -> LuaScript:
         ("@JOB@", Job.key_for("")),
         ("@RUN_JOB@", RUN_JOB),
         ("@FAILURE_TTL@", str(FAILURE_TTL_SECONDS)),
+        ("@AHEAD@", str(AHEAD)),
     ):
         source = source.replace(mark, value)
     return LuaScript(source)
@@ -71,15 +72,18 @@ def script(*parts: str) -> LuaScript:
 
 # KEYS: RQ's set of queues, the delayed set, then one list per queue. ARGV: now as RQ writes it, the command that puts
 # ids on a list, then for each list its queue's name, how many ids follow, and the ids; then, of those with a place
-# other than the list's end now, the list's number, the id and the place. Being delayed ends here: one step, so no
-# message is in both places.
+# other than the list's end now, the list's number, the id and the place; behind another program's jobs each has one.
+# Being delayed ends here: one step, so no message is in both places.
 PUBLISH = script(
     SAVE,
+    IS_OURS,
     PLACES,
     """
 local at = 3
 for k = 3, #KEYS do
   local queue, count = ARGV[at], tonumber(ARGV[at + 1])
+  local first, last = redis.call('LINDEX', KEYS[k], 0), redis.call('LINDEX', KEYS[k], -1)
+  local ranks, _, shared = keys_of(KEYS[k])
   local ids = {}
   for i = 1, count do
     ids[i] = ARGV[at + 1 + i]
@@ -88,6 +92,15 @@ for k = 3, #KEYS do
   redis.call('SADD', KEYS[1], KEYS[k])
   redis.call('ZREM', KEYS[2], unpack(ids))
   redis.call(ARGV[2], KEYS[k], unpack(ids))
+  if not last then
+    redis.call('DEL', shared)
+  elseif not is_ours(first) or not is_ours(last) then
+    redis.call('SET', shared, '1')
+  end
+  if last and ARGV[2] == 'RPUSH' and redis.call('EXISTS', shared) == 1 then
+    local now = seconds(ARGV[1])
+    for i = 1, count do redis.call('ZADD', ranks, string.format('%.6f', now + i / 1000000), ids[i]) end
+  end
   at = at + 2 + count
 end
 for i = at, #ARGV, 5 do
@@ -149,9 +162,11 @@ return found
 )
 
 # KEYS: a queue's list. ARGV: first and last index, then ids. How many entries stand there; which of the ids do, or in
-# the set beside the list; whether there is one. Then only those count whose RQ jobs are there, as for who takes them;
-# and none in the set alone while the list is empty, where RQ's own workers would not find it.
+# the set beside the list; whether there is one; whether others' jobs stand in front of all that is not found. Where
+# there is a set only those count whose RQ jobs are there, as for who takes them; and none in the set alone while the
+# list is empty, where RQ's own workers would not find it.
 SEARCH = script(
+    IS_OURS,
     PLACES,
     """
 local wanted = {}
@@ -172,6 +187,7 @@ if ranked > 0 and redis.call('EXISTS', KEYS[1]) == 1 then
     if redis.call('ZSCORE', ranks, id) and is_there(id) then found[#found + 1] = id end
   end
 end
-return {#entries, found, ranked}
+local front, behind = redis.call('LINDEX', KEYS[1], 0), redis.call('LINDEX', KEYS[1], @AHEAD@)
+return {#entries, found, ranked, front and behind and not is_ours(front) and not is_ours(behind) and 1 or 0}
 """,
 )

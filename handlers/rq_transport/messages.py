@@ -10,19 +10,20 @@ from typing import Any, TypeVar
 
 from rq.job import Job
 from rq.queue import Queue
-from rq_scheduler import Scheduler
 
 from handlers.conf import QUEUE_NAME
 from handlers.exceptions import InvalidJob
 from handlers.rq_transport.availability import spare_caller, transport_errors, trouble
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import KEPT, PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
+from handlers.rq_transport.names import queue_key, rq_name
 from handlers.rq_transport.own_connection import OwnRedis, own_connection
-from handlers.rq_transport.ranks import RANKS, place, rq_time
+from handlers.rq_transport.ranks import keys_of, place, rq_time
 from handlers.transport import LastWords, Message
 
 QUEUES_KEY: str = Queue.redis_queues_keys
-DELAYED_KEY: str = Scheduler.scheduled_jobs_key  # rq-scheduler's own key, so that its tools see our delayed jobs
+# Not rq-scheduler's own key: its process would take our jobs from there, and end of the first that it cannot unpickle.
+DELAYED_KEY = "jobs:delayed"
 LAST_WORDS = "jobs:last-words:"  # before a worker's name
 LAST_WORDS_SECONDS = 24 * 3600
 WAKE_CHANNEL = f"{DELAYED_KEY}:wake"  # says that a delayed job now comes first; the message is its due time
@@ -58,11 +59,6 @@ def parse_rq_job_ids(entries: Sequence[bytes]) -> list[tuple[int, str]]:
     return [(number, token) for digits, token in found if (number := int(digits)) < 2**63]
 
 
-def queue_key(name: str) -> str:
-    """The Redis key of the queue's list."""
-    return Queue.redis_queue_namespace_prefix + name
-
-
 def _words(running: list[int] | int, started: list[int]) -> LastWords:
     # In the middle of a deploy a supervisor of the release before may have left the one job that ran, or 0.
     ran = running if isinstance(running, list) else {running} - {0}
@@ -90,7 +86,7 @@ class RQTransport:
                 queues.setdefault(message.queue, []).append(rq_job_id(message))
             args: list[str | int] = [rq_time(now), "LPUSH" if front else "RPUSH"]
             for name, ids in queues.items():
-                args += [name, len(ids), *ids]
+                args += [rq_name(name), len(ids), *ids]
             for index, message in enumerate(chunk, number * CHUNK):
                 if message.priority or message.enqueued_at:
                     at = [*queues].index(message.queue) + 1
@@ -102,7 +98,7 @@ class RQTransport:
 
         Raises TransportUnavailable, and InvalidJob (before anything was sent) for a message without aware ``run_at``.
         """
-        entries = [(rq_job_id(message), message.queue, _due(message)) for message in messages]
+        entries = [(rq_job_id(message), rq_name(message.queue), _due(message)) for message in messages]
         written_at = rq_now()
         for chunk in _chunks(entries):
             args: list[str | float] = [written_at]
@@ -122,7 +118,7 @@ class RQTransport:
             with transport_errors(), redis_connection().pipeline(transaction=False) as pipe:
                 pipe.zrem(DELAYED_KEY, *ids)
                 for queue in {message.queue for message in chunk}:
-                    pipe.zrem(RANKS + queue, *ids)
+                    pipe.zrem(keys_of(queue)[0], *ids)
                 pipe.unlink(*map(Job.key_for, ids))
                 pipe.execute()
 
@@ -153,8 +149,8 @@ class RQTransport:
 
         Its head answers for an ordinary queue. Of what is not there, messages without their RQ jobs are lost, as all
         are after a flush, unless one of them is on the list: then Redis evicts jobs. (Beside a set of ranks they are
-        lost on the list, too: who takes drops them.) What is left is looked for in the rest, in steps from its end,
-        where messages that were published again stand.
+        lost on the list, too: who takes drops them.) What stands far behind other programs' jobs is as good as lost.
+        What is left is looked for in the rest, in steps from its end, where messages that were published again stand.
         """
         key, redis = queue_key(queue), redis_connection()
         asked = {rq_job_id(message): message for message in messages}
@@ -163,11 +159,13 @@ class RQTransport:
         first, last = 0, len(messages) + HEAD_SLACK - 1
         while unseen:
             with transport_errors():
-                count, found, ranked = SEARCH(redis, [key], [first, last, *unseen])
+                count, found, ranked, hidden = SEARCH(redis, [key], [first, last, *unseen])
                 seen.update(entry.decode() for entry in found)
                 if count < last - first + 1:
                     break
                 unseen = [name for name in unseen if name not in seen]
+                if hidden:  # behind others' jobs, where nobody looks: published again they have a place by rank
+                    break
                 if first == 0 and unseen:
                     kept = {entry.decode() for entry in KEPT(redis, [], unseen)}
                     gone = [name for name in unseen if name not in kept]

@@ -5,6 +5,9 @@ first. What it takes from the set stays on the list, where looking for it would 
 gone, and by that it is known, and dropped, when it is met. The head that has a place in the set leaves the list for it.
 The list is never empty while the set is not: so a worker that waits for the list waits for both, and one of RQ's own
 finds everything there, in the order in which it came.
+
+A job that comes to stand behind another program's has a place in the set, too, whatever its priority: what stands in
+front of it may be any number, and stays.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ from rq.queue import Queue
 
 from handlers.conf import jobs_settings
 from handlers.priorities import rank
+from handlers.rq_transport.names import rq_name
 from handlers.transport import Message
 
 RANKS = "jobs:ranks:"  # before a queue's name: its set
 PASSED = "jobs:passed:"  # the same: the last entry of the list that may be of a job that was taken from the set
+SHARED = "jobs:shared:"  # the same: there since another program's job was met at the list's end, until it is empty
 STEPS = 1_000  # entries that are dropped in one step: a few milliseconds of Redis
 AHEAD = 1_000  # how far past foreign jobs to look for ours
 
@@ -27,7 +32,8 @@ Place = tuple[str, str, str]  # since when, as RQ writes times; priority and ran
 
 def keys_of(queue: str) -> tuple[str, str]:
     """What is there while jobs with a priority wait on the queue, or were taken out of turn."""
-    return RANKS + queue, PASSED + queue
+    name = rq_name(queue)
+    return RANKS + name, PASSED + name
 
 
 def place(message: Message, now: datetime, index: int = 0) -> Place:
@@ -45,12 +51,21 @@ def rq_time(at: datetime) -> str:
     return at.isoformat(timespec="microseconds")[:-6] + "Z"  # in place of +00:00
 
 
-# `keys_of` as above. `stand` gives a job its place, beside the one that it has on the list.
+# `keys_of` as above, and the key of what says that the list is shared. `stand` gives a job its place, beside the one
+# that it has on the list.
 PLACES = (
     """
 local function keys_of(list)
   local queue = string.sub(list, #'@LIST@' + 1)
-  return '@RANKS@' .. queue, '@PASSED@' .. queue
+  return '@RANKS@' .. queue, '@PASSED@' .. queue, '@SHARED@' .. queue
+end
+local function seconds(text)
+  local year, month, day, hour, minute, second = string.match(text, '^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$')
+  if not year then return 0 end
+  if tonumber(month) < 3 then year, month = year - 1, month + 12 end
+  local days = 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
+    + math.floor((153 * month - 457) / 5) + day - 719469
+  return ((days * 24 + hour) * 60 + minute) * 60 + second
 end
 local function stand(ranks, id, since, priority, rank)
   redis.call('HSET', '@JOB@' .. id, 'enqueued_at', since)
@@ -65,6 +80,7 @@ end
 """.replace("@LIST@", Queue.redis_queue_namespace_prefix)
     .replace("@RANKS@", RANKS)
     .replace("@PASSED@", PASSED)
+    .replace("@SHARED@", SHARED)
 )
 
 IS_OURS = """
@@ -75,15 +91,6 @@ local function is_ours(id) return #id <= 36 and string.match(id, pattern) end
 # `take_ranked` takes up to `most` off the list and its set. It answers the ids, since when each waits and its priority,
 # whether others' jobs stand at the head, and whether it stopped before it knew whether there is any.
 TAKE_RANKED = """
-local function seconds(text)
-  local year, month, day, hour, minute, second = string.match(text, '^(%d+)-(%d+)-(%d+)T(%d+):(%d+):([%d.]+)Z$')
-  if not year then return 0 end
-  if tonumber(month) < 3 then year, month = year - 1, month + 12 end
-  local days = 365 * year + math.floor(year / 4) - math.floor(year / 100) + math.floor(year / 400)
-    + math.floor((153 * month - 457) / 5) + day - 719469
-  return ((days * 24 + hour) * 60 + minute) * 60 + second
-end
-
 local function take_ranked(list, most)
   local ranks, passed = keys_of(list)
   local last, left, ahead = redis.call('GET', passed), @STEPS@, 0
@@ -135,6 +142,12 @@ local function take_ranked(list, most)
   end
 
   local tail = redis.call('LINDEX', list, -1)
+  -- Nobody meets what stands behind others' jobs and is taken already: it leaves the list by its end.
+  while ahead > 0 and left > 0 and tail and is_ours(tail) and redis.call('EXISTS', '@JOB@' .. tail) == 0 do
+    redis.call('RPOP', list)
+    out_of_turn, left = true, left - 1
+    tail = redis.call('LINDEX', list, -1)
+  end
   if not tail then
     redis.call('DEL', passed)
     local waits = redis.call('ZRANGE', ranks, 0, 0)[1]

@@ -18,6 +18,7 @@ from rq.utils import now
 
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.names import rq_name
 from handlers.rq_transport.stopping import Stopping
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ class RQLoop(SimpleWorker):
     """RQ's own loop, registration, commands and heartbeats, that live through any outage. Takes and runs nothing."""
 
     def __init__(self, queues: Sequence[str], *, name: str, marks: Marks, burst: bool) -> None:
-        super().__init__(list(queues), name=name, connection=redis_connection(), serializer="json")
+        super().__init__([*map(rq_name, queues)], name=name, connection=redis_connection(), serializer="json")
         self._marks, self._stopping, self._burst = marks, Stopping(marks), burst
         self._heartbeat_at = self._suspension_at = 0.0
 

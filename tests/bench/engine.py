@@ -13,7 +13,7 @@ from django.utils import timezone
 from handlers import job_scheduler
 from handlers.models import JobHistory, JobRecord
 from handlers.rq_transport.connections import redis_connection
-from handlers.rq_transport.messages import queue_key
+from handlers.rq_transport.names import queue_key
 from handlers.states import State
 from tests.app.jobs import Nothing, Sleep
 from tests.bench import workforce

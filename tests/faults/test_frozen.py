@@ -20,7 +20,7 @@ from rq import Worker
 from handlers import job_scheduler, lifecycle, recovery
 from handlers.exceptions import TransportUnavailable
 from handlers.models import JobRecord
-from handlers.rq_transport.messages import queue_key
+from handlers.rq_transport.names import queue_key
 from handlers.transport import LastWords, get_transport
 from tests import servers
 from tests.app.jobs import Note, Sleep

@@ -12,7 +12,7 @@ from redis import Redis
 
 from handlers import job_scheduler
 from handlers.models import JobRecord, WorkerProcess
-from handlers.rq_transport.messages import queue_key
+from handlers.rq_transport.names import queue_key
 from tests import servers
 from tests.app.jobs import Note
 from tests.faults.conftest import Start

@@ -11,7 +11,7 @@ from redis import Redis
 from handlers import job_scheduler, lifecycle
 from handlers.lifecycle import NewJob
 from handlers.models import JobRecord, WorkerProcess
-from handlers.rq_transport.messages import queue_key
+from handlers.rq_transport.names import queue_key
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
 from tests.faults.outages import away, guest_url

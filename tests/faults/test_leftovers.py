@@ -10,6 +10,7 @@ from rq import Queue, SimpleWorker, Worker
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY, get_keys
+from rq_scheduler import Scheduler
 
 from handlers import job_scheduler, recovery
 from handlers.models import JobRecord
@@ -98,8 +99,16 @@ def test_messages_that_are_still_good_for_something_stay(redis: Redis) -> None:
     assert (redis.exists(gone), redis.exists(fleeting)) == (0, 1)
 
 
+def test_delayed_jobs_that_earlier_releases_put_beside_those_of_rq_scheduler_leave(redis: Redis) -> None:
+    redis.zadd(Scheduler.scheduled_jobs_key, {f"theirs-{n}": n for n in range(1_000)})
+    redis.zadd(Scheduler.scheduled_jobs_key, {rq_job_id(each): 2.0 for each in stale(5)})
+    clear(redis)
+    assert redis.zcard(Scheduler.scheduled_jobs_key) == 1_000
+
+
 def test_what_others_keep_in_the_same_redis_stays(redis: Redis) -> None:
     Queue("default", connection=redis, serializer=JSONSerializer).enqueue("time.sleep", 0)
+    redis.zadd(Scheduler.scheduled_jobs_key, {"theirs": 1.0})
     publish(*stale(3, queue="of-another-installation"))
     worker = SimpleWorker(["default"], connection=redis)
     worker.register_birth()

@@ -15,7 +15,7 @@ from rq import Worker
 
 from handlers import job_scheduler
 from handlers.models import JobRecord, WorkerProcess
-from handlers.rq_transport.messages import queue_key
+from handlers.rq_transport.names import queue_key
 from tests.app.jobs import Note, Patient, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record

@@ -9,7 +9,7 @@ from rq.serializers import JSONSerializer
 
 from handlers import job_scheduler
 from handlers.models import JobHistory
-from handlers.rq_transport.messages import queue_key
+from handlers.rq_transport.names import queue_key
 from tests.app.jobs import AsyncNote, Impatient, Note
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, wait_state

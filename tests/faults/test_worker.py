@@ -11,7 +11,7 @@ from rq import Worker
 
 from handlers import EnqueueJobCommand, ScheduleJobCommand, command_bus, job_scheduler
 from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
-from handlers.rq_transport.messages import queue_key
+from handlers.rq_transport.names import queue_key
 from tests.app.jobs import AsyncNote, Greet, Hostile, Note, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, broken_trails, moves, record, states, trail, wait_state

@@ -33,7 +33,8 @@ from handlers.models import JobRecord, WorkerProcess
 from handlers.recovery import Duty, Recovery
 from handlers.rq_transport import delayed, embedded
 from handlers.rq_transport.delayed import DelayedScheduler
-from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, queue_key, rq_job_id
+from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, rq_job_id
+from handlers.rq_transport.names import queue_key
 from handlers.transport import Message
 from tests import servers
 

@@ -17,7 +17,8 @@ from handlers.recovery import Recovery
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.intake import Intake
 from handlers.rq_transport.marks import Marks
-from handlers.rq_transport.messages import RQTransport, parse_rq_job_id, queue_key
+from handlers.rq_transport.messages import RQTransport, parse_rq_job_id
+from handlers.rq_transport.names import queue_key
 from handlers.rq_transport.worker import BatchWorker
 from handlers.states import State
 from handlers.transport import LastWords, Message, get_transport

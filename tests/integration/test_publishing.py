@@ -20,7 +20,8 @@ from handlers import job_scheduler, lifecycle
 from handlers.exceptions import TransportUnavailable
 from handlers.models import JobRecord
 from handlers.recovery import Recovery
-from handlers.rq_transport.messages import queue_key, rq_job_id
+from handlers.rq_transport.messages import rq_job_id
+from handlers.rq_transport.names import queue_key
 from handlers.transport import Message, install_transport
 from tests.app.jobs import AsyncNote, Fail, Note
 from tests.running import NotingTransport, make_due, message, record, run

@@ -18,7 +18,8 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from handlers.rq_transport.intake import TAKEN, Intake, taken_last
-from handlers.rq_transport.messages import RQTransport, queue_key, rq_job_id
+from handlers.rq_transport.messages import RQTransport, rq_job_id
+from handlers.rq_transport.names import queue_key
 from handlers.rq_transport.ranks import PASSED, RANKS, STEPS
 from handlers.transport import Message
 from tests.processes import wait_for

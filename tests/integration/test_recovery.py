@@ -18,7 +18,8 @@ from handlers.lifecycle import NewJob
 from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
 from handlers.recovery import PATIENCE_SECONDS, REPUBLISHED_SECONDS, Duty, Recovery
 from handlers.rq_transport.intake import Intake, taken_last
-from handlers.rq_transport.messages import RQTransport, queue_key, rq_job_id
+from handlers.rq_transport.messages import RQTransport, rq_job_id
+from handlers.rq_transport.names import queue_key
 from handlers.states import State
 from handlers.vigil import Vigil
 from tests.app.jobs import AsyncNote, Fail, Note

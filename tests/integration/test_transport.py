@@ -36,9 +36,9 @@ from handlers.rq_transport.messages import (
     WAKE_CHANNEL,
     RQTransport,
     parse_rq_job_id,
-    queue_key,
     rq_job_id,
 )
+from handlers.rq_transport.names import queue_key
 from handlers.states import State
 from handlers.transport import Message, Transport
 from tests.app.jobs import Note
