@@ -17,6 +17,8 @@ from django.utils.module_loading import import_string
 
 from handlers import lifecycle
 from handlers.conf import jobs_settings
+from handlers.mail import EmailBackend
+from handlers.mail.sending import SMTP, real_backend
 from handlers.models.sessions import POOLED, POOLED_HINT, leads_to_pooler
 from handlers.queues import known_queues
 from handlers.recurrence import declared
@@ -34,7 +36,7 @@ def check_jobs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
         jobs_settings()
     except ImproperlyConfigured as error:
         return [*_time(), *_database(), *_pools(), Error(str(error), id="jobs.E005")]
-    return [*_time(), *_database(), *_pools(), *_factory(), *_place(), *_queues(), *_recurring()]
+    return [*_time(), *_database(), *_pools(), *_factory(), *_place(), *_queues(), *_recurring(), *_mail()]
 
 
 @register(Tags.database)
@@ -171,3 +173,27 @@ def _recurring() -> list[CheckMessage]:
     """Recurring jobs of the code that no scheduler could keep."""
     hint = "Mend what jobs.py passes to recurring(): schedulers leave this one as it was before."
     return [Error(f"{problem}.", hint=hint, id="jobs.E012") for problem in declared.problems()]
+
+
+def _mail() -> list[CheckMessage]:
+    """Of a site that sends its mail through jobs: what would fail with each one."""
+    ours = f"{EmailBackend.__module__}.{EmailBackend.__qualname__}"
+    mailers: dict[str, Any] = getattr(settings, "MAILERS", {})
+    options = [config.get("OPTIONS", {}) for config in mailers.values() if config.get("BACKEND") == ours]
+    # The deprecated setting is not asked for where MAILERS takes its place: that raises.
+    if not options and (mailers or ours != settings.EMAIL_BACKEND):
+        return []
+    found: list[CheckMessage] = []
+    used = jobs_settings()
+    for through in {str(each.get("through", "")): None for each in options or [{}]}:
+        try:
+            if not (through or used.email_backend) and mailers:
+                raise ImproperlyConfigured("JOBS EMAIL_BACKEND has to say which of MAILERS really sends.")
+            real_backend(through)
+        except Exception as error:  # noqa: BLE001 - what a backend raises that cannot be made
+            hint = f"Name the backend that really sends, such as {SMTP!r}, or an alias in MAILERS."
+            found.append(Error(f"Mail goes through jobs. {error}", hint=hint, id="jobs.E020"))
+    if (queue := used.email_queue) and queue not in known_queues():
+        text = f"JOBS EMAIL_QUEUE: {queue!r} is no known queue, so no mail could be enqueued."
+        found.append(Error(text, hint='Name it in JOBS["QUEUES"] too.', id="jobs.E021"))
+    return found

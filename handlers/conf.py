@@ -26,6 +26,11 @@ POSITIVE = (
     "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars", "restore_minutes",
     "recovery_seconds", "unknown_type_hours", "misfire_seconds", "priority_seconds",
 )  # fmt: skip
+TEXTS = {
+    "handler_factory": "a dotted path",
+    "email_backend": "a dotted path, or an alias in MAILERS",
+    "email_queue": "a queue's name",
+}
 WHOLE = ("max_crashes", "batch", "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars")
 
 
@@ -52,6 +57,8 @@ class JobsSettings:
     recovery_seconds: float = 1.0  # how often the scheduler looks for what was lost
     misfire_seconds: float = 5.0  # an occurrence of a recurring job that is fired later than that was missed
     priority_seconds: float = 6.0  # what one point of a job's priority is worth: so much earlier it counts as enqueued
+    email_backend: str = ""  # by which handlers.mail sends: a dotted path, or an alias in MAILERS; empty: Django's SMTP
+    email_queue: str = ""  # of mails; empty: default
     retention_days: dict[str, float | None] = field(
         default_factory=lambda: {"succeeded": 7.0, "deleted": 7.0, "failed": None}
     )
@@ -74,8 +81,9 @@ def parse(raw: Mapping[str, Any]) -> JobsSettings:
     if "retention_days" in values:
         values["retention_days"] = JobsSettings().retention_days | _retention(values["retention_days"])
     parsed = JobsSettings(**values)
-    if not isinstance(parsed.handler_factory, str):
-        raise ImproperlyConfigured(f"JOBS: HANDLER_FACTORY must be a dotted path, not {parsed.handler_factory!r}.")
+    for name, what in TEXTS.items():
+        if not isinstance(value := getattr(parsed, name), str):
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be {what}, not {value!r}.")
     _check_numbers(parsed)
     return parsed
 

@@ -11,18 +11,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from contextlib import suppress
+from contextvars import ContextVar
 
 from handlers.lifecycle import Failed
 from handlers.states import State
 
 logger = logging.getLogger("handlers.jobs")
 
+# The job type whose failure is told here and now: who mails errors must not mail that a mail could not be sent.
+telling: ContextVar[str] = ContextVar("handlers_telling", default="")
+
 
 def log_failures(failures: Iterable[Failed]) -> None:
     """A line for each of ``failures``. Never raises: what an app's log does wrong must not cost an outcome."""
     for failed in failures:
-        with suppress(Exception):
-            _log(failed)
+        before = telling.set(failed.failure.job_type)
+        try:
+            with suppress(Exception):
+                _log(failed)
+        finally:
+            telling.reset(before)
 
 
 def _log(failed: Failed) -> None:

@@ -1,4 +1,4 @@
-"""The engine's own job types, on the queue that every worker serves and nobody pauses."""
+"""The engine's own job types, on the queue that every worker serves and nobody pauses; and mail, on the site's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from handlers.bulk import RunBulk, run_chunk
 from handlers.bulk.runs import TYPE_NAME
 from handlers.cancellation import CancellationToken
 from handlers.conf import SYSTEM_QUEUE
+from handlers.mail import messages, sending
+from handlers.mail.messages import SendEmail
 from handlers.recurrence.heartbeats import HEARTBEAT, SendHeartbeat, address, ask
 from handlers.registry import handles
 from handlers.retries import RetryPolicy
@@ -44,3 +46,9 @@ def open_gate(job: OpenGate, token: CancellationToken) -> None:
 def govern_workflow(job: GovernWorkflow) -> None:
     """Cancel or retry a chunk of a workflow's jobs."""
     governing.govern_rest(job)
+
+
+@handles(SendEmail, name=messages.TYPE_NAME, keep_result=False)
+def send_email(job: SendEmail) -> None:
+    """Send one mail through the real backend."""
+    sending.send(job)

@@ -1,0 +1,62 @@
+"""Mail through jobs: ``EMAIL_BACKEND = "handlers.mail.EmailBackend"``, or the ``BACKEND`` of one of ``MAILERS``.
+
+Each message is a job of the caller's transaction: it is sent if that commits and not otherwise, and tried again while
+the mail server is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.db import Error, transaction
+
+from handlers import failure_log, lifecycle
+from handlers.conf import jobs_settings
+from handlers.exceptions import JobsError
+from handlers.gateway import job_scheduler
+from handlers.mail.messages import TYPE_NAME, SendEmail, pack
+
+__all__ = ["EmailBackend"]
+
+
+class EmailBackend(BaseEmailBackend):
+    """Enqueues each message; the job sends it through the real backend, ``JOBS["EMAIL_BACKEND"]``.
+
+    ``through``: another real backend, by its alias in ``MAILERS`` (Django 6.1). ``queue``: default
+    ``JOBS["EMAIL_QUEUE"]``. With ``fail_silently`` a message that cannot be enqueued is left out.
+    """
+
+    def __init__(
+        self, fail_silently: bool = False, *, through: str = "", queue: str | None = None, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.fail_silently = fail_silently
+        self._through, self._queue = through, queue
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Enqueue ``email_messages``, all or none; how many. One without recipients counts for nothing.
+
+        Raises InvalidJob, naming the field, when one cannot be stored (it is too large, a part is of an unknown kind),
+        ValueError for a header that no mail can have, and the database's errors.
+        """
+        if failure_log.telling.get() == TYPE_NAME:
+            # Somebody mails errors, and this one says that a mail could not be sent: so it would go on for ever.
+            return 0
+        wanted = [message for message in email_messages or () if message.recipients()]
+        if not self.fail_silently:
+            return len(self._enqueue(wanted))
+        sent = 0
+        for message in wanted:
+            # Django's own backends are silent about the server and not about headers.
+            with suppress(JobsError, Error), transaction.atomic(using=lifecycle.database()):
+                sent += len(self._enqueue([message]))
+        return sent
+
+    def _enqueue(self, messages: Sequence[EmailMessage]) -> list[int]:
+        jobs: list[SendEmail] = [pack(message, through=self._through) for message in messages]
+        queue = self._queue or jobs_settings().email_queue or None
+        return [*job_scheduler.enqueue_many(jobs, queue=queue)]
