@@ -12,6 +12,7 @@ class DashboardConfig(AppConfig):
     """No models of its own: pages over ``handlers``, mounted with ``path("admin/", include("dashboard.urls"))``."""
 
     name = "dashboard"
+    label = "jobsite_dashboard"
     verbose_name = "Jobs console"
 
     def import_models(self) -> None:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS
 
 VIEWER = frozenset(
-    f"jobs.view_{model}"
+    f"jobsite_jobs.view_{model}"
     for model in (
         "jobrecord",
         "queueswitch",
@@ -24,21 +24,21 @@ VIEWER = frozenset(
     )
 )
 OPERATOR = VIEWER | {
-    "jobs.retry_jobrecord",
-    "jobs.requeue_jobrecord",
-    "jobs.delete_jobrecord",
-    "jobs.move_jobrecord",
-    "jobs.enqueue_jobrecord",
-    "jobs.run_bulkoperation",
-    "jobs.pause_queueswitch",
-    "jobs.stop_workerprocess",
-    "jobs.trigger_recurringjob",
-    "jobs.pause_recurringjob",
-    "jobs.change_workflow",
+    "jobsite_jobs.retry_jobrecord",
+    "jobsite_jobs.requeue_jobrecord",
+    "jobsite_jobs.delete_jobrecord",
+    "jobsite_jobs.move_jobrecord",
+    "jobsite_jobs.enqueue_jobrecord",
+    "jobsite_jobs.run_bulkoperation",
+    "jobsite_jobs.pause_queueswitch",
+    "jobsite_jobs.stop_workerprocess",
+    "jobsite_jobs.trigger_recurringjob",
+    "jobsite_jobs.pause_recurringjob",
+    "jobsite_jobs.change_workflow",
 }
-ADMINISTRATOR = OPERATOR | {"jobs.change_limitoverride"}
+ADMINISTRATOR = OPERATOR | {"jobsite_jobs.change_limitoverride"}
 ADMINISTRATOR |= {
-    f"jobs.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("storedpolicy", "recurringjob")
+    f"jobsite_jobs.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("storedpolicy", "recurringjob")
 }
 # Of the site's own user model, whichever it is. Sensitive arguments are nobody's by being in a ready-made role.
 USER = settings.AUTH_USER_MODEL.lower().partition(".")
@@ -87,7 +87,10 @@ def add_to_roles(
     """
     for role, labels in new.items():
         group = group_of(role, group_model, using)
-        if group and group.permissions.filter(content_type__app_label="jobs", codename="view_jobrecord").exists():
+        if (
+            group
+            and group.permissions.filter(content_type__app_label="jobsite_jobs", codename="view_jobrecord").exists()
+        ):
             _permit(group, labels, permission_model, using)
 
 

@@ -12,7 +12,7 @@ from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path, reverse
+from django.urls import URLPattern, URLResolver, include, path, reverse
 from django.utils.decorators import method_decorator
 
 from dashboard.kit.addresses import client_address
@@ -22,18 +22,19 @@ from dashboard.kit.waiting import answered
 from dashboard.signing_in import SigningIn
 from handlers.audit import acts_from
 
-VIEW_JOBS = "jobs.view_jobrecord"
+LABEL = "jobsite_jobs"  # of the engine, whose models have their pages at jobs/, as they had before it was called so
+VIEW_JOBS = "jobsite_jobs.view_jobrecord"
 
 # Pages without a model: (url name, words, a permission that they ask for beside that to see jobs).
 PAGES = (
     ("failures", "Failures", VIEW_JOBS),
     ("bulk", "Bulk operations", VIEW_JOBS),
-    ("recurring", "Recurring jobs", "jobs.view_recurringjob"),
-    ("workflows", "Workflows", "jobs.view_workflow"),
+    ("recurring", "Recurring jobs", "jobsite_jobs.view_recurringjob"),
+    ("workflows", "Workflows", "jobsite_jobs.view_workflow"),
     ("queues", "Queues", VIEW_JOBS),
     ("workers", "Workers", VIEW_JOBS),
     ("job_types", "Job types", VIEW_JOBS),
-    ("limits", "Limits", "jobs.view_limitoverride"),
+    ("limits", "Limits", "jobsite_jobs.view_limitoverride"),
     ("retry_policies", "Retry policies", VIEW_JOBS),
 )
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
@@ -100,7 +101,7 @@ class JobsSite(SigningIn):
             path("job-types/<str:name>/enqueue/", self._page(enqueue.enqueue), name="enqueue_one"),
             path("job-types/<str:name>/pause/", self.admin_view(types.pause_type), name="pause_type"),
             path("job-types/<str:name>/resume/", self.admin_view(types.resume_type), name="resume_type"),
-            path("jobs/jobrecord/<int:job_id>/edit/", self._page(edit.edit), name="jobs_jobrecord_edit"),
+            path("jobs/jobrecord/<int:job_id>/edit/", self._page(edit.edit), name="jobsite_jobs_jobrecord_edit"),
             path("limits/", self._page(limits.limits), name="limits"),
             path("limits/<slug:name>/", self._page(limits.limit), name="limit"),
             path("limits/<slug:name>/reset/", self._page(limits.reset), name="limit_reset"),
@@ -137,7 +138,8 @@ class JobsSite(SigningIn):
             ),
             path("jobs/export/", self._page(export.export), name="jobs_export"),
             path("jobs/new/", self._page(joblist.new_jobs), name="jobs_new"),
-            *super().get_urls(),
+            path("jobs/", self.admin_view(self.app_index), {"app_label": LABEL}),
+            *(_at_jobs(each) for each in super().get_urls()),
         ]
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
@@ -198,7 +200,7 @@ class JobsSite(SigningIn):
         """The stock list, jobs first, with the pages that have no model."""
         apps: list[dict[str, Any]] = super().get_app_list(request, app_label)
         for app in apps:
-            if app["app_label"] != "jobs":
+            if app["app_label"] != LABEL:
                 continue
             if request.user.has_perm(VIEW_JOBS):
                 app["models"] += [
@@ -215,7 +217,7 @@ class JobsSite(SigningIn):
                 ]
             rank = {name: place for place, name in enumerate(ORDER)}
             app["models"].sort(key=lambda model: (rank.get(model["object_name"], len(rank)), model["name"]))
-        apps.sort(key=lambda app: app["app_label"] != "jobs")
+        apps.sort(key=lambda app: app["app_label"] != LABEL)
         return apps
 
     def _nav(self, request: HttpRequest) -> list[dict[str, Any]]:
@@ -238,6 +240,14 @@ class JobsSite(SigningIn):
 
         context = overview(request) if request.user.has_perm(VIEW_JOBS) else {}
         return super().index(request, {**context, **(extra_context or {})})
+
+
+def _at_jobs(address: URLResolver | URLPattern) -> URLResolver | URLPattern:
+    """A stock address; those of the engine's models are at ``jobs/``, where links to them have always led."""
+    route = str(address.pattern)
+    if not isinstance(address, URLResolver) or not route.startswith(f"{LABEL}/"):
+        return address
+    return path(route.replace(LABEL, "jobs", 1), include(address.urlconf_name))
 
 
 site = JobsSite(name="console")

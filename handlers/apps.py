@@ -6,10 +6,10 @@ from django.apps import AppConfig
 
 
 class JobsConfig(AppConfig):
-    """Label ``jobs``: tables are ``jobs_*``, permissions ``jobs.*``."""
+    """Label ``jobsite_jobs``, which no site has by chance: so begin permissions; tables are ``jobs_*``."""
 
     name = "handlers"
-    label = "jobs"
+    label = "jobsite_jobs"
     verbose_name = "Jobs"
     default_auto_field = "django.db.models.BigAutoField"
 

@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from handlers import lifecycle
+from handlers import lifecycle, relabelling
 from handlers.conf import jobs_settings
 from handlers.mail import EmailBackend
 from handlers.mail.sending import SMTP, real_backend
@@ -50,6 +50,21 @@ def check_poolers(
             connections[alias].ensure_connection()
         if leads_to_pooler(alias):
             found.append(CheckWarning(POOLED % alias, hint=POOLED_HINT, id="jobs.W001"))
+    return found
+
+
+@register(Tags.database)
+def check_labels(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Tables of a release whose apps had other labels, which ``migrate`` would try to make a second time."""
+    found: list[CheckMessage] = []
+    for alias in databases or ():
+        with suppress(DatabaseError):
+            if relabelling.is_due(alias):
+                text = f"The database {alias!r} is of a release whose apps were labelled 'jobs' and 'dashboard'."
+                hint = f"Run manage.py {relabelling.COMMAND} once, then migrate. Tables, jobs and permissions stay."
+                found.append(Error(text, hint=hint, id="jobs.E013"))
     return found
 
 

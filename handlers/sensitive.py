@@ -13,8 +13,9 @@ MARK = "x-sensitive"
 class Sensitive:
     """Marks an argument as secret: ``card: Annotated[str, Sensitive()]``.
 
-    The console masks it for whoever lacks the permission ``jobs.view_sensitive``, and it is left out of recorded
-    errors, tracebacks and log lines. It is stored as it is: for encryption, store it elsewhere and pass its id.
+    The console masks it for whoever lacks the permission ``jobsite_jobs.view_sensitive``, and it is left out of
+    recorded errors, tracebacks and log lines. It is stored as it is: for encryption, store it elsewhere and pass
+    its id.
     """
 
     def __get_pydantic_json_schema__(self, core_schema: Any, handler: Any) -> dict[str, Any]:

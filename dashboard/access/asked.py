@@ -33,7 +33,7 @@ UNTYPED = {
 }
 # The pages that show a form as it was sent, and do nothing yet. So do the pages of users and groups.
 DRAFTS = {
-    "enqueue_one", "jobs_jobrecord_edit", "bulk_new", "retry_policy_new", "retry_policy", "recurring_new",
+    "enqueue_one", "jobsite_jobs_jobrecord_edit", "bulk_new", "retry_policy_new", "retry_policy", "recurring_new",
     "recurring_edit", "recurring_backfill",
 }  # fmt: skip
 
@@ -100,7 +100,7 @@ def words(site: AdminSite, wanted: Asked) -> str:
         for name, value in match.kwargs.items()
         if name != "what"
     ]
-    return " ".join([in_words(match.url_name.removeprefix("jobs_jobrecord_")), *named])
+    return " ".join([in_words(match.url_name.removeprefix("jobsite_jobs_jobrecord_")), *named])
 
 
 def shows_drafts(site: AdminSite, path: str) -> bool:

@@ -181,7 +181,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         data, site = _data(entry), self.admin_site.name
         ids = data.get("job_ids")
         if isinstance(ids, list) and len(ids) == 1 and isinstance(ids[0], int):
-            return reverse("admin:jobs_jobrecord_change", args=[ids[0]], current_app=site)
+            return reverse("admin:jobsite_jobs_jobrecord_change", args=[ids[0]], current_app=site)
         kind, _, number = entry.target.rpartition(" ")
         if kind in NUMBERED and number.isascii() and number.isdigit() and len(number) < 19:
             return reverse(f"admin:{NUMBERED[kind]}", args=[int(number)], current_app=site)

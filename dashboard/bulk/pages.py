@@ -117,7 +117,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         "search": str(fitting),
         "window": WINDOW if fitting.looks_at_newest else None,
         "everything": selection.is_empty,
-        "back": f"{reverse('admin:jobs_jobrecord_changelist', current_app=site.name)}?{list_query(request.GET)}",
+        "back": f"{_list_url(site)}?{list_query(request.GET)}",
     }
     return _page(site, request, "new", f"{title}?", context, status=400 if form.errors else 200)
 
@@ -140,7 +140,7 @@ def run(site: AdminSite, request: HttpRequest, operation_id: int) -> TemplateRes
         "search": _search(request, operation),
         "receipt": receipt,
         "runs": bulk.VERBS[operation.verb].runs if operation.verb in bulk.VERBS else False,
-        "jobs_url": f"{reverse('admin:jobs_jobrecord_changelist', current_app=site.name)}?q=bulk:{operation.pk}",
+        "jobs_url": f"{_list_url(site)}?q=bulk:{operation.pk}",
         "left": _left(operation, now) if live else "",
         "stalled": live and now - operation.progressed_at >= bulk.STALLED_AFTER,
         "chunk": chunk,
@@ -160,7 +160,7 @@ def switch(request: HttpRequest, operation_id: int, what: str) -> HttpResponse:
     """Pause, resume or stop a run."""
     operation = _find(operation_id)
     verb = CHOICES.get(operation.verb)
-    if not request.user.has_perm("jobs.view_jobrecord") or verb is None or not _may(request, verb):
+    if not request.user.has_perm("jobsite_jobs.view_jobrecord") or verb is None or not _may(request, verb):
         raise PermissionDenied(f"You may not {what} this bulk operation.")
     reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
     method = getattr(job_scheduler, f"{what}_bulk")
@@ -288,6 +288,10 @@ def _left(operation: BulkOperation, now: datetime) -> str:
 
 def _has_worker() -> bool:
     return bool(live_workers())
+
+
+def _list_url(site: AdminSite) -> str:
+    return reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=site.name)
 
 
 def _page(

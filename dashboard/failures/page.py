@@ -73,7 +73,7 @@ def _rows(request: HttpRequest, groups: list[FailureGroup], now: datetime) -> li
     counts = metrics.group_counts(names)
     failed_now = failed_of_groups(names)
     runs = request.user.has_perm(RUN_BULK)
-    may = {verb: runs and request.user.has_perm(f"jobs.{verb}_jobrecord") for verb in ("retry", "delete")}
+    may = {verb: runs and request.user.has_perm(f"jobsite_jobs.{verb}_jobrecord") for verb in ("retry", "delete")}
     rows = []
     for group in groups:
         known = counts[group.pk]

@@ -76,7 +76,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
         return buttons
 
     def _url(self, name: str, job_id: int) -> str:
-        return reverse(f"admin:jobs_jobrecord_{name}", args=[job_id], current_app=self.admin_site.name)
+        return reverse(f"admin:jobsite_jobs_jobrecord_{name}", args=[job_id], current_app=self.admin_site.name)
 
     @display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
     def action_checkbox(self, record: JobRecord) -> SafeString:
@@ -165,10 +165,14 @@ class JobRecordAdmin(ReadOnlyAdmin):
         """The stock addresses after one for each verb."""
         wrap = self.admin_site.admin_view
         own = [
-            path(f"<int:job_id>/{name}/", wrap(views.verb_view(self.admin_site, verb)), name=f"jobs_jobrecord_{name}")
+            path(
+                f"<int:job_id>/{name}/",
+                wrap(views.verb_view(self.admin_site, verb)),
+                name=f"jobsite_jobs_jobrecord_{name}",
+            )
             for name, verb in verbs.VERBS.items()
         ]
-        own.append(path("<int:job_id>/stack/", wrap(stack.show_stack), name="jobs_jobrecord_stack"))
+        own.append(path("<int:job_id>/stack/", wrap(stack.show_stack), name="jobsite_jobs_jobrecord_stack"))
         return own + super().get_urls()
 
     def change_view(
@@ -180,12 +184,14 @@ class JobRecordAdmin(ReadOnlyAdmin):
         record = self.get_object(request, object_id)
         if record is None:
             messages.warning(request, f"There is no job {one_line(object_id, 30)}. Jobs that ended well age out.")
-            return HttpResponseRedirect(reverse("admin:jobs_jobrecord_changelist", current_app=self.admin_site.name))
+            return HttpResponseRedirect(
+                reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=self.admin_site.name)
+            )
         return job_page.job_page(self.admin_site, request, record)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponseRedirect:
         """The job page tells the history."""
-        page = reverse("admin:jobs_jobrecord_change", args=[object_id], current_app=self.admin_site.name)
+        page = reverse("admin:jobsite_jobs_jobrecord_change", args=[object_id], current_app=self.admin_site.name)
         return HttpResponseRedirect(page)

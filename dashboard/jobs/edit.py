@@ -33,7 +33,7 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     record = JobRecord.objects.filter(pk=job_id).first() if job_id < 2**63 else None
     if record is None:
         raise Http404(f"There is no job {job_id}.")
-    back = HttpResponseRedirect(reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=site.name))
+    back = HttpResponseRedirect(reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=site.name))
     payload = JobPayload.objects.filter(pk=job_id).first()
     job_type = catalogue.find(record.job_type)
     if job_type is None:

@@ -55,7 +55,7 @@ def export(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     except InvalidSelection as error:
         return _refused(site, request, error)
     except turns.NoTurn as error:
-        back = f"{reverse('admin:jobs_jobrecord_changelist', current_app=site.name)}?{list_query(request.GET)}"
+        back = f"{reverse('admin:jobsite_jobs_jobrecord_changelist', current_app=site.name)}?{list_query(request.GET)}"
         return turns.refused(site, request, error, back)
     try:
         return _streamed(request, name, selection, place)

@@ -30,7 +30,9 @@ def neighbours(request: HttpRequest, record: JobRecord) -> tuple[str | None, str
 def _job_url(request: HttpRequest, rows: list[JobRecord], came_from: str) -> str | None:
     if not rows:
         return None
-    url = reverse("admin:jobs_jobrecord_change", args=[rows[0].pk], current_app=getattr(request, "current_app", None))
+    url = reverse(
+        "admin:jobsite_jobs_jobrecord_change", args=[rows[0].pk], current_app=getattr(request, "current_app", None)
+    )
     query = QueryDict(mutable=True)
     if came_from:
         query["_changelist_filters"] = came_from

@@ -141,7 +141,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
 
 def _may_skip(request: HttpRequest) -> bool:
     both = verbs.RETRY.allowed(request.user) and verbs.DELETE.allowed(request.user)
-    return both and request.user.has_perm("jobs.view_workflow")
+    return both and request.user.has_perm("jobsite_jobs.view_workflow")
 
 
 def _state_word(record: JobRecord) -> str:
@@ -204,7 +204,7 @@ def _call(record: JobRecord, job_type: JobType | None, data: Any) -> str:
 
 
 def _job_url(site: AdminSite, name: str, job_id: int, filters: str = "") -> str:
-    url = reverse(f"admin:jobs_jobrecord_{name}", args=[job_id], current_app=site.name)
+    url = reverse(f"admin:jobsite_jobs_jobrecord_{name}", args=[job_id], current_app=site.name)
     return f"{url}?{urlencode({'_changelist_filters': filters})}" if filters else url
 
 
@@ -226,6 +226,6 @@ def _attempt_url(request: HttpRequest, number: int) -> str:
 
 def _back_url(site: AdminSite, request: HttpRequest) -> str:
     """The list that the person came from, with its filters."""
-    url = reverse("admin:jobs_jobrecord_changelist", current_app=site.name)
+    url = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=site.name)
     query = QueryDict(request.GET.get("_changelist_filters", "")).urlencode()
     return f"{url}?{query}" if query else url

@@ -56,7 +56,7 @@ def shown(request: HttpRequest, record: JobRecord) -> ShownStack | None:
 @require_POST
 def show_stack(request: HttpRequest, job_id: int) -> HttpResponse:
     """Ask the job's worker where it is."""
-    if not request.user.has_perm("jobs.view_jobrecord") or not may_ask(request):
+    if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not may_ask(request):
         raise PermissionDenied("You may not see where running jobs are.")
     back = back_to(request, job_id)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission

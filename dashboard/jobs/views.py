@@ -26,7 +26,7 @@ def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
 
     @require_POST
     def act(request: HttpRequest, job_id: int) -> HttpResponse:
-        if not request.user.has_perm("jobs.view_jobrecord") or not verb.allowed(request.user):
+        if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not verb.allowed(request.user):
             raise PermissionDenied(f"You may not {verb.name} jobs.")
         back = back_to(request, job_id)  # before anything is done: an address that cannot be read is refused
         token = expected(request).get(job_id, "")
@@ -61,11 +61,11 @@ def _act(request: HttpRequest, verb: verbs.Verb, job_id: int, token: str, queue:
 def back_to(request: HttpRequest, job_id: int) -> str:
     """The list or the workflow that the person asked from, as they had it, or else the job's page."""
     if "back" in request.GET:
-        url = reverse("admin:jobs_jobrecord_changelist", current_app=request.current_app)
+        url = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=request.current_app)
         return f"{url}?{QueryDict(request.GET['back']).urlencode()}"
     workflow = request.GET.get("workflow", "")
     if workflow.isascii() and workflow.isdigit() and len(workflow) < 19:
         return reverse("admin:workflow", args=[int(workflow)], current_app=request.current_app)
-    url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
+    url = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
     filters = request.GET.get("_changelist_filters", "")  # the job page's own way back to the list
     return f"{url}?{urlencode({'_changelist_filters': filters})}" if filters else url

@@ -23,7 +23,7 @@ from handlers.queues import known_queues
 from handlers.states import State
 from handlers.stranded import Stranded
 
-VIEW_JOBS = "jobs.view_jobrecord"
+VIEW_JOBS = "jobsite_jobs.view_jobrecord"
 KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
 TROUBLE_CHARS = 300  # of what Redis says
 NAMED = 5  # types or queues that one sentence names
@@ -180,7 +180,7 @@ def _unserved(request: HttpRequest, now: Fleet) -> list[Banner]:
     hint = f"Start one with “{start}”, or move the jobs to another queue."
     page, jobs = (
         reverse(f"admin:{name}", current_app=getattr(request, "current_app", None))
-        for name in ("queues", "jobs_jobrecord_changelist")
+        for name in ("queues", "jobsite_jobs_jobrecord_changelist")
     )
     links = [Link(f"Queue {name}", f"{page}#queue-{name}") for name in names[:NAMED]]
     query = urlencode({"queue": names[0], "state": State.ENQUEUED.value})
@@ -206,7 +206,7 @@ def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
     """Jobs that workers gave back because their code cannot run them, as in the middle of a deploy."""
     found = []
     hours = f"{jobs_settings().unknown_type_hours:g} h"
-    page = reverse("admin:jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))
+    page = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))
     for each in now.stranded[:NAMED]:
         name, one = inert(each.job_type, 80), each.number == 1
         lacks = "that has a handler for its type" if each.lacking else "whose code reads arguments of another release"

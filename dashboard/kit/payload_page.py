@@ -15,7 +15,7 @@ from dashboard.kit.text import call
 from handlers.conf import ENGINE_TYPES
 from handlers.job_types import JobType
 
-ENQUEUE = "jobs.enqueue_jobrecord"
+ENQUEUE = "jobsite_jobs.enqueue_jobrecord"
 OWN = "is the engine's own type: written by hand, it would do what other permissions guard"
 
 

@@ -12,7 +12,7 @@ from handlers.masking import mask, mask_result
 from handlers.models import JobRecord
 from handlers.states import State
 
-VIEW_SENSITIVE = "jobs.view_sensitive"
+VIEW_SENSITIVE = "jobsite_jobs.view_sensitive"
 
 
 def may_see(request: HttpRequest) -> bool:

@@ -16,7 +16,7 @@ from handlers.gateway import job_scheduler
 from handlers.models import JobRecord
 from handlers.states import DELETABLE, FINAL, MOVABLE, RETRYABLE, State
 
-RUN_BULK = "jobs.run_bulkoperation"  # the permission to start, pause, resume and stop bulk operations
+RUN_BULK = "jobsite_jobs.run_bulkoperation"  # the permission to start, pause, resume and stop bulk operations
 MAX_TICKED = 500  # jobs that one request may name
 MAX_REASON = 500  # characters
 
@@ -78,11 +78,11 @@ class Verb:
         return f"{self.past} {moved:,}{where}; {stale:,} had moved on."
 
 
-RETRY = Verb("retry", "Retry", "Retried", "jobs.retry_jobrecord", RETRYABLE)
-REQUEUE = Verb("requeue", "Requeue", "Requeued", "jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}))
-DELETE = Verb("delete", "Delete", "Deleted", "jobs.delete_jobrecord", DELETABLE, confirm=True)
-MOVE = Verb("move", "Move", "Moved", "jobs.move_jobrecord", MOVABLE, confirm=True, to_queue=True)
-RESTORE = Verb("restore", "Restore", "Restored", "jobs.delete_jobrecord", frozenset({State.DELETED}))
+RETRY = Verb("retry", "Retry", "Retried", "jobsite_jobs.retry_jobrecord", RETRYABLE)
+REQUEUE = Verb("requeue", "Requeue", "Requeued", "jobsite_jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}))
+DELETE = Verb("delete", "Delete", "Deleted", "jobsite_jobs.delete_jobrecord", DELETABLE, confirm=True)
+MOVE = Verb("move", "Move", "Moved", "jobsite_jobs.move_jobrecord", MOVABLE, confirm=True, to_queue=True)
+RESTORE = Verb("restore", "Restore", "Restored", "jobsite_jobs.delete_jobrecord", frozenset({State.DELETED}))
 
 BULK_VERBS = (RETRY, REQUEUE, MOVE, DELETE)  # that a bulk operation can do
 VERBS = {verb.name: verb for verb in (RETRY, REQUEUE, RESTORE, MOVE, DELETE)}

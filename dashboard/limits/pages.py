@@ -24,7 +24,7 @@ from handlers.admission.terms import of_code
 from handlers.exceptions import InvalidJob
 from handlers.models import AuditEntry
 
-VIEW, CHANGE = "jobs.view_limitoverride", "jobs.change_limitoverride"
+VIEW, CHANGE = "jobsite_jobs.view_limitoverride", "jobsite_jobs.change_limitoverride"
 HISTORY = 10  # changes of a limit that its page shows
 NO_VERSION = -1  # a form that says none saw none
 
@@ -61,7 +61,7 @@ def limit(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
         "back_to_code": differences(now, code_facts(name)) if standing.override else [],
         "stale": form.is_bound and form["version"].value() != str(version),
         "values_now": differences(None, now),
-        "history": _history(name) if request.user.has_perm("jobs.view_auditentry") else [],
+        "history": _history(name) if request.user.has_perm("jobsite_jobs.view_auditentry") else [],
         "max_reason": MAX_REASON,
     }
     return _page(site, request, "limit", name, context, status=400 if form.errors else 200)

@@ -18,7 +18,7 @@ def create(apps: Any, schema_editor: Any) -> None:
     using = schema_editor.connection.alias
     if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
         return  # users and groups live in another database
-    for label in sorted({"jobs", "auth", settings.AUTH_USER_MODEL.partition(".")[0]}):
+    for label in sorted({"jobsite_jobs", "auth", settings.AUTH_USER_MODEL.partition(".")[0]}):
         create_permissions(installed.get_app_config(label), verbosity=0, using=using)
     create_roles(apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using, is_new=True)
 
@@ -30,6 +30,6 @@ class Migration(migrations.Migration):
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
         ("auth", "0012_alter_user_first_name_max_length"),
         ("contenttypes", "0002_remove_content_type_name"),
-        ("jobs", "0001_initial"),
+        ("jobsite_jobs", "0001_initial"),
     ]
     operations = [migrations.RunPython(create, migrations.RunPython.noop)]

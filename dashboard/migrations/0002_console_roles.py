@@ -8,9 +8,9 @@ from django.db import migrations, router
 
 from dashboard.roles import add_to_roles
 
-VIEWER = [f"jobs.view_{model}" for model in ("workerprocess", "failuregroup", "bulkoperation", "storedpolicy")]
-OPERATOR = [*VIEWER, "jobs.stop_workerprocess", "jobs.run_bulkoperation"]
-ADMINISTRATOR = [*OPERATOR, *(f"jobs.{verb}_storedpolicy" for verb in ("add", "change", "delete"))]
+VIEWER = [f"jobsite_jobs.view_{model}" for model in ("workerprocess", "failuregroup", "bulkoperation", "storedpolicy")]
+OPERATOR = [*VIEWER, "jobsite_jobs.stop_workerprocess", "jobsite_jobs.run_bulkoperation"]
+ADMINISTRATOR = [*OPERATOR, *(f"jobsite_jobs.{verb}_storedpolicy" for verb in ("add", "change", "delete"))]
 NEW = {"Viewer": VIEWER, "Operator": OPERATOR, "Administrator": ADMINISTRATOR}
 
 
@@ -19,12 +19,12 @@ def add(apps: Any, schema_editor: Any) -> None:
     using = schema_editor.connection.alias
     if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
         return  # users and groups live in another database
-    create_permissions(installed.get_app_config("jobs"), verbosity=0, using=using)
+    create_permissions(installed.get_app_config("jobsite_jobs"), verbosity=0, using=using)
     add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
 
 
 class Migration(migrations.Migration):
     """Data only: the console has no models."""
 
-    dependencies = [("dashboard", "0001_roles"), ("jobs", "0002_console")]
+    dependencies = [("jobsite_dashboard", "0001_roles"), ("jobsite_jobs", "0002_console")]
     operations = [migrations.RunPython(add, migrations.RunPython.noop)]

@@ -8,7 +8,7 @@ from django.db import migrations, router
 
 from dashboard.roles import add_to_roles
 
-MOVE = ["jobs.move_jobrecord"]
+MOVE = ["jobsite_jobs.move_jobrecord"]
 NEW = {"Operator": MOVE, "Administrator": MOVE}
 
 
@@ -17,12 +17,12 @@ def add(apps: Any, schema_editor: Any) -> None:
     using = schema_editor.connection.alias
     if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
         return  # users and groups live in another database
-    create_permissions(installed.get_app_config("jobs"), verbosity=0, using=using)
+    create_permissions(installed.get_app_config("jobsite_jobs"), verbosity=0, using=using)
     add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
 
 
 class Migration(migrations.Migration):
     """Data only: the console has no models."""
 
-    dependencies = [("dashboard", "0002_console_roles"), ("jobs", "0013_moving_jobs")]
+    dependencies = [("jobsite_dashboard", "0002_console_roles"), ("jobsite_jobs", "0013_moving_jobs")]
     operations = [migrations.RunPython(add, migrations.RunPython.noop)]

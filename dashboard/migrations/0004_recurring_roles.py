@@ -8,9 +8,9 @@ from django.db import migrations, router
 
 from dashboard.roles import add_to_roles
 
-VIEWER = ["jobs.view_recurringjob"]
-OPERATOR = [*VIEWER, "jobs.trigger_recurringjob", "jobs.pause_recurringjob"]
-ADMINISTRATOR = [*OPERATOR, *(f"jobs.{verb}_recurringjob" for verb in ("add", "change", "delete"))]
+VIEWER = ["jobsite_jobs.view_recurringjob"]
+OPERATOR = [*VIEWER, "jobsite_jobs.trigger_recurringjob", "jobsite_jobs.pause_recurringjob"]
+ADMINISTRATOR = [*OPERATOR, *(f"jobsite_jobs.{verb}_recurringjob" for verb in ("add", "change", "delete"))]
 NEW = {"Viewer": VIEWER, "Operator": OPERATOR, "Administrator": ADMINISTRATOR}
 
 
@@ -19,12 +19,12 @@ def add(apps: Any, schema_editor: Any) -> None:
     using = schema_editor.connection.alias
     if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
         return  # users and groups live in another database
-    create_permissions(installed.get_app_config("jobs"), verbosity=0, using=using)
+    create_permissions(installed.get_app_config("jobsite_jobs"), verbosity=0, using=using)
     add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
 
 
 class Migration(migrations.Migration):
     """Data only: the console has no models."""
 
-    dependencies = [("dashboard", "0003_moving_roles"), ("jobs", "0017_recurring_jobs")]
+    dependencies = [("jobsite_dashboard", "0003_moving_roles"), ("jobsite_jobs", "0017_recurring_jobs")]
     operations = [migrations.RunPython(add, migrations.RunPython.noop)]

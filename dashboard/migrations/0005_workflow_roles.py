@@ -8,8 +8,8 @@ from django.db import migrations, router
 
 from dashboard.roles import add_to_roles
 
-VIEWER = ["jobs.view_workflow"]
-OPERATOR = [*VIEWER, "jobs.change_workflow"]
+VIEWER = ["jobsite_jobs.view_workflow"]
+OPERATOR = [*VIEWER, "jobsite_jobs.change_workflow"]
 NEW = {"Viewer": VIEWER, "Operator": OPERATOR, "Administrator": OPERATOR}
 
 
@@ -18,12 +18,12 @@ def add(apps: Any, schema_editor: Any) -> None:
     using = schema_editor.connection.alias
     if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
         return  # users and groups live in another database
-    create_permissions(installed.get_app_config("jobs"), verbosity=0, using=using)
+    create_permissions(installed.get_app_config("jobsite_jobs"), verbosity=0, using=using)
     add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
 
 
 class Migration(migrations.Migration):
     """Data only: the console has no models."""
 
-    dependencies = [("dashboard", "0004_recurring_roles"), ("jobs", "0024_workflows")]
+    dependencies = [("jobsite_dashboard", "0004_recurring_roles"), ("jobsite_jobs", "0024_workflows")]
     operations = [migrations.RunPython(add, migrations.RunPython.noop)]

@@ -8,8 +8,8 @@ from django.db import migrations, router
 
 from dashboard.roles import add_to_roles
 
-VIEWER = ["jobs.view_limitoverride"]
-NEW = {"Viewer": VIEWER, "Operator": VIEWER, "Administrator": [*VIEWER, "jobs.change_limitoverride"]}
+VIEWER = ["jobsite_jobs.view_limitoverride"]
+NEW = {"Viewer": VIEWER, "Operator": VIEWER, "Administrator": [*VIEWER, "jobsite_jobs.change_limitoverride"]}
 
 
 def add(apps: Any, schema_editor: Any) -> None:
@@ -17,12 +17,12 @@ def add(apps: Any, schema_editor: Any) -> None:
     using = schema_editor.connection.alias
     if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
         return  # users and groups live in another database
-    create_permissions(installed.get_app_config("jobs"), verbosity=0, using=using)
+    create_permissions(installed.get_app_config("jobsite_jobs"), verbosity=0, using=using)
     add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
 
 
 class Migration(migrations.Migration):
     """Data only: the console has no models."""
 
-    dependencies = [("dashboard", "0005_workflow_roles"), ("jobs", "0025_limits")]
+    dependencies = [("jobsite_dashboard", "0005_workflow_roles"), ("jobsite_jobs", "0025_limits")]
     operations = [migrations.RunPython(add, migrations.RunPython.noop)]

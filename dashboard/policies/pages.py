@@ -23,7 +23,7 @@ from handlers.exceptions import InvalidJob
 from handlers.models import PolicyAssignment, StoredPolicy
 from handlers.policy_edits import assign_types, delete_policy, facts, save_policy
 
-VIEW, ADD, CHANGE, DELETE = (f"jobs.{verb}_storedpolicy" for verb in ("view", "add", "change", "delete"))
+VIEW, ADD, CHANGE, DELETE = (f"jobsite_jobs.{verb}_storedpolicy" for verb in ("view", "add", "change", "delete"))
 
 
 def retry_policies(site: AdminSite, request: HttpRequest) -> TemplateResponse:
@@ -133,7 +133,7 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
         "may_save": request.user.has_perm(CHANGE if policy else ADD),
         "may_delete": policy is not None and request.user.has_perm(DELETE),
         "choices": _choices(policy, followed) if policy else [],
-        "history": history(policy.pk) if policy and request.user.has_perm("jobs.view_auditentry") else [],
+        "history": history(policy.pk) if policy and request.user.has_perm("jobsite_jobs.view_auditentry") else [],
         "max_reason": MAX_REASON,
     }
     title = policy.name if policy else "New retry policy"

@@ -22,7 +22,7 @@ from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.queues import known_queues
 
-PAUSE = "jobs.pause_queueswitch"
+PAUSE = "jobsite_jobs.pause_queueswitch"
 
 # How long a pause may last: what the form sends, and words for it. Spans, because nobody does sums in UTC at night.
 SPANS = {

@@ -17,7 +17,7 @@ from handlers.conf import ENGINE_TYPES
 from handlers.models import RecurringJob
 
 VIEW, ADD, CHANGE, DELETE, TRIGGER, PAUSE = (
-    f"jobs.{verb}_recurringjob" for verb in ("view", "add", "change", "delete", "trigger", "pause")
+    f"jobsite_jobs.{verb}_recurringjob" for verb in ("view", "add", "change", "delete", "trigger", "pause")
 )
 
 

@@ -64,7 +64,7 @@ def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
         messages.error(request, sentence(error))
         return to_list(request)
     job_id, _, became = answer.partition(" ")
-    url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
+    url = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
     words = "Triggered {}: " if is_new else "This form was sent before and triggered {} then; nothing was done now: "
     there = ", which holds the key already: nothing new was enqueued" if became == "there" else ""
     tell = messages.info if not is_new else messages.warning if there else messages.success

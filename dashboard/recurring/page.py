@@ -77,7 +77,7 @@ def recurring_job(site: AdminSite, request: HttpRequest, entry_id: int) -> Templ
         "warnings": _warnings(row),
         "coming": coming(row, now),
         "service": serving.of(request, row.queue or (entry.job_type.queue if entry.job_type else "default")),
-        "history": _history(row) if has("jobs.view_auditentry") else [],
+        "history": _history(row) if has("jobsite_jobs.view_auditentry") else [],
         "may_trigger": has(TRIGGER),
         "may_pause": has(PAUSE),
         "may_edit": has(CHANGE) and has(ENQUEUE) and not row.in_code,

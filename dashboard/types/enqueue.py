@@ -92,7 +92,7 @@ def _link(site: AdminSite, job_id: int, word: str) -> SafeString:
     """The job, with a link where it is still there: a key may outlast it."""
     if not JobRecord.objects.filter(pk=job_id).exists():
         return format_html("{} {}, erased since,", word, job_id)
-    url = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=site.name)
+    url = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=site.name)
     return format_html('<a href="{}">{} {}</a>', url, word, job_id)
 
 

@@ -29,7 +29,7 @@ from handlers.models import BlockingCall, WorkerProcess
 from handlers.models.kept import database
 from handlers.policies import Effective, effective_many
 
-PAUSE = "jobs.pause_queueswitch"
+PAUSE = "jobsite_jobs.pause_queueswitch"
 MAX_FILTER = 200  # characters
 
 

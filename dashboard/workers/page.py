@@ -25,7 +25,7 @@ from handlers.gateway import job_scheduler
 from handlers.models import WorkerProcess
 from handlers.registry import registry
 
-STOP = "jobs.stop_workerprocess"
+STOP = "jobsite_jobs.stop_workerprocess"
 MOST = 500  # rows on the page
 SHOWN = 3  # jobs of a worker that are shown at once
 NAMED = 5  # types that a worker does not know

@@ -12,7 +12,7 @@ from django.urls import reverse
 from dashboard.kit.verbs import DELETE, MAX_REASON, RETRY
 from handlers.models import Workflow
 
-VIEW, CHANGE = "jobs.view_workflow", "jobs.change_workflow"
+VIEW, CHANGE = "jobsite_jobs.view_workflow", "jobsite_jobs.change_workflow"
 
 
 def need_open(request: HttpRequest) -> None:
@@ -38,7 +38,7 @@ def may_skip(request: HttpRequest) -> bool:
 
 def need(request: HttpRequest, is_allowed: bool, what: str) -> None:
     """Raise PermissionDenied unless this person sees jobs and workflows, and it is allowed."""
-    if not request.user.has_perm("jobs.view_jobrecord"):
+    if not request.user.has_perm("jobsite_jobs.view_jobrecord"):
         raise PermissionDenied("You may not see jobs.")
     need_open(request)
     if not is_allowed:

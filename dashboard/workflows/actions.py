@@ -99,7 +99,7 @@ def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     node = WorkflowNode.objects.filter(pk=job_id).first() if job else None
     if job is None or node is None:
         raise Http404(f"There is no job {job_id} for which others wait.")
-    back = reverse("admin:jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
+    back = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
     if node.workflow_id:
         back = reverse("admin:workflow", args=[node.workflow_id], current_app=request.current_app)
     if request.method == "POST" and not is_draft(request):

@@ -119,7 +119,7 @@ def _one(request: HttpRequest, box: Box, jobs: dict[int, tuple[JobRecord, str]])
     if box.job_id is None:
         url = f"{_url(request, box=inert(box.name))}#jobs"
         return Drawn(box, _state(box), f"{box.count:,} {TIMES} {name}", _sums(box), url)
-    url = reverse("admin:jobs_jobrecord_change", args=[box.job_id], current_app=request.current_app)
+    url = reverse("admin:jobsite_jobs_jobrecord_change", args=[box.job_id], current_app=request.current_app)
     job, outcome = jobs.get(box.job_id, (None, ""))
     state = "gone" if job is None else RETRYING if job.is_retrying else str(job.state)
     line = WORDS.get(state, state)

@@ -24,6 +24,7 @@ class Migration(migrations.Migration):
                 ("traceback", models.TextField(blank=True)),
             ],
             options={
+                "db_table": "jobs_attempterror",
                 "ordering": ["id"],
                 "default_permissions": (),
             },
@@ -69,6 +70,7 @@ class Migration(migrations.Migration):
                 ("data", models.JSONField(null=True)),
             ],
             options={
+                "db_table": "jobs_jobhistory",
                 "verbose_name": "history entry",
                 "verbose_name_plural": "history",
                 "ordering": ["id"],
@@ -113,6 +115,7 @@ class Migration(migrations.Migration):
                 ("error", models.CharField(blank=True, default="", max_length=200)),
             ],
             options={
+                "db_table": "jobs_jobrecord",
                 "verbose_name": "job",
                 "permissions": [
                     ("enqueue_jobrecord", "Can enqueue jobs"),
@@ -133,6 +136,7 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, default="", max_length=500)),
             ],
             options={
+                "db_table": "jobs_queueswitch",
                 "verbose_name": "paused queue",
                 "permissions": [("pause_queueswitch", "Can pause and resume queues")],
                 "default_permissions": ("view",),
@@ -161,6 +165,7 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
+                "db_table": "jobs_auditentry",
                 "verbose_name": "audit entry",
                 "verbose_name_plural": "audit",
                 "ordering": ["-id"],
@@ -178,12 +183,13 @@ class Migration(migrations.Migration):
                         primary_key=True,
                         related_name="arguments",
                         serialize=False,
-                        to="jobs.jobrecord",
+                        to="jobsite_jobs.jobrecord",
                     ),
                 ),
                 ("data", models.JSONField()),
             ],
             options={
+                "db_table": "jobs_jobpayload",
                 "default_permissions": (),
             },
         ),
@@ -226,7 +232,7 @@ class Migration(migrations.Migration):
                 db_constraint=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="history",
-                to="jobs.jobrecord",
+                to="jobsite_jobs.jobrecord",
             ),
         ),
         migrations.AddField(
@@ -236,7 +242,7 @@ class Migration(migrations.Migration):
                 db_constraint=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="errors",
-                to="jobs.jobrecord",
+                to="jobsite_jobs.jobrecord",
             ),
         ),
     ]

@@ -33,7 +33,7 @@ def drop_index(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0001_initial"),
+        ("jobsite_jobs", "0001_initial"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                 ("lines", models.JSONField()),
             ],
             options={
+                "db_table": "jobs_attemptlog",
                 "ordering": ["id"],
                 "default_permissions": (),
             },
@@ -59,6 +60,7 @@ class Migration(migrations.Migration):
                 ("attempt", models.PositiveIntegerField(default=0)),
             ],
             options={
+                "db_table": "jobs_bulkitem",
                 "default_permissions": (),
             },
         ),
@@ -98,6 +100,7 @@ class Migration(migrations.Migration):
                 ("finished_at", models.DateTimeField(null=True)),
             ],
             options={
+                "db_table": "jobs_bulkoperation",
                 "verbose_name": "bulk operation",
                 "ordering": ["-id"],
                 "permissions": [("run_bulkoperation", "Can act on all jobs that match")],
@@ -117,6 +120,7 @@ class Migration(migrations.Migration):
                 ("last_job_id", models.BigIntegerField(null=True)),
             ],
             options={
+                "db_table": "jobs_failuregroup",
                 "default_permissions": ("view",),
             },
         ),
@@ -171,6 +175,7 @@ class Migration(migrations.Migration):
                 ("b17", models.BigIntegerField(default=0)),
             ],
             options={
+                "db_table": "jobs_jobcount",
                 "default_permissions": (),
             },
         ),
@@ -188,6 +193,7 @@ class Migration(migrations.Migration):
                 ("buckets", models.JSONField(null=True)),
             ],
             options={
+                "db_table": "jobs_jobcountdelta",
                 "default_permissions": (),
             },
         ),
@@ -198,6 +204,7 @@ class Migration(migrations.Migration):
                 ("names", models.JSONField()),
             ],
             options={
+                "db_table": "jobs_knowntypes",
                 "default_permissions": (),
             },
         ),
@@ -207,6 +214,7 @@ class Migration(migrations.Migration):
                 ("job_type", models.CharField(max_length=200, primary_key=True, serialize=False)),
             ],
             options={
+                "db_table": "jobs_policyassignment",
                 "default_permissions": (),
             },
         ),
@@ -241,6 +249,7 @@ class Migration(migrations.Migration):
                 ("version", models.PositiveIntegerField(default=1)),
             ],
             options={
+                "db_table": "jobs_storedpolicy",
                 "verbose_name": "retry policy",
                 "verbose_name_plural": "retry policies",
                 "ordering": ["name"],
@@ -256,6 +265,7 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, default="", max_length=500)),
             ],
             options={
+                "db_table": "jobs_typeswitch",
                 "verbose_name": "paused job type",
                 "default_permissions": (),
             },
@@ -280,6 +290,7 @@ class Migration(migrations.Migration):
                 ("stop_requested_at", models.DateTimeField(null=True)),
             ],
             options={
+                "db_table": "jobs_workerprocess",
                 "verbose_name": "worker",
                 "permissions": [("stop_workerprocess", "Can stop workers")],
                 "default_permissions": ("view",),
@@ -388,7 +399,7 @@ class Migration(migrations.Migration):
                 db_constraint=False,
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="logs",
-                to="jobs.jobrecord",
+                to="jobsite_jobs.jobrecord",
             ),
         ),
         migrations.AddField(
@@ -406,7 +417,7 @@ class Migration(migrations.Migration):
             model_name="bulkitem",
             name="operation",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="items", to="jobs.bulkoperation"
+                on_delete=django.db.models.deletion.CASCADE, related_name="items", to="jobsite_jobs.bulkoperation"
             ),
         ),
         migrations.AddIndex(
@@ -435,7 +446,7 @@ class Migration(migrations.Migration):
             model_name="policyassignment",
             name="policy",
             field=models.ForeignKey(
-                on_delete=django.db.models.deletion.CASCADE, related_name="assignments", to="jobs.storedpolicy"
+                on_delete=django.db.models.deletion.CASCADE, related_name="assignments", to="jobsite_jobs.storedpolicy"
             ),
         ),
         migrations.AddConstraint(

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0003_bulk_watched_after"),
+        ("jobsite_jobs", "0003_bulk_watched_after"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

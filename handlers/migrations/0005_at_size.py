@@ -25,7 +25,7 @@ def _reset(_: Any, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0004_console_indexes"),
+        ("jobsite_jobs", "0004_console_indexes"),
     ]
 
     operations = [

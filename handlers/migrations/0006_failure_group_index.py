@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0005_at_size"),
+        ("jobsite_jobs", "0005_at_size"),
     ]
 
     operations = [

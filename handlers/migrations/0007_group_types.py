@@ -20,7 +20,7 @@ def name_types(_: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0006_failure_group_index"),
+        ("jobsite_jobs", "0006_failure_group_index"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0007_group_types"),
+        ("jobsite_jobs", "0007_group_types"),
     ]
 
     operations = [

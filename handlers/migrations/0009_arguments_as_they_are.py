@@ -37,7 +37,7 @@ def _plain(data: str) -> str:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0008_scheduler_troubles"),
+        ("jobsite_jobs", "0008_scheduler_troubles"),
     ]
 
     operations = [

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0009_arguments_as_they_are"),
+        ("jobsite_jobs", "0009_arguments_as_they_are"),
     ]
 
     operations = [
@@ -15,6 +15,7 @@ class Migration(migrations.Migration):
                 ("answer", models.CharField(default="", max_length=200)),
             ],
             options={
+                "db_table": "jobs_act",
                 "default_permissions": (),
             },
         ),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0010_acts"),
+        ("jobsite_jobs", "0010_acts"),
     ]
 
     operations = [
@@ -27,6 +27,7 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(max_length=500)),
             ],
             options={
+                "db_table": "jobs_strandedjob",
                 "default_permissions": (),
                 "indexes": [models.Index(fields=["since"], name="jobs_stranded")],
             },

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0011_stranded_jobs"),
+        ("jobsite_jobs", "0011_stranded_jobs"),
     ]
 
     operations = [
@@ -16,6 +16,7 @@ class Migration(migrations.Migration):
                 ("until", models.DateTimeField()),
             ],
             options={
+                "db_table": "jobs_turn",
                 "default_permissions": (),
             },
         ),

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0012_turns"),
+        ("jobsite_jobs", "0012_turns"),
     ]
 
     operations = [

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0013_moving_jobs"),
+        ("jobsite_jobs", "0013_moving_jobs"),
     ]
 
     operations = [

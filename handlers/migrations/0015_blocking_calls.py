@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0014_many_at_once"),
+        ("jobsite_jobs", "0014_many_at_once"),
     ]
 
     operations = [
@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                 ("worker", models.CharField(max_length=100)),
             ],
             options={
+                "db_table": "jobs_blockingcall",
                 "default_permissions": (),
             },
         ),

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0015_blocking_calls"),
+        ("jobsite_jobs", "0015_blocking_calls"),
     ]
 
     operations = [
@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
                 ("text", models.TextField(blank=True, default="")),
             ],
             options={
+                "db_table": "jobs_livestack",
                 "default_permissions": (),
                 "indexes": [
                     models.Index(

@@ -8,7 +8,7 @@ import handlers.models.job
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0016_live_stacks"),
+        ("jobsite_jobs", "0016_live_stacks"),
     ]
 
     operations = [
@@ -65,6 +65,7 @@ class Migration(migrations.Migration):
                 ("resumed_at", models.DateTimeField(null=True)),
             ],
             options={
+                "db_table": "jobs_recurringjob",
                 "verbose_name": "recurring job",
                 "permissions": [
                     ("trigger_recurringjob", "Can trigger and backfill recurring jobs"),
@@ -114,11 +115,12 @@ class Migration(migrations.Migration):
                         db_index=False,
                         on_delete=django.db.models.deletion.DO_NOTHING,
                         related_name="occurrences",
-                        to="jobs.recurringjob",
+                        to="jobsite_jobs.recurringjob",
                     ),
                 ),
             ],
             options={
+                "db_table": "jobs_occurrence",
                 "default_permissions": (),
                 "indexes": [
                     models.Index(

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0018_expiring_jobs"),
+        ("jobsite_jobs", "0018_expiring_jobs"),
     ]
 
     operations = [
@@ -16,6 +16,7 @@ class Migration(migrations.Migration):
                 ("held_until", models.DateTimeField(null=True)),
             ],
             options={
+                "db_table": "jobs_uniquekey",
                 "default_permissions": (),
             },
         ),

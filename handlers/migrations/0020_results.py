@@ -6,7 +6,7 @@ import handlers.models.job
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0019_unique_keys"),
+        ("jobsite_jobs", "0019_unique_keys"),
     ]
 
     operations = [
@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                         primary_key=True,
                         related_name="kept_result",
                         serialize=False,
-                        to="jobs.jobrecord",
+                        to="jobsite_jobs.jobrecord",
                     ),
                 ),
                 ("attempt", models.PositiveIntegerField()),
@@ -29,6 +29,7 @@ class Migration(migrations.Migration):
                 ("data", models.JSONField(encoder=handlers.models.job.AsItIs)),
             ],
             options={
+                "db_table": "jobs_jobresult",
                 "default_permissions": (),
             },
         ),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0020_results"),
+        ("jobsite_jobs", "0020_results"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0021_keys_held_for_a_period"),
+        ("jobsite_jobs", "0021_keys_held_for_a_period"),
     ]
 
     operations = [
@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
                 ("at", models.DateTimeField()),
             ],
             options={
+                "db_table": "jobs_watchedmove",
                 "default_permissions": (),
             },
         ),

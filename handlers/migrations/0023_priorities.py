@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0022_watched_jobs"),
+        ("jobsite_jobs", "0022_watched_jobs"),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ import handlers.models.job
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0023_priorities"),
+        ("jobsite_jobs", "0023_priorities"),
     ]
 
     operations = [
@@ -43,6 +43,7 @@ class Migration(migrations.Migration):
                 ("why", models.CharField(blank=True, default="", max_length=200)),
             ],
             options={
+                "db_table": "jobs_gate",
                 "default_permissions": (),
             },
         ),
@@ -56,6 +57,7 @@ class Migration(migrations.Migration):
                 ("data", models.JSONField(encoder=handlers.models.job.AsItIs, null=True)),
             ],
             options={
+                "db_table": "jobs_nodeinput",
                 "default_permissions": (),
                 "constraints": [models.UniqueConstraint(fields=("job_id", "field"), name="jobs_nodeinput_once")],
             },
@@ -81,6 +83,7 @@ class Migration(migrations.Migration):
                 ("cancelled_at", models.DateTimeField(null=True)),
             ],
             options={
+                "db_table": "jobs_workflow",
                 "permissions": [("change_workflow", "Can pause, resume and cancel workflows")],
                 "default_permissions": ("view",),
                 "indexes": [
@@ -132,6 +135,7 @@ class Migration(migrations.Migration):
                 ("skip", models.BooleanField(default=False)),
             ],
             options={
+                "db_table": "jobs_workflownode",
                 "default_permissions": (),
                 "indexes": [
                     models.Index(fields=["workflow_id", "job_id"], name="jobs_node_workflow"),
@@ -155,11 +159,12 @@ class Migration(migrations.Migration):
                         db_constraint=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="parents",
-                        to="jobs.gate",
+                        to="jobsite_jobs.gate",
                     ),
                 ),
             ],
             options={
+                "db_table": "jobs_gateparent",
                 "default_permissions": (),
                 "constraints": [models.UniqueConstraint(fields=("parent_id", "gate"), name="jobs_gateparent_once")],
             },

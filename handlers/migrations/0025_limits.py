@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0024_workflows"),
+        ("jobsite_jobs", "0024_workflows"),
     ]
 
     operations = [
@@ -19,6 +19,7 @@ class Migration(migrations.Migration):
                 ("version", models.PositiveIntegerField(default=1)),
             ],
             options={
+                "db_table": "jobs_limitoverride",
                 "verbose_name": "limit",
                 "default_permissions": ("view", "change"),
             },
@@ -39,6 +40,7 @@ class Migration(migrations.Migration):
                 ("counted", models.BooleanField(default=False)),
             ],
             options={
+                "db_table": "jobs_limitslot",
                 "default_permissions": (),
             },
         ),
@@ -50,6 +52,7 @@ class Migration(migrations.Migration):
                 ("key", models.CharField(max_length=200)),
             ],
             options={
+                "db_table": "jobs_limitkey",
                 "default_permissions": (),
                 "constraints": [models.UniqueConstraint(fields=("name", "key"), name="jobs_limitkey_unique")],
             },
@@ -64,6 +67,7 @@ class Migration(migrations.Migration):
                 ("count", models.PositiveIntegerField()),
             ],
             options={
+                "db_table": "jobs_limitstart",
                 "default_permissions": (),
                 "indexes": [models.Index(fields=["key_id", "at"], name="jobs_limit_starts")],
             },
@@ -78,6 +82,7 @@ class Migration(migrations.Migration):
                 ("since", models.DateTimeField()),
             ],
             options={
+                "db_table": "jobs_limitwaiter",
                 "default_permissions": (),
                 "indexes": [models.Index(fields=["key_id", "rank", "job_id"], name="jobs_limit_line")],
             },

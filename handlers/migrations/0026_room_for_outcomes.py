@@ -14,7 +14,7 @@ def leave_room(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None
 
 
 class Migration(migrations.Migration):
-    dependencies = [("jobs", "0025_limits")]
+    dependencies = [("jobsite_jobs", "0025_limits")]
 
     operations = [
         migrations.RunPython(leave_room, migrations.RunPython.noop),

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0026_room_for_outcomes"),
+        ("jobsite_jobs", "0026_room_for_outcomes"),
     ]
 
     operations = [

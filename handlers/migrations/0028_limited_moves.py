@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0027_workflow_pages"),
+        ("jobsite_jobs", "0027_workflow_pages"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0028_limited_moves"),
+        ("jobsite_jobs", "0028_limited_moves"),
     ]
 
     operations = [

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0029_lines_of_limits"),
+        ("jobsite_jobs", "0029_lines_of_limits"),
     ]
 
     operations = [

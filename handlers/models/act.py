@@ -15,6 +15,7 @@ class Act(Kept):
     answer = models.CharField(max_length=200, default="")  # what came of it, for whoever sends the form again
 
     class Meta:
+        db_table = "jobs_act"
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -27,6 +27,7 @@ class AuditEntry(Kept):
     data = models.JSONField(null=True)  # {"asked": 3, "job_ids": [...]}: the first 1,000
 
     class Meta:
+        db_table = "jobs_auditentry"
         verbose_name = "audit entry"
         verbose_name_plural = "audit"
         default_permissions = ("view",)

@@ -19,6 +19,7 @@ class BlockingCall(Kept):
     worker = models.CharField(max_length=100)
 
     class Meta:
+        db_table = "jobs_blockingcall"
         default_permissions = ()
 
     def __str__(self) -> str:

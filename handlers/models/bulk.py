@@ -50,6 +50,7 @@ class BulkOperation(Kept):
     finished_at = models.DateTimeField(null=True)
 
     class Meta:
+        db_table = "jobs_bulkoperation"
         verbose_name = "bulk operation"
         default_permissions = ("view",)
         permissions: ClassVar = [("run_bulkoperation", "Can act on all jobs that match")]
@@ -69,6 +70,7 @@ class BulkItem(Kept):
     attempt = models.PositiveIntegerField(default=0)  # the job's attempt before: a later one is the run's own
 
     class Meta:
+        db_table = "jobs_bulkitem"
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["operation", "job_id"], name="jobs_bulkitem_key"),

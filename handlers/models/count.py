@@ -74,6 +74,7 @@ class JobCount(Kept):
     b17 = models.BigIntegerField(default=0)
 
     class Meta:
+        db_table = "jobs_jobcount"
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -109,6 +110,7 @@ class JobCountDelta(Kept):
     buckets = models.JSONField(null=True)  # {index of a bucket: count}
 
     class Meta:
+        db_table = "jobs_jobcountdelta"
         default_permissions = ()
 
     def __str__(self) -> str:

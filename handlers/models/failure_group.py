@@ -29,6 +29,7 @@ class FailureGroup(Kept):
     last_job_id = models.BigIntegerField(null=True)
 
     class Meta:
+        db_table = "jobs_failuregroup"
         default_permissions = ("view",)
         indexes: ClassVar = [models.Index(fields=["last_at", "fingerprint"], name="jobs_group_last")]
 

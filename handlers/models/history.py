@@ -27,6 +27,7 @@ class JobHistory(Kept):
     data = models.JSONField(null=True)
 
     class Meta:
+        db_table = "jobs_jobhistory"
         verbose_name = "history entry"
         verbose_name_plural = "history"
         default_permissions = ()
@@ -52,6 +53,7 @@ class AttemptError(Kept):
     )  # last line of app code: "shop/jobs.py:42 in handle"
 
     class Meta:
+        db_table = "jobs_attempterror"
         default_permissions = ()
         ordering: ClassVar = ["id"]
         indexes: ClassVar = [models.Index(fields=["fingerprint", "id"], name="jobs_errors_group")]
@@ -70,6 +72,7 @@ class AttemptLog(Kept):
     lines = models.JSONField()
 
     class Meta:
+        db_table = "jobs_attemptlog"
         default_permissions = ()
         ordering: ClassVar = ["id"]
 

@@ -46,6 +46,7 @@ class JobRecord(Kept):
     priority = models.SmallIntegerField(default=0, db_default=0)  # on its queue: see ``priorities.rank``
 
     class Meta:
+        db_table = "jobs_jobrecord"
         verbose_name = "job"
         default_permissions = ("view",)
         permissions: ClassVar = [
@@ -121,6 +122,7 @@ class JobPayload(Kept):
     expires_at = models.DateTimeField(null=True)  # unless it was started before, it is deleted then; null: looked at
 
     class Meta:
+        db_table = "jobs_jobpayload"
         default_permissions = ()
         indexes: ClassVar = [
             models.Index(fields=["job_type", "job"], name="jobs_by_type"),

@@ -26,6 +26,7 @@ class LimitKey(Kept):
     lined_up = models.BooleanField(default=False, db_default=False)
 
     class Meta:
+        db_table = "jobs_limitkey"
         default_permissions = ()
         constraints: ClassVar = [models.UniqueConstraint(fields=["name", "key"], name="jobs_limitkey_unique")]
 
@@ -44,6 +45,7 @@ class LimitSlot(Kept):
     counted = models.BooleanField(default=False)  # whether its start is among LimitStart
 
     class Meta:
+        db_table = "jobs_limitslot"
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -63,6 +65,7 @@ class LimitWaiter(Kept):
     since = models.DateTimeField()  # when it came to the line
 
     class Meta:
+        db_table = "jobs_limitwaiter"
         default_permissions = ()
         indexes: ClassVar = [models.Index(fields=["key_id", "rank", "job_id"], name="jobs_limit_line")]
 
@@ -80,6 +83,7 @@ class LimitStart(Kept):
     count = models.PositiveIntegerField()
 
     class Meta:
+        db_table = "jobs_limitstart"
         default_permissions = ()
         indexes: ClassVar = [models.Index(fields=["key_id", "at"], name="jobs_limit_starts")]
 
@@ -97,6 +101,7 @@ class LimitOverride(Kept):
     version = models.PositiveIntegerField(default=1)  # what an editing page saw
 
     class Meta:
+        db_table = "jobs_limitoverride"
         verbose_name = "limit"
         default_permissions = ("view", "change")
 

@@ -31,6 +31,7 @@ class StoredPolicy(Kept):
     version = models.PositiveIntegerField(default=1)  # what an editing page saw
 
     class Meta:
+        db_table = "jobs_storedpolicy"
         verbose_name = "retry policy"
         verbose_name_plural = "retry policies"
         ordering: ClassVar = ["name"]
@@ -46,6 +47,7 @@ class PolicyAssignment(Kept):
     policy = models.ForeignKey(StoredPolicy, on_delete=models.CASCADE, related_name="assignments")
 
     class Meta:
+        db_table = "jobs_policyassignment"
         default_permissions = ()
 
     def __str__(self) -> str:

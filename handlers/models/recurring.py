@@ -69,6 +69,7 @@ class RecurringJob(Kept):
     resumed_at = models.DateTimeField(null=True)  # failures before that are forgiven
 
     class Meta:
+        db_table = "jobs_recurringjob"
         verbose_name = "recurring job"
         default_permissions = ("view", "add", "change", "delete")
         permissions: ClassVar = [
@@ -116,6 +117,7 @@ class Occurrence(Kept):
     heartbeat = models.BooleanField(default=False)  # whether one is to be sent once the job has succeeded
 
     class Meta:
+        db_table = "jobs_occurrence"
         default_permissions = ()
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["recurring", "due_at"], name="jobs_occurrence_key"),

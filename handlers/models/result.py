@@ -19,6 +19,7 @@ class JobResult(Kept):
     data = models.JSONField(encoder=AsItIs)
 
     class Meta:
+        db_table = "jobs_jobresult"
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -24,6 +24,7 @@ class LiveStack(Kept):
     text = models.TextField(blank=True, default="")  # frames as in a traceback, without values; bounded and cleaned
 
     class Meta:
+        db_table = "jobs_livestack"
         default_permissions = ()
         indexes: ClassVar = [
             models.Index(fields=["worker"], condition=Q(taken_at__isnull=True), name="jobs_stacks_wanted")

@@ -25,6 +25,7 @@ class StrandedJob(Kept):
     reason = models.CharField(max_length=500)
 
     class Meta:
+        db_table = "jobs_strandedjob"
         default_permissions = ()
         indexes: ClassVar = [models.Index(fields=["since"], name="jobs_stranded")]
 

@@ -41,6 +41,7 @@ class QueueSwitch(Switch):
     name = models.CharField(max_length=64, primary_key=True)
 
     class Meta:
+        db_table = "jobs_queueswitch"
         verbose_name = "paused queue"
         default_permissions = ("view",)
         permissions = [("pause_queueswitch", "Can pause and resume queues")]
@@ -52,5 +53,6 @@ class TypeSwitch(Switch):
     kind = "type"
 
     class Meta:
+        db_table = "jobs_typeswitch"
         verbose_name = "paused job type"
         default_permissions = ()

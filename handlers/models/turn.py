@@ -16,6 +16,7 @@ class Turn(Kept):
     until = models.DateTimeField()
 
     class Meta:
+        db_table = "jobs_turn"
         default_permissions = ()
 
     def __str__(self) -> str:

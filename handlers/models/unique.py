@@ -19,6 +19,7 @@ class UniqueKey(Kept):
     held_until = models.DateTimeField(null=True)  # in any case, also when the job was erased
 
     class Meta:
+        db_table = "jobs_uniquekey"
         default_permissions = ()
         indexes: ClassVar = [
             models.Index(fields=["held_until"], condition=Q(held_until__isnull=False), name="jobs_uniquekey_period"),

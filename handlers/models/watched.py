@@ -18,6 +18,7 @@ class WatchedMove(Kept):
     at = models.DateTimeField()
 
     class Meta:
+        db_table = "jobs_watchedmove"
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -36,6 +36,7 @@ class WorkerProcess(Kept):
     stop_requested_at = models.DateTimeField(null=True)
 
     class Meta:
+        db_table = "jobs_workerprocess"
         verbose_name = "worker"
         default_permissions = ("view",)
         permissions: ClassVar = [("stop_workerprocess", "Can stop workers")]
@@ -51,6 +52,7 @@ class KnownTypes(Kept):
     names = models.JSONField()  # with the version of each one's payload schema
 
     class Meta:
+        db_table = "jobs_knowntypes"
         default_permissions = ()
 
     def __str__(self) -> str:

@@ -72,6 +72,7 @@ class Workflow(Kept):
     cancelled_at = models.DateTimeField(null=True)
 
     class Meta:
+        db_table = "jobs_workflow"
         default_permissions = ("view",)
         permissions: ClassVar = [("change_workflow", "Can pause, resume and cancel workflows")]
         indexes: ClassVar = [
@@ -108,6 +109,7 @@ class Gate(Kept):
     why = models.CharField(max_length=200, blank=True, default="")  # that was decided so, as histories say it
 
     class Meta:
+        db_table = "jobs_gate"
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -123,6 +125,7 @@ class GateParent(Kept):
     verdict = models.CharField(max_length=6, blank=True, default="")  # met, missed; empty: it has not ended so far
 
     class Meta:
+        db_table = "jobs_gateparent"
         default_permissions = ()
         constraints: ClassVar = [models.UniqueConstraint(fields=["parent_id", "gate"], name="jobs_gateparent_once")]
 
@@ -143,6 +146,7 @@ class WorkflowNode(Kept):
     skip = models.BooleanField(default=False)  # a person has said so
 
     class Meta:
+        db_table = "jobs_workflownode"
         default_permissions = ()
         # None by the outcome, so that to write it touches no index.
         indexes: ClassVar = [
@@ -180,6 +184,7 @@ class NodeInput(Kept):
     data = models.JSONField(encoder=AsItIs, null=True)  # what that returned
 
     class Meta:
+        db_table = "jobs_nodeinput"
         default_permissions = ()
         constraints: ClassVar = [models.UniqueConstraint(fields=["job_id", "field"], name="jobs_nodeinput_once")]
 

@@ -90,7 +90,7 @@ def cancel_order(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("shop:shop")
     job_id = job_scheduler.enqueue(CancelUnwantedOrder(pk))
     words = "Order {} is being cancelled by {}." if job_id.is_new else "Order {} is being cancelled already, by {}."
-    url = reverse("admin:jobs_jobrecord_change", args=[job_id])
+    url = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id])
     messages.success(request, format_html(words, pk, format_html('<a href="{}">job {}</a>', url, job_id)))
     return redirect("shop:shop")
 

@@ -38,7 +38,7 @@ def make_user(db: None) -> MakeUser:
     def make(name: str, *codenames: str, **fields: Any) -> User:
         user = User.objects.create_user(name, password="secret", **({"is_staff": True} | fields))
         for codename in codenames:
-            user.user_permissions.add(Permission.objects.get(codename=codename, content_type__app_label="jobs"))
+            user.user_permissions.add(Permission.objects.get(codename=codename, content_type__app_label="jobsite_jobs"))
         return user
 
     return make

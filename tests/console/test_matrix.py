@@ -55,25 +55,25 @@ PAGES: dict[str, tuple[int, int]] = {
     "autocomplete": (NOBODY, NOBODY),  # no form asks it
     "view_on_site": (NOBODY, NOBODY),  # nothing has an address outside the console
     # jobs
-    "jobs_jobrecord_changelist": (VIEWER, OPERATOR),  # the form carries an action
-    "jobs_jobrecord_add": (NOBODY, NOBODY),
-    "jobs_jobrecord_change": (VIEWER, VIEWER),  # a form is taken for a look
-    "jobs_jobrecord_delete": (NOBODY, OPERATOR),  # the verb; it takes the place of the stock page
-    "jobs_jobrecord_history": (STAFF, STAFF),  # leads on to the job page, and says nothing
-    "jobs_jobrecord_retry": (NOBODY, OPERATOR),
-    "jobs_jobrecord_edit": (OPERATOR, OPERATOR),
-    "jobs_jobrecord_requeue": (NOBODY, OPERATOR),
-    "jobs_jobrecord_restore": (NOBODY, OPERATOR),
-    "jobs_jobrecord_move": (NOBODY, OPERATOR),
-    "jobs_jobrecord_stack": (NOBODY, OPERATOR),
+    "jobsite_jobs_jobrecord_changelist": (VIEWER, OPERATOR),  # the form carries an action
+    "jobsite_jobs_jobrecord_add": (NOBODY, NOBODY),
+    "jobsite_jobs_jobrecord_change": (VIEWER, VIEWER),  # a form is taken for a look
+    "jobsite_jobs_jobrecord_delete": (NOBODY, OPERATOR),  # the verb; it takes the place of the stock page
+    "jobsite_jobs_jobrecord_history": (STAFF, STAFF),  # leads on to the job page, and says nothing
+    "jobsite_jobs_jobrecord_retry": (NOBODY, OPERATOR),
+    "jobsite_jobs_jobrecord_edit": (OPERATOR, OPERATOR),
+    "jobsite_jobs_jobrecord_requeue": (NOBODY, OPERATOR),
+    "jobsite_jobs_jobrecord_restore": (NOBODY, OPERATOR),
+    "jobsite_jobs_jobrecord_move": (NOBODY, OPERATOR),
+    "jobsite_jobs_jobrecord_stack": (NOBODY, OPERATOR),
     "jobs_export": (VIEWER, VIEWER),
     "jobs_new": (VIEWER, VIEWER),
     # audit
-    "jobs_auditentry_changelist": (VIEWER, VIEWER),
-    "jobs_auditentry_add": (NOBODY, NOBODY),
-    "jobs_auditentry_change": (VIEWER, NOBODY),
-    "jobs_auditentry_delete": (NOBODY, NOBODY),
-    "jobs_auditentry_history": (VIEWER, VIEWER),
+    "jobsite_jobs_auditentry_changelist": (VIEWER, VIEWER),
+    "jobsite_jobs_auditentry_add": (NOBODY, NOBODY),
+    "jobsite_jobs_auditentry_change": (VIEWER, NOBODY),
+    "jobsite_jobs_auditentry_delete": (NOBODY, NOBODY),
+    "jobsite_jobs_auditentry_history": (VIEWER, VIEWER),
     # what has no table of its own
     "failures": (VIEWER, VIEWER),
     "queues": (VIEWER, VIEWER),
@@ -132,14 +132,18 @@ UNNAMED = {"<path:object_id>/", "(?P<url>.*)$"}  # old addresses that lead on, a
 
 # What a form sends where an empty one would say little; these must change something for those who may.
 FORMS: dict[str, dict[str, Any]] = {
-    "jobs_jobrecord_changelist": {"action": "retry", "_selected_action": "{failed}", "expect": "{failed}:{token}"},
-    "jobs_jobrecord_retry": {"expect": "{failed}:{token}", "reason": "fixed"},
-    "jobs_jobrecord_delete": {"expect": "{failed}:{token}"},
-    "jobs_jobrecord_edit": {"arg-text": "other", "expect": "{token}"},
-    "jobs_jobrecord_requeue": {"expect": "{succeeded}:{succeeded_token}"},
-    "jobs_jobrecord_restore": {"expect": "{deleted}:{deleted_token}"},
-    "jobs_jobrecord_move": {"expect": "{failed}:{token}", "confirmed": "yes", "queue": "mail"},
-    "jobs_jobrecord_stack": {"expect": "{running}:{running_token}"},
+    "jobsite_jobs_jobrecord_changelist": {
+        "action": "retry",
+        "_selected_action": "{failed}",
+        "expect": "{failed}:{token}",
+    },
+    "jobsite_jobs_jobrecord_retry": {"expect": "{failed}:{token}", "reason": "fixed"},
+    "jobsite_jobs_jobrecord_delete": {"expect": "{failed}:{token}"},
+    "jobsite_jobs_jobrecord_edit": {"arg-text": "other", "expect": "{token}"},
+    "jobsite_jobs_jobrecord_requeue": {"expect": "{succeeded}:{succeeded_token}"},
+    "jobsite_jobs_jobrecord_restore": {"expect": "{deleted}:{deleted_token}"},
+    "jobsite_jobs_jobrecord_move": {"expect": "{failed}:{token}", "confirmed": "yes", "queue": "mail"},
+    "jobsite_jobs_jobrecord_stack": {"expect": "{running}:{running_token}"},
     "jobs_export": {},
     "pause_queue": {"span": "1h", "reason": "calm"},
     "resume_queue": {},
@@ -236,7 +240,7 @@ class World:
                     name.rpartition("_")[2], "failed"
                 )
             ]
-        return {"app_label": "jobs", "content_type_id": 1, "policy_id": self.facts["policy"],
+        return {"app_label": "jobsite_jobs", "content_type_id": 1, "policy_id": self.facts["policy"],
                 "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"],
                 "workflow_id": self.facts["workflow"]}[argument]  # fmt: skip
 
@@ -388,7 +392,7 @@ PARAMETERS = (
     "o", "p", "all", "_changelist_filters", "back", "raw", "attempt", "format", "nonsense", "_popup", "_to_field",
     "day", "zone", "quarter", "origin", "box", "layer", "workflow",
 )  # fmt: skip
-LISTS = ("jobs_jobrecord_changelist",)  # reads the most of them
+LISTS = ("jobsite_jobs_jobrecord_changelist",)  # reads the most of them
 MORE_FIELDS = (
     "reason", "rate_per_second", "canary", "max_failed_percent", "confirm_count", "delay", "at", "payload", "index",
     "select_across", "max_delay_seconds",

@@ -64,7 +64,7 @@ def test_role_that_people_changed_stays_as_it_is() -> None:
 
 
 def test_no_role_sees_sensitive_values() -> None:
-    assert [role for role, labels in ROLES.items() if "jobs.view_sensitive" in labels] == []
+    assert [role for role, labels in ROLES.items() if "jobsite_jobs.view_sensitive" in labels] == []
 
 
 def test_migration_adds_what_is_new_to_roles_that_exist_and_takes_nothing() -> None:
@@ -76,9 +76,9 @@ def test_migration_adds_what_is_new_to_roles_that_exist_and_takes_nothing() -> N
     operator.permissions.clear()  # shut out by somebody, or a group of the site's own
     for _ in range(2):
         migration.add(apps, SimpleNamespace(connection=connection))
-    assert {f"jobs.{name}" for name in viewer.permissions.values_list("codename", flat=True)} == {
-        "jobs.view_jobrecord",
-        "jobs.delete_jobrecord",
+    assert {f"jobsite_jobs.{name}" for name in viewer.permissions.values_list("codename", flat=True)} == {
+        "jobsite_jobs.view_jobrecord",
+        "jobsite_jobs.delete_jobrecord",
         *migration.VIEWER,
     }
     assert not operator.permissions.exists()

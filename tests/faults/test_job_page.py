@@ -23,8 +23,8 @@ def test_log_lines_and_child_of_a_job_that_a_worker_ran_are_on_its_page(start_wo
     child = JobPayload.objects.get(parent_id=job_id)
     wait_state("succeeded", child.pk)
     client.force_login(User.objects.create_superuser("admin"))
-    html = client.get(reverse("admin:jobs_jobrecord_change", args=[job_id])).content.decode()
+    html = client.get(reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id])).content.decode()
     assert "announcing ann" in html
     assert f"app.Greet #{child.pk}" in html
-    html = client.get(reverse("admin:jobs_jobrecord_change", args=[child.pk])).content.decode()
+    html = client.get(reverse("admin:jobsite_jobs_jobrecord_change", args=[child.pk])).content.decode()
     assert f"app.Announce #{job_id}" in html

@@ -8,6 +8,7 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from handlers import pools
+from handlers import pools, relabelling
 from handlers.exceptions import TransportUnavailable
 from handlers.rq_transport import embedded
 from jobsite.environment import ensure_data_folder
@@ -91,6 +92,7 @@ class Command(BaseCommand):
                 lambda: embedded.answers(settings.REDIS_URL), START_SECONDS, "no queue server answered"
             )
         self.say("Preparing the database ...")
+        call_command(relabelling.COMMAND, stdout=StringIO())  # a folder of before is taken over
         call_command("migrate", interactive=False, verbosity=0)
         password = ensure_admin(data)
         call_command("collectstatic", interactive=False, verbosity=0)

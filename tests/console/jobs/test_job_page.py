@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 
 def page(client: Client, job: JobRecord, query: str = "") -> str:
-    response = client.get(reverse("admin:jobs_jobrecord_change", args=[job.pk]) + query)
+    response = client.get(reverse("admin:jobsite_jobs_jobrecord_change", args=[job.pk]) + query)
     assert response.status_code == 200
     return response.content.decode()
 
@@ -55,7 +55,7 @@ def test_parent_children_and_correlation_are_linked(viewer: Client) -> None:
     child = make_job(parent_id=job.pk)
     html = page(viewer, job)
     for other in (parent, child):
-        assert reverse("admin:jobs_jobrecord_change", args=[other.pk]) in html
+        assert reverse("admin:jobsite_jobs_jobrecord_change", args=[other.pk]) in html
     assert "?q=correlation%3A%22order%207%22" in html
 
 
@@ -99,7 +99,7 @@ def test_last_success_is_set_beside_the_failure_differing_arguments_first(viewer
     good = make_job(State.SUCCEEDED, payload={"same": 1, "text": "good"})
     html = page(viewer, make_job(payload={"same": 1, "text": "bad"}))
     table = html[html.index("side-by-side") :]
-    assert reverse("admin:jobs_jobrecord_change", args=[good.pk]) in table
+    assert reverse("admin:jobsite_jobs_jobrecord_change", args=[good.pk]) in table
     assert table.index("differs-word") < table.index("same")
     assert "&quot;bad&quot;" in table
     assert "&quot;good&quot;" in table
@@ -119,8 +119,8 @@ def test_job_that_succeeds_while_the_page_is_made_is_not_compared_with_itself(
     monkeypatch.setattr("dashboard.jobs.page.payload_of", succeeds)
     html = page(viewer, job)
     table = html[html.index("side-by-side") :].split("</table>")[0]
-    assert reverse("admin:jobs_jobrecord_change", args=[good.pk]) in table
-    assert reverse("admin:jobs_jobrecord_change", args=[job.pk]) not in table
+    assert reverse("admin:jobsite_jobs_jobrecord_change", args=[good.pk]) in table
+    assert reverse("admin:jobsite_jobs_jobrecord_change", args=[job.pk]) not in table
 
 
 def test_comparison_without_any_success_says_so(viewer: Client) -> None:
@@ -183,7 +183,7 @@ def test_older_attempt_and_verbs_keep_the_way_back_to_the_list(operator: Client)
     html = page(operator, job, "?_changelist_filters=state%3Dfailed")
     assert "?attempt=1&amp;_changelist_filters=state%3Dfailed#attempt-1" in html
     assert "/retry/?_changelist_filters=state%3Dfailed" in html
-    url = reverse("admin:jobs_jobrecord_change", args=[job.pk])
+    url = reverse("admin:jobsite_jobs_jobrecord_change", args=[job.pk])
     stale = operator.post(
         url.replace("/change/", "/retry/?_changelist_filters=state%3Dfailed"), {"expect": f"{job.pk}:x"}
     )

@@ -26,12 +26,12 @@ FRAMES = """  File "/srv/shop/jobs.py", line 42, in handle
 
 
 def page(client: Client, job: JobRecord) -> str:
-    return client.get(reverse("admin:jobs_jobrecord_change", args=[job.pk])).content.decode()
+    return client.get(reverse("admin:jobsite_jobs_jobrecord_change", args=[job.pk])).content.decode()
 
 
 def ask(client: Client, job: JobRecord, token: str = "", **fields: str) -> int:
     form = {"expect": f"{job.pk}:{token or job.token}", **fields}
-    return client.post(reverse("admin:jobs_jobrecord_stack", args=[job.pk]), form).status_code
+    return client.post(reverse("admin:jobsite_jobs_jobrecord_stack", args=[job.pk]), form).status_code
 
 
 def answered(job: JobRecord, text: str) -> None:

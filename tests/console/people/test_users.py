@@ -130,7 +130,7 @@ def test_group_changes_are_on_the_audit(superuser: Client) -> None:
     superuser.post(f"{GROUPS}{night.pk}/delete/", {"post": "yes"})
     entries = list(AuditEntry.objects.order_by("pk"))
     assert [entry.verb for entry in entries] == ["add_group", "change_group", "delete_group"]
-    assert data_of(entries[1])["before"]["permissions"] == ["jobs.view_jobrecord"]
+    assert data_of(entries[1])["before"]["permissions"] == ["jobsite_jobs.view_jobrecord"]
     assert data_of(entries[1])["after"]["permissions"] == []
 
 
