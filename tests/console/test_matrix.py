@@ -128,7 +128,8 @@ PAGES: dict[str, tuple[int, int]] = {
     "auth_user_password_change": (ADMINISTRATOR, ADMINISTRATOR),
 }
 OPEN = {"login", "logout"}  # for whoever comes
-UNNAMED = {"<path:object_id>/", "(?P<url>.*)$"}  # old addresses that lead on, and every other one: 404
+# Old addresses that lead on, the index of the engine, which each role has by app_list too, and every other one: 404.
+UNNAMED = {"<path:object_id>/", "jobs/", "(?P<url>.*)$"}
 
 # What a form sends where an empty one would say little; these must change something for those who may.
 FORMS: dict[str, dict[str, Any]] = {
@@ -231,7 +232,7 @@ class World:
         if argument == "name":
             return "app.Note" if "type" in name or name == "enqueue_one" else "default"
         if argument in ("object_id", "id"):
-            return self.facts["failed" if name == "view_on_site" else name.split("_")[1]]
+            return self.facts["failed" if name == "view_on_site" else name.split("_")[-2]]
         if argument == "job_id":
             if name == "skip_job":
                 return self.facts["node"]

@@ -102,7 +102,7 @@ def test_default_name_is_the_first_part_of_the_module_outside_of_apps() -> None:
 def test_default_name_is_the_label_of_the_app_and_not_its_module() -> None:
     inside = type("Inside", (SendReceipt,), {"__module__": "handlers.anything.jobs"})
     handles(dataclass(frozen=True)(inside))(other)
-    assert registry.get("jobs.Inside").payload_class is inside
+    assert registry.get("jobsite_jobs.Inside").payload_class is inside
 
 
 def test_scheduler_commands_are_registered_under_fixed_names() -> None:
