@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.core.signals import setting_changed
+
+from handlers.conf import jobs_settings
+from handlers.transport import Transport, get_transport, install_transport
 
 
 class JobsConfig(AppConfig):
@@ -22,10 +26,33 @@ class JobsConfig(AppConfig):
         from handlers.registry import autodiscover
         from handlers.rq_transport.connections import configure_queues
         from handlers.rq_transport.messages import RQTransport
-        from handlers.transport import install_transport
 
         connection_created.connect(patience.heed_limits)  # first: the next one asks the server
         connection_created.connect(look_for_pooler)
         autodiscover()
         configure_queues()
         install_transport(RQTransport())
+        if jobs_settings().eager:
+            _run_eagerly(is_eager=True)
+        setting_changed.connect(_heed_eager)
+
+
+_usual: Transport | None = None  # while jobs run eagerly, the one that they do without
+
+
+def _heed_eager(*, setting: str, **_: object) -> None:
+    """Receive ``setting_changed``: a test has set ``JOBS``."""
+    if setting == "JOBS" and (is_eager := jobs_settings().eager) != (_usual is not None):
+        _run_eagerly(is_eager=is_eager)
+
+
+def _run_eagerly(*, is_eager: bool) -> None:
+    global _usual  # noqa: PLW0603
+    if is_eager:
+        from handlers.in_process.eager import EagerTransport
+
+        _usual = get_transport()
+        install_transport(EagerTransport())
+    elif _usual is not None:
+        install_transport(_usual)
+        _usual = None

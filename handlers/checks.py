@@ -39,6 +39,16 @@ def check_jobs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
     return [*_time(), *_database(), *_pools(), *_factory(), *_place(), *_queues(), *_recurring(), *_mail()]
 
 
+@register(deploy=True)
+def check_eager(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Jobs that run without a worker, which is for development."""
+    with suppress(ImproperlyConfigured):  # ``check_jobs`` says so
+        if jobs_settings().eager:
+            text = "JOBS EAGER is on: each job runs in the process that enqueues it, which waits, and dies with it."
+            return [CheckWarning(text, hint="Leave it out in production, and start workers.", id="jobs.W002")]
+    return []
+
+
 @register(Tags.database)
 def check_poolers(
     app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
@@ -151,6 +161,8 @@ def _factory() -> list[CheckMessage]:
 
 
 def _place() -> list[CheckMessage]:
+    if jobs_settings().eager:
+        return []
     place = configured_place()
     if whereabouts(place) is not None:
         return []

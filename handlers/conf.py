@@ -41,6 +41,7 @@ class JobsSettings:
     queues: tuple[str, ...] = ("default",)  # queues that exist beside those that a job type names
     handler_factory: str = ""  # dotted path, (handler_class) -> instance, called per attempt
     redis_url: str = ""  # where RQ_QUEUES point
+    eager: bool = False  # whether jobs run as they are committed, in the process that enqueues them; for development
     lease_seconds: float = 15.0  # a claim expires this long after its last renewal
     shutdown_grace_seconds: float = 10.0  # what a running job gets after SIGTERM before it is handed back
     timeout_seconds: float = 300.0  # an attempt's limit, where its job type names none
@@ -84,6 +85,8 @@ def parse(raw: Mapping[str, Any]) -> JobsSettings:
     for name, what in TEXTS.items():
         if not isinstance(value := getattr(parsed, name), str):
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be {what}, not {value!r}.")
+    if not isinstance(parsed.eager, bool):
+        raise ImproperlyConfigured(f"JOBS: EAGER must be True or False, not {parsed.eager!r}.")
     _check_numbers(parsed)
     return parsed
 

@@ -94,13 +94,19 @@ class Registry:
         if (name := self._classes.get(type(inner))) is not None:
             return self._types[name]
         if isinstance(inner, Job | Command):
-            decorator = "handles_command" if isinstance(inner, Command) else "handles"
-            raise NoHandler(
-                f"no handler is registered for {type(inner).__qualname__}: declare one with"
-                f" @{decorator}({type(inner).__name__}) in the jobs.py of an installed app"
-            )
+            return self.for_class(type(inner))
         what = f"the class {inner.__qualname__}" if isinstance(inner, type) else f"a {type(inner).__qualname__}"
         raise InvalidJob(f"expected an instance of a Job or Command, not {what}", field="job")
+
+    def for_class(self, payload_class: type[Job | Command]) -> JobType:
+        """The type of this class's jobs or commands. Raises NoHandler when no handler is registered for it."""
+        if (name := self._classes.get(payload_class)) is not None:
+            return self._types[name]
+        decorator = "handles_command" if issubclass(payload_class, Command) else "handles"
+        raise NoHandler(
+            f"no handler is registered for {payload_class.__qualname__}: declare one with"
+            f" @{decorator}({payload_class.__name__}) in the jobs.py of an installed app"
+        )
 
     def all(self) -> list[JobType]:
         """Every type, by name."""

@@ -13,9 +13,9 @@ import select
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, TypeVar
 
@@ -53,6 +53,18 @@ def tidy() -> None:
     _tidy_own()
     if _opened:
         close_of_ended_threads()
+
+
+@contextmanager
+def sparing(connections: Sequence[BaseDatabaseWrapper]) -> Iterator[None]:
+    """Leave this thread's ``connections`` alone inside, with what is open on them: they are not the job's, but its
+    caller's, who looks after them."""
+    before = getattr(_of_thread, "spared", ())
+    _of_thread.spared = connections
+    try:
+        yield
+    finally:
+        _of_thread.spared = before
 
 
 def close_of_ended_threads() -> None:
@@ -121,8 +133,9 @@ def _forget() -> None:
 
 
 def _tidy_own() -> None:
+    spared = getattr(_of_thread, "spared", ())
     for connection in _open_connections():
-        if connection.connection is None:
+        if connection.connection is None or connection in spared:
             continue
         try:
             if connection.errors_occurred:

@@ -46,6 +46,13 @@ def test_check_finds_a_declared_queue_on_another_server(settings: Any) -> None:
     assert ids() == {"jobs.E004"}
 
 
+def test_check_warns_of_eager_jobs_in_production(settings: Any) -> None:
+    settings.JOBS = {"EAGER": True}
+    settings.RQ_QUEUES = {}
+    assert ids() == set()
+    assert "jobs.W002" in {message.id for message in run_checks(include_deployment_checks=True)}
+
+
 POOLED = {"ENGINE": "django.db.backends.postgresql", "NAME": "nowhere", "CONN_MAX_AGE": 0}
 
 
