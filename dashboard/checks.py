@@ -11,8 +11,9 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import NoReverseMatch, reverse
 
-from dashboard.kit import addresses, lockouts, rendering
+from dashboard.kit import lockouts, rendering
 from dashboard.site import site
+from handlers import addresses
 
 
 @register(Tags.urls)

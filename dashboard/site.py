@@ -15,11 +15,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, include, path, reverse
 from django.utils.decorators import method_decorator
 
-from dashboard.kit.addresses import client_address
 from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
 from dashboard.kit.waiting import answered
 from dashboard.signing_in import SigningIn
+from handlers.addresses import client_address
 from handlers.audit import acts_from
 
 LABEL = "jobsite_jobs"  # of the engine, whose models have their pages at jobs/, as they had before it was called so

@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db import IntegrityError, connections, transaction
 
 from handlers.lifecycle import database
-from handlers.models import Act
+from handlers.models import Act, ApiAnswer
 from handlers.models.sql import database_now
 
 KEEP = timedelta(days=1)  # a form that is sent again after that acts again
@@ -35,9 +35,12 @@ def once(key: str, act: Callable[[], str]) -> tuple[str, bool]:
 
 
 def forget(limit: int = 5_000) -> bool:
-    """Erase up to ``limit`` acts that are past their time; whether there may be more."""
+    """Erase up to ``limit`` acts, and answers of the API, that are past their time; whether there may be more."""
     alias = database()
-    old = Act.objects.using(alias).filter(at__lt=database_now(connections[alias]) - KEEP)
-    keys = list(old.values_list("pk", flat=True)[:limit])
-    Act.objects.using(alias).filter(pk__in=keys).delete()
-    return len(keys) == limit
+    before, more = database_now(connections[alias]) - KEEP, False
+    for kept in (Act, ApiAnswer):
+        rows = kept._default_manager.using(alias)
+        keys = list(rows.filter(at__lt=before).values_list("pk", flat=True)[:limit])
+        rows.filter(pk__in=keys).delete()
+        more = more or len(keys) == limit
+    return more

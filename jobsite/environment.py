@@ -14,8 +14,8 @@ from urllib.parse import quote
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
-from dashboard.kit.addresses import trusted
 from handlers import redis_urls
+from handlers.addresses import trusted
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 MIN_SECRET_CHARS = 50  # what Django's own deploy check asks for

@@ -11,6 +11,7 @@ from dashboard.site import site
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", site.urls),
+    path("api/v1/", include("handlers.api.urls")),
 ]
 if settings.DEMO:
     urlpatterns.append(path("shop/", include("jobsite.demo.urls")))

@@ -14,9 +14,9 @@ from django.template.response import TemplateResponse
 from django.utils.crypto import salted_hmac
 
 from dashboard.kit import lockouts
-from dashboard.kit.addresses import client_address
 from dashboard.kit.logins import user_named
 from dashboard.kit.text import one_line
+from handlers.addresses import client_address
 from handlers.audit import acts_from, audit, user_name
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from handlers.models.act import Act
 from handlers.models.audit import AuditEntry
 from handlers.models.blocking import BlockingCall
 from handlers.models.bulk import BulkItem, BulkOperation, BulkState
+from handlers.models.client import ApiAnswer, ApiClient
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelta, Outcome, Period
 from handlers.models.failure_group import FailureGroup
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
@@ -25,6 +26,8 @@ __all__ = [
     "BUCKETS",
     "BUCKET_FIELDS",
     "Act",
+    "ApiAnswer",
+    "ApiClient",
     "AttemptError",
     "AttemptLog",
     "AuditEntry",

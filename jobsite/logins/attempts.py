@@ -23,8 +23,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from dashboard.kit.addresses import client_address
 from dashboard.kit.logins import user_named
+from handlers.addresses import client_address
 from jobsite.logins.browsers import browser_of
 
 IPV6_NETWORK = 64  # bits: one household has as many addresses as it likes

@@ -13,7 +13,7 @@ from django.contrib.auth.backends import ModelBackend
 from django.db.models import Q
 from django.http import HttpRequest
 
-from dashboard.kit.addresses import client_address
+from handlers.addresses import client_address
 from handlers.audit import acts_from, audit
 from handlers.once import once
 from jobsite.logins.attempts import AT_ADDRESS, Attempt, Scope, begin, failures

@@ -8,7 +8,7 @@ import pytest
 from django.core.checks import run_checks
 from django.test import RequestFactory
 
-from dashboard.kit.addresses import client_address
+from handlers.addresses import client_address
 
 PROXY = ["10.0.0.0/8", "2001:db8::/32", "unix"]
 

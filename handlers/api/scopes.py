@@ -1,0 +1,45 @@
+"""What a client of the API may do: verbs, on which queues, to jobs of which types (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+# verb -> what it lets a client do, in words
+VERBS = {
+    "read": "Look up and list jobs, failures, queues, recurring jobs and workflows",
+    "enqueue": "Enqueue jobs",
+    "schedule": "Schedule jobs for a later time",
+    "retry": "Retry failed and scheduled jobs, with other arguments too",
+    "requeue": "Run succeeded jobs again",
+    "delete": "Delete jobs",
+    "restore": "Restore deleted jobs",
+    "move": "Move jobs to another queue",
+    "bulk": "Do the verbs that it has to all jobs that match",
+    "recurring": "Change, pause and trigger recurring jobs",
+    "workflows": "Pause, cancel and retry workflows",
+    "sensitive": "See and search sensitive arguments",
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The verbs that are allowed; no queue or no type named means all of them."""
+
+    verbs: frozenset[str]
+    queues: frozenset[str] = frozenset()
+    types: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, verbs: Collection[str], queues: Collection[str] = (), types: Collection[str] = ()) -> Scope:
+        """The scope of these names."""
+        return cls(frozenset(verbs), frozenset(queues), frozenset(types))
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether jobs of every queue and type are in it."""
+        return not (self.queues or self.types)
+
+    def covers(self, job_type: str, queue: str) -> bool:
+        """Whether jobs of this type on this queue are in it."""
+        return (not self.types or job_type in self.types) and (not self.queues or queue in self.queues)

@@ -1,0 +1,144 @@
+"""The API as a whole: its rooms, and how each answer leaves it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import SuspiciousOperation
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
+from django.urls import URLPattern, reverse
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.operation import Operation
+
+from handlers.addresses import client_address
+from handlers.api import bodies, bulk, jobs, looking, recurring, workflows
+from handlers.api.asking import RATE, Token, refused
+from handlers.api.document import DESCRIPTION, URLS, document
+from handlers.api.problems import Problem
+from handlers.audit import acts_from
+
+logger = logging.getLogger(__name__)
+
+VERSION = "1.0.0"
+
+
+class JobsAPI(NinjaAPI):
+    """The API, with the operations' ids as their views are called."""
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        """The view's name."""
+        return operation.view_func.__name__
+
+
+api = JobsAPI(
+    title="Jobs",
+    version=VERSION,
+    description=DESCRIPTION,
+    urls_namespace=URLS,
+    openapi_url=None,  # served below, completed
+    docs_url=None,  # a page with scripts, which the site's policy would not run
+    auth=Token(),
+    parser=bodies.StrictParser(),
+)
+for room in (jobs, bulk, recurring, workflows, looking):
+    api.add_router("", room.router)
+
+
+def openapi(request: HttpRequest) -> HttpResponse:
+    """The OpenAPI 3.1 document, for this site's address. Open to all: it tells nothing of the site's jobs."""
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponseNotAllowed(["GET", "HEAD"])
+    path = reverse(f"{URLS}:openapi").removesuffix("/openapi.json")
+    return JsonResponse(document(api, path))
+
+
+def unknown(request: HttpRequest, path: str) -> HttpResponse:
+    """An address of nothing."""
+    raise Problem(404, f"There is nothing at {path[:100]!r}")
+
+
+def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """``view``, whose errors are problem documents, and whose acts are audited with the client's address."""
+
+    @wraps(view)
+    def answer(request: HttpRequest, **path: Any) -> HttpResponseBase:
+        with acts_from(client_address(request)):
+            try:
+                bodies.check(request)
+                response = view(request, **path)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client gets JSON
+                response = told(request, error)
+        if isinstance(response, HttpResponseNotAllowed):
+            allowed = response.headers["Allow"]
+            response = Problem(405, f"{request.method} is not for this address", headers={"Allow": allowed}).response()
+        rate = getattr(request, RATE, None)
+        if rate is not None:
+            for name, value in rate.headers.items():
+                response.headers[name] = value
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        return response
+
+    answer.csrf_exempt = True  # type: ignore[attr-defined] # no cookie counts here
+    answer.login_required = False  # type: ignore[attr-defined] # nor does Django's LoginRequiredMiddleware ask
+    return answer
+
+
+def told(request: HttpRequest, error: Any) -> HttpResponse:
+    """``error`` as a problem document."""
+    if isinstance(error, HttpError) and isinstance(error.__cause__, Problem):
+        error = error.__cause__  # from the body's parser
+    if isinstance(error, Problem):
+        return error.response()
+    if isinstance(error, AuthenticationError):
+        return refused("The request has no token").response()
+    if isinstance(error, ValidationError):
+        return _invalid(error).response()
+    if isinstance(error, HttpError):
+        return Problem(error.status_code if error.status_code == 400 else 422, str(error)).response()
+    if isinstance(error, Http404):
+        return Problem(404, "There is no such thing").response()
+    if isinstance(error, SuspiciousOperation):
+        return Problem(400, "The request is not one that this site takes").response()
+    if isinstance(error, OperationalError):
+        logger.warning("the API cannot reach the database: %s", str(error).strip().splitlines()[0])
+        return Problem(503, "The database cannot do this now", headers={"Retry-After": "5"}).response()
+    logger.error("the API failed at %s %s", request.method, request.path, exc_info=error)
+    return Problem(500, f"{type(error).__name__} was raised").response()
+
+
+for kind in (Exception, HttpError, ValidationError, Http404):
+    api.add_exception_handler(kind, told)
+
+
+def _invalid(error: ValidationError) -> Problem:
+    """The first of pydantic's errors as the problem, and all of them as its ``errors``."""
+    errors = []
+    for found in error.errors[:20]:
+        source, *path = found["loc"]
+        # The body's own name is that of the view's argument.
+        path = path[1:] if source == "body" else path
+        errors.append({"field": ".".join(map(str, path))[:200], "detail": str(found["msg"])[:300]})
+    first = errors[0]
+    detail = ": ".join(part for part in (first["field"], first["detail"]) if part)
+    return Problem(422, detail, field=first["field"], errors=errors)
+
+
+def url_patterns() -> list[URLPattern]:
+    """The addresses, each guarded."""
+    from django.urls import path
+
+    patterns = [pattern for pattern in api.urls[0] if isinstance(pattern, URLPattern) and pattern.name != "api-root"]
+    for pattern in patterns:
+        pattern.callback = guarded(pattern.callback)
+    return [
+        path("openapi.json", guarded(openapi), name="openapi"),
+        *patterns,
+        path("<path:path>", guarded(unknown), name="unknown"),
+        path("", guarded(unknown), {"path": ""}, name="root"),
+    ]
