@@ -20,6 +20,8 @@ check: ## format, lint, types, layers, migrations, templates, deploy checks
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py makemigrations --check --dry-run
+	@DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py jobs_openapi | cmp - docs/openapi.json || \
+		{ echo "docs/openapi.json is out of date: make format writes it" >&2; exit 1; }
 	DJANGO_ALLOWED_HOSTS=jobs.example.com DJANGO_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		$(BIN)/python -W error manage.py check --deploy --fail-level WARNING
 
@@ -41,3 +43,4 @@ format: ## mend what check would complain about, where a tool can
 	$(BIN)/ruff format .
 	@git ls-files -z --cached --others --exclude-standard -- '*.html' | xargs -0 -r $(BIN)/djade --target-version 5.2
 	@git ls-files -z --cached --others --exclude-standard -- '*.py' | xargs -0 $(BIN)/django-upgrade --target-version 5.2
+	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py jobs_openapi > docs/openapi.json.new && mv docs/openapi.json.new docs/openapi.json

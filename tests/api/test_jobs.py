@@ -34,7 +34,7 @@ def test_enqueue_writes_publishes_and_audits_the_job_as_the_client(caller: Make,
         made["id"], "app.Note", "mail", 5, "api:billing",
     )  # fmt: skip
     assert job.payload == {"text": "hello"}
-    assert [message.job_id for message in noting.published] == [job.pk]
+    assert [message.job_id for messages in noting.published for message in messages] == [job.pk]
     entry = AuditEntry.objects.get(verb="enqueue")
     assert (entry.username, entry.user_id, entry.count, entry.reason) == ("api:billing", None, 1, "order 7")
     assert entry.source == "127.0.0.1"
@@ -120,7 +120,13 @@ def test_sensitive_arguments_are_masked_unless_the_scope_has_them(caller: Make) 
 
 
 def test_retry_with_masked_arguments_keeps_what_is_stored(caller: Make) -> None:
-    stored = {"order_id": 7, "token": "tok-secret", "card": {"number": "4111", "holder": "Olga"}, "pins": [1, 2], "note": None}
+    stored = {
+        "order_id": 7,
+        "token": "tok-secret",
+        "card": {"number": "4111", "holder": "Olga"},
+        "pins": [1, 2],
+        "note": None,
+    }
     job = make_job(State.FAILED, job_type="app.Pay", payload=stored)
     ask = caller("read", "retry")
     shown = ask.get(f"/jobs/{job.pk}").json()["payload"]

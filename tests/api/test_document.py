@@ -1,0 +1,81 @@
+"""The OpenAPI document is what the repository has, and what the API does: driven from it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from django.conf import settings
+from django.core.management import call_command
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as how
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from handlers.models import ApiClient, RecurringJob
+from handlers.states import State
+from jobsite.wsgi import application
+from tests.api.conftest import ROOT, Caller
+from tests.console.factories import make_job
+
+EXAMPLES = 5  # of each operation and kind: fitting, and not
+# What the document cannot say: a job's arguments fit its type, an id is one that there is.
+UNSAID = {"positive_data_acceptance", "ensure_resource_availability", "use_after_free", "object_level_authorization"}
+# Those ask by themselves, apart from what is generated; test_access.py asks the same.
+APART = {"ignored_auth", "max_response_time", "unsupported_method"}
+
+
+def test_document_in_the_repository_is_up_to_date() -> None:
+    out = io.StringIO()
+    call_command("jobs_openapi", stdout=out)
+    kept = (settings.BASE_DIR / "docs" / "openapi.json").read_text()
+    assert out.getvalue() == kept, "make format writes docs/openapi.json"
+
+
+def test_document_is_served_to_all_and_is_openapi_3_1() -> None:
+    answer = Caller(None).get("/openapi.json")
+    assert answer.status_code == 200
+    made = answer.json()
+    assert made["openapi"].startswith("3.1")
+    assert made["servers"] == [{"url": ROOT}]
+    for name, schema in made["components"]["schemas"].items():
+        jsonschema_rs.validator_for({"$ref": f"#/components/schemas/{name}", "components": made["components"]})
+        assert schema.get("type") == "object", name
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.once
+def test_api_does_what_its_document_says(caller: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch) -> None:
+    load_all_checks()
+    token = caller().token
+    schema = schemathesis.openapi.from_wsgi(f"{ROOT}/openapi.json", application)
+    checks = CHECKS.get_by_names([name for name in CHECKS.get_all_names() if name not in UNSAID | APART])
+    for state in State:
+        make_job(state)
+    asked = 0
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        for mode in GenerationMode:
+
+            @how(
+                max_examples=EXAMPLES,
+                derandomize=True,
+                database=None,
+                deadline=None,
+                phases=[Phase.explicit, Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy(generation_mode=mode))
+            def ask(case: Any) -> None:
+                nonlocal asked
+                asked += 1
+                case.call_and_validate(headers={"Authorization": f"Bearer {token}"}, checks=checks)
+
+            ask()
+    assert asked > 200
+    assert ApiClient.objects.get().revoked_at is None
+    assert RecurringJob.objects.count() < asked
