@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobs", "0030_unneeded_nodes"),
+        ("jobsite_jobs", "0030_unneeded_nodes"),
     ]
 
     operations = [

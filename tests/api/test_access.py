@@ -15,6 +15,7 @@ from django.utils import timezone
 from handlers import InvalidJob
 from handlers.api.clients import create_client, find_client, revoke_client
 from handlers.models import ApiClient, AuditEntry, JobRecord
+from handlers.registry import registry
 from handlers.states import State
 from tests.api.conftest import Caller, problem
 from tests.console.factories import make_job
@@ -203,12 +204,10 @@ def test_address_or_method_of_nothing_is_told(caller: Make) -> None:
 
 
 def test_failure_of_ours_is_told_without_its_words(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from handlers.api import looking
-
     def fail(*_: object) -> None:
         raise ZeroDivisionError("the secret")
 
-    monkeypatch.setattr(looking.registry, "all", fail)
+    monkeypatch.setattr(registry, "all", fail)
     answer = caller().get("/types")
     problem(answer, 500)
     assert b"secret" not in answer.content
