@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -232,7 +233,7 @@ class World:
         if argument == "name":
             return "app.Note" if "type" in name or name == "enqueue_one" else "default"
         if argument in ("object_id", "id"):
-            return self.facts["failed" if name == "view_on_site" else name.split("_")[-2]]
+            return self.facts["failed" if name == "view_on_site" else name.removeprefix("jobsite_").split("_")[1]]
         if argument == "job_id":
             if name == "skip_job":
                 return self.facts["node"]
@@ -241,7 +242,8 @@ class World:
                     name.rpartition("_")[2], "failed"
                 )
             ]
-        return {"app_label": "jobsite_jobs", "content_type_id": 1, "policy_id": self.facts["policy"],
+        return {"app_label": "jobsite_jobs", "content_type_id": ContentType.objects.get_for_model(JobRecord).pk,
+                "policy_id": self.facts["policy"],
                 "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"],
                 "workflow_id": self.facts["workflow"]}[argument]  # fmt: skip
 
