@@ -12,8 +12,12 @@ from typing import TypeVar
 import psutil
 
 from handlers.processes import kill_session
+from tests.forkserver import ROOT, Forked
 
-ROOT = Path(__file__).parent.parent
+MEASURED = "COVERAGE_PROCESS_CONFIG"  # where coverage is measured, which begins when a process does
+
+__all__ = ["ROOT", "Managed", "wait_for"]
+
 T = TypeVar("T")
 
 
@@ -32,11 +36,15 @@ class Managed:
 
     def __init__(self, env: dict[str, str], folder: Path, *args: str) -> None:
         self.log = folder / f"{args[0]}-{time.monotonic_ns()}.log"
+        self.process: Forked | subprocess.Popen[bytes]
         with self.log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", *args],
-                cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
+            if MEASURED in env:
+                command = [sys.executable, "manage.py", *args]
+                self.process = subprocess.Popen(
+                    command, cwd=ROOT, env=env, stdout=output, stderr=output, start_new_session=True
+                )
+            else:
+                self.process = Forked(env, output.fileno(), args)
 
     @property
     def pid(self) -> int:
