@@ -48,18 +48,29 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-@pytest.hookimpl(tryfirst=True)  # before marks are looked at
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out, rather than skip, what cannot be on this database. What asks for none runs once."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before marks are looked at
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Leave out, rather than skip, what cannot be on this database. What asks for none runs once.
+
+    Of all that marks and names then choose, TESTS_SHARE=2/3 takes every third, from the second on.
+    """
     for item in items:
         if UNIT in item.path.parents and not any(map(item.get_closest_marker, ("django_db", "postgresql"))):
             item.add_marker("once")
         if FAULTS in item.path.parents:
             item.add_marker("faults")
     if connection.vendor != "postgresql":
-        apart = [item for item in items if item.get_closest_marker("postgresql")]
-        config.hook.pytest_deselected(items=apart)
-        items[:] = [item for item in items if item not in apart]
+        _leave_out(config, items, {item for item in items if item.get_closest_marker("postgresql")})
+    yield
+    if share := os.environ.get("TESTS_SHARE"):
+        number, shares = map(int, share.split("/"))
+        own = sorted(items, key=lambda item: item.nodeid)[number - 1 :: shares]  # the order of items is random
+        _leave_out(config, items, set(items) - set(own))
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item], apart: set[pytest.Item]) -> None:
+    config.hook.pytest_deselected(items=list(apart))
+    items[:] = [item for item in items if item not in apart]
 
 
 def pytest_sessionfinish() -> None:

@@ -14,10 +14,9 @@ import psutil
 from handlers.processes import kill_session
 from tests.forkserver import ROOT, Forked
 
-MEASURED = "COVERAGE_PROCESS_CONFIG"  # where coverage is measured, which begins when a process does
-
 __all__ = ["ROOT", "Managed", "wait_for"]
 
+MEASURED = "COVERAGE_PROCESS_CONFIG"  # where coverage is measured, which begins when a process does
 T = TypeVar("T")
 
 

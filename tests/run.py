@@ -24,6 +24,7 @@ NO_TESTS = 5  # pytest's exit status when a selection matches nothing
 EARLY = 9  # none of pytest's
 OURS = ("DJANGO_", "JOBSITE_")
 ONCE = "browser or once"
+SHARES = 2  # parts of the tests with real processes, on each database: much of their time is waiting
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,14 +45,19 @@ def main(arguments: Sequence[str]) -> int:
     env = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
     for name in ("PORT", "DATABASE_URL", "REDIS_URL"):
         env.pop(name, None)
+    # Else each of the thousand processes that tests start would compile the project anew.
+    env.pop("PYTHONDONTWRITEBYTECODE", None)
     env["CHROMIUM"] = browser or ""
     with contextlib.ExitStack() as stack:
         made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobsite-test-")))
         twice = f"not ({ONCE})"
         parts: dict[str, tuple[str, dict[str, str]]] = {}
-        for name, marks in (("", f"{twice} and not faults"), ("-faults", f"{twice} and faults")):
-            parts[f"SQLite{name}"] = (marks, {})
-            parts[f"PostgreSQL{name}"] = (marks, {"DATABASE_URL": stack.enter_context(servers.postgresql())})
+        apart = {f"-faults-{number}": f"{number}/{SHARES}" for number in range(1, SHARES + 1)}
+        for name, share in ({"": ""} | apart).items():
+            marks = f"{twice} and {'' if share else 'not '}faults"
+            own = {"TESTS_SHARE": share}
+            parts[f"SQLite{name}"] = (marks, own)
+            parts[f"PostgreSQL{name}"] = (marks, own | {"DATABASE_URL": stack.enter_context(servers.postgresql())})
         parts |= {"once": ("once and not browser", {})} | ({"browser": ("browser", {})} if browser else {})
         running: dict[str, subprocess.Popen[bytes]] = {}
         started = time.monotonic()
