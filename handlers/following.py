@@ -121,10 +121,10 @@ def _take_sql(postgresql: bool, left_behind: bool) -> str:
         ("FOR UPDATE SKIP LOCKED", ", set_config('synchronous_commit', 'off', TRUE)") if postgresql else ("", "")
     )
     text = "::text" if postgresql else ""
+    # Chosen once: as a subquery of the DELETE, some plans ask again for each row, skip what is locked, and take more.
     return f"""
-        DELETE FROM {MOVED} WHERE id IN (
-            SELECT id FROM {MOVED} WHERE id > %(after)s {old} ORDER BY id LIMIT %(limit)s {lock}
-        ) RETURNING jobs{text}, limited{text}{unsynced}
+        WITH chosen AS (SELECT id FROM {MOVED} WHERE id > %(after)s {old} ORDER BY id LIMIT %(limit)s {lock})
+        DELETE FROM {MOVED} WHERE id IN (SELECT id FROM chosen) RETURNING jobs{text}, limited{text}{unsynced}
     """
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import F
 
 from handlers import following, job_scheduler, lifecycle
@@ -18,6 +18,8 @@ from tests.app.jobs import Note
 from tests.running import run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
+
+PLANS = ("hashjoin", "mergejoin", "hashagg", "sort", "material")
 
 
 class Follower:
@@ -93,6 +95,17 @@ def test_one_that_cannot_be_followed_does_not_hold_the_others(follower: Follower
     following.follow()
     assert follower.told == [jobs[1:2], jobs[2:]]
     assert WatchedMove.objects.get().jobs == jobs[:1]
+
+
+@pytest.mark.postgresql
+def test_one_by_one_is_one_by_one_whatever_the_plan(follower: Follower) -> None:
+    with connection.cursor() as cursor:
+        for plan in PLANS:
+            cursor.execute(f"SET enable_{plan} = off")
+    try:
+        test_one_that_cannot_be_followed_does_not_hold_the_others(follower)
+    finally:
+        connection.close()
 
 
 def test_however_many_cannot_be_followed_they_do_not_hold_the_others(
