@@ -37,6 +37,7 @@ OPERATOR = VIEWER | {
     "jobsite_jobs.change_workflow",
 }
 ADMINISTRATOR = OPERATOR | {"jobsite_jobs.change_limitoverride"}
+ADMINISTRATOR |= {f"jobsite_jobs.{verb}_apiclient" for verb in ("view", "add", "revoke")}
 ADMINISTRATOR |= {
     f"jobsite_jobs.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("storedpolicy", "recurringjob")
 }

@@ -36,6 +36,7 @@ PAGES = (
     ("job_types", "Job types", VIEW_JOBS),
     ("limits", "Limits", "jobsite_jobs.view_limitoverride"),
     ("retry_policies", "Retry policies", VIEW_JOBS),
+    ("clients", "API clients", "jobsite_jobs.view_apiclient"),
 )
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
 ORDER = ("JobRecord", *(name for name, _, _ in PAGES), "AuditEntry")
@@ -73,6 +74,7 @@ class JobsSite(SigningIn):
         """The stock addresses after our own."""
         # They need models, which are not loaded when this module is.
         from dashboard.bulk import pages as bulk
+        from dashboard.clients import pages as clients
         from dashboard.failures import page as failures
         from dashboard.jobs import edit, export, joblist
         from dashboard.limits import pages as limits
@@ -105,6 +107,10 @@ class JobsSite(SigningIn):
             path("limits/", self._page(limits.limits), name="limits"),
             path("limits/<slug:name>/", self._page(limits.limit), name="limit"),
             path("limits/<slug:name>/reset/", self._page(limits.reset), name="limit_reset"),
+            path("clients/", self._page(clients.clients), name="clients"),
+            path("clients/new/", self._page(clients.new), name="client_new"),
+            path("clients/<int:client_id>/", self._page(clients.client), name="client"),
+            path("clients/<int:client_id>/revoke/", self._page(clients.revoke), name="client_revoke"),
             path("retry-policies/", self._page(policies.retry_policies), name="retry_policies"),
             path("retry-policies/new/", self._page(policies.new_policy), name="retry_policy_new"),
             path("retry-policies/<int:policy_id>/", self._page(policies.retry_policy), name="retry_policy"),

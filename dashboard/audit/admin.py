@@ -32,6 +32,7 @@ from handlers.workflows.verbs import VERBS as WORKFLOW_VERBS
 MAX_USERS = 100  # offered by the filter
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
 JOB_VERBS = ("enqueue", "schedule", "retry", "edit_and_retry", "requeue", "move", "delete", "restore", "show_stack")
+CLIENT_VERBS = ("create_client", "revoke_client")
 SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker")
 BULK_VERBS = ("start_bulk", "pause_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export", "exported")
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
@@ -39,7 +40,7 @@ ELSEWHERE = ("asked", "job_ids", "from")  # parts of an entry's data that other 
 LABELS = {("retry", "scheduled"): "Run now", ("delete", "processing"): "Stop and delete"}
 # What a target's first words name, and the page that holds it; the rest of the target is its id or name.
 NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow"}
-PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies", "limit": "limits"}
+PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies", "limit": "limits", "client": "clients"}
 
 
 class EntryFilter(DeclaredFilter):
@@ -61,7 +62,7 @@ class VerbFilter(EntryFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every verb that is on the audit."""
-        own = (*RECURRING_VERBS, *WORKFLOW_VERBS, *POLICY_VERBS, *LIMIT_VERBS, *PEOPLE_VERBS)
+        own = (*RECURRING_VERBS, *WORKFLOW_VERBS, *POLICY_VERBS, *LIMIT_VERBS, *CLIENT_VERBS, *PEOPLE_VERBS)
         verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *own)
         return [(verb, in_words(verb)) for verb in verbs]
 

@@ -10,7 +10,9 @@ from django.utils import timezone
 from dashboard.roles import create_roles
 from handlers import job_scheduler
 from handlers.admission.edits import set_limit
+from handlers.api.clients import create_client
 from handlers.models import (
+    ApiClient,
     AttemptLog,
     AuditEntry,
     BulkOperation,
@@ -83,6 +85,7 @@ def furnish() -> list[JobRecord]:
     policy = save_policy(None, {"name": "mail-slow", "backoff": "linear", "max_attempts": 5}, by=user, reason="new")
     save_policy(policy.pk, {"max_attempts": 8}, by=user, reason="the gateway is down for hours")
     assign("app.Note", policy, by=user)
+    create_client("billing", verbs=["enqueue", "read"], types=["app.Note"], by=user, reason="order 7")
     set_limit("tills", concurrency=2, by=user, reason="a second till")
     job_scheduler.start_bulk(
         "retry", Selection.parse("type:app.Note state:failed"), by=user, reason="gateway is back", canary=1
@@ -135,6 +138,7 @@ def every_page() -> list[str]:
     )
     workflow, inner = (f"/admin/workflows/{pk}/" for pk in Workflow.objects.order_by("pk").values_list("pk", flat=True))
     failed_node = WorkflowNode.objects.get(outcome="failed").pk
+    client = f"/admin/clients/{ApiClient.objects.get().pk}/"
     policy = f"/admin/retry-policies/{StoredPolicy.objects.get().pk}/"
     user = f"/admin/auth/user/{User.objects.values_list('pk', flat=True)[0]}/"
     group = f"/admin/auth/group/{Group.objects.values_list('pk', flat=True)[0]}/"
@@ -174,6 +178,9 @@ def every_page() -> list[str]:
         "/admin/job-types/app.Note/",
         "/admin/job-types/app.Pay/",
         "/admin/job-types/app.Pay/enqueue/",
+        "/admin/clients/",
+        "/admin/clients/new/",
+        client,
         "/admin/limits/",
         "/admin/limits/tills/",
         "/admin/retry-policies/",

@@ -22,6 +22,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from handlers import job_scheduler
+from handlers.api.clients import create_client
 from handlers.models import (
     AuditEntry,
     BulkOperation,
@@ -98,6 +99,10 @@ PAGES: dict[str, tuple[int, int]] = {
     "retry_policy": (VIEWER, ADMINISTRATOR),
     "retry_policy_types": (NOBODY, ADMINISTRATOR),
     "retry_policy_delete": (ADMINISTRATOR, ADMINISTRATOR),
+    "clients": (ADMINISTRATOR, ADMINISTRATOR),
+    "client_new": (ADMINISTRATOR, ADMINISTRATOR),
+    "client": (ADMINISTRATOR, ADMINISTRATOR),
+    "client_revoke": (NOBODY, ADMINISTRATOR),
     "limits": (VIEWER, VIEWER),
     "limit": (VIEWER, ADMINISTRATOR),
     "limit_reset": (NOBODY, ADMINISTRATOR),
@@ -161,6 +166,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "retry_policy": {"name": "slow", "do": "save", "version": "{version}"},
     "retry_policy_types": {"shown": "app.Note", "types": "app.Note"},
     "retry_policy_delete": {"version": "{version}"},
+    "client_new": {"name": "new", "verbs": "read"},
+    "client_revoke": {},
     "limit": {"concurrency": "3", "rate": "", "version": "1", "do": "save", "seen": "concurrency: 3; rate: "},
     "limit_reset": {"version": "1"},
     "recurring_new": {"name": "new", "version": ""},
@@ -245,7 +252,7 @@ class World:
         return {"app_label": "jobsite_jobs", "content_type_id": ContentType.objects.get_for_model(JobRecord).pk,
                 "policy_id": self.facts["policy"],
                 "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"],
-                "workflow_id": self.facts["workflow"]}[argument]  # fmt: skip
+                "workflow_id": self.facts["workflow"], "client_id": self.facts["client"]}[argument]  # fmt: skip
 
     def form(self, name: str) -> dict[str, Any]:
         """What the page's form sends."""
@@ -292,6 +299,7 @@ def world(db: None) -> World:
             "policy": policy.pk, "version": policy.version, "operation": operation.pk, "auditentry": entry.pk,
             "workflow": workflow.pk, "node": node.pk, "node_token": node.token,
             "recurring": recurring.pk, "recurring_version": recurring.version,
+            "client": create_client("billing", verbs=["read"])[0].pk,
             "user": target.pk, "group": Group.objects.create(name="empty").pk,
         }
     )  # fmt: skip

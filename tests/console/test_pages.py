@@ -26,6 +26,7 @@ PAGES = (
     "/admin/queues/",
     "/admin/job-types/",
     "/admin/limits/",
+    "/admin/clients/",
     "/admin/retry-policies/",
     "/admin/auth/user/",
     "/admin/auth/group/",
