@@ -37,13 +37,14 @@ def check_console(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Che
 
 @register(Tags.templates)
 def check_templates(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """The pages' templates came along: they lie beside the package, not in it."""
+    """The pages' templates came along: in a checkout they lie beside the package, not in it."""
     if (rendering.TEMPLATES / "dashboard").is_dir():
         return []
     return [
         Error(
             f"The console's templates are not in {rendering.TEMPLATES}.",
-            hint="Put the folder that holds dashboard, handlers and templates on Python's path as a whole.",
+            hint="Install the package (pip install, of the checkout or its wheel), or put the folder that holds"
+            " dashboard, handlers and templates on Python's path as a whole.",
             id="dashboard.E004",
         )
     ]

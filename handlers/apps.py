@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
 from handlers.conf import jobs_settings
 from handlers.transport import Transport, get_transport, install_transport
+
+CONSOLE = "dashboard"
+HIDDEN = "jobs.E015"  # in SILENCED_SYSTEM_CHECKS: there is to be no console
 
 
 class JobsConfig(AppConfig):
@@ -18,7 +22,23 @@ class JobsConfig(AppConfig):
     name = "handlers"
     label = "jobsite_jobs"
     verbose_name = "Jobs"
+    is_jobs_engine = True  # and no package of a site that has the name
     default_auto_field = "django.db.models.BigAutoField"
+
+    def import_models(self) -> None:
+        """Refuse to start where the console is meant, and a package of the site's has its name and comes before it.
+
+        A site whose own app it is, and which does without the console, silences that.
+        """
+        for other in apps.get_app_configs():
+            is_hidden = other.name == CONSOLE and not getattr(other, "is_jobs_console", False)
+            if is_hidden and HIDDEN not in settings.SILENCED_SYSTEM_CHECKS:
+                raise ImproperlyConfigured(
+                    f"INSTALLED_APPS: {CONSOLE!r} is the site's own package in {other.path}, which hides the jobs"
+                    f" console of that name: rename it, or, to do without the console, add {HIDDEN!r} to"
+                    " SILENCED_SYSTEM_CHECKS."
+                )
+        super().import_models()
 
     def ready(self) -> None:
         """Find every app's job types, then give the queues they name to RQ."""

@@ -171,7 +171,10 @@ def _place() -> list[CheckMessage]:
         text = f"{what} names a Redis server in a way that cannot be read."
     else:
         text = "No Redis is configured: jobs would be kept, and no worker would ever hear of them."
-    hint = 'Set JOBS = {"REDIS_URL": "redis://127.0.0.1:6379/0"}, or declare a queue in RQ_QUEUES as django-rq has it.'
+    hint = (
+        'Set JOBS = {"REDIS_URL": "redis://127.0.0.1:6379/0"}, or "embedded" for the server that manage.py run starts'
+        " on this machine, or declare a queue in RQ_QUEUES as django-rq has it."
+    )
     return [Error(text, hint=hint, id="jobs.E009")]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -14,9 +16,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
-from handlers import redis_urls
+from handlers import embedded_socket, redis_urls
 
 SYSTEM_QUEUE = "system"
+EMBEDDED = "embedded"  # a REDIS_URL: the server that ``manage.py run`` starts for one machine
 ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000}
@@ -40,7 +43,7 @@ class JobsSettings:
 
     queues: tuple[str, ...] = ("default",)  # queues that exist beside those that a job type names
     handler_factory: str = ""  # dotted path, (handler_class) -> instance, called per attempt
-    redis_url: str = ""  # where RQ_QUEUES point
+    redis_url: str = ""  # where jobs are published; that of RQ_QUEUES when empty
     eager: bool = False  # whether jobs run as they are committed, in the process that enqueues them; for development
     lease_seconds: float = 15.0  # a claim expires this long after its last renewal
     shutdown_grace_seconds: float = 10.0  # what a running job gets after SIGTERM before it is handed back
@@ -118,6 +121,8 @@ def _redis_url(url: Any) -> str:
     """``url``, of which no error repeats anything: a password may be in it."""
     if url is None or url == "":  # as os.environ.get() has it: RQ_QUEUES may name the place
         return ""
+    if url == EMBEDDED:
+        return embedded_socket.find_url(data_folder() / "redis")
     try:
         redis_urls.place(url)
     except ValueError as error:
@@ -143,6 +148,17 @@ def _retention(days: Any) -> dict[str, float | None]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_embedded() -> bool:
+    """Whether jobs are published to the server that ``manage.py run`` starts."""
+    return bool(getattr(settings, "JOBS", {}).get("REDIS_URL") == EMBEDDED)
+
+
+def data_folder() -> Path:
+    """Where ``manage.py run`` keeps what it needs: JOBSITE_DATA, or else ``var`` in the settings' BASE_DIR."""
+    given = os.environ.get("JOBSITE_DATA")
+    return (Path(given) if given else Path(getattr(settings, "BASE_DIR", None) or Path.cwd()) / "var").absolute()
 
 
 @cache

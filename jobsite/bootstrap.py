@@ -18,7 +18,10 @@ from typing import IO, Iterator, List, Optional, Tuple
 OLDEST = (3, 11)
 NEWER = ("python3.14", "python3.13", "python3.12", "python3.11")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-REQUIREMENTS = {"run": ["requirements.txt"], "dev": ["requirements.txt", "requirements-dev.txt"]}
+REQUIREMENTS = {
+    "run": ["requirements.txt"],
+    "dev": ["requirements.txt", "requirements-tests.txt", "requirements-dev.txt"],  # the last one names the others
+}
 
 
 class CannotStart(Exception):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 from django.contrib.auth import get_user_model
 
-from jobsite.environment import kept_secret
+from handlers.one_machine.kept import new_password
 
 ADMIN = "admin"
 
@@ -23,7 +22,7 @@ def ensure_admin(data: Path) -> str:
     wanted = os.environ.get("JOBSITE_ADMIN_PASSWORD")
     user = users.filter(username=ADMIN).first()
     if user is None:
-        password = wanted or kept_secret(data / "admin-password", secrets.token_urlsafe(12))
+        password = wanted or new_password(data)
         users.create_superuser(username=ADMIN, email="", password=password)
         return "from JOBSITE_ADMIN_PASSWORD" if wanted else password
     if wanted:

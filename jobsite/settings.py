@@ -13,7 +13,8 @@ from csp.constants import NONE, SELF
 from handlers.rq_transport.embedded import find_url
 from jobsite import environment
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parent.parent
+BASE_DIR = CHECKOUT if (CHECKOUT / "manage.py").is_file() else Path.cwd()  # an installed one works where it is run
 DATA = Path(os.environ.get("JOBSITE_DATA") or BASE_DIR / "var").absolute()
 PORT = environment.port()
 PREFIX = environment.script_name()  # below which the site lies; gunicorn reads the same variable
@@ -82,9 +83,9 @@ INSTALLED_APPS = [
     "axes",
     "csp",
     "django_rq",
+    "jobsite",  # before the engine, whose command run it replaces
     "handlers",
     "dashboard",
-    "jobsite",
     *(["jobsite.demo"] if DEMO else []),
     *environment.apps(),
 ]

@@ -25,7 +25,8 @@ from dashboard.kit.waiting import answered
 
 Response = TypeVar("Response", bound=HttpResponseBase)
 
-TEMPLATES = Path(__file__).parents[2] / "templates"
+PACKED = Path(__file__).parents[1] / "pages"  # where a wheel has them: no other engine looks into a folder of that name
+TEMPLATES = PACKED if PACKED.is_dir() else Path(__file__).parents[2] / "templates"
 STOCK = Path(admin.__file__).parent / "templates"
 FIRST = [str(TEMPLATES / "dashboard" / "site"), str(TEMPLATES), str(STOCK)]
 

@@ -34,11 +34,10 @@ from redis.exceptions import (
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
-from rq.defaults import RQ_KEY_PREFIX
 
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.rq_transport.clients import WholeRedis
-from handlers.rq_transport.connections import connect, redis_connection
+from handlers.rq_transport.connections import KEY_PREFIX, connect, redis_connection
 from handlers.rq_transport.lua import script
 
 logger = logging.getLogger(__name__)
@@ -59,7 +58,7 @@ _UNKNOWN_TO_IT = (AuthenticationError, AuthorizationError, NoPermissionError)
 
 # A write, because a full server and a replica answer to everything else; it leaves nothing. KEYS: what is written.
 _TAKES_WRITES = script("redis.call('HSET', KEYS[1], 'tried', 1)\nredis.call('UNLINK', KEYS[1])\n")
-_TRIED_KEY = f"{RQ_KEY_PREFIX}:jobs:tried"
+_TRIED_KEY = f"{KEY_PREFIX}:jobs:tried"
 
 
 def is_away(error: BaseException | None) -> bool:

@@ -15,6 +15,7 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 from redis.sentinel import SentinelConnectionPool
+from rq.queue import Queue
 
 from handlers import redis_urls
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
@@ -27,6 +28,7 @@ from handlers.rq_transport.names import rq_name
 # of Redis takes it milliseconds; whoever blocks on purpose says how long.
 ANSWER_SECONDS = 1.0
 SENTINEL_SECONDS = 0.3  # the same for each Sentinel, which is asked before the server is
+KEY_PREFIX = Queue.redis_queue_namespace_prefix.partition(":")[0]  # of all that RQ keeps, before 3.0 too
 SERIALIZER = "json"  # rq's alias; pickle would let whoever can write to Redis run code when a message is merely read
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")  # one server, for all that RQ_QUEUES say

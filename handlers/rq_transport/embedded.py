@@ -1,11 +1,7 @@
-"""The Valkey or Redis that ``make run`` starts for one machine: a unix socket in a private folder, no network.
-
-The socket's path follows from the data folder alone, so every command finds the server without asking anyone.
-"""
+"""The Valkey or Redis that ``manage.py run`` starts for one machine: a unix socket in a private folder, no network."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -13,28 +9,14 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
-from urllib.parse import quote
 
+from handlers.embedded_socket import find_url, socket_path
 from handlers.exceptions import TransportUnavailable
 
+__all__ = ["answers", "find_binary", "find_url", "log_path", "server_command", "socket_path", "stop_orphan"]
+
 MIN_MAJOR = 7  # BLMPOP, which takes several jobs in one call, came with Redis 7
-MAX_SOCKET_PATH = 100  # bytes; the system's limit is 104 on macOS and 108 on Linux, the last one a NUL
 _VERSION = re.compile(r"\bv=(\d+)\.")
-
-
-def socket_path(folder: Path) -> Path:
-    """Where the server with its data in ``folder`` listens: inside it, or under /tmp when that path is too long."""
-    path = folder.absolute() / "valkey.sock"
-    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
-        return path
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]
-    # Not tempfile.gettempdir(): TMPDIR may differ between the processes that must agree on this path.
-    return Path("/tmp") / f"jobsite-{os.getuid()}-{digest}" / "valkey.sock"  # noqa: S108
-
-
-def find_url(folder: Path) -> str:
-    """The URL of the server that keeps its data in ``folder``, whether or not it runs at the moment."""
-    return f"unix://{quote(str(socket_path(folder)))}"
 
 
 def log_path(folder: Path) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from redis import Redis
-from rq.defaults import RQ_KEY_PREFIX
 from rq.job import Job
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 from rq_scheduler import Scheduler
@@ -14,6 +13,7 @@ from handlers import lifecycle
 from handlers.models import JobRecord
 from handlers.queues import served
 from handlers.rq_transport.availability import transport_errors
+from handlers.rq_transport.connections import KEY_PREFIX
 from handlers.rq_transport.lua import script
 from handlers.rq_transport.messages import parse_rq_job_id
 from handlers.rq_transport.names import rq_name
@@ -61,7 +61,7 @@ class Leftovers:
             self._leave_old_set(self._old_cursor)
             return True
         with transport_errors():
-            found: Any = self._redis.scan(self._cursor, match=f"{RQ_KEY_PREFIX}:*", count=CHUNK)
+            found: Any = self._redis.scan(self._cursor, match=f"{KEY_PREFIX}:*", count=CHUNK)
             self._cursor, keys = found
             names = [key.decode(errors="replace") for key in keys]
             for name in names:

@@ -57,6 +57,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "jobsite").mkdir()
     (tmp_path / "jobsite" / "bootstrap.py").write_bytes(SOURCE.read_bytes())
     (tmp_path / "requirements.txt").touch()
+    (tmp_path / "requirements-tests.txt").touch()
     (tmp_path / "requirements-dev.txt").touch()
     return tmp_path
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from handlers import embedded_socket
 from handlers.exceptions import TransportUnavailable
 from handlers.rq_transport import embedded
 from tests import servers
@@ -30,7 +31,7 @@ def test_embedded_server_keeps_its_data_in_a_private_folder(tmp_path: Path) -> N
 def test_embedded_socket_moves_to_a_short_private_path_when_the_folder_is_deep(tmp_path: Path) -> None:
     folder = tmp_path / ("deep" * 30) / "redis"
     path = embedded.socket_path(folder)
-    assert len(str(path)) < embedded.MAX_SOCKET_PATH
+    assert len(str(path)) < embedded_socket.MAX_SOCKET_PATH
     try:
         with servers.valkey(folder) as url:
             assert embedded.answers(url)

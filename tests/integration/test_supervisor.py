@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobsite import supervisor as module
-from jobsite.supervisor import Service, StartFailed, Supervisor
+from handlers.one_machine import supervisor as module
+from handlers.one_machine.supervisor import Service, StartFailed, Supervisor
 
 pytestmark = pytest.mark.once
 STUBBORN = (

@@ -101,12 +101,22 @@ class Supervisor:
             time.sleep(POLL_SECONDS)
         return False
 
-    def keep_alive(self) -> None:
-        """Start again what dies, later each time, until a signal asks to stop."""
+    def keep_alive(self, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Start again what dies, later each time, until a signal asks to stop; ``meanwhile`` is called all the time."""
         while not self.is_stopping:
             for service in self.services:
                 self._look_after(service)
+            meanwhile()
             time.sleep(POLL_SECONDS)
+
+    def restart(self, *names: str) -> None:
+        """Stop these services as at the end of the run, and start each anew, whether or not it had died before."""
+        told = [service for service in self.services if service.name in names]
+        self._stop(told)
+        for service in told:
+            service.deaths = 0
+            if not self.is_stopping:
+                self.start(service)
 
     def _look_after(self, service: Service) -> None:
         now = time.monotonic()
@@ -128,13 +138,16 @@ class Supervisor:
         Those that need each other not are stopped at once: none has to wait until the grace of another is over.
         """
         for needed in (False, True):
-            told = [service for service in self.services if service.process and service.is_needed == needed]
-            for service in reversed(told):
-                if service.process and service.is_alive:
-                    service.process.terminate()
-            began = time.monotonic()
-            for service in reversed(told):
-                self._await_end(service, began + service.stop_seconds)
+            self._stop([service for service in self.services if service.is_needed == needed])
+
+    def _stop(self, services: Sequence[Service]) -> None:
+        told = [service for service in services if service.process]
+        for service in reversed(told):
+            if service.process and service.is_alive:
+                service.process.terminate()
+        began = time.monotonic()
+        for service in reversed(told):
+            self._await_end(service, began + service.stop_seconds)
 
     def _await_end(self, service: Service, deadline: float) -> None:
         assert service.process is not None

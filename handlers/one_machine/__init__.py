@@ -1,0 +1,1 @@
+"""Everything that a site needs on one machine, under one command: ``manage.py run``."""

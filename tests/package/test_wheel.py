@@ -1,0 +1,96 @@
+"""The package as people get it: built, installed where nothing else is, in a fresh site."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import tarfile
+import zipfile
+from pathlib import Path
+
+import dj_database_url
+import psycopg
+import pytest
+
+from tests import pythons
+from tests.package.conftest import Install
+from tests.package.site import Site, Visitor, steps
+from tests.processes import ROOT, wait_for
+from tests.servers import free_port
+
+pytestmark = pytest.mark.once
+
+MEMBERS = """
+from django.contrib.auth.models import AbstractUser
+
+
+class Member(AbstractUser):
+    pass
+"""
+OWN_USERS = 'INSTALLED_APPS += ["members"]\nAUTH_USER_MODEL = "members.Member"\n'
+
+
+def test_wheel_and_sdist_carry_all_that_the_checkout_has(built: Path, wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    for package in ("dashboard", "handlers", "jobsite"):
+        wanted = {
+            str(path.relative_to(ROOT))
+            for path in (ROOT / package).rglob("*")
+            if path.is_file() and path.suffix != ".pyc" and path.name != "bootstrap.py"
+        }
+        assert wanted - inside == set()
+        assert f"{package}/py.typed" in inside
+    pages = {str(path.relative_to(ROOT / "templates")) for path in (ROOT / "templates").rglob("*.html")}
+    packed = {name.split("/", 2)[2] if "pages" in name else name.split("/", 3)[3] for name in inside if ".html" in name}
+    assert packed == pages
+    assert {name.split("/")[0] for name in inside if ".dist-info" not in name} == {"dashboard", "handlers", "jobsite"}
+    with tarfile.open(next(built.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    assert {"pyproject.toml", "manage.py", "templates/dashboard/site/admin/base_site.html", "LICENSE"} <= names
+
+
+def test_guide_has_people_write_to_three_files() -> None:
+    assert list(steps()) == ["shop/settings.py", "shop/urls.py", "shop/jobs.py"]
+
+
+@pytest.mark.parametrize(
+    ("django", "database", "own_users"),
+    [("5.2", "sqlite", False), ("5.2", "postgresql", True), ("6.1", "sqlite", True), ("6.1", "postgresql", False)],
+)
+def test_fresh_site_runs_a_job_that_its_console_shows(
+    install: Install, tmp_path: Path, request: pytest.FixtureRequest, django: str, database: str, own_users: bool
+) -> None:
+    version = "3.11" if django == "5.2" else list(pythons.found())[-1]  # the oldest, and the newest here
+    if django != "5.2" and version == "3.11":
+        pytest.skip(f"no Python that Django {django} runs on")
+    site = Site(tmp_path, install(version, django, "embedded,postgresql"))
+    if own_users:
+        site.write("members/__init__.py", "")
+        site.write("members/migrations/__init__.py", "")
+        site.write("members/models.py", MEMBERS)
+        site.write("shop/settings.py", OWN_USERS)
+        site.manage("makemigrations", "members")
+    if database == "postgresql":
+        config = dj_database_url.parse(request.getfixturevalue("postgresql"))
+        config["NAME"] = f"site_{secrets.token_hex(4)}"
+        with psycopg.connect(request.getfixturevalue("postgresql"), autocommit=True) as server:
+            server.execute(f"CREATE DATABASE {config['NAME']}")
+        site.write("shop/settings.py", f"DATABASES = {{'default': {config}}}\n")
+    assert "no issues" in site.manage("check")
+    assert "No changes" in site.manage("makemigrations", "--check", "--dry-run")
+
+    with site.run(free_port()) as lines:
+        told = "\n".join(lines)
+        address = re.findall(r"^The console is at (\S+)$", told, re.MULTILINE)[0]
+        name, password = re.findall(r"^Log in as (\S+), password (\S+)$", told, re.MULTILINE)[0]
+        person = Visitor(address)
+        assert "Overview" in person.fill_in("login/?next=/jobs/", username=name, password=password)
+        assert "Django administration" in person.get("/admin/")
+        stylesheets = re.findall(r'href="(/static/dashboard/[^"]+\.css)"', person.get(""))
+        assert stylesheets
+        assert all(person.get(each) for each in stylesheets)
+
+        answer = person.fill_in("job-types/shop.Greet/enqueue/", **{"arg-name": "Ada"})
+        job = re.findall(r'href="([^"]+/change/)"[^>]*>job \d+<', answer)[0]
+        wait_for("the job's page shows what it returned", lambda: "Hello, Ada!" in person.get(job), seconds=30)
+        assert site.manage("worker", "--burst")
