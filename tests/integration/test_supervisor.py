@@ -76,6 +76,20 @@ def test_supervisor_forgets_old_deaths_of_a_child_that_lived_long(supervisor: Su
     assert dying.deaths == 1
 
 
+def test_supervisor_restarts_what_is_named_and_forgets_that_it_died(supervisor: Supervisor) -> None:
+    named, other, dead = (service("import time; time.sleep(600)", name) for name in ("named", "other", "dead"))
+    for each in (named, other, dead):
+        supervisor.start(each)
+    dead.deaths, dead.process = 9, None
+    before = named.process, other.process
+    supervisor.restart("named", "dead")
+    assert before[0] is not None
+    assert before[0].poll() is not None
+    assert (named.is_alive, dead.is_alive, dead.deaths) == (True, True, 0)
+    assert other.process is before[1]
+    assert other.is_alive
+
+
 def test_supervisor_stops_what_others_need_last_and_the_others_at_once(
     supervisor: Supervisor, said: list[str], tmp_path: Path
 ) -> None:

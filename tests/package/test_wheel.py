@@ -94,3 +94,10 @@ def test_fresh_site_runs_a_job_that_its_console_shows(
         job = re.findall(r'href="([^"]+/change/)"[^>]*>job \d+<', answer)[0]
         wait_for("the job's page shows what it returned", lambda: "Hello, Ada!" in person.get(job), seconds=30)
         assert site.manage("worker", "--burst")
+
+        code = tmp_path / "shop" / "jobs.py"
+        code.write_text(code.read_text().replace("Hello", "Good day"))
+        wait_for("the change is seen", lambda: any("jobs.py changed; starting" in line for line in lines), seconds=30)
+        answer = person.fill_in("job-types/shop.Greet/enqueue/", **{"arg-name": "Bob"})
+        job = re.findall(r'href="([^"]+/change/)"[^>]*>job \d+<', answer)[0]
+        wait_for("the new code has run", lambda: "Good day, Bob!" in person.get(job), seconds=60)

@@ -63,6 +63,22 @@ WRONG = {
     "a console without its engine": ('INSTALLED_APPS.remove("handlers")', "'dashboard', needs 'handlers' beside it"),
     "a console without the admin": ('INSTALLED_APPS.remove("django.contrib.admin")', "needs 'django.contrib.admin'"),
     "a console that is not mounted": ('ROOT_URLCONF = "host.bare"', "(dashboard.E001) The console is installed"),
+    "no sessions": (
+        'MIDDLEWARE.remove("django.contrib.sessions.middleware.SessionMiddleware")',
+        "(admin.E410) 'django.contrib.sessions.middleware.SessionMiddleware' must be in MIDDLEWARE",
+    ),
+    "nobody is signed in": (
+        'MIDDLEWARE.remove("django.contrib.auth.middleware.AuthenticationMiddleware")',
+        "(admin.E408) 'django.contrib.auth.middleware.AuthenticationMiddleware' must be in MIDDLEWARE",
+    ),
+    "no messages": (
+        'MIDDLEWARE.remove("django.contrib.messages.middleware.MessageMiddleware")',
+        "(admin.E409) 'django.contrib.messages.middleware.MessageMiddleware' must be in MIDDLEWARE",
+    ),
+    "templates that know nobody": (
+        """TEMPLATES[0]["OPTIONS"]["context_processors"] = ["django.template.context_processors.request"]""",
+        "(admin.E402) 'django.contrib.auth.context_processors.auth' must be enabled in DjangoTemplates",
+    ),
     "a console in a namespace": ('ROOT_URLCONF = "host.inside"', "(dashboard.E001) The console is installed"),
 }
 URLS = {
@@ -75,6 +91,8 @@ urlpatterns = [path("jobs/", include(("dashboard.urls", "ours")))]
 RIGHT = {
     "the engine alone": 'INSTALLED_APPS.remove("dashboard")\nROOT_URLCONF = "host.bare"',
     "as it is": "pass",
+    "without RQ's commands": 'INSTALLED_APPS.remove("django_rq")',
+    "the queue server of manage.py run": 'JOBS = {"REDIS_URL": "embedded"}',
     "one server in other words": """
         JOBS = {"REDIS_URL": "redis://localhost:6379/2"}
         RQ_QUEUES = {"default": {"HOST": "127.0.0.1", "PORT": 6379, "DB": 2, "SERIALIZER": "json"}}
@@ -104,6 +122,27 @@ def test_check_says_that_the_console_came_without_its_templates(make: Make) -> N
     (site.folder / "dashboard").symlink_to(ROOT / "dashboard")
     said = site.checks({"copied": "pass"})["copied"]
     assert f"(dashboard.E004) The console's templates are not in {site.folder / 'templates'}" in said
+
+
+@pytest.mark.once
+def test_check_names_a_package_of_the_site_that_hides_the_console(make: Make) -> None:
+    site = make(files=URLS | {"dashboard/__init__.py": ""})
+    own = 'ROOT_URLCONF = "host.bare"\nSILENCED_SYSTEM_CHECKS = ["jobs.E015"]'
+    said = site.checks({"hidden": "pass", "not wanted": own})
+    assert said["hidden"].startswith("ImproperlyConfigured: INSTALLED_APPS: 'dashboard' is the site's own package in")
+    assert str(site.folder / "dashboard") in said["hidden"]
+    assert "rename it" in said["hidden"]
+    assert "\n" not in said["hidden"].strip()
+    assert "no issues" in said["not wanted"]
+
+
+@pytest.mark.once
+def test_check_names_a_module_of_the_site_that_hides_the_engine(make: Make) -> None:
+    site = make(files={"handlers.py": ""})
+    said = site.checks({"hidden": "pass"})["hidden"]
+    assert said.startswith("ImproperlyConfigured: INSTALLED_APPS: 'handlers' is the site's own module in")
+    assert str(site.folder) in said
+    assert "rename it" in said
 
 
 TIMES = """
