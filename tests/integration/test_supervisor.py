@@ -77,15 +77,18 @@ def test_supervisor_forgets_old_deaths_of_a_child_that_lived_long(supervisor: Su
 
 
 def test_supervisor_restarts_what_is_named_and_forgets_that_it_died(supervisor: Supervisor) -> None:
-    named, other, dead = (service("import time; time.sleep(600)", name) for name in ("named", "other", "dead"))
+    named, other = (service("import time; time.sleep(600)", name) for name in ("named", "other"))
+    dead = service("raise SystemExit(1)", "dead")
     for each in (named, other, dead):
         supervisor.start(each)
-    dead.deaths, dead.process = 9, None
+    wait_for(lambda: not dead.is_alive)
+    supervisor._look_after(dead)
+    assert dead.deaths == 1
     before = named.process, other.process
     supervisor.restart("named", "dead")
     assert before[0] is not None
     assert before[0].poll() is not None
-    assert (named.is_alive, dead.is_alive, dead.deaths) == (True, True, 0)
+    assert (named.is_alive, dead.process is not None, dead.deaths) == (True, True, 0)
     assert other.process is before[1]
     assert other.is_alive
 

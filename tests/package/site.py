@@ -114,6 +114,13 @@ class Visitor:
         with self._opener.open(urljoin(self.address, path), timeout=SECONDS) as answer:
             return str(answer.read().decode())
 
+    def is_answered(self) -> bool:
+        """Whether the server is there."""
+        try:
+            return bool(self.get(""))
+        except OSError:
+            return False
+
     def fill_in(self, path: str, **fields: str) -> str:
         """Send the form at ``path`` with these fields; the page that this leads to."""
         url = urljoin(self.address, path)
