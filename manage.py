@@ -3,5 +3,7 @@
 
 from jobsite.__main__ import main
 
+__all__ = ["main"]
+
 if __name__ == "__main__":
     main()
