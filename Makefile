@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench bench-large bench-peers format
+.PHONY: run test check docs bench bench-large bench-peers format
 
 run: ## set everything up and start the console, a worker, the scheduler and the demo shop
 	@exec $(PYTHON) jobsite/bootstrap.py run
@@ -24,6 +24,12 @@ check: ## format, lint, types, layers, migrations, templates, deploy checks
 		{ echo "docs/openapi.json is out of date: make format writes it" >&2; exit 1; }
 	DJANGO_ALLOWED_HOSTS=jobs.example.com DJANGO_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		$(BIN)/python -W error manage.py check --deploy --fail-level WARNING
+
+docs: ## the documentation as a site, in build/docs; a link that leads nowhere is an error
+	@$(PYTHON) jobsite/bootstrap.py docs
+	@rm -rf build/docs
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
+	@echo "build/docs/index.html"
 
 bench: ## the benchmarks, in under ten minutes, with tables at the end; ARGS="--only engine" narrows them
 	@$(PYTHON) jobsite/bootstrap.py bench

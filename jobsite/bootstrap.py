@@ -21,6 +21,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUIREMENTS = {
     "run": ["requirements.txt"],
     "dev": ["requirements.txt", "requirements-tests.txt", "requirements-dev.txt"],  # the last one names the others
+    "docs": ["requirements.txt", "requirements-docs.txt"],
 }
 
 
@@ -184,9 +185,12 @@ def run_step(root: str, command: List[str], log: Optional[IO[str]], goal: str) -
 
 
 def main(arguments: List[str]) -> int:
-    """``run`` installs and replaces this process by ``manage.py run``; any other goal installs what developers need."""
+    """``run`` installs and replaces this process by ``manage.py run``; any other goal installs what developers need.
+
+    ``docs``: what builds the documentation.
+    """
     goal = arguments[0] if arguments else "run"
-    kind = "run" if goal == "run" else "dev"
+    kind = goal if goal in ("run", "docs") else "dev"
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM, too, takes pip along
     try:
         prepare(ROOT, kind, goal)
