@@ -39,7 +39,10 @@ class Forked:
         with theirs:
             request = json.dumps([dict(env), list(arguments)]).encode()
             socket.send_fds(_server(env).requests, [request], [theirs.fileno(), output])
-        self.pid = int(self._told.recv(64))
+        pid = self._told.recv(64)
+        if not pid:
+            raise RuntimeError("Django was not set up with this environment; the test's error output says why")
+        self.pid = int(pid)
 
     def poll(self) -> int | None:
         """Its exit code, or None while it runs."""
