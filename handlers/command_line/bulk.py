@@ -1,0 +1,170 @@
+"""``jobs bulk ...``: one verb for all jobs that match, by workers in the background."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from functools import partial
+from typing import Any
+
+from django.utils import timezone
+
+from handlers import bulk
+from handlers.command_line import choosing, showing
+from handlers.command_line.answers import Exit, usage
+from handlers.command_line.listing import records
+from handlers.command_line.parsing import Parser, Subparsers, command
+from handlers.command_line.people import who
+from handlers.command_line.screen import Screen, age
+from handlers.exceptions import InvalidJob
+from handlers.gateway import job_scheduler
+from handlers.lifecycle import database
+from handlers.models import BulkOperation
+from handlers.models.bulk import BulkState
+from handlers.selection import Selection, hidden
+
+SAMPLE, NEWEST = 10, 50
+LOOK_SECONDS = 0.5
+METHODS = {"pause": "pause_bulk", "resume": "resume_bulk", "cancel": "stop_bulk"}
+OPTIONS = {
+    "confirm_count": "--confirm",
+    "queue": "--to",
+    "rate_per_second": "--rate",
+    "max_failed_share": "--max-failed",
+}
+PAST = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+
+
+def add(subparsers: Subparsers) -> None:
+    """The commands of this module."""
+    summary = "One verb for all jobs that match, in the background: preview, start, list, pause, resume, cancel."
+    parser = subparsers.add_parser("bulk", help=summary, description=summary)
+    own: Subparsers = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
+    preview = command(own, "preview", run_preview, "Say how many jobs match, and show some.")
+    start = command(own, "start", run_start, "Start it.", acts=True)
+    for each in (preview, start):
+        each.add_argument("what", choices=sorted(bulk.VERBS), metavar="VERB", help=", ".join(sorted(bulk.VERBS)))
+        each.add_argument("search", nargs="*", help=choosing.HELP)
+    start.add_argument("--to", metavar="QUEUE", help="of move: where they go")
+    start.add_argument("--rate", type=float, metavar="N", help="at most so many jobs a second")
+    start.add_argument("--canary", type=int, default=0, metavar="N", help="so many first; the rest if they succeed")
+    start.add_argument("--max-failed", type=float, metavar="SHARE", help="pause above it, 0 to 1, of first attempts")
+    start.add_argument("--confirm", type=int, metavar="N", help="where nothing narrows it: how many jobs there are")
+    start.add_argument("--wait", action="store_true", help="until it has ended, with a bar on a terminal")
+    command(own, "list", run_list, "List the newest.")
+    for verb, text in (
+        ("pause", "Let it go no further."),
+        ("resume", "Let it go on."),
+        ("cancel", "End it for good; what it has done stays."),
+    ):
+        switched = command(own, verb, partial(run_switch, verb), text, acts=True)
+        switched.add_argument("operation", type=int, metavar="ID")
+
+
+def run_preview(options: argparse.Namespace, screen: Screen) -> int:
+    """What ``start`` would begin with."""
+    fitting = bulk.narrowed(options.what, _selection(options))
+    count = bulk.count_of(fitting)
+    found = list(records(fitting, SAMPLE))
+    told = "too many to count at once" if count is None else f"{min(count, bulk.COUNTED):,}"
+    told += "+" if count is not None and count > bulk.COUNTED else ""
+    if screen.as_json:
+        for record in found:
+            screen.row({**showing.facts(record), "would": options.what, "of": count})
+        return Exit.DONE if found else Exit.NOT_ALL
+    if found:
+        screen.table(showing.HEADS, [showing.line(record, timezone.now()) for record in found])
+    screen.say(f"{told} jobs would be {bulk.VERBS[options.what].past}")
+    return Exit.DONE if found else Exit.NOT_ALL
+
+
+def run_start(options: argparse.Namespace, screen: Screen) -> int:
+    """Start one."""
+    selection, by = _selection(options), who(options.by)
+    try:
+        operation = job_scheduler.start_bulk(
+            options.what, selection, queue=options.to, by=by, reason=options.reason, rate_per_second=options.rate,
+            canary=options.canary, max_failed_share=options.max_failed, confirm_count=options.confirm,
+        )  # fmt: skip
+    except InvalidJob as error:
+        option = OPTIONS.get(error.field or "")
+        raise usage(f"{error}{f' ({option})' if option else ''}") from None
+    if not options.wait:
+        _tell(operation, screen)
+        return Exit.DONE
+    try:
+        while (operation := _read(operation.pk)).state in bulk.LIVE:
+            screen.progress(operation.moved + operation.moved_on, operation.count or None)
+            time.sleep(LOOK_SECONDS)
+    finally:
+        screen.end_progress()
+    _tell(operation, screen)
+    return Exit.DONE if operation.state == BulkState.DONE and not operation.moved_on else Exit.NOT_ALL
+
+
+def run_list(options: argparse.Namespace, screen: Screen) -> int:
+    """The newest."""
+    rows, now = list(BulkOperation.objects.using(database()).order_by("-pk")[:NEWEST]), timezone.now()
+    if screen.as_json:
+        for row in rows:
+            screen.row(_facts(row))
+    elif rows:
+        lines = [
+            (
+                row.pk,
+                row.state,
+                row.verb,
+                f"{row.moved:,} of {row.count:,}",
+                age(row.created_at, now),
+                row.username,
+                row.note,
+            )
+            for row in rows
+        ]
+        screen.table(("ID", "STATE", "VERB", "DONE", "AGE", "BY", "NOTE"), lines)
+    else:
+        screen.say("no bulk operation")
+    return Exit.DONE
+
+
+def run_switch(verb: str, options: argparse.Namespace, screen: Screen) -> int:
+    """Pause, resume or cancel one."""
+    _read(options.operation)
+    done: bool = getattr(job_scheduler, METHODS[verb])(options.operation, by=who(options.by), reason=options.reason)
+    state = _read(options.operation).state
+    if screen.as_json:
+        screen.row({"id": options.operation, "did": verb, "done": done, "state": state})
+    named = f"bulk operation {options.operation}"
+    screen.say(f"{PAST[verb]} {named}" if done else f"{named} was not {PAST[verb]}: it is {state}")
+    return Exit.DONE if done else Exit.NOT_ALL
+
+
+def _selection(options: argparse.Namespace) -> Selection:
+    # That nothing narrows it the engine asks to be confirmed.
+    return choosing.selection_of(options.search, empty=True)
+
+
+def _read(operation_id: int) -> BulkOperation:
+    row = BulkOperation.objects.using(database()).filter(pk=operation_id).first()
+    if row is None:
+        raise usage(f"there is no bulk operation {operation_id}: see manage.py jobs bulk list")
+    return row
+
+
+def _tell(operation: BulkOperation, screen: Screen) -> None:
+    if screen.as_json:
+        screen.row(_facts(operation))
+    past, note = bulk.VERBS[operation.verb].past, f" {operation.note}" if operation.note else ""
+    screen.say(
+        f"bulk operation {operation.pk} is {operation.state}:"
+        f" {operation.moved:,} of {operation.count:,} jobs {past}.{note}"
+    )
+
+
+def _facts(row: BulkOperation) -> dict[str, Any]:
+    names = (
+        "verb", "queue", "state", "note", "count", "moved", "moved_on", "created_at", "finished_at", "username",
+        "reason",
+    )  # fmt: skip
+    search = str(hidden(Selection.from_json(row.selection)))
+    return {"id": row.pk, **{name: getattr(row, name) for name in names}, "search": search}
