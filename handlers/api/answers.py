@@ -7,25 +7,37 @@ nothing keep no answer: sent again, they are looked at anew.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple, cast
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models.functions import Now
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 
 from handlers.api.problems import Problem
 from handlers.lifecycle import database
 from handlers.models import ApiAnswer
-from handlers.models.sql import is_postgresql, take_lock
+from handlers.models.sql import fetch, from_time, is_postgresql, prepared, take_lock, to_time
 from handlers.once import KEEP
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
+TABLE = ApiAnswer._meta.db_table
 REPLAYED = "Idempotency-Replayed"
+
+
+class _Kept(NamedTuple):
+    """An answer of before."""
+
+    request: str
+    at: datetime
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
 
 
 @dataclass
@@ -58,9 +70,10 @@ def once(request: HttpRequest, client_id: int, act: Callable[[], Answer]) -> Jso
             mend="Send a new UUID with each new request, and the same one when you send it again.",
         )
     place, asked = _sha256(str(client_id), key), _request_digest(request)
+    connection = connections[alias]
     with transaction.atomic(using=alias):
-        _hold(connections[alias], place)
-        kept = ApiAnswer.objects.using(alias).filter(pk=place).first()
+        _hold(connection, place)
+        kept = _read(connection, place)
         if kept is not None and timezone.now() - kept.at < KEEP:
             if kept.request != asked:
                 raise Problem(
@@ -71,10 +84,31 @@ def once(request: HttpRequest, client_id: int, act: Callable[[], Answer]) -> Jso
                 )
             return Answer(kept.body, kept.status, {**kept.headers, REPLAYED: "true"}).response()
         answer = act()
-        row = ApiAnswer(key=place, request=asked, at=Now(), body=answer.body)
-        row.status, row.headers = answer.status, answer.headers
-        row.save(using=alias, force_insert=kept is None, force_update=kept is not None)
+        write(connection, place, asked, answer)
     return answer.response()
+
+
+def write(connection: BaseDatabaseWrapper, place: str, asked: str, answer: Answer) -> None:
+    """Keep the answer; in the place of one that is past its time."""
+    row = (place, asked, answer.status, json.dumps(answer.headers), json.dumps(answer.body))
+    at = "clock_timestamp()"
+    if not is_postgresql(connection):
+        at, row = "%s", (*row, to_time(connection, timezone.now()))
+    with prepared(connection) as cursor:
+        cursor.execute(
+            f"INSERT INTO {TABLE} (key, request, status, headers, body, at) VALUES (%s, %s, %s, %s, %s, {at})"
+            " ON CONFLICT (key) DO UPDATE SET request = excluded.request, status = excluded.status,"
+            " headers = excluded.headers, body = excluded.body, at = excluded.at",
+            row,
+        )
+
+
+def _read(connection: BaseDatabaseWrapper, place: str) -> _Kept | None:
+    sql = f"SELECT request, at, status, headers, body FROM {TABLE} WHERE key = %s"
+    for request, at, status, headers, body in fetch(connection, sql, [place]):
+        values = (json.loads(value) if isinstance(value, str) else value for value in (headers, body))
+        return _Kept(request, cast("datetime", from_time(at)), status, *values)
+    return None
 
 
 def _hold(connection: BaseDatabaseWrapper, place: str) -> None:
@@ -82,9 +116,7 @@ def _hold(connection: BaseDatabaseWrapper, place: str) -> None:
     if not is_postgresql(connection):
         take_lock(connection)
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [int(place[:16], 16) - 2**63])
-        (held,) = cursor.fetchone()
+    [(held,)] = fetch(connection, "SELECT pg_try_advisory_xact_lock(%s::bigint)", [int(place[:16], 16) - 2**63])
     if not held:
         raise Problem(
             409,

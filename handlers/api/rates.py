@@ -1,6 +1,8 @@
 """How many requests a client may make: a window of a minute, which all processes of the site count in Redis.
 
-While Redis is away each process counts by itself, so that a client has its rate in each of them. Nobody is locked out.
+A process counts some requests in advance, a hundredth of what the client may make, and asks Redis again when those are
+used up. While Redis is away each process counts by itself, so that a client has its rate in each of them: nobody is
+locked out by an outage.
 """
 
 from __future__ import annotations
@@ -11,9 +13,10 @@ import time
 from typing import NamedTuple
 
 from handlers.exceptions import TransportUnavailable
-from handlers.rq_transport.windows import Window, count_in
+from handlers.rq_transport.windows import count_in
 
 SECONDS = 60
+SHARE = 100  # of a client's rate one process counts so many parts in advance
 
 
 class Rate(NamedTuple):
@@ -39,31 +42,44 @@ class Rate(NamedTuple):
         }
 
 
+class _Counted(NamedTuple):
+    """What this process has counted for a client: its next requests are ``number`` to ``last`` until ``until``."""
+
+    number: int
+    last: int
+    until: float  # monotonic
+
+
+_counted: dict[int, _Counted] = {}
+_lock = threading.Lock()
+
+
 def count_request(client_id: int, limit: int) -> Rate:
     """Count a request of this client, which may make ``limit`` a minute."""
+    now = time.monotonic()
+    with _lock:
+        mine = _counted.get(client_id)
+        if mine is None or mine.number > mine.last or mine.until <= now:
+            mine = _ask(client_id, limit, mine, now)
+        _counted[client_id] = mine._replace(number=mine.number + 1)
+    return Rate(limit, mine.number, mine.until - now)
+
+
+def forget() -> None:
+    """Count anew, as after a start."""
+    with _lock:
+        _counted.clear()
+
+
+def _ask(client_id: int, limit: int, before: _Counted | None, now: float) -> _Counted:
+    """Count some more requests in Redis, or, while that is away, by what this process has counted so far."""
+    more = max(limit // SHARE, 1)
     try:
-        window = count_in(f"api:{client_id}", SECONDS)
+        window = count_in(f"api:{client_id}", SECONDS, more)
     except TransportUnavailable:
-        window = _own.count(client_id)
-    return Rate(limit, window.number, window.left_seconds)
-
-
-class _OwnWindows:
-    """The windows of one process."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._windows: dict[int, tuple[float, int]] = {}  # client -> when its window ends, and how many so far
-
-    def count(self, client_id: int) -> Window:
-        now = time.monotonic()
-        with self._lock:
-            until, count = self._windows.get(client_id, (0.0, 0))
-            if until <= now:
-                self._windows = {key: known for key, known in self._windows.items() if known[0] > now}
-                until, count = now + SECONDS, 0
-            self._windows[client_id] = until, count + 1
-        return Window(count + 1, until - now)
-
-
-_own = _OwnWindows()
+        for gone in [key for key, counted in _counted.items() if counted.until <= now]:
+            del _counted[gone]
+        if before is None or before.until <= now:
+            return _Counted(1, limit, now + SECONDS)
+        return _Counted(before.number, before.number, before.until)
+    return _Counted(window.number - more + 1, window.number, now + window.left_seconds)

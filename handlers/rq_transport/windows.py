@@ -10,9 +10,10 @@ from handlers.rq_transport.availability import spare_caller, transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import script
 
-# KEYS: the window. ARGV: its length in milliseconds. Answers how many there were in it, and how long it still is.
+# KEYS: the window. ARGV: its length in milliseconds, and how many more. Answers how many there were in it by now, and
+# how long it still is.
 _COUNT = script("""
-local count = redis.call('INCR', KEYS[1])
+local count = redis.call('INCRBY', KEYS[1], ARGV[2])
 local left = redis.call('PTTL', KEYS[1])
 if left < 0 then
   left = tonumber(ARGV[1])
@@ -29,12 +30,12 @@ class Window(NamedTuple):
     left_seconds: float
 
 
-def count_in(name: str, seconds: float) -> Window:
-    """Count one more in the window ``name``, which begins with its first and is ``seconds`` long.
+def count_in(name: str, seconds: float, more: int = 1) -> Window:
+    """Count ``more`` in the window ``name``, which begins with its first and is ``seconds`` long.
 
     Raises TransportUnavailable, at once in an outage that is known.
     """
     spare_caller()
     with transport_errors():
-        count, left = _COUNT(redis_connection(), [f"{RQ_KEY_PREFIX}:jobs:window:{name}"], [int(seconds * 1_000)])
+        count, left = _COUNT(redis_connection(), [f"{RQ_KEY_PREFIX}:jobs:window:{name}"], [int(seconds * 1_000), more])
     return Window(int(count), int(left) / 1_000)

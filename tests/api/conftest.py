@@ -10,6 +10,7 @@ import pytest
 from django.http import HttpResponse
 from django.test import Client
 
+from handlers.api import clients, rates
 from handlers.api.clients import create_client
 from handlers.api.scopes import VERBS
 from handlers.transport import get_transport, install_transport
@@ -47,6 +48,13 @@ def noting() -> Iterator[NotingTransport]:
     install_transport(transport)
     yield transport
     install_transport(before)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept() -> None:
+    """What the test before knew of clients and their rates, this test must not see."""
+    clients.forget()
+    rates.forget()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from handlers import InvalidJob
+from handlers.api import clients
 from handlers.api.clients import create_client, find_client, revoke_client
 from handlers.models import ApiClient, AuditEntry, JobRecord
 from handlers.registry import registry
@@ -98,6 +99,7 @@ def test_revoked_or_expired_token_opens_nothing(caller: Make) -> None:
     ask = caller("read", name="other", expires_at=timezone.now() + timedelta(hours=1))
     assert ask.get("/jobs").status_code == 200
     ApiClient.objects.filter(name="other").update(expires_at=timezone.now() - timedelta(seconds=1))
+    clients.forget()
     assert "expired" in problem(ask.get("/jobs"), 401)["detail"]
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from handlers import once
-from handlers.api import jobs
+from handlers.api import answers, jobs
 from handlers.models import ApiAnswer, AuditEntry, JobRecord
 from tests.api.conftest import Caller, problem
 
@@ -74,7 +74,7 @@ def test_answer_and_effect_are_both_written_or_neither(caller: Make, monkeypatch
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(ApiAnswer, "save", fail)
+        patch.setattr(answers, "write", fail)
         problem(ask.post("/jobs", NOTE, Idempotency_Key=KEY), 500)
     assert not JobRecord.objects.exists()
 
