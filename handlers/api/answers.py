@@ -90,7 +90,7 @@ def once(request: HttpRequest, client_id: int, act: Callable[[], Answer]) -> Jso
 
 def write(connection: BaseDatabaseWrapper, place: str, asked: str, answer: Answer) -> None:
     """Keep the answer; in the place of one that is past its time."""
-    row = (place, asked, answer.status, json.dumps(answer.headers), json.dumps(answer.body))
+    row: tuple[Any, ...] = (place, asked, answer.status, json.dumps(answer.headers), json.dumps(answer.body))
     at = "clock_timestamp()"
     if not is_postgresql(connection):
         at, row = "%s", (*row, to_time(connection, timezone.now()))

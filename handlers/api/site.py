@@ -14,6 +14,8 @@ from django.urls import URLPattern, reverse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.operation import Operation
+from ninja.renderers import BaseRenderer
+from pydantic_core import to_json
 
 from handlers.addresses import client_address
 from handlers.api import bodies, bulk, jobs, looking, recurring, workflows
@@ -25,6 +27,16 @@ from handlers.audit import acts_from
 logger = logging.getLogger(__name__)
 
 VERSION = "1.0.0"
+
+
+class Renderer(BaseRenderer):
+    """JSON by pydantic: quick, and with times to the microsecond."""
+
+    media_type = "application/json"
+
+    def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
+        """The answer's content."""
+        return to_json(data)
 
 
 class JobsAPI(NinjaAPI):
@@ -44,6 +56,7 @@ api = JobsAPI(
     docs_url=None,  # a page with scripts, which the site's policy would not run
     auth=Token(),
     parser=bodies.StrictParser(),
+    renderer=Renderer(),
 )
 for room in (jobs, bulk, recurring, workflows, looking):
     api.add_router("", room.router)
