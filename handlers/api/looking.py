@@ -6,20 +6,26 @@ import inspect
 from datetime import datetime
 from typing import Annotated, Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router
 
+from handlers import fleet, queues, waiting
 from handlers.api import shapes
 from handlers.api.asking import asker
 from handlers.api.choosing import in_time
 from handlers.api.jobs import MOST_LISTED
 from handlers.api.problems import Problem
 from handlers.conf import ENGINE_TYPES
-from handlers.models import FailureGroup
+from handlers.gateway import job_scheduler
+from handlers.lifecycle import database
+from handlers.models import FailureGroup, JobRecord, QueueSwitch
 from handlers.registry import registry
+from handlers.states import State
 
 router = Router(tags=["state"])
+CAP = 1_000  # jobs that are counted: one more stands for all others
+COUNTED = (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)
 
 
 @router.get("/types", response=shapes.JobTypeList)
@@ -57,6 +63,54 @@ def list_failures(
     shown = found[:limit]
     last = f"{shown[-1].last_at.isoformat()}~{shown[-1].pk}" if len(found) > limit else None
     return shapes.FailureGroupList.model_construct(groups=[_given(group) for group in shown], next=last)
+
+
+@router.get("/queues", response=shapes.QueueList)
+def list_queues(request: HttpRequest) -> Any:
+    """The queues that this token is for: how many jobs wait, since when, and whether one is paused."""
+    scope = asker(request, "read").scope
+    if scope.types:
+        raise Problem(403, "This token is limited to some types, and queues tell of all", mend="Use another token.")
+    paused = job_scheduler.paused_queues()
+    with in_time():
+        names = sorted(queues.known_queues() | set(waiting.queues()) | set(paused))
+        rows = [_queue(name, paused.get(name)) for name in names if not scope.queues or name in scope.queues]
+    return shapes.QueueList.model_construct(queues=rows)
+
+
+@router.get("/stats", response=shapes.Stats)
+def show_stats(request: HttpRequest) -> Any:
+    """How many jobs are in each state, and who works."""
+    asker(request, "read").need_all("stats")
+    jobs = JobRecord.objects.using(database())
+    with in_time():
+        states = {state.value: _count(jobs.filter(state=state)) for state in COUNTED}
+        states["retrying"] = _count(jobs.filter(state=State.SCHEDULED, failures__gt=0))
+    workers = fleet.live_workers()
+    return shapes.Stats.model_construct(
+        states=states,
+        workers=len(workers),
+        running=sum(map(fleet.running, workers)),
+        schedulers=sum(process.kind == "scheduler" for process in fleet.live_processes()),
+        trouble=job_scheduler.transport_trouble(),
+    )
+
+
+def _queue(name: str, switch: QueueSwitch | None) -> shapes.QueueState:
+    rows = JobRecord.objects.using(database()).filter(queue=name, state=State.ENQUEUED)
+    return shapes.QueueState.model_construct(
+        name=name,
+        waiting=_count(rows),
+        oldest_at=rows.order_by("enqueued_at", "pk").values_list("enqueued_at", flat=True).first(),
+        paused=switch is not None,
+        paused_by=switch.by if switch else "",
+        paused_until=switch.until if switch else None,
+    )
+
+
+def _count(rows: QuerySet[JobRecord]) -> int:
+    """How many, looking at no more than CAP + 1."""
+    return rows.order_by().values("pk")[: CAP + 1].count()
 
 
 def _place(cursor: str) -> tuple[datetime, str]:

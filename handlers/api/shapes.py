@@ -331,6 +331,33 @@ class JobTypeList(Given):
     types: list[JobType]
 
 
+class QueueState(Given):
+    """What waits on a queue. More than 1,000 are told as 1,001."""
+
+    name: str
+    waiting: int
+    oldest_at: datetime | None
+    paused: bool
+    paused_by: str
+    paused_until: datetime | None
+
+
+class QueueList(Given):
+    """Every queue that the token is for."""
+
+    queues: list[QueueState]
+
+
+class Stats(Given):
+    """How it is going. More than 1,000 jobs of a state are told as 1,001; those that succeeded are not counted."""
+
+    states: dict[str, int]
+    workers: int
+    running: int = Field(description="Jobs that they say they run")
+    schedulers: int
+    trouble: str = Field(description="Why the queue server takes no messages; empty: it does")
+
+
 class FailureGroup(Given):
     """Failures of one kind."""
 
