@@ -22,19 +22,23 @@ SYSTEM_QUEUE = "system"
 EMBEDDED = "embedded"  # a REDIS_URL: the server that ``manage.py run`` starts for one machine
 ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
-MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000}
+MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000, "metrics_series": 10_000}
+SHORTEST_TOKEN = 16
 MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars", "restore_minutes",
-    "recovery_seconds", "unknown_type_hours", "misfire_seconds", "priority_seconds",
+    "recovery_seconds", "unknown_type_hours", "misfire_seconds", "priority_seconds", "metrics_series",
 )  # fmt: skip
 TEXTS = {
     "handler_factory": "a dotted path",
     "email_backend": "a dotted path, or an alias in MAILERS",
     "email_queue": "a queue's name",
 }
-WHOLE = ("max_crashes", "batch", "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars")
+WHOLE = (
+    "max_crashes", "batch", "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars",
+    "metrics_series",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,9 @@ class JobsSettings:
     priority_seconds: float = 6.0  # what one point of a job's priority is worth: so much earlier it counts as enqueued
     email_backend: str = ""  # by which handlers.mail sends: a dotted path, or an alias in MAILERS; empty: Django's SMTP
     email_queue: str = ""  # of mails; empty: default
+    metrics_token: str = field(default="", repr=False)  # by which a scrape of /metrics shows that it may
+    metrics_loopback: bool = False  # whether it needs none from this machine
+    metrics_series: int = 100  # pairs of queue and type with series of their own; the rest is counted together
     retention_days: dict[str, float | None] = field(
         default_factory=lambda: {"succeeded": 7.0, "deleted": 7.0, "failed": None}
     )
@@ -91,6 +98,11 @@ def parse(raw: Mapping[str, Any]) -> JobsSettings:
     if not isinstance(parsed.eager, bool):
         raise ImproperlyConfigured(f"JOBS: EAGER must be True or False, not {parsed.eager!r}.")
     _check_numbers(parsed)
+    token: object = parsed.metrics_token
+    if not isinstance(token, str) or not (token == "" or len(token) >= SHORTEST_TOKEN):
+        raise ImproperlyConfigured(f"JOBS: METRICS_TOKEN must be text of {SHORTEST_TOKEN} or more random characters.")
+    if not isinstance(parsed.metrics_loopback, bool):
+        raise ImproperlyConfigured(f"JOBS: METRICS_LOOPBACK must be True or False, not {parsed.metrics_loopback!r}.")
     return parsed
 
 

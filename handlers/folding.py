@@ -1,4 +1,4 @@
-"""The fold: sums what batches appended into counts per minute, hour and day, and into failure groups.
+"""The fold: sums what batches appended into counts per minute, hour, day and for ever, and into failure groups.
 
 Part of every scheduler; one folds at a time. What it sums it deletes in the same transaction, so nothing is lost or
 counted twice, whatever dies in the middle.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,7 +20,7 @@ from django.db.models import F
 
 from handlers.lifecycle import database
 from handlers.models import AttemptError, FailureGroup, JobCount, JobCountDelta
-from handlers.models.count import BUCKET_FIELDS, Outcome, Period
+from handlers.models.count import BUCKET_FIELDS, EPOCH, Outcome, Period
 from handlers.models.sql import add_up, database_now, is_postgresql
 
 LOCK = 0x6A6F6273  # "jobs": the advisory lock of whoever folds
@@ -121,12 +121,11 @@ def _sums(deltas: Iterable[Delta]) -> list[tuple[Any, ...]]:
         buckets = json.loads(delta.buckets) if isinstance(delta.buckets, str) else delta.buckets
         for index, number in (buckets or {}).items():
             add[2 + int(index)] += number
-        for period, at in periods(delta.minute):
-            for key in _keys(delta):
-                total = sums[(period, at, *key)]
-                for place, value in enumerate(add):
-                    if value:
-                        total[place] += value
+        for key in _keys(delta):
+            total = sums[key]
+            for place, value in enumerate(add):
+                if value:
+                    total[place] += value
     return [
         (*key, int(total[0]), float(total[1]), *(int(value) for value in total[2:]))
         for key, total in sorted(sums.items())
@@ -139,12 +138,16 @@ def periods(minute: datetime) -> list[tuple[str, datetime]]:
     return [(Period.MINUTE.value, minute), (Period.HOUR.value, hour), (Period.DAY.value, hour.replace(hour=0))]
 
 
-def _keys(delta: Delta) -> list[tuple[str, str, str, str]]:
-    """Of each row: queue, job type, outcome, fingerprint. Its own, the total's, and its failure group's."""
-    keys = [(delta.queue, delta.job_type, delta.outcome, ""), ("", "", delta.outcome, "")]
+def _keys(delta: Delta) -> Iterator[tuple[Any, ...]]:
+    """Of each row that it adds to, as KEY has it: its own, the total's, and its failure group's."""
+    own = delta.queue, delta.job_type, delta.outcome, ""
+    keys = [own, ("", "", delta.outcome, "")]
     if delta.fingerprint and delta.outcome in (Outcome.FAILED, Outcome.RETRIED):
         keys.append(("", delta.job_type, delta.outcome, delta.fingerprint))
-    return keys
+    for period, at in periods(delta.minute):
+        for key in keys:
+            yield (period, at, *key)
+    yield (Period.TOTAL.value, EPOCH, *own)
 
 
 def _group(deltas: Iterable[Delta], alias: str) -> None:

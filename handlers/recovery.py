@@ -21,6 +21,7 @@ from handlers.execution import TRANSIENT
 from handlers.failure_log import log_failures
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import Agenda
+from handlers.models.count import Outcome
 from handlers.models.sql import chunks, database_now
 from handlers.publishing import publish, withdraw
 from handlers.recurrence import firing
@@ -179,6 +180,7 @@ class Recovery:
             self.went_on()
         self._suspects = {message: since for message, since in missing.items() if now - since < PATIENCE_SECONDS}
         self._republished.update(dict.fromkeys(lost, now))
+        lifecycle.count(Outcome.REPUBLISHED, [(message.queue, "") for message in lost])
         for queue in {message.queue for message in lost}:
             if (end := ends[queue]) is None:
                 self._reached.pop(queue, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -25,6 +26,16 @@ class LastWords(NamedTuple):
 
     running: frozenset[int]  # the jobs that were running when it died
     started: frozenset[int]  # the jobs whose runs began; of them no other can be going on
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """How the queue server is. Without ``seconds``, the time of its answer, it takes no messages now."""
+
+    seconds: float | None = None
+    memory_bytes: int = 0
+    memory_limit_bytes: int = 0  # 0: none
+    messages: Mapping[str, int] = field(default_factory=dict)  # by queue, other programs' too
 
 
 @runtime_checkable
@@ -56,6 +67,9 @@ class Transport(Protocol):
 
         Takes half a second at most; never raises.
         """
+
+    def measure(self, queues: Sequence[str]) -> ServerState:
+        """How the queue server is, and how many messages stand on ``queues``. Takes a second at most."""
 
     def leave_last_words(self, worker: str, words: LastWords) -> None:
         """Keep what only a supervisor knows, and cannot tell the database, until recovery asks."""

@@ -135,7 +135,11 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- jobs ---
 REDIS_URL = environment.redis_url(default=find_url(DATA / "redis"))
-JOBS: dict[str, Any] = {"REDIS_URL": REDIS_URL}
+JOBS: dict[str, Any] = {
+    "REDIS_URL": REDIS_URL,
+    "METRICS_TOKEN": os.environ.get("JOBSITE_METRICS_TOKEN", ""),
+    "METRICS_LOOPBACK": environment.flag("JOBSITE_METRICS_LOOPBACK"),
+}
 RQ_QUEUES: dict[str, dict[str, Any]] = {}  # filled at start with every declared queue
 RQ_SHOW_ADMIN_LINK = False  # django-rq's pages ask for is_staff only, so none is mounted
 

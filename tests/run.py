@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests import chromium, pgbouncer, servers
+from tests import chromium, pgbouncer, promtool, servers
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit status when a selection matches nothing
@@ -38,6 +38,11 @@ def main(arguments: Sequence[str]) -> int:
         print("Running the other tests without it.")
     if (pgbouncer.find() or pgbouncer.install()) is None:
         print("error: the tests with a connection pooler need PgBouncer: install it (Debian: apt install pgbouncer).")
+        if os.environ.get("CI"):
+            return 1
+        print("Running the other tests without it.")
+    if (promtool.find() or promtool.install()) is None:
+        print("error: the tests of alert rules need promtool: install it (Debian: apt install prometheus).")
         if os.environ.get("CI"):
             return 1
         print("Running the other tests without it.")

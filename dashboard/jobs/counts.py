@@ -12,6 +12,7 @@ from django.db import connections
 from dashboard.kit import statements
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import CAP, RETRYING, STATES, Count
+from handlers.bounded import first
 from handlers.models import JobRecord
 from handlers.models.kept import database
 from handlers.models.sql import to_time
@@ -93,9 +94,9 @@ def _of_names(selection: Selection) -> dict[str, Count]:
     chosen = [value for _, values in given.values() for value in values]
     parts: list[str] = []
     params: list[Any] = []
-    for state in statements.READS:
+    for state in statements.STATES:
         named, values = given.get(INDEXED.get(state, ""), ("", ()))
-        some = statements.first(state, "job_type, queue, created_at", LOOK, named)
+        some = first(state, "job_type, queue, created_at", LOOK, named)
         counted = f"SELECT '{state}', COUNT(*), SUM(CASE WHEN {fits} THEN 1 ELSE 0 END)"
         parts.append(f"{counted} FROM ({some}) AS some_{state}")
         params += [*chosen, *values]

@@ -11,6 +11,7 @@ from django.db import connections
 from django.db.models import Model, QuerySet
 
 from dashboard.kit import statements
+from handlers import bounded
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, QueueSwitch
 from handlers.models.kept import database
@@ -20,7 +21,7 @@ from handlers.states import FINAL, State
 
 CAP = statements.CAP  # a count above this reads "1,000+"
 
-RETRYING = statements.RETRYING
+RETRYING = bounded.RETRYING
 
 # What the console tells apart, in the order in which it wants a person's attention.
 STATES = (

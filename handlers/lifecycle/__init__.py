@@ -23,6 +23,7 @@ from handlers.lifecycle.claims import (
     set_apart,
     still_enqueued,
 )
+from handlers.lifecycle.counting import count
 from handlers.lifecycle.creation import HolderId, JobId, NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due, release
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
@@ -49,6 +50,7 @@ __all__ = [
     "bound_leases",
     "claim",
     "claims_of",
+    "count",
     "crash",
     "create",
     "database",

@@ -13,9 +13,11 @@ from django.db import connections, transaction
 from django.db.models import Exists, F, OuterRef
 
 from handlers.failures import Failure
+from handlers.lifecycle.counting import count
 from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, dialect
 from handlers.lifecycle.verbs import delete_unstarted
 from handlers.models import JobPayload, JobRecord
+from handlers.models.count import Outcome
 from handlers.models.kept import database
 from handlers.models.sql import database_now, is_postgresql, take_lock
 from handlers.states import UNSTARTED, State
@@ -200,7 +202,10 @@ def expire_leases(
             else apart(_claim(row), row.worker)
             for row in rows
         ]
-        return apply(moves, actor="recovery", using=alias)
+        applied = apply(moves, actor="recovery", using=alias)
+        moved = [(row.queue, row.job_type) for row in rows if row.pk in applied.moved]
+        count(Outcome.LEASE_LOST, moved, using=alias)
+        return applied
 
 
 def _claim(row: Any) -> Claim:

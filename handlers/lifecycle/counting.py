@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.models.count import BUCKETS, JobCountDelta, Outcome
-from handlers.models.sql import insert
+from handlers.models.kept import database
+from handlers.models.sql import database_now, insert
 from handlers.states import State
 
 DELTAS = JobCountDelta._meta.db_table
@@ -62,6 +64,15 @@ class Tally:
         """Append the rows in the caller's transaction: one statement, or none."""
         if self._sums:
             insert(connection, JobCountDelta, DELTA_COLUMNS, self.rows())
+
+
+def count(outcome: Outcome, keys: Iterable[tuple[str, str]], *, using: str | None = None) -> None:
+    """One more of ``outcome`` for each of ``keys`` (queue, job type), beside what moves count as."""
+    connection = connections[using or database()]
+    tally = Tally(database_now(connection))
+    for queue, job_type in keys:
+        tally.add(queue, job_type, outcome)
+    tally.save(connection)
 
 
 def bucket(seconds: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from django.db import models
@@ -22,6 +23,10 @@ class Outcome(models.TextChoices):
     DROPPED = "dropped"  # deleted while it ran
     DELETED = "deleted"  # deleted while it did not run
     REVIVED = "revived"  # retried, requeued or restored by a person
+    # Counted beside what the job's move counts as.
+    LEASE_LOST = "lease_lost"  # its worker stopped renewing its lease
+    WORKER_LOST = "worker_lost"  # its worker process died, as its supervisor saw
+    REPUBLISHED = "republished"  # it was on no queue, where it belongs; without its type
 
 
 # Upper bounds in seconds of the duration buckets b00 to b16; b17 holds what is longer.
@@ -35,6 +40,10 @@ class Period(models.TextChoices):
     MINUTE = "minute"
     HOUR = "hour"
     DAY = "day"
+    TOTAL = "total"  # for ever, since EPOCH; of queues and types by themselves alone
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # when every total began
 
 
 class JobCount(Kept):

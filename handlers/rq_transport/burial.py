@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from django.db import Error
 
@@ -12,7 +12,8 @@ from handlers import execution, lifecycle
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
-from handlers.lifecycle import Move
+from handlers.lifecycle import Claim, Move
+from handlers.models.count import Outcome
 from handlers.publishing import publish
 from handlers.rq_transport.children import Child
 from handlers.rq_transport.intake import taken_last
@@ -48,8 +49,12 @@ class Burial:
             return
         for child in list(self._lost):
             try:
-                moves = _last_moves(child)
-                execution.settle(moves, worker=f"supervisor of {child.name}", keep_trying=lambda: False)
+                claims = lifecycle.claims_of(child.name)
+                moves = _last_moves(child, claims)
+                moved = execution.settle(moves, worker=f"supervisor of {child.name}", keep_trying=lambda: False)
+                if child.killed is None:
+                    lost = [(claim.queue, claim.job_type) for claim in claims if claim.job_id in moved]
+                    lifecycle.count(Outcome.WORKER_LOST, lost)
                 publish(lifecycle.still_enqueued(_taken_last(child)))
             except Error as error:
                 execution.close_broken_connections()
@@ -78,10 +83,10 @@ class Burial:
                 logger.warning("nobody can be told what became of the jobs of %s", child.name)
 
 
-def _last_moves(child: Child) -> list[Move]:
+def _last_moves(child: Child, claims: Iterable[Claim]) -> list[Move]:
     running, words = {run.job_id: run for run in child.marks.running()}, _last_words(child)
     moves = []
-    for claim in lifecycle.claims_of(child.name):
+    for claim in claims:
         run = running.get(claim.job_id)
         if run is None or child.killed is None:
             most = jobs_settings().max_crashes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -12,14 +13,14 @@ from rq.job import Job
 from rq.queue import Queue
 
 from handlers.conf import QUEUE_NAME
-from handlers.exceptions import InvalidJob
+from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.rq_transport.availability import spare_caller, transport_errors, trouble
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.lua import KEPT, PUBLISH, PUBLISH_DELAYED, SEARCH, LuaScript
 from handlers.rq_transport.names import queue_key, rq_name
 from handlers.rq_transport.own_connection import OwnRedis, own_connection
 from handlers.rq_transport.ranks import keys_of, place, rq_time
-from handlers.transport import LastWords, Message
+from handlers.transport import LastWords, Message, ServerState
 
 QUEUES_KEY: str = Queue.redis_queues_keys
 # Not rq-scheduler's own key: its process would take our jobs from there, and end of the first that it cannot unpickle.
@@ -125,6 +126,20 @@ class RQTransport:
     def trouble(self) -> str:
         """Why Redis takes no messages now, or seconds ago; empty when it does."""
         return trouble()
+
+    def measure(self, queues: Sequence[str]) -> ServerState:
+        """How Redis is, and how many messages stand on ``queues``. Raises TransportUnavailable."""
+        if why := trouble():  # which takes half a second at most, and knows of a full one, too
+            raise TransportUnavailable(why)
+        began = time.perf_counter()
+        with transport_errors(), redis_connection().pipeline(transaction=False) as pipe:
+            pipe.info("memory")
+            for queue in queues:
+                pipe.llen(queue_key(queue))
+            memory, *lengths = pipe.execute()
+        seconds = time.perf_counter() - began
+        held, limit = int(memory.get("used_memory", 0)), int(memory.get("maxmemory", 0))
+        return ServerState(seconds, held, limit, dict(zip(queues, map(int, lengths), strict=True)))
 
     def leave_last_words(self, worker: str, words: LastWords) -> None:
         """Keep what only a supervisor knows, and cannot tell the database, until recovery asks. A day at most.

@@ -29,6 +29,7 @@ from tests.running import drain, record, run
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting", "through_jobs")]
 
 OURS, SMTP = "handlers.mail.EmailBackend", "django.core.mail.backends.smtp.EmailBackend"
+DUMMY = "django.core.mail.backends.dummy.EmailBackend"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
 
 
@@ -156,9 +157,10 @@ def test_what_may_go_better_later_is_retried_by_policy(server: smtp.Server, comm
 
 
 def test_server_that_is_away_is_tried_again(server: smtp.Server, settings: Any) -> None:
-    settings.EMAIL_PORT = 1
     if django.VERSION >= (6, 1):
         settings.MAILERS = settings.MAILERS | {"smtp": {"BACKEND": SMTP, "OPTIONS": {"host": "127.0.0.1", "port": 1}}}
+    else:
+        settings.EMAIL_PORT = 1
     run(job_id := send())
     assert record(job_id).state == "scheduled"
     assert "ConnectionRefused" in record(job_id).error
@@ -262,10 +264,10 @@ def test_log_that_mails_errors_does_not_go_on_for_ever(server: smtp.Server) -> N
     ("options", "found"),
     [
         ({}, set() if django.VERSION < (6, 1) else {"jobs.E020"}),
-        ({"EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}, set()),
+        ({"EMAIL_BACKEND": DUMMY}, set()),
         ({"EMAIL_BACKEND": OURS}, {"jobs.E020"}),
         ({"EMAIL_BACKEND": "nowhere.Backend"}, {"jobs.E020"}),
-        ({"EMAIL_BACKEND": SMTP, "EMAIL_QUEUE": "unheard-of"}, {"jobs.E021"}),
+        ({"EMAIL_BACKEND": DUMMY, "EMAIL_QUEUE": "unheard-of"}, {"jobs.E021"}),
         ({"EMAIL_BACKEND": 7}, {"jobs.E005"}),
     ],
 )

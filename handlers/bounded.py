@@ -1,0 +1,66 @@
+"""SQL that counts no more than so many jobs, by the indexes that lead to them: its cost is bounded at any size.
+
+Literals throughout, because only then SQLite sees that a partial index fits; no value of anybody's is in them.
+"""
+
+from __future__ import annotations
+
+from handlers.models import JobRecord
+from handlers.states import State
+
+QUEUES = 500  # queues looked for
+
+RETRYING = "retrying"  # not a state: scheduled, after a failure
+
+_JOBS = JobRecord._meta.db_table
+
+# How an index leads to the jobs of each state: its condition, word for word, and its order. Each read names the order,
+# or PostgreSQL might rather scan a big table for "any 1,000 of them".
+READS = {
+    State.FAILED.value: (f"state = '{State.FAILED}'", "finished_at DESC, id DESC"),
+    RETRYING: (f"state = '{State.SCHEDULED}' AND failures > 0", "id DESC"),
+    State.SCHEDULED.value: (f"state = '{State.SCHEDULED}'", "run_at, id"),
+    State.ENQUEUED.value: (f"state = '{State.ENQUEUED}'", "queue, enqueued_at, id"),
+    State.PROCESSING.value: (f"state = '{State.PROCESSING}'", "worker, id"),
+    State.AWAITING.value: (f"state = '{State.AWAITING}' AND NOT (state = '{State.SUCCEEDED}')", "state DESC, id DESC"),
+    State.DELETED.value: (f"state = '{State.DELETED}' AND NOT (state = '{State.SUCCEEDED}')", "state DESC, id DESC"),
+}
+
+
+def first(state: str, columns: str, most: int, named: str = "") -> str:
+    """The SQL that reads ``columns`` of the first jobs of ``state``, one more than ``most``: that one says "or more".
+
+    ``named``: a condition on what another index of that state begins with, which then needs no order.
+    """
+    condition, order = READS[state]
+    which = f"{condition} AND {named}" if named else f"{condition} ORDER BY {order}"
+    return f"SELECT {columns} FROM {_JOBS} WHERE {which} LIMIT {most + 1}"
+
+
+def waiting(most: int) -> str:
+    """What stands after ``WITH RECURSIVE named(name) AS (…)``, of which each queue is told.
+
+    Rows: a queue, how many wait there (up to ``most`` + 1), since when the first. Jobs may wait on a queue that nobody
+    names any more: the index leads from each queue to the next.
+    """
+    return f"""
+    , step(name) AS (
+        SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}'
+        UNION ALL
+        SELECT (SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue > step.name)
+        FROM step WHERE step.name IS NOT NULL
+    ),
+    q(name) AS (
+        SELECT name FROM named
+        UNION
+        SELECT name FROM (SELECT name FROM step WHERE name IS NOT NULL LIMIT {QUEUES}) AS met
+    )
+    SELECT
+        q.name,
+        (SELECT COUNT(*) FROM (
+            SELECT 1 FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue = q.name LIMIT {most + 1}
+        ) AS waits),
+        (SELECT enqueued_at FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue = q.name
+            ORDER BY enqueued_at, id LIMIT 1)
+    FROM q
+"""
