@@ -24,6 +24,7 @@ ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000, "metrics_series": 10_000}
 SHORTEST_TOKEN = 16
+SWITCHES = ("eager", "metrics_loopback")
 MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
@@ -92,18 +93,25 @@ def parse(raw: Mapping[str, Any]) -> JobsSettings:
     if "retention_days" in values:
         values["retention_days"] = JobsSettings().retention_days | _retention(values["retention_days"])
     parsed = JobsSettings(**values)
+    _check_texts(parsed)
+    _check_switches(parsed)
+    _check_numbers(parsed)
+    return parsed
+
+
+def _check_texts(parsed: JobsSettings) -> None:
     for name, what in TEXTS.items():
         if not isinstance(value := getattr(parsed, name), str):
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be {what}, not {value!r}.")
-    if not isinstance(parsed.eager, bool):
-        raise ImproperlyConfigured(f"JOBS: EAGER must be True or False, not {parsed.eager!r}.")
-    _check_numbers(parsed)
-    token: object = parsed.metrics_token
+    token: object = parsed.metrics_token  # of which no error repeats anything
     if not isinstance(token, str) or not (token == "" or len(token) >= SHORTEST_TOKEN):
         raise ImproperlyConfigured(f"JOBS: METRICS_TOKEN must be text of {SHORTEST_TOKEN} or more random characters.")
-    if not isinstance(parsed.metrics_loopback, bool):
-        raise ImproperlyConfigured(f"JOBS: METRICS_LOOPBACK must be True or False, not {parsed.metrics_loopback!r}.")
-    return parsed
+
+
+def _check_switches(parsed: JobsSettings) -> None:
+    for name in SWITCHES:
+        if not isinstance(value := getattr(parsed, name), bool):
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be True or False, not {value!r}.")
 
 
 def _check_numbers(parsed: JobsSettings) -> None:

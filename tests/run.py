@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,24 +25,26 @@ EARLY = 9  # none of pytest's
 OURS = ("DJANGO_", "JOBSITE_")
 ONCE = "browser or once"
 SHARES = 2  # parts of the tests with real processes, on each database: much of their time is waiting
+PROGRAMS: dict[str, Callable[[], str | None]] = {
+    "the tests with a connection pooler need PgBouncer: install it (Debian: apt install pgbouncer)": lambda: (
+        pgbouncer.find() or pgbouncer.install()
+    ),
+    "the tests of alert rules need promtool: install it (Debian: apt install prometheus)": lambda: (
+        promtool.find() or promtool.install()
+    ),
+}
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run pytest, with ``arguments``, once per database; the exit status is 0 only if every test ran and passed."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     browser = chromium.find() or chromium.install()
+    missing = [what for what, is_there in PROGRAMS.items() if not is_there()]
     if browser is None:
-        print("error: the browser tests need Chromium: install it (Debian: apt install chromium), or set CHROMIUM.")
-        if os.environ.get("CI"):
-            return 1
-        print("Running the other tests without it.")
-    if (pgbouncer.find() or pgbouncer.install()) is None:
-        print("error: the tests with a connection pooler need PgBouncer: install it (Debian: apt install pgbouncer).")
-        if os.environ.get("CI"):
-            return 1
-        print("Running the other tests without it.")
-    if (promtool.find() or promtool.install()) is None:
-        print("error: the tests of alert rules need promtool: install it (Debian: apt install prometheus).")
+        missing.append("the browser tests need Chromium: install it (Debian: apt install chromium), or set CHROMIUM")
+    for what in missing:
+        print(f"error: {what}.")
+    if missing:
         if os.environ.get("CI"):
             return 1
         print("Running the other tests without it.")

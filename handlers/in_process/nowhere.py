@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from handlers.transport import LastWords, Message
+from handlers.transport import LastWords, Message, ServerState
 
 
 class Nowhere:
@@ -26,6 +26,10 @@ class Nowhere:
     def trouble(self) -> str:
         """None."""
         return ""
+
+    def measure(self, queues: Sequence[str]) -> ServerState:
+        """Nothing stands there."""
+        return ServerState(0.0)
 
     def leave_last_words(self, worker: str, words: LastWords) -> None:
         """There is nobody whom they would tell anything."""

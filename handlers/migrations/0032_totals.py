@@ -37,7 +37,7 @@ def end(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobsite_jobs", "0030_unneeded_nodes"),
+        ("jobsite_jobs", "0031_api_clients"),
     ]
 
     operations = [

@@ -34,6 +34,7 @@ from handlers.rq_transport.availability import met, transport_errors
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.duties import DATABASE, Duties
 from handlers.rq_transport.grace import end_after, has_ended
+from handlers.rq_transport.health_file import READY, HealthFile
 from handlers.rq_transport.leftovers import Leftovers
 from handlers.rq_transport.lua import FORGET_DELAYED, OVERDUE
 from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTransport, parse_rq_job_id
@@ -76,13 +77,16 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
     job_class = JSONJob
     scheduled_jobs_key = DELAYED_KEY
 
-    def __init__(self, connection: Redis | None = None, *, name: str | None = None) -> None:
+    def __init__(
+        self, connection: Redis | None = None, *, name: str | None = None, health: HealthFile | None = None
+    ) -> None:
         super().__init__(
             connection=connection or redis_connection(),
             interval=EXPIRY_SECONDS,
             name=name or f"{socket.gethostname()}.{os.getpid()}.{uuid4().hex[:8]}",
         )
         self.log = logging.getLogger(__name__)
+        self._health = health or HealthFile(None)
         self._transport = RQTransport()
         self._stopping = False
         self._pubsub: PubSub | None = None
@@ -108,6 +112,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         self._install_signal_handlers()
         try:
             while not self._stopping:
+                self._show_health()
                 try:
                     moved = self._turn()
                 except DatabaseError as error:
@@ -123,6 +128,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
                     self._wait(self._seconds_to_wait(moved))
         finally:
             self._leave()
+            self._health.remove()
             has_ended()
 
     def stop(self) -> None:
@@ -294,6 +300,11 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         until = time.monotonic() + seconds
         while not self._stopping and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, SLICE_SECONDS))
+            self._show_health()
+
+    def _show_health(self) -> None:
+        away = next((what for what in (DATABASE, fleet.QUEUE_SERVER) if self._duties.fails(what)), "")
+        self._health.beat(f"waiting for the {away}" if away else READY)
 
     def _hang_up(self) -> None:
         if self._pubsub is not None:

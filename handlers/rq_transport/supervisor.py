@@ -28,6 +28,7 @@ from handlers.rq_transport.burial import Burial
 from handlers.rq_transport.children import Child, Children
 from handlers.rq_transport.database_room import fitting
 from handlers.rq_transport.grace import end_after
+from handlers.rq_transport.health_file import READY, STOPPING, HealthFile
 from handlers.rq_transport.heartbeats import Heartbeats
 from handlers.rq_transport.leases import Leases
 from handlers.rq_transport.lifetime import ENDLESS, Lifetime
@@ -48,7 +49,7 @@ class Supervisor:
 
     They serve the queues that are ``named``, in that order or, where some have ``weights``, by these; or all, in turn.
     ``max_async`` and ``threads``: how many async and how many other handlers run at once in each; the settings, if
-    None.
+    None. ``health``: the file that says that it lives.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Supervisor:
         max_async: int | None = None,
         threads: int | None = None,
         lifetime: Lifetime = ENDLESS,
+        health: HealthFile | None = None,
     ) -> None:
         self._named, self._lifetime = named, lifetime
+        self._health = health or HealthFile(None)
         self._queues: list[str] = []  # the children's and the heartbeats' too, filled once the database answers
         self._children = Children(
             self._queues,
@@ -99,6 +102,7 @@ class Supervisor:
             while _drain(wakeup):
                 pass
             self._children.reap()
+            self._show_health()
             watch_timeouts(self._children)
             self._progress.watch(self._children)
             for ask in (self._burial.bury, self._renew_leases, self._show_children, self._pass_on_stacks):
@@ -109,7 +113,15 @@ class Supervisor:
         self._burial.bury_the_last(lambda: self._hurry)
         if self._burial.is_over:  # else the database is away
             self._heartbeats.end()
+        self._health.remove()
         logger.info("all worker processes have stopped")
+
+    def _show_health(self) -> None:
+        """It lives as long as its loop turns and somebody takes jobs, or ends."""
+        if self._stopping_since is not None:
+            self._health.beat(STOPPING)
+        elif len(self._children):
+            self._health.beat(READY)
 
     def _on_change(self, ended: Child | None) -> None:
         if ended is not None:
@@ -140,6 +152,7 @@ class Supervisor:
     def _await(self, what: str, trouble: Callable[[], str]) -> None:
         told = ""
         while self._children.wanted and (why := trouble()):
+            self._health.beat(f"waiting for {what.partition(' at ')[0].partition(' (')[0]}")
             if (kind := why.partition(":")[0]) != told:  # the rest may change with each try
                 logger.warning("waiting for %s: %s", what, why)
                 told = kind

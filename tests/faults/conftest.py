@@ -80,8 +80,8 @@ def start_worker(start: Start) -> Start:
 
 @pytest.fixture
 def start_scheduler(start: Start) -> Start:
-    """Start ``manage.py scheduler``."""
-    return lambda: start("scheduler")
+    """Start ``manage.py scheduler`` with further arguments."""
+    return lambda *args: start("scheduler", *args)
 
 
 @pytest.fixture

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -168,3 +172,25 @@ def test_rq_tools_see_the_workers_while_they_run(start_worker: Start, redis: Red
     assert {w.pid for w in found} == {child.pid for child in worker.children()}
     assert worker.terminate() == 0
     assert Worker.all(connection=redis) == []
+
+
+def test_health_files_are_touched_while_processes_live(
+    start_worker: Start, start_scheduler: Start, notes: Notes, tmp_path: Path
+) -> None:
+    paths = [tmp_path / "worker-health", tmp_path / "scheduler-health"]
+    worker = start_worker("--health-file", str(paths[0]))
+    scheduler = start_scheduler("--health-file", str(paths[1]))
+
+    def is_touched(path: Path) -> bool:
+        before = path.stat().st_mtime_ns
+        return bool(wait_for("a touch", lambda: path.stat().st_mtime_ns != before))
+
+    for path in paths:
+        wait_for("it is ready", lambda path=path: path.exists() and path.read_text() == "ready\n")  # type: ignore[misc]
+        assert is_touched(path)
+    os.kill(worker.pid, signal.SIGSTOP)  # it lives no more
+    wait_for("the file grows old", lambda: time.time() - paths[0].stat().st_mtime > 3)
+    os.kill(worker.pid, signal.SIGCONT)
+    assert is_touched(paths[0])
+    assert (worker.terminate(), scheduler.terminate()) == (0, 0)
+    assert not any(path.exists() for path in paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,6 +11,7 @@ from handlers import pools
 from handlers.exceptions import TransportUnavailable
 from handlers.rq_transport.database_limits import limit_scheduler
 from handlers.rq_transport.delayed import DelayedScheduler
+from handlers.rq_transport.health_file import HealthFile
 
 
 class Command(BaseCommand):
@@ -18,13 +20,19 @@ class Command(BaseCommand):
     help = "Move delayed jobs to their queues when they are due, and bring back lost ones. Run as many as you like."
     requires_system_checks = ()  # the database may be away
 
-    def handle(self, *_args: Any, **_options: Any) -> None:
-        """Run the scheduler. Raises CommandError when no Redis is configured."""
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Where it says that it lives."""
+        parser.add_argument("--health-file", metavar="PATH", help="a file that is touched each second while it lives")
+
+    def handle(self, *_args: Any, health_file: str | None, **_options: Any) -> None:
+        """Run the scheduler. Raises CommandError when no Redis is configured, or the file cannot be written."""
         pools.do_without()
         try:
-            scheduler = DelayedScheduler()
+            scheduler = DelayedScheduler(health=HealthFile(health_file))
         except TransportUnavailable as error:
             raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"--health-file: cannot be written: {error}") from error
         limit_scheduler()
         self.stdout.write(f"scheduler {scheduler.name} starts")
         scheduler.run()

@@ -11,6 +11,7 @@ from handlers import pools
 from handlers.conf import MOST
 from handlers.exceptions import InvalidJob
 from handlers.rq_transport.database_limits import limit_supervisor
+from handlers.rq_transport.health_file import HealthFile
 from handlers.rq_transport.lifetime import Lifetime
 from handlers.rq_transport.shares import read_queues
 from handlers.rq_transport.supervisor import Supervisor
@@ -44,6 +45,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--max-memory", type=int, metavar="MIB", help="replace a process once it holds more memory, between jobs"
         )
+        parser.add_argument("--health-file", metavar="PATH", help="a file that is touched each second while it lives")
         parser.add_argument("--burst", action="store_true", help="run what is there and what is due, then end with 0")
 
     def handle(
@@ -55,6 +57,7 @@ class Command(BaseCommand):
         threads: int | None,
         max_jobs: int | None,
         max_memory: int | None,
+        health_file: str | None,
         burst: bool,
         **options: Any,
     ) -> None:
@@ -70,8 +73,15 @@ class Command(BaseCommand):
         lifetime = Lifetime(max_jobs, max_memory, burst)
         try:
             named, weights = read_queues(queues or "")
-            Supervisor(
-                named or None, weights, processes=processes, max_async=max_async, threads=threads, lifetime=lifetime
-            ).run()
+            supervisor = Supervisor(
+                named or None, weights, processes=processes, max_async=max_async, threads=threads, lifetime=lifetime,
+                health=HealthFile(health_file),
+            )  # fmt: skip
+        except OSError as error:
+            raise CommandError(f"--health-file: cannot be written: {error}") from error
+        except InvalidJob as error:
+            raise CommandError(f"--{error}") from error
+        try:
+            supervisor.run()
         except InvalidJob as error:
             raise CommandError(f"--{error}") from error
