@@ -34,6 +34,8 @@ PROGRAMS: dict[str, Callable[[], str | None]] = {
     ),
 }
 
+Part = tuple[str, str, dict[str, str]]  # the folder, which of its tests, and variables of the environment
+
 
 def main(arguments: Sequence[str]) -> int:
     """Run pytest, with ``arguments``, once per database; the exit status is 0 only if every test ran and passed."""
@@ -57,19 +59,11 @@ def main(arguments: Sequence[str]) -> int:
     env["CHROMIUM"] = browser or ""
     with contextlib.ExitStack() as stack:
         made = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="jobsite-test-")))
-        twice = f"not ({ONCE})"
-        parts: dict[str, tuple[str, dict[str, str]]] = {}
-        apart = {f"-faults-{number}": f"{number}/{SHARES}" for number in range(1, SHARES + 1)}
-        for name, share in ({"": ""} | apart).items():
-            marks = f"{twice} and {'' if share else 'not '}faults"
-            own = {"TESTS_SHARE": share}
-            parts[f"SQLite{name}"] = (marks, own)
-            parts[f"PostgreSQL{name}"] = (marks, own | {"DATABASE_URL": stack.enter_context(servers.postgresql())})
-        parts |= {"once": ("once and not browser", {})} | ({"browser": ("browser", {})} if browser else {})
+        parts = dict(_parts(stack, with_browser=bool(browser)))
         running: dict[str, subprocess.Popen[bytes]] = {}
         started = time.monotonic()
         print(f"\n=== Tests on SQLite; meanwhile {', '.join(list(parts)[1:])} ===", flush=True)
-        for name, (marks, variables) in parts.items():
+        for name, (folder, marks, variables) in parts.items():
             # A server of its own, because tests empty it; and a report of coverage that is no other part's data.
             own = {
                 "REDIS_URL": stack.enter_context(servers.valkey(made / name)),
@@ -78,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             if running:
                 own["COVERAGE_FILE"] = str(made / f"{name}.coverage")
             log = stack.enter_context((made / f"{name}.log").open("w")) if running else None
-            running[name] = stack.enter_context(pytest(marks, arguments, env | own | variables, log))
+            running[name] = stack.enter_context(pytest(folder, marks, arguments, env | own | variables, log))
         results = {name: process.wait() for name, process in running.items()}
         # Code under test may end its process, with status 0 and half of the tests: that is no success.
         results |= {name: EARLY for name, code in results.items() if not code and not (made / f"{name}.ended").exists()}
@@ -92,12 +86,31 @@ def main(arguments: Sequence[str]) -> int:
     return NO_TESTS if codes == {NO_TESTS} else max(abs(code) for code in codes - {NO_TESTS})  # below zero: a signal
 
 
+def _parts(stack: contextlib.ExitStack, *, with_browser: bool) -> Iterator[tuple[str, Part]]:
+    """The parts by their names, each with a database server of its own where it needs one."""
+    twice = f"not ({ONCE})"
+    yield from _on_both("", ("tests", f"{twice} and not faults", {}), stack)
+    for number in range(1, SHARES + 1):
+        share = {"TESTS_SHARE": f"{number}/{SHARES}"}
+        yield from _on_both(f"-faults-{number}", ("tests/faults", twice, share), stack)
+    yield "once", ("tests", "once and not browser", {})
+    if with_browser:
+        yield "browser", ("tests/browser", "browser", {})
+
+
+def _on_both(name: str, part: Part, stack: contextlib.ExitStack) -> Iterator[tuple[str, Part]]:
+    folder, marks, variables = part
+    yield f"SQLite{name}", part
+    url = stack.enter_context(servers.postgresql())
+    yield f"PostgreSQL{name}", (folder, marks, variables | {"DATABASE_URL": url})
+
+
 @contextlib.contextmanager
 def pytest(
-    marks: str, arguments: Sequence[str], env: Mapping[str, str], output: IO[str] | None = None
+    folder: str, marks: str, arguments: Sequence[str], env: Mapping[str, str], output: IO[str] | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The suite, running on one database. Its process has ended when the context has."""
-    command = [sys.executable, "-m", "pytest", "-m", marks, *arguments]
+    command = [sys.executable, "-m", "pytest", "-o", f"testpaths={folder}", "-m", marks, *arguments]
     aside: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
     process = subprocess.Popen(command, cwd=ROOT, env=env, **(aside if output else {}))
     try:
