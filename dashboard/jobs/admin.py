@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from dashboard.jobs import joblist, stack, views
 from dashboard.jobs import page as job_page
-from dashboard.jobs.actions import ACTIONS
+from dashboard.jobs.actions import ACTIONS, pass_over_what_is_no_id
 from dashboard.jobs.changelist import JobChangeList
 from dashboard.jobs.filters import QueueFilter, SinceFilter, StateFilter, TypeFilter, WorkerFilter
 from dashboard.kit import queries, verbs
@@ -151,6 +151,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
                     raise PermissionDenied(f"You may not {name} jobs.")
             if request.POST.get("select_across", "0") != "0":
                 raise PermissionDenied("Tick the jobs, or start a bulk operation: this form takes only ticked ones.")
+            pass_over_what_is_no_id(request)
         context = {"title": "Jobs", "max_reason": verbs.MAX_REASON, **(extra_context or {})}
         response = super().changelist_view(request, context)
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:

@@ -54,7 +54,7 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     posted = request.POST if request.method == "POST" else None
     stored = payload.data
     form = payload_form(job_type, raw=is_raw(request))(posted, stored=stored, sees_sensitive=may_see(request))
-    expect = request.POST.get("expect", "") if posted is not None else record.token
+    expect = request.POST.get("expect", "").replace("\x00", "") if posted is not None else record.token
     code = ""
     if posted is not None and form.is_valid():
         code = code_of(request, job_type, form.data_json)

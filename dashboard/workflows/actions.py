@@ -119,7 +119,7 @@ def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
 
 def _skip(request: HttpRequest, job_id: int) -> None:
     def act() -> str:
-        expect = request.POST.get("token", "") or "?"
+        expect = request.POST.get("token", "").replace("\x00", "") or "?"
         return str(int(job_scheduler.skip(job_id, by=by(request), reason=reason(request), expect=expect)))
 
     did, is_new = act_once(request, act)

@@ -189,7 +189,7 @@ def test_ids_that_are_no_numbers_are_passed_over(operator: Client) -> None:
     data = {
         "action": "retry",
         "index": "0",
-        "_selected_action": [str(job.pk), "9" * 30],
+        "_selected_action": [str(job.pk), "9" * 30, "{}"],
         "expect": [f"{job.pk}:{job.token}", ":", "٣:x"],
     }
     assert told(operator.post(LIST, data)) == ["Retried 1 job."]
