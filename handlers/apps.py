@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
 from handlers.conf import jobs_settings
 from handlers.transport import Transport, get_transport, install_transport
@@ -53,6 +55,10 @@ class JobsConfig(AppConfig):
         connection_created.connect(patience.heed_limits)  # first: the next one asks the server
         connection_created.connect(look_for_pooler)
         autodiscover()
+        if _keeps_tasks():
+            from handlers.tasks import discovery
+
+            discovery.autodiscover()
         configure_queues()
         install_transport(RQTransport())
         if jobs_settings().eager:
@@ -84,3 +90,15 @@ def _run_eagerly(*, is_eager: bool) -> None:
     elif _usual is not None:
         install_transport(_usual)
         _usual = None
+
+
+def _keeps_tasks() -> bool:
+    """Whether a backend of Django's Tasks makes jobs of them; processes that have none load nothing of it."""
+    configured: dict[str, dict[str, Any]] = getattr(settings, "TASKS", None) or {}
+    for params in configured.values():
+        path = str(params.get("BACKEND", ""))
+        if not path.startswith(("django.tasks.", "django_tasks.")):
+            with suppress(ImportError):  # Django says so, to whoever uses a task
+                if any(base.__module__ == "handlers.tasks.backend" for base in import_string(path).__mro__):
+                    return True
+    return False

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 FIRST, NEWEST = 50, 150  # of an attempt's log lines those are kept
 
@@ -49,6 +50,8 @@ class CurrentJob:
     attempt: int
     correlation: str = ""
     hide: Callable[[str], str] = str
+    claim: Any = None  # the life cycle's, under which it runs
+    worker: str = ""
     log: LogBuffer | None = None  # from its first line on
 
     def keep(self, line: LogLine) -> None:

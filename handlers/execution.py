@@ -24,10 +24,10 @@ from handlers.failures import class_path, clean, describe
 from handlers.job_types import JobType
 from handlers.lifecycle import Change, Claim, Move, Refusal, Refused, Step
 from handlers.models import JobPayload, JobRecord
-from handlers.policies import effective
+from handlers.policies import Effective, of_job
 from handlers.publishing import publish
 from handlers.registry import registry
-from handlers.retries import Exhausted
+from handlers.retries import Decision, Exhausted
 from handlers.states import State
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ UNBOUNDED = nullcontext()
 def timeout_of(claim: Claim) -> float:
     """How long an attempt of this job may run, in seconds."""
     try:
-        timeout = registry.get(claim.job_type).timeout
-    except NoHandler:
+        timeout = registry.find(claim.job_type).timeout_of(claim.encoded)
+    except (NoHandler, InvalidJob):
         timeout = None
     return jobs_settings().timeout_seconds if timeout is None else timeout.total_seconds()
 
@@ -78,7 +78,7 @@ def run_attached(
 
     ``in_company`` is asked once the attempt has failed: have others gone on in this process meanwhile?
     """
-    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim))
+    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker)
     logs.stay_attached()
     move = _attempt(claim, token, worker, around, job, in_company)
     return move if job.log is None else _with_lines(move, job)
@@ -96,12 +96,12 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
     What it returns says which move records the attempt. Call it elsewhere: it may have to ask the database. As
     ``run_attached`` it counts on ``logs.attach``.
     """
-    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim))
+    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker)
     current.set(job)
     logs.stay_attached()
     started, process = time.monotonic(), forks.process_id()
     try:
-        job_type = registry.get(claim.job_type)
+        job_type = registry.find(claim.job_type)
         payload = job_type.decode(claim.encoded)
     except (NoHandler, InvalidJob) as error:
         return partial(unservable, claim, error)
@@ -140,7 +140,7 @@ def _attempt(
 ) -> Move | None:
     started, process = time.monotonic(), forks.process_id()
     try:
-        job_type = registry.get(claim.job_type)
+        job_type = registry.find(claim.job_type)
         payload = job_type.decode(claim.encoded)
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
@@ -177,14 +177,12 @@ def _success(worker: str) -> Change:
 
 def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -> Move:
     """The attempt failed: the retry policy says what follows."""
-    failures = claim.failures + 1
     hide = hider(claim)
     failure = describe(error, hide, **claim.attempted)
     facts = {"worker": worker, "exception": failure.exception}
     try:
-        chosen = effective(registry.get(claim.job_type))
+        chosen, decision = decide(claim, error)
         facts |= {"policy": chosen.name} if chosen.name else {}
-        decision = chosen.policy.decide(failures=failures, error=error, draw=random.random())  # noqa: S311 - jitter
     except Exception as second:  # noqa: BLE001 - a policy that cannot decide must not lose the outcome
         # No traceback here: it would show the handler's error, whose text may be private.
         logger.error("the retry policy of %s raised %s", claim.job_type, class_path(second))
@@ -205,6 +203,16 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
         failure=failure,
         delay=decision.delay,
     )
+
+
+def decide(claim: Claim, error: BaseException) -> tuple[Effective, Decision]:
+    """The policy that the job follows, and what it says of an attempt that fails with ``error`` now.
+
+    Raises NoHandler, and whatever a policy of the app's own raises.
+    """
+    chosen = of_job(registry.find(claim.job_type), claim.encoded)
+    draw = random.random()  # noqa: S311 - jitter
+    return chosen, chosen.policy.decide(failures=claim.failures + 1, error=error, draw=draw)
 
 
 def unservable(claim: Claim, error: NoHandler | InvalidJob) -> Move:

@@ -365,7 +365,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
             made = NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, priority=rank)
             new.append(made._replace(limited=True) if job_type.limits else made)
             rule = job_type.rule(unique)
-            holds.append(None if rule is None else rule.hold_of(job_type.name, json.loads(encoded), job_type.aliases))
+            holds.append(None if rule is None else job_type.hold_of(rule, json.loads(encoded)))
         return new, holds if any(holds) else None
 
     def _create(
@@ -433,7 +433,7 @@ def _check_correlation(value: object) -> None:
 
 
 def _encode_for(type_name: str, payload: Any) -> bytes:
-    job_type = registry.get(type_name)
+    job_type = registry.find(type_name)
     if not isinstance(payload, Job | Command):
         payload = job_type.decode(payload)
     elif (found := registry.for_object(payload)).name != job_type.name:

@@ -23,7 +23,7 @@ from handlers.payloads import Command, Job
 from handlers.priorities import check_priority
 from handlers.results import ResultShape
 from handlers.retries import RetryPolicy
-from handlers.unique import Unique
+from handlers.unique import Hold, Unique
 
 T = TypeVar("T", bound=Job | Command)
 
@@ -102,7 +102,7 @@ class JobType:
         object.__setattr__(self, "result", ResultShape(self.name, function or self.handler, keep=self.keep_result))
         schema = self.schema()
         object.__setattr__(self, "sensitive_fields", sensitive.paths(schema))
-        object.__setattr__(self, "fields", tuple(schema.get("properties", {})))
+        object.__setattr__(self, "fields", self.field_names(schema))
         if self.unique is not None:
             self.check_unique(self.unique)
         check_limits(self.name, self.limits, self.fields)
@@ -122,9 +122,29 @@ class JobType:
             return self.unique
         return None if asked is False else self.check_unique(asked)
 
+    def field_names(self, schema: dict[str, Any]) -> tuple[str, ...]:
+        """What ``Unique`` and ``Limit`` can name: the payload's fields, as its schema has them."""
+        return tuple(schema.get("properties", {}))
+
+    def named(self, payload: Any) -> dict[str, Any]:
+        """The values of these in a payload (a JSON value)."""
+        return payload if isinstance(payload, dict) else {}
+
+    def hold_of(self, rule: Unique, payload: Any) -> Hold:
+        """What a job with this payload (a JSON value) wants to hold. Raises InvalidJob for too long a key."""
+        return rule.hold_of(self.name, self.named(payload), self.aliases)
+
+    def timeout_of(self, encoded: bytes) -> timedelta | None:
+        """The limit of an attempt of the job with this payload; None: JOBS["TIMEOUT_SECONDS"]."""
+        return self.timeout
+
+    def retry_of(self, encoded: bytes) -> RetryPolicy:
+        """The code's policy for the job with this payload."""
+        return self.retry
+
     def keys_of(self, payload: Any) -> list[tuple[str, str]]:
         """Of which limits, by name, a job with this payload (a JSON value) needs a slot, and under which key."""
-        values = payload if isinstance(payload, dict) else {}
+        values = self.named(payload)
         hidden = {path.partition(".")[0] for path in self.sensitive_fields} if self.sensitive_fields else ()
         return [(limit.name, key_of(limit, values, is_sensitive=limit.key in hidden)) for limit in self.limits]
 

@@ -30,13 +30,18 @@ class JobLogHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep ``record``, if a job runs."""
         job = current.get()
-        if job is not None:
+        if job is not None and record.name not in _left_out:
             try:
                 job.keep(_line(record, job))
             except Exception:  # noqa: BLE001 - a line that cannot be written must not fail the job that logged it
                 job.keep((_now(), record.levelname[:20], "", "(a log line that could not be written)"))
         if logging.root.handlers == [self]:
             _last_resort(record, self)
+
+
+def leave_out(name: str) -> None:
+    """What this logger says of jobs their history says, too: it is no part of what a job logged."""
+    _left_out.add(name)
 
 
 def attach() -> None:
@@ -123,4 +128,5 @@ def _last_resort(record: logging.LogRecord, own: logging.Handler) -> None:
 
 _handler = JobLogHandler(logging.INFO)
 _lock = threading.Lock()
+_left_out: set[str] = set()
 _jobs = 0  # jobs, and batches of them, that run in this process now

@@ -96,7 +96,7 @@ def encode(payload: Payload, *, type_name: str) -> bytes:
         again = adapter.validator.validate_json(data)
     except Exception as error:  # noqa: BLE001 - the class's own validators may raise anything
         _refuse(error, type_name, payload)
-    _check_size(data, type_name)
+    check_size(data, type_name)
     # The handler must get what was enqueued: a tuple in a field of type Any would come back as a list.
     for name in _field_names(cls):
         before, after = getattr(payload, name), getattr(again, name)
@@ -122,7 +122,7 @@ def encode_without(payload: Payload, without: Collection[str], *, type_name: str
         if name not in without
     }
     data = f"{{{','.join(f'{json.dumps(name)}:{value}' for name, value in fields.items())}}}".encode()
-    _check_size(data, type_name)
+    check_size(data, type_name)
     return data
 
 
@@ -333,7 +333,7 @@ def _dotted(path: Sequence[str | int]) -> str:
     return ".".join(str(part)[:100] for part in path).encode("utf-8", "replace").decode().replace("\0", "?")
 
 
-def _check_size(data: bytes, type_name: str) -> None:
+def check_size(data: bytes, type_name: str) -> None:
     limit = jobs_settings().max_payload_bytes
     if len(data) > limit:
         raise InvalidJob(

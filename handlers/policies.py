@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from handlers.exceptions import InvalidJob
 from handlers.job_types import JobType
 from handlers.lifecycle import database
 from handlers.models import PolicyAssignment, StoredPolicy
@@ -49,6 +50,19 @@ def as_policy(stored: StoredPolicy, base: RetryPolicy) -> RetryPolicy:
     )
 
 
+def of_job(job_type: JobType, encoded: bytes) -> Effective:
+    """The policy of one job of ``job_type``, with this payload: who enqueued it may have said otherwise in code.
+
+    What people assign goes over that, too. Never raises.
+    """
+    found = effective(job_type)
+    try:
+        own = job_type.retry_of(encoded)
+    except InvalidJob:
+        return found
+    return found if own == job_type.retry else _resolve(own, found.stored)
+
+
 def effective(job_type: JobType) -> Effective:
     """The policy of ``job_type`` at this moment. Never raises.
 
@@ -67,19 +81,19 @@ def effective_many(job_types: Iterable[JobType]) -> dict[str, Effective]:
     wanted = {job_type.name: job_type for job_type in job_types}
     assigned = PolicyAssignment.objects.using(database()).filter(pk__in=list(wanted)).select_related("policy")
     stored = {assignment.job_type: assignment.policy for assignment in assigned}
-    found = {name: _resolve(job_type, stored.get(name)) for name, job_type in wanted.items()}
+    found = {name: _resolve(job_type.retry, stored.get(name)) for name, job_type in wanted.items()}
     _last.update(found)
     return found
 
 
-def _resolve(job_type: JobType, stored: StoredPolicy | None) -> Effective:
+def _resolve(code: RetryPolicy, stored: StoredPolicy | None) -> Effective:
     if stored is None:
-        return Effective(job_type.retry)
+        return Effective(code)
     try:
-        return Effective(as_policy(stored, job_type.retry), stored)
+        return Effective(as_policy(stored, code), stored)
     except (ValueError, OverflowError) as error:  # InvalidJob is a ValueError
         logger.error("retry policy %d cannot be used, the code's holds: %s", stored.pk, type(error).__name__)
-        return Effective(job_type.retry)
+        return Effective(code)
 
 
 def _backoff(stored: StoredPolicy) -> Backoff:

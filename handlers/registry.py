@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -44,6 +44,9 @@ class Registry:
         self._packages: frozenset[str] | None = None  # once asked for, as are the next
         self._limits: dict[str, Limit] | None = None
         self._release = ""
+        self._finders: list[Callable[[str], None]] = []
+        self._sought: set[str] = set()  # names for which they were asked in vain
+        self._more_queues: set[str] = set()
         self.recurring: dict[str, tuple[Job | Command, str | None, Any]] = {}  # what ``recurring`` declares, by name
 
     def register(self, job_type: JobType) -> None:
@@ -85,6 +88,28 @@ class Registry:
                 " or, when the type was renamed, give it aliases=(old_name,)"
             ) from None
 
+    def has(self, name: str) -> bool:
+        """Whether there is a type of this name or alias."""
+        return name in self._names
+
+    def find(self, name: str) -> JobType:
+        """The same for the type of a job that is on record: what is not registered yet may be found by its name.
+
+        The name is the column's, never a part of arguments: who is asked for it may import the module that it names.
+        """
+        if not self.has(name) and name not in self._sought:
+            for finder in self._finders:
+                finder(name)
+            if not self.has(name):
+                self._sought.add(name)
+        return self.get(name)
+
+    def find_with(self, finder: Callable[[str], None]) -> None:
+        """Ask ``finder`` for the names of types that are not registered: it registers those that it knows."""
+        if finder not in self._finders:
+            self._finders.append(finder)
+            self._sought.clear()
+
     def for_object(self, payload: object) -> JobType:
         """The type of ``payload``, a job or command; an ``ExecuteCommandJob`` counts as its command.
 
@@ -123,8 +148,14 @@ class Registry:
         return self._limits
 
     def queues(self) -> set[str]:
-        """The queues that types name."""
-        return {job_type.queue for job_type in self._types.values()}
+        """The queues that types name, and those of ``add_queues``."""
+        return {job_type.queue for job_type in self._types.values()} | self._more_queues
+
+    def add_queues(self, names: Iterable[str]) -> None:
+        """Let there be these queues, too."""
+        for name in names:
+            check_queue(name)
+            self._more_queues.add(name)
 
     def versions(self) -> dict[str, str]:
         """The version of each type's payload schema, by all its names, former ones included."""

@@ -69,7 +69,7 @@ def create(new: Sequence[NewJob], holds: Sequence[Hold | None] | None, *, actor:
     """
     if holds is None:
         messages = lifecycle.create(new, actor=actor, using=using)
-        return Made([JobId(message.job_id) for message in messages], messages)
+        return Made([JobId.of(message) for message in messages], messages)
     last: dict[str, int] = {}  # of several with one key the last one counts, or the first
     for index, hold in enumerate(holds):
         if hold is None:
@@ -107,7 +107,7 @@ def _create(
     ]
     messages = lifecycle.create([new[index] for index in wanted], actor=actor, using=using)
     made.messages += messages
-    ids = {index: message.job_id for index, message in zip(wanted, messages, strict=True)}
+    ids = {index: JobId.of(message) for index, message in zip(wanted, messages, strict=True)}
     _keep(
         [(_of(holds, index), job_id) for index, job_id in ids.items() if holds[index]], {row.key for row in rows}, using
     )
@@ -115,7 +115,7 @@ def _create(
         if hold is not None and hold.key in held:
             made.ids.append(HolderId(held[hold.key]))
         else:
-            made.ids.append(JobId(ids[index] if hold is None else ids[last[hold.key]]))
+            made.ids.append(ids[index] if hold is None else ids[last[hold.key]])
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,8 @@ JOBS: dict[str, Any] = {
     "METRICS_TOKEN": os.environ.get("JOBSITE_METRICS_TOKEN", ""),
     "METRICS_LOOPBACK": environment.flag("JOBSITE_METRICS_LOOPBACK"),
 }
+if find_spec("django.tasks") or find_spec("django_tasks"):  # Django's own is there from 6.0 on
+    TASKS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "handlers.tasks.DurableBackend", "QUEUES": []}}
 RQ_QUEUES: dict[str, dict[str, Any]] = {}  # filled at start with every declared queue
 RQ_SHOW_ADMIN_LINK = False  # django-rq's pages ask for is_staff only, so none is mounted
 

@@ -95,7 +95,7 @@ class PolicyRow:
 def find(name: str) -> JobType | None:
     """The registered type of this name or alias."""
     try:
-        return registry.get(name)
+        return registry.find(name)
     except NoHandler:
         return None
 
@@ -133,7 +133,7 @@ def delays(policy: RetryPolicy, after: int = 0) -> list[Delay]:
 def source_of(thing: Any) -> str:
     """``file:line`` of a class or function, relative to the project where it lies below it."""
     try:
-        file = inspect.getsourcefile(thing)
+        file = inspect.getsourcefile(inspect.unwrap(thing))
         line = inspect.getsourcelines(thing)[1]
     except (OSError, TypeError):
         return ""

@@ -49,6 +49,6 @@ def _scope(rule: Unique) -> str:
 
 def _keys(rule: Unique, job_type: JobType, data: Any) -> set[str]:
     with suppress(InvalidJob, KeyError, TypeError):  # arguments that another release wrote
-        hold = rule.hold_of(job_type.name, data, job_type.aliases)
+        hold = job_type.hold_of(rule, data)
         return {hold.key, *hold.former}
     return set()

@@ -42,6 +42,7 @@ class Claim(NamedTuple):
     encoded: bytes  # the payload as JSON text
     correlation: str = ""
     alone: bool = False  # no other job may run in its process meanwhile
+    created_at: datetime | None = None  # when it was enqueued for the first time
 
     @property
     def payload(self) -> Any:
@@ -79,12 +80,14 @@ def claim(
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
     claims, late = [], []
-    for job_id, token, job_type, queue, attempt, failures, crashes, data, family, alone, is_past in rows:
+    for job_id, token, job_type, queue, attempt, failures, crashes, data, family, alone, is_past, made in rows:
         if is_past and attempt == 1:  # a scheduler has not come to it yet
             late.append(Move(job_id, token, EXPIRED_AT_START))
             continue
         encoded = (data or "null").encode()
-        claims.append(Claim(job_id, token, job_type, queue, attempt, failures, crashes, encoded, family or "", alone))
+        claims.append(
+            Claim(job_id, token, job_type, queue, attempt, failures, crashes, encoded, family or "", alone, made)
+        )
     if late:  # whoever restores one of them lifts its deadline
         JobPayload.objects.using(connection.alias).filter(pk__in=apply(late, actor=worker).moved).update(
             expires_at=None

@@ -18,17 +18,30 @@ from handlers.states import State
 from handlers.transport import Message
 
 
+class Created(Message):
+    """The message of a job that was just made. Equal to any other that says the same."""
+
+    created_at: datetime | None = None  # by the database's clock
+
+
 class JobId(int):
     """A job's id, as the verbs that enqueue answer it: an int, that tells whether the job is a new one."""
 
-    __slots__ = ()
     is_new: ClassVar[bool] = True  # False: the job was there and holds the key, and nothing was enqueued
+    created_at: datetime | None = None  # of a new one, by the database's clock
+
+    @classmethod
+    def of(cls, message: Message) -> JobId:
+        """That of the job that ``create`` has made this message for."""
+        made = cls(message.job_id)
+        if isinstance(message, Created):
+            made.created_at = message.created_at
+        return made
 
 
 class HolderId(JobId):
     """The id of a job that was there."""
 
-    __slots__ = ()
     is_new: ClassVar[bool] = False
 
 
@@ -93,9 +106,11 @@ def _create_chunk(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor
         )
         for job, token in zip(jobs, tokens, strict=True)
     ]  # fmt: skip
-    made = {token: (job_id, run_at) for job_id, token, run_at in dialect(connection).create(connection, rows)}
-    messages = []
+    made = {token: (job_id, *times) for job_id, token, *times in dialect(connection).create(connection, rows)}
+    messages: list[Message] = []
     for job, token in zip(jobs, tokens, strict=True):
-        job_id, run_at = made[token]
-        messages.append(Message(job_id, token, job.queue, run_at, job.priority))
+        job_id, run_at, created_at = made[token]
+        message = Created(job_id, token, job.queue, run_at, job.priority)
+        message.created_at = created_at
+        messages.append(message)
     return messages

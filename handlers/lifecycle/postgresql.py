@@ -40,7 +40,7 @@ CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 
 
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Insert jobs (columns.CREATE); their id, token and run_at."""
+    """Insert jobs (columns.CREATE); their id, token, run_at and created_at."""
     if len(rows) == 1:
         return fetch(connection, _create_sql(single=True), dict(zip(columns.CREATE, rows[0], strict=True)), keep=True)
     return fetch(connection, _create_sql(single=False), [as_rows(connection, rows)])
@@ -80,7 +80,7 @@ def _create_sql(*, single: bool) -> str:
             SELECT date_trunc('minute', created_at), queue, job_type, '{Outcome.CREATED}', '', {count}, 0
             FROM made {group}
         )
-        SELECT id, token, run_at FROM made
+        SELECT id, token, run_at, created_at FROM made
     """
 
 
@@ -129,7 +129,7 @@ def _claim_sql(*, single: bool, company: bool, seen_to: str) -> str:
             UPDATE {JOBS} j SET state = 'processing', attempt = attempt + 1, started_at = statement_timestamp(),
                 finished_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s::interval, worker = %(worker)s
             FROM picked WHERE j.id = picked.id
-            RETURNING j.id, token, job_type, queue, attempt, failures, crashes, alone, started_at AS now,
+            RETURNING j.id, token, job_type, queue, attempt, failures, crashes, alone, created_at, started_at AS now,
                 '{Outcome.STARTED}' AS outcome, '' AS fingerprint,
                 GREATEST(EXTRACT(EPOCH FROM started_at - enqueued_at), 0)::float8 AS seconds
         ),
@@ -141,7 +141,7 @@ def _claim_sql(*, single: bool, company: bool, seen_to: str) -> str:
         ),
         {_count("taken") if single else _counts("taken")}
         SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation, t.alone,
-            p.expires_at <= t.now
+            p.expires_at <= t.now, t.created_at
         FROM taken t LEFT JOIN {PAYLOADS} p ON p.job_id = t.id
     """
 

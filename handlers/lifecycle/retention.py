@@ -20,6 +20,7 @@ from handlers.models import (
     JobRecord,
     JobResult,
     NodeInput,
+    TaskMetadata,
     UniqueKey,
     Workflow,
     WorkflowNode,
@@ -65,7 +66,16 @@ def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
         theirs = [gate for gate in gates if gate]
         Gate.objects.using(alias).filter(pk__in=theirs)._raw_delete(alias)
         GateParent.objects.using(alias).filter(Q(parent_id__in=ids) | Q(gate_id__in=theirs))._raw_delete(alias)
-        for model in (JobHistory, AttemptError, AttemptLog, JobPayload, JobResult, NodeInput, WorkflowNode):
+        for model in (
+            JobHistory,
+            AttemptError,
+            AttemptLog,
+            JobPayload,
+            JobResult,
+            TaskMetadata,
+            NodeInput,
+            WorkflowNode,
+        ):
             children = model._default_manager.using(alias).filter(job_id__in=ids)
             children._raw_delete(alias)
         UniqueKey.objects.using(alias).filter(Q(held_until=None) | Q(held_until__lt=Now()), job_id__in=ids).delete()

@@ -34,7 +34,7 @@ FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.00025, 0.001  # how often a writer looks wh
 
 
 def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Insert jobs (columns.CREATE); their id, token and run_at."""
+    """Insert jobs (columns.CREATE); their id, token, run_at and created_at."""
     now = database_now(connection)
     tally, stamp = Tally(now), to_time(connection, now)
     rows = [(*row[:4], _due(row[4], row[5], now), *row[5:-2], _due(row[-2], row[-1], now)) for row in rows]
@@ -48,7 +48,7 @@ def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> li
             tally.add(queue, job_type, Outcome.CREATED)
         insert(connection, JobPayload, BESIDE, beside)
         tally.save(connection)
-    return [(ids[row[1]], row[1], row[4]) for row in rows]
+    return [(ids[row[1]], row[1], row[4], now) for row in rows]
 
 
 @cache
@@ -85,7 +85,7 @@ def claim(
         if not rows:
             return []
         steps, tally = [], Tally(now)
-        for job_id, _, job_type, queue, _, _, _, _, enqueued_at in rows:
+        for job_id, _, job_type, queue, _, _, _, _, _, enqueued_at in rows:
             since = from_time(enqueued_at)
             latency = max((now - since).total_seconds(), 0.0) if since else 0.0
             steps.append((job_id, {"worker": worker, "latency_seconds": round(latency, 6)}))
@@ -99,7 +99,7 @@ def claim(
         cursor.execute(_payload_sql(), [stamp, json.dumps([row[0] for row in rows])])
         beside = {job_id: found for job_id, *found in cursor.fetchall()}
     found = [(row, *beside.get(row[0], (None, "", None))) for row in rows]
-    return [(*row[:7], data, family, bool(row[7]), expired) for row, data, family, expired in found]
+    return [(*row[:7], data, family, bool(row[7]), expired, from_time(row[8])) for row, data, family, expired in found]
 
 
 @cache
@@ -107,7 +107,7 @@ def _claim_sql(*, company: bool, seen_to: str) -> str:
     changes = """
         state = 'processing', attempt = attempt + 1, started_at = %(now)s, finished_at = NULL,
         lease_expires_at = %(expires)s, worker = %(worker)s
-        RETURNING id, token, job_type, queue, attempt, failures, crashes, alone, enqueued_at
+        RETURNING id, token, job_type, queue, attempt, failures, crashes, alone, created_at, enqueued_at
     """
     guard = f"""
         j.state = 'enqueued' {"AND NOT j.alone" if company else ""}

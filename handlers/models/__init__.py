@@ -16,6 +16,7 @@ from handlers.models.result import JobResult
 from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
+from handlers.models.task_metadata import TaskMetadata
 from handlers.models.turn import Turn
 from handlers.models.unique import UniqueKey
 from handlers.models.watched import WatchedMove
@@ -66,6 +67,7 @@ __all__ = [
     "StoredPolicy",
     "StrandedJob",
     "Switch",
+    "TaskMetadata",
     "Turn",
     "TypeSwitch",
     "UniqueKey",

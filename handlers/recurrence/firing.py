@@ -196,7 +196,7 @@ def jobs_of(row: Mapping[str, Any], count: int) -> list[NewJob]:
     """The jobs of so many occurrences of the recurring job with these columns."""
     job_type, queue, priority, limited = row["job_type"], row["queue"], 0, True
     try:
-        known = registry.get(job_type)
+        known = registry.find(job_type)
         queue, priority, limited = queue or known.queue, known.priority, bool(known.limits)
     except NoHandler:  # it waits there for a worker that has one, as any such job, and that knows its limits
         queue = queue or "default"
@@ -212,14 +212,14 @@ def create(new: Sequence[NewJob], *, actor: str, using: str) -> Made:
 
 def _hold(job: NewJob) -> Hold | None:
     try:
-        job_type = registry.get(job.job_type)
+        job_type = registry.find(job.job_type)
         if (rule := job_type.unique) is None:
             return None
         if rule.on_conflict == ERROR:  # nobody is there to hear it
             rule = dataclasses.replace(rule, on_conflict=EXISTING)
         # As this code would enqueue it: what a release before has stored may lack a field of the key.
         payload = json.loads(job_type.encode(job_type.decode(job.payload)))
-        return rule.hold_of(job_type.name, payload, job_type.aliases)
+        return job_type.hold_of(rule, payload)
     except JobsError:
         return None  # its attempt says what is wrong with it
 

@@ -283,6 +283,6 @@ def _is_async(job_type: str) -> bool:
 
 def _known(job_type: str) -> JobType | None:
     try:
-        return registry.get(job_type)
+        return registry.find(job_type)
     except NoHandler:
         return None
