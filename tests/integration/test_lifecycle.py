@@ -87,7 +87,8 @@ def test_claim_takes_the_job_under_a_lease() -> None:
     job_id = note("hello")
     before, token = timezone.now(), record(job_id).token
     (claimed,) = claim(job_id)
-    assert claimed == Claim(job_id, token, "app.Note", "default", 1, 0, 0, claimed.encoded)
+    created_at = record(job_id).created_at
+    assert claimed == Claim(job_id, token, "app.Note", "default", 1, 0, 0, claimed.encoded, created_at=created_at)
     assert claimed.payload == {"text": "hello"}
     row = record(job_id)
     assert (row.state, row.token, row.attempt, row.worker) == ("processing", token, 1, WORKER)
