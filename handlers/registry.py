@@ -47,6 +47,7 @@ class Registry:
         self._finders: list[Callable[[str], None]] = []
         self._sought: set[str] = set()  # names for which they were asked in vain
         self._more_queues: set[str] = set()
+        self.takes_any_queue = False  # whether callers may name queues that the code does not
         self.recurring: dict[str, tuple[Job | Command, str | None, Any]] = {}  # what ``recurring`` declares, by name
 
     def register(self, job_type: JobType) -> None:

@@ -22,6 +22,7 @@ from handlers.lifecycle.claims import (
     renew,
     set_apart,
     still_enqueued,
+    with_payload,
 )
 from handlers.lifecycle.counting import count
 from handlers.lifecycle.creation import HolderId, JobId, NewJob, create
@@ -74,4 +75,5 @@ __all__ = [
     "retry",
     "set_apart",
     "still_enqueued",
+    "with_payload",
 ]

@@ -147,6 +147,12 @@ def claims_of(worker: str) -> list[Claim]:
     return [_claim(row) for row in held.annotate(correlation=CORRELATION).order_by("pk")]
 
 
+def with_payload(claim: Claim) -> Claim:
+    """The claim with its payload, where ``claims_of`` has left that out: some of it may say what follows."""
+    found = JobPayload.objects.using(database()).filter(pk=claim.job_id).values_list("data", flat=True).first()
+    return claim._replace(encoded=json.dumps(found).encode())
+
+
 def bound_leases(lease: timedelta) -> int:
     """Let no lease last longer than ``lease`` from now on: one taken before the clock was set back would. How many."""
     alias = database()

@@ -93,7 +93,8 @@ def _last_moves(child: Child, claims: Iterable[Claim]) -> list[Move]:
             moves.append(lifecycle.left_behind(claim, words, max_crashes=most, worker=child.name))
         elif child.stuck.get(run.key) == CancelReason.TIMEOUT:
             seconds = time.monotonic() - run.since
-            moves.append(execution.failed(claim, execution.timed_out(claim), worker=child.name, seconds=seconds))
+            whole = lifecycle.with_payload(claim)
+            moves.append(execution.failed(whole, execution.timed_out(whole), worker=child.name, seconds=seconds))
         else:  # for the stop, or for another run than this one
             moves.append(lifecycle.handed_back(claim, "its worker had to stop before it could finish", started=True))
     return moves

@@ -22,7 +22,8 @@ from handlers import execution, forks, lifecycle
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.publishing import publish
-from handlers.queues import served
+from handlers.queues import left_over, served
+from handlers.registry import registry
 from handlers.rq_transport.availability import silence, stay_without_threads
 from handlers.rq_transport.burial import Burial
 from handlers.rq_transport.children import Child, Children
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 LATE_SECONDS = 0.7  # after the grace of a stop: a loop that has not come to its end by then hangs
 END_SECONDS = 1.5  # for that end, and before it nothing is begun that may take as long
 LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
+QUEUES_SECONDS = 5.0  # how often it is looked for queues that callers have named
 TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 
 
@@ -77,6 +79,7 @@ class Supervisor:
         )
         self._burial, self._leases, self._heartbeats = Burial(), Leases(), Heartbeats(self._queues)
         self._progress, self._stacks = Progress(), StackRequests()
+        self._queues_at = 0.0  # monotonic; not looked for before
         self._stopping_since: float | None = None
         self._hurry = self._is_late = False
 
@@ -105,7 +108,14 @@ class Supervisor:
             self._show_health()
             watch_timeouts(self._children)
             self._progress.watch(self._children)
-            for ask in (self._burial.bury, self._renew_leases, self._show_children, self._pass_on_stacks):
+            asked = (
+                self._burial.bury,
+                self._renew_leases,
+                self._show_children,
+                self._pass_on_stacks,
+                self._find_queues,
+            )
+            for ask in asked:
                 if self._seconds_left() > END_SECONDS:  # else it might wait for the database beyond the grace
                     ask()
             self._stop_children()
@@ -148,6 +158,23 @@ class Supervisor:
         for name in found.left_over:
             logger.warning("the code no longer names queue %s: it is served because it still holds jobs", name)
         return ""
+
+    def _find_queues(self) -> None:
+        """Where callers may name any queue, a worker of all of them serves new ones, too: its next children do."""
+        if self._named or not registry.takes_any_queue or time.monotonic() < self._queues_at:
+            return
+        self._queues_at = time.monotonic() + QUEUES_SECONDS
+        try:
+            found = left_over(besides=self._queues)
+        except Error as error:
+            execution.close_broken_connections()
+            logger.debug("cannot look for new queues: %s", str(error).strip())
+            return
+        if found:
+            logger.info("serving queue %s, too: callers have named it", ", ".join(found))
+            self._queues += found
+            for child in self._children:
+                child.marks.retire()
 
     def _await(self, what: str, trouble: Callable[[], str]) -> None:
         told = ""

@@ -39,6 +39,8 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         super().__init__(alias, params)
         registry.find_with(discovery.find)
         registry.add_queues(name for name in self.queues if _is_queue(name))
+        if not self.queues:
+            registry.takes_any_queue = True
 
     @cached_property
     def family(self) -> Family:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from importlib import import_module
@@ -126,6 +127,14 @@ def hang() -> None:
     note(f"hangs in {os.getpid()}")
     while True:
         pass
+
+
+@task(takes_context=True)
+def once_killed(context: Any) -> None:
+    """Wait, the first time, to be killed."""
+    note(f"runs in {os.getpid()}")
+    if context.attempt == 1:
+        time.sleep(60)
 
 
 def _hidden() -> str:
