@@ -205,7 +205,7 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         if not apps.is_installed("handlers"):
             text = f"TASKS[{self.alias!r}] keeps its tasks as jobs, and 'handlers' is not installed."
             hint = "Add 'django_rq' and 'handlers' to INSTALLED_APPS, then manage.py migrate."
-            yield Error(text, hint=hint, id="jobs.E020")
+            yield Error(text, hint=hint, id="jobs.E030")
 
     def _check_queues(self) -> Iterable[CheckMessage]:
         for name in sorted(map(str, self.queues)):
@@ -213,16 +213,16 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
                 check_queue(name)
             except InvalidJob as error:
                 text = f"TASKS[{self.alias!r}]['QUEUES']: {error}."
-                yield Error(text, hint="Queues here have names such as 'mail' or 'high-priority'.", id="jobs.E021")
+                yield Error(text, hint="Queues here have names such as 'mail' or 'high-priority'.", id="jobs.E031")
 
     def _check_options(self) -> Iterable[CheckMessage]:
         where = f"TASKS[{self.alias!r}]['OPTIONS']"
         hint = f"Known are {', '.join(options.OPTIONS)}, as @task takes them."
         if not isinstance(self.options, Mapping):
-            yield Error(f"{where} must be a dict.", hint=hint, id="jobs.E022")
+            yield Error(f"{where} must be a dict.", hint=hint, id="jobs.E032")
             return
         if unknown := sorted(map(str, set(self.options) - set(options.OPTIONS))):
-            yield Error(f"{where}: unknown key {', '.join(unknown)}.", hint=hint, id="jobs.E022")
+            yield Error(f"{where}: unknown key {', '.join(unknown)}.", hint=hint, id="jobs.E032")
         found = self.options
         for check in (
             lambda: options.policy(found.get("retry"), found.get("max_attempts"), found.get("backoff"), options.ONCE),
@@ -231,13 +231,13 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
             try:
                 check()
             except InvalidJob as error:
-                yield Error(f"{where}: {error}.", hint=hint, id="jobs.E022")
+                yield Error(f"{where}: {error}.", hint=hint, id="jobs.E032")
 
     def _check_modules(self) -> Iterable[CheckMessage]:
         for module, error in discovery.failures().items():
             text = f"{module} cannot be imported, so nobody knows its tasks: {error}."
             hint = "Install what it needs; or leave it, if nobody here uses its tasks."
-            yield CheckWarning(text, hint=hint, id="jobs.W020")
+            yield CheckWarning(text, hint=hint, id="jobs.W030")
 
 
 def as_job(task: Any, *args: Any, **kwargs: Any) -> TaskCall:

@@ -487,7 +487,7 @@ def test_check_says_what_would_fail_later() -> None:
     settings = {"default": {"BACKEND": DURABLE, "QUEUES": ["Loud"], "OPTIONS": {"max_attempts": 0, "tries": 1}}}
     with override_settings(TASKS=settings):
         said = {(message.id, str(message.msg)) for message in backend().check()}
-    assert {number for number, _ in said} == {"jobs.E021", "jobs.E022"}
+    assert {number for number, _ in said} == {"jobs.E031", "jobs.E032"}
     assert any("unknown key tries" in text for _, text in said)
     assert any("max_attempts must be a whole number" in text for _, text in said)
     assert not list(backend().check())
