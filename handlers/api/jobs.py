@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from ninja import Path, Query, Router
 
+from handlers import told
 from handlers.api import giving, shapes
 from handlers.api.answers import Answer, once
 from handlers.api.asking import Asker, asker
@@ -254,7 +255,7 @@ def find_new_type(name: str) -> JobType:
 def _covers(who: Asker, record: JobRecord) -> bool:
     if who.scope.is_whole:
         return True
-    known = giving.find_type(record.job_type)
+    known = told.find_type(record.job_type)
     return who.scope.covers(known.name if known else record.job_type, record.queue)
 
 
@@ -264,7 +265,7 @@ def _kept(who: Asker, job_id: int, sent: Any) -> Any:
     row = JobPayload.objects.filter(pk=job_id).first()
     if row is None:
         return sent
-    return giving.unmasked(sent, row.data, mask(giving.find_type(row.job_type), row.data))
+    return giving.unmasked(sent, row.data, mask(told.find_type(row.job_type), row.data))
 
 
 def _made(body: dict[str, Any], made: JobId) -> Answer:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from django.http import HttpRequest, HttpResponse
 from ninja import Path, Query, Router
 
+from handlers import told
 from handlers.api import giving, shapes
 from handlers.api.answers import Answer, once
 from handlers.api.asking import Asker, asker
@@ -161,13 +162,13 @@ def _find(who: Asker, name: str) -> RecurringJob:
 def _covers(who: Asker, row: RecurringJob) -> bool:
     if who.scope.is_whole:
         return True
-    known = giving.find_type(row.job_type)
+    known = told.find_type(row.job_type)
     queue = row.queue or (known.queue if known else "")
     return who.scope.covers(known.name if known else row.job_type, queue)
 
 
 def _given(who: Asker, row: RecurringJob) -> shapes.Recurring:
-    data = row.data if who.sees_sensitive else mask(giving.find_type(row.job_type), row.data)
+    data = row.data if who.sees_sensitive else mask(told.find_type(row.job_type), row.data)
     names = (
         "name", "queue", "cron", "every_seconds", "jitter_seconds", "misfire", "overlap", "pause_after", "in_code",
         "next_at", "last_at", "last_job_id", "paused_at", "paused_until",

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from handlers import bulk
+from handlers import bulk, told
 from handlers.audit import By, actor_name
 from handlers.command_line import choosing, showing
 from handlers.command_line.answers import Exit, usage
@@ -128,7 +128,7 @@ def _dry_run(verb: str, ids: Sequence[int], asked: int, screen: Screen) -> int:
     found = list(rows.order_by("pk"))
     if screen.as_json:
         for record in found:
-            screen.row({**showing.facts(record), "would": verb})
+            screen.row({**told.facts(record), "would": verb})
     elif found:
         screen.table(showing.HEADS, [showing.line(record, timezone.now()) for record in found])
     of = f" of {asked:,}" if len(found) != asked else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from handlers import bulk
+from handlers import bulk, told
 from handlers.command_line import choosing, showing
 from handlers.command_line.answers import Exit, usage
 from handlers.command_line.listing import records
@@ -66,15 +66,15 @@ def run_preview(options: argparse.Namespace, screen: Screen) -> int:
     fitting = bulk.narrowed(options.what, _selection(options))
     count = bulk.count_of(fitting)
     found = list(records(fitting, SAMPLE))
-    told = "too many to count at once" if count is None else f"{min(count, bulk.COUNTED):,}"
-    told += "+" if count is not None and count > bulk.COUNTED else ""
+    number = "too many to count at once" if count is None else f"{min(count, bulk.COUNTED):,}"
+    number += "+" if count is not None and count > bulk.COUNTED else ""
     if screen.as_json:
         for record in found:
-            screen.row({**showing.facts(record), "would": options.what, "of": count})
+            screen.row({**told.facts(record), "would": options.what, "of": count})
         return Exit.DONE if found else Exit.NOT_ALL
     if found:
         screen.table(showing.HEADS, [showing.line(record, timezone.now()) for record in found])
-    screen.say(f"{told} jobs would be {bulk.VERBS[options.what].past}")
+    screen.say(f"{number} jobs would be {bulk.VERBS[options.what].past}")
     return Exit.DONE if found else Exit.NOT_ALL
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from handlers import told
 from handlers.command_line import choosing, showing
 from handlers.command_line.answers import Exit
 from handlers.command_line.parsing import Subparsers, command
@@ -16,7 +17,7 @@ from handlers.command_line.screen import Screen, moment
 from handlers.job_ids import job_ids
 from handlers.lifecycle import database
 from handlers.models import JobRecord
-from handlers.selection import Selection
+from handlers.selection import WINDOW, Selection
 
 CHUNK = 500
 PAGE = 50
@@ -37,10 +38,12 @@ def add(subparsers: Subparsers) -> None:
 def show_list(options: argparse.Namespace, screen: Screen) -> int:
     """The jobs that match."""
     selection = choosing.selection_of(options.search, empty=True)
+    if selection.looks_at_newest:
+        screen.warn(f"no index finds these: looking at the newest {WINDOW:,} jobs only, of those that the rest finds")
     now = timezone.now()
     if screen.as_json:
         for record in records(selection, options.limit, options.before):
-            screen.row(showing.facts(record))
+            screen.row(told.facts(record))
         return Exit.DONE
     found = list(records(selection, options.limit, options.before))
     if found:
@@ -70,7 +73,7 @@ def show(options: argparse.Namespace, screen: Screen) -> int:
     known = JobRecord.objects.using(database()).in_bulk(job_ids(options.ids))
     missing = [given for given in options.ids if not any(pk in known for pk in job_ids([given]))]
     for number, record in enumerate(known.values()):
-        found = showing.details(record)
+        found = {**told.facts(record), **told.details(record)}
         if screen.as_json:
             screen.row(found)
             continue

@@ -8,13 +8,13 @@ from typing import Any
 
 from django.utils import timezone
 
+from handlers import told
 from handlers.command_line import times
 from handlers.command_line.answers import Exit
 from handlers.command_line.enqueueing import add_arguments_of_job, read_job
 from handlers.command_line.parsing import Parser, Subparsers, command
 from handlers.command_line.people import who
 from handlers.command_line.screen import Screen, age, moment
-from handlers.command_line.showing import type_of
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import database
 from handlers.masking import mask
@@ -132,7 +132,7 @@ def _facts(row: RecurringJob) -> dict[str, Any]:
     return {
         "id": row.name,
         "type": row.job_type,
-        "payload": mask(type_of(row.job_type), row.data),
+        "payload": mask(told.find_type(row.job_type), row.data),
         **{name: getattr(row, name) for name in names},
         "timezone": row.zone,
         "last_job_id": row.last_job_id,

@@ -20,9 +20,10 @@ from django.utils import timezone
 
 from handlers import GiveUp, job_scheduler
 from handlers.bulk import run_chunk
-from handlers.command_line import listing
+from handlers.command_line import acting, listing
 from handlers.command_line.screen import Screen, plain
 from handlers.models import AuditEntry, BulkOperation, JobRecord, QueueSwitch, RecurringJob
+from handlers.selection import Selection
 from handlers.testing import fail_next, run_due_jobs
 from jobsite.demo.jobs import SendReceipt
 from tests.app.jobs import Note, Pay, Ship
@@ -357,15 +358,13 @@ def test_database_that_is_away_is_said_in_one_line(monkeypatch: pytest.MonkeyPat
     def away(*_: Any) -> None:
         raise OperationalError("connection refused\nIs the server running?")
 
-    monkeypatch.setattr(listing, "records", away)
+    monkeypatch.setattr(Selection, "page", away)
     ran = Ran("list")
     assert ran.code == 3
     assert ran.error.startswith("the database cannot be asked: connection refused (")
 
 
 def test_interrupted_verb_says_what_it_did(monkeypatch: pytest.MonkeyPatch) -> None:
-    from handlers.command_line import acting
-
     ids = job_scheduler.enqueue_many([Note("a"), Note("b")])
     monkeypatch.setattr(acting, "CHUNK", 1)
     calls = iter([acting._act])
