@@ -355,7 +355,7 @@ def test_bulk_operations(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_database_that_is_away_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_: Any) -> None:
+    def away(*_: Any, **__: Any) -> None:
         raise OperationalError("connection refused\nIs the server running?")
 
     monkeypatch.setattr(Selection, "page", away)
