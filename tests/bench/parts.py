@@ -24,6 +24,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("workflows.fan", {"count": 100_000}),
     ("recurring.fired", {"count": 2_000}),
     ("recurring.started", {"minute": 1_000, "others": 9_000}),
+    ("api.enqueue", {}),
     ("engine.promotion", {"count": 60_000}),
     ("engine.killed", {}),
     ("engine.flushed", {"count": 100_000}),
