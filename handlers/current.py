@@ -61,6 +61,16 @@ class CurrentJob:
         self.log.add(line)
 
     @property
+    def job_type(self) -> str:
+        """Its type's name; empty where no claim is known."""
+        return "" if self.claim is None else str(self.claim.job_type)
+
+    @property
+    def queue(self) -> str:
+        """The queue that it was claimed from; empty where no claim is known."""
+        return "" if self.claim is None else str(self.claim.queue)
+
+    @property
     def family(self) -> str:
         """The correlation that the jobs enqueued by this one get: its own, else its id."""
         return self.correlation or str(self.job_id)

@@ -167,3 +167,11 @@ def sqlite_options(path: Path, data: Path) -> dict[str, Any]:
         # A file, because tests start real worker processes, which an in-memory database would hide from.
         "TEST": {"NAME": str(path.with_name(f"test_{path.name}"))},
     }
+
+
+def log_format() -> str:
+    """How log lines are written: as JOBSITE_LOG says, for people (line) or for programs (json)."""
+    word = os.environ.get("JOBSITE_LOG") or "line"
+    if word not in ("line", "json"):
+        raise ImproperlyConfigured(f"JOBSITE_LOG must be line or json, not {word!r}.")
+    return word

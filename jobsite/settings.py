@@ -171,10 +171,14 @@ elif DEMO:
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
+    "filters": {"job": {"()": "handlers.structured_logs.JobFields"}},
     "formatters": {
         "line": {"format": "{asctime} {levelname:<7} {process} {name}: {message}", "style": "{"},
+        "json": {"()": "handlers.structured_logs.JsonFormatter"},
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "filters": ["job"], "formatter": environment.log_format()}
+    },
     "root": {"handlers": ["stderr"], "level": "INFO"},
     # Django sends its own log to the console only while debugging; a server wants its errors always.
     "loggers": {"django": {"handlers": ["stderr"], "level": "INFO", "propagate": False}},
