@@ -1,4 +1,4 @@
-"""Settings, all from the environment; README.md lists the variables. Unsafe production refuses to start."""
+"""Settings, all from the environment; docs/deploy.md lists the variables. Unsafe production refuses to start."""
 
 from __future__ import annotations
 

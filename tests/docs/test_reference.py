@@ -1,0 +1,56 @@
+"""What the documentation lists is what the code has: public names, settings, system checks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+import pytest
+
+import handlers
+from handlers.conf import JobsSettings
+from tests.docs.pages import ROOT
+
+pytestmark = pytest.mark.once
+
+INSTALL = ROOT / "docs" / "install.md"
+# What the table says of a default in words, because the value itself stands for something else.
+IN_WORDS = {
+    "HANDLER_FACTORY": "none",
+    "REDIS_URL": "that of `RQ_QUEUES`",
+    "EMAIL_BACKEND": "Django's SMTP backend",
+    "EMAIL_QUEUE": "`default`",
+    "MAX_PAYLOAD_BYTES": "1 MiB",
+}
+CHECK = re.compile(r"\"((?:jobs|dashboard|jobsite)\.[EW]\d+)\"")
+# Instances are on the page as what they are instances of.
+INSTANCES = {"job_scheduler": "handlers.gateway.JobScheduler", "command_bus": "handlers.commands.CommandBus"}
+
+
+def test_reference_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "reference.md").read_text()
+    shown = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)$", page, re.MULTILINE))
+    assert {INSTANCES.get(name, name) for name in handlers.__all__} <= shown
+
+
+def test_settings_table_has_every_key_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| ([^|]+?) \|", INSTALL.read_text(), re.MULTILINE))
+    known = JobsSettings()
+    assert set(rows) == {each.name.upper() for each in fields(JobsSettings)}
+    for key, said in rows.items():
+        value = getattr(known, key.lower())
+        if key in IN_WORDS:
+            assert said == IN_WORDS[key]
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            assert float(said.replace(",", "")) == value, key
+        else:
+            expected = list(value) if isinstance(value, tuple) else value
+            assert said.strip("`").replace('"', "'").replace(".0", "") == str(expected).replace(".0", ""), key
+
+
+def test_checks_are_listed_and_exist() -> None:
+    sources = [path for app in ("handlers", "dashboard", "jobsite") for path in (ROOT / app).rglob("*.py")]
+    raised = {name for path in sources for name in CHECK.findall(path.read_text())}
+    listed = set(re.findall(r"`((?:jobs|dashboard|jobsite)\.[EW]\d+)`", INSTALL.read_text()))
+    assert raised
+    assert raised == listed
