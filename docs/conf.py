@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
 
 import django  # noqa: E402 - it needs to know where its settings are
+import settings_page  # noqa: E402
 
 django.setup()
 
@@ -60,7 +61,13 @@ def nothing_from_elsewhere(app: Sphinx, error: Exception | None) -> None:
                 raise ExtensionError(f"{path.name} loads something from another host: {found.group(0)}")
 
 
+def make_settings(app: Sphinx) -> None:
+    """Write the page of settings, which is in no commit, before pages are read."""
+    (HERE / "settings.md").write_text(settings_page.page())
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
+    app.connect("builder-inited", make_settings)
     app.connect("build-finished", nothing_from_elsewhere)
     return {"parallel_read_safe": True}

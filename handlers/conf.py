@@ -58,7 +58,7 @@ class JobsSettings:
     batch: int = 256  # most jobs a worker claims at once; 1 turns batching off
     max_async: int = 100  # most async handlers that run at once in one worker process
     threads: int = 1  # most other handlers that run at once in one worker process; 1: in its main thread
-    max_payload_bytes: int = 1024 * 1024
+    max_payload_bytes: int = 1024 * 1024  # of a job's arguments, as JSON
     max_result_bytes: int = 64 * 1024  # of what a handler returns, as JSON
     max_error_chars: int = 64 * 1024  # stored of one traceback or message
     unknown_type_hours: float = 4.0  # how long a job waits for a worker whose code can run it before it is failed
@@ -71,7 +71,7 @@ class JobsSettings:
     metrics_token: str = field(default="", repr=False)  # by which a scrape of /metrics shows that it may
     metrics_loopback: bool = False  # whether it needs none from this machine
     metrics_series: int = 100  # pairs of queue and type with series of their own; the rest is counted together
-    retention_days: dict[str, float | None] = field(
+    retention_days: dict[str, float | None] = field(  # after which what has ended is removed; None: never
         default_factory=lambda: {"succeeded": 7.0, "deleted": 7.0, "failed": None}
     )
 

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.urls import include, path
 from django.utils import timezone
 
-from handlers import Job, handles, job_scheduler
+from handlers import CancellationToken, Job, handles, job_scheduler
 from handlers.models import JobRecord
 
 MODULE = "docs"  # where the job types of the examples are, as it seems
@@ -91,6 +91,16 @@ def recurring() -> dict[str, Any]:
         "monday": now + timedelta(days=3),
         "start": now - timedelta(days=2),
         "end": now,
+    }
+
+
+def tutorial() -> dict[str, Any]:
+    return {
+        "dataclass": dataclass,
+        "CancellationToken": CancellationToken,
+        "Job": Job,
+        "JobRecord": JobRecord,
+        "handles": handles,
     }
 
 

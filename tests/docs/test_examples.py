@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from django.db import transaction
+from django.test import TestCase
 
 from handlers.registry import registry
 from tests.docs import surroundings
@@ -27,13 +30,22 @@ def module() -> Iterator[ModuleType]:
     """The module that a page's examples are in. What they declare is forgotten after the test."""
     made = ModuleType(surroundings.MODULE)
     with pytest.MonkeyPatch.context() as patch, registry.isolated():
-        patch.setitem(sys.modules, surroundings.MODULE, made)
+        for name in (surroundings.MODULE, "shop", "shop.jobs"):
+            patch.setitem(sys.modules, name, made)
         yield made
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
 def test_examples_run(page: Path, module: ModuleType) -> None:
+    with transaction.atomic():
+        run(page, module)
+        transaction.set_rollback(True)  # the page's own tests begin with no jobs
+    if page.name not in ELSEWHERE:
+        run_tests(module)
+
+
+def run(page: Path, module: ModuleType) -> None:
     known = getattr(surroundings, page.stem.replace("-", "_").lower(), dict)
     vars(module).update(known())
     for example in python(page):
@@ -48,6 +60,14 @@ def test_examples_run(page: Path, module: ModuleType) -> None:
                 f"{example.where}: {error}. Have the example define it, or tests/docs/surroundings.py, if any reader"
                 " has such a thing; or mark what is no whole program: <!-- not run: why --> on the line before it."
             )
+
+
+def run_tests(module: ModuleType) -> None:
+    result = unittest.TestResult()
+    for each in list(vars(module).values()):
+        if isinstance(each, type) and issubclass(each, TestCase) and each.__module__ == module.__name__:
+            unittest.defaultTestLoader.loadTestsFromTestCase(each).run(result)
+    assert not [trace for _, trace in (*result.failures, *result.errors)]
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)

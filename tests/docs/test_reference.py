@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from dataclasses import fields
 
@@ -46,6 +47,23 @@ def test_settings_table_has_every_key_with_its_default() -> None:
         else:
             expected = list(value) if isinstance(value, tuple) else value
             assert said.strip("`").replace('"', "'").replace(".0", "") == str(expected).replace(".0", ""), key
+
+
+def test_settings_page_is_made_from_the_code() -> None:
+    spec = importlib.util.spec_from_file_location("settings_page", ROOT / "docs" / "settings_page.py")
+    assert spec is not None
+    assert spec.loader is not None
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    page = maker.page()
+    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| [^|]+ \| ([^|]*) \|", page, re.MULTILINE))
+    assert {each.name.upper() for each in fields(JobsSettings)} <= {key for key, words in rows.items() if words}
+    console = [path.read_text() for path in (ROOT / "dashboard").rglob("*.py")]
+    asked = {name for text in console for name in re.findall(r"[\"`](CONSOLE_[A-Z]+(?:_[A-Z]+)*)[\"`]", text)}
+    assert asked <= set(rows)
+    assert {"jobs.E001", "jobs.E021", "dashboard.E004", "jobs.W002"} <= set(
+        re.findall(r"^\| `([a-z.EW\d]+)`", page, re.MULTILINE)
+    )
 
 
 def test_checks_are_listed_and_exist() -> None:
