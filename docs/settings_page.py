@@ -45,7 +45,8 @@ The project's own site takes its settings from the environment: [deploy.md](depl
 ## Checks
 
 What `manage.py check` says, in its words; `…` stands for what is yours. Those of the database are asked by `migrate`
-and `check --database default`, those that are for production by `check --deploy`. [install.md](install.md#settings) has them in short.
+and `check --database default`, those that are for production by `check --deploy`. In short they are in
+[install.md](install.md#settings).
 
 | id | what it says | how to mend it |
 |---|---|---|

@@ -20,7 +20,7 @@ from handlers.models import JobRecord
 MODULE = "docs"  # where the job types of the examples are, as it seems
 
 
-def job(_name: str, _returns: Any = None, **fields: Any) -> type[Job]:
+def job(_name: str, _returns: Any = None, **fields: Any) -> Any:
     """A job type with ``fields``: a hint each, or a hint and a default. Its handler gives way to one of the page."""
     known = [(name, *hint) if isinstance(hint, tuple) else (name, hint) for name, hint in fields.items()]
     made = make_dataclass(

@@ -24,6 +24,18 @@ IN_WORDS = {
     "MAX_PAYLOAD_BYTES": "1 MiB",
 }
 CHECK = re.compile(r"\"((?:jobs|dashboard|jobsite)\.[EW]\d+)\"")
+# What stands in the console's banners whatever the case, as ``dashboard.kit.health`` makes them.
+BANNERS = (
+    "No worker is connected: nothing runs, enqueued jobs wait.",
+    "No scheduler is running: scheduled jobs and retries do not become due, and lost jobs stay lost.",
+    "No live worker serves queue ",
+    "No live worker can run ",
+    "Nothing is lost: what is enqueued is kept in the database",
+    "A scheduler has trouble with ",
+    "that has a handler for its type",
+    "whose code reads arguments of another release",
+    "paused: nothing new starts there.",
+)
 # Instances are on the page as what they are instances of.
 INSTANCES = {"job_scheduler": "handlers.gateway.JobScheduler", "command_bus": "handlers.commands.CommandBus"}
 
@@ -72,3 +84,10 @@ def test_checks_are_listed_and_exist() -> None:
     listed = set(re.findall(r"`((?:jobs|dashboard|jobsite)\.[EW]\d+)`", INSTALL.read_text()))
     assert raised
     assert raised == listed
+
+
+def test_runbook_has_the_banners_words() -> None:
+    runbook = " ".join((ROOT / "docs" / "runbook.md").read_text().split())
+    for words in BANNERS:
+        assert words in (ROOT / "dashboard" / "kit" / "health.py").read_text(), f"no banner says so any more: {words}"
+        assert words in runbook
