@@ -79,6 +79,10 @@ def limits() -> dict[str, Any]:
     }
 
 
+def metrics() -> dict[str, Any]:
+    return {"path": path, "include": include}
+
+
 def recurring() -> dict[str, Any]:
     now, report = datetime.now(tz=UTC), job("SendReport")
     job_scheduler.add_or_update_recurring("nightly report", report(), "30 6 * * *")  # as a scheduler does at its start

@@ -15,7 +15,7 @@ from tests.docs.pages import PAGES, ROOT, examples, spans
 
 COMMAND = re.compile(r"manage\.py +([a-z_]+)([^#\n]*)")
 MAKE = re.compile(r"^(?:[A-Z_]+=\S+ )*make ([a-z-]+)\b", re.MULTILINE)
-PLACEHOLDER = re.compile(r"[|\[\]<>…]|\.\.\.")  # what a reader fills in, or chooses from
+PLACEHOLDER = re.compile(r"[|\[\]<>…]|\.\.\.|\b[A-Z]{3,}\b")  # what a reader fills in, or chooses from
 DJANGO_RQ = {"rqworker", "rqstats", "rqscheduler", "rqenqueue", "rqsuspend", "rqresume"}
 
 pytestmark = pytest.mark.once
