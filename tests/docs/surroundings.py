@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -80,7 +81,7 @@ def limits() -> dict[str, Any]:
 
 
 def metrics() -> dict[str, Any]:
-    return {"path": path, "include": include}
+    return {"path": path, "include": include, "os": SimpleNamespace(environ=defaultdict(str))}
 
 
 def recurring() -> dict[str, Any]:

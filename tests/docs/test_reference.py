@@ -57,7 +57,7 @@ def test_settings_table_has_every_key_with_its_default() -> None:
         elif isinstance(value, int | float) and not isinstance(value, bool):
             assert float(said.replace(",", "")) == value, key
         else:
-            expected = list(value) if isinstance(value, tuple) else value or "none"
+            expected = list(value) if isinstance(value, tuple) else "none" if value == "" else value
             assert said.strip("`").replace('"', "'").replace(".0", "") == str(expected).replace(".0", ""), key
 
 
