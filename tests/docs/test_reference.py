@@ -9,6 +9,7 @@ from dataclasses import fields
 import pytest
 
 import handlers
+from dashboard.site import PAGES
 from handlers.conf import JobsSettings
 from tests.docs.pages import ROOT
 
@@ -91,3 +92,9 @@ def test_runbook_has_the_banners_words() -> None:
     for words in BANNERS:
         assert words in (ROOT / "dashboard" / "kit" / "health.py").read_text(), f"no banner says so any more: {words}"
         assert words in runbook
+
+
+def test_each_page_of_the_console_has_a_section() -> None:
+    console = (ROOT / "docs" / "console.md").read_text()
+    for name in ("Overview", "Jobs", "Audit", "Users and groups", *(words for _, words, _ in PAGES)):
+        assert f"| [{name}](#" in console, name
