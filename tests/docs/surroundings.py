@@ -99,6 +99,10 @@ def recurring() -> dict[str, Any]:
     }
 
 
+def tasks() -> dict[str, Any]:
+    return {"tonight": timezone.now() + timedelta(hours=8), "timedelta": timedelta}
+
+
 def tutorial() -> dict[str, Any]:
     return {
         "dataclass": dataclass,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import unittest
 from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -32,6 +34,8 @@ def module() -> Iterator[ModuleType]:
     with pytest.MonkeyPatch.context() as patch, registry.isolated():
         for name in (surroundings.MODULE, "shop", "shop.jobs"):
             patch.setitem(sys.modules, name, made)
+        if find_spec("django.tasks") is None:  # before Django 6 the package takes its place
+            patch.setitem(sys.modules, "django.tasks", import_module("django_tasks"))
         yield made
 
 
