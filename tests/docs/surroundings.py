@@ -80,6 +80,10 @@ def limits() -> dict[str, Any]:
     }
 
 
+def api() -> dict[str, Any]:
+    return {"path": path, "include": include}
+
+
 def metrics() -> dict[str, Any]:
     return {"path": path, "include": include, "os": SimpleNamespace(environ=defaultdict(str))}
 
