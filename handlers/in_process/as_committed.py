@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 from django.db import Error, transaction
@@ -17,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 logger = logging.getLogger(__name__)
 
+BLOCK = "_block_of_jobs"  # the attribute of Django's connection
 STATEMENT = "jobs_statement"  # the savepoint around one
 
 
@@ -29,22 +31,35 @@ def as_committed(connection: BaseDatabaseWrapper) -> Iterator[None]:
         finally:
             _end_what_is_left(connection)
         return
+    _watch_blocks()
     block = _Block(connection)
-    enter = transaction.Atomic.__enter__
-
-    def enter_with_savepoint(self: Any) -> None:
-        block.enter(self, enter)
-
+    attributes: dict[str, Any] = vars(connection)
+    ours = {BLOCK: block, "on_commit": block.on_commit, "savepoint_commit": block.savepoint_commit}
+    before = {name: attributes[name] for name in ours if name in attributes}  # where a job runs another one
     with connection.execute_wrapper(block.execute):
-        attributes: dict[str, Any] = vars(connection)
-        attributes |= {"on_commit": block.on_commit, "savepoint_commit": block.savepoint_commit}
-        transaction.Atomic.__enter__ = enter_with_savepoint  # type: ignore[method-assign]
+        attributes |= ours
         try:
             yield
         finally:
-            transaction.Atomic.__enter__ = enter  # type: ignore[method-assign]
-            del attributes["on_commit"], attributes["savepoint_commit"]
+            for name in ours:
+                del attributes[name]
+            attributes |= before
             block.end()
+
+
+@cache
+def _watch_blocks() -> None:
+    """Let each block that begins look whether it begins inside of one of these. From now on: others may be at it."""
+    enter = transaction.Atomic.__enter__
+
+    def watched(self: Any) -> None:
+        block: _Block | None = vars(transaction.get_connection(self.using)).get(BLOCK)
+        if block is None:
+            enter(self)
+        else:
+            block.enter(self, enter)
+
+    transaction.Atomic.__enter__ = watched  # type: ignore[method-assign]
 
 
 class _Block:
@@ -62,7 +77,7 @@ class _Block:
 
     def enter(self, atomic: Any, enter: Callable[[Any], None]) -> None:
         """Begin a block: the job's outermost ones are transactions, so they need savepoints, whatever they say."""
-        if atomic.using not in (None, self._connection.alias) or not self._is_outside:
+        if not self._is_outside:
             enter(atomic)
             return
         self._mend()

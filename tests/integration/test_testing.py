@@ -372,6 +372,17 @@ def test_frozen_time_is_the_time() -> None:
     assert states(job_id) == ["succeeded"]
 
 
+def test_time_passes_without_a_database() -> None:
+    before = timezone.now()
+    with at_time(HOUR):
+        assert timezone.now() - before >= HOUR
+        with at_time(HOUR):
+            assert timezone.now() - before >= 2 * HOUR
+    assert timezone.now() - before < HOUR
+    with pytest.raises(ValueError, match="aware datetime"), at_time(timezone.now().replace(tzinfo=None)):
+        pass
+
+
 @pytest.mark.django_db
 def test_captured_jobs_as_a_function() -> None:
     with captured_jobs() as jobs:
