@@ -7,14 +7,14 @@ import logging
 import random
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import lru_cache, partial
 from typing import Any
 
 from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 
-from handlers import forks, lifecycle, logs, masking, processes, stranded, surroundings, tidying
+from handlers import forks, lifecycle, logs, masking, processes, stranded, surroundings, tidying, tracing
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
@@ -81,6 +81,8 @@ def run_attached(
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker)
     logs.stay_attached()
     move = _attempt(claim, token, worker, around, job, in_company)
+    if move is None:
+        tracing.settled(claim.job_id, claim.token, "dropped")
     return move if job.log is None else _with_lines(move, job)
 
 
@@ -98,6 +100,8 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
     """
     job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker)
     current.set(job)
+    if tracing.any_open():
+        tracing.enter(job.claim)
     logs.stay_attached()
     started, process = time.monotonic(), forks.process_id()
     try:
@@ -121,7 +125,9 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
 def _broke_off(
     claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float, job: CurrentJob
 ) -> Move | None:
-    return _with_lines(_move_of(claim, token, error, worker, seconds), job)
+    if (move := _move_of(claim, token, error, worker, seconds)) is None:
+        tracing.settled(claim.job_id, claim.token, "dropped")
+    return _with_lines(move, job)
 
 
 def _move_of(claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float) -> Move | None:
@@ -162,6 +168,8 @@ def _attempt(
 
 def _handle(job: CurrentJob, job_type: JobType, payload: Any, token: CancellationToken) -> Any:
     current.set(job)  # in a context that ends with this call
+    if tracing.any_open():
+        tracing.enter(job.claim)
     return job_type.run(payload, token)
 
 
@@ -310,12 +318,20 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
                 return set()
             moves, fresh = [_plain(moves[0])], True
         else:
+            _end_spans(moves, applied.moved)
             publish(applied.messages)
             log_failures(applied.failures)
             if applied.refused:
                 _strand(applied.refused)
             return applied.moved
     return set()
+
+
+def _end_spans(moves: Sequence[Move], moved: Container[int]) -> None:
+    if tracing.any_open():
+        for move in moves:
+            outcome = move.change.target.value if move.job_id in moved else "lost"
+            tracing.settled(move.job_id, move.token, outcome, move.change.failure)
 
 
 def _strand(refused: Sequence[Refused]) -> None:

@@ -9,6 +9,7 @@ from typing import cast
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from handlers import tracing
 from handlers.exceptions import TransportUnavailable
 from handlers.transport import Message, get_transport
 
@@ -22,6 +23,13 @@ def publish(messages: Sequence[Message], *, wait: bool = True, front: bool = Fal
     Without ``wait`` the transport may find out only with a later call, and recovery does what is left to do.
     ``front``: at the heads of their queues.
     """
+    if messages and tracing.is_on():
+        with tracing.sending(messages):
+            return _publish(messages, wait=wait, front=front)
+    return _publish(messages, wait=wait, front=front)
+
+
+def _publish(messages: Sequence[Message], *, wait: bool, front: bool) -> bool:
     try:
         if queued := [message for message in messages if message.run_at is None]:
             get_transport().publish(queued, wait=wait, front=front)
@@ -34,7 +42,9 @@ def publish(messages: Sequence[Message], *, wait: bool = True, front: bool = Fal
     except Exception as error:
         # Committed work must not fail for this, and one damaged message must not hold the others.
         if len(messages) > 1:
-            sent = [publish([message], front=front) for message in (reversed(messages) if front else messages)]
+            sent = [
+                _publish([message], wait=True, front=front) for message in (reversed(messages) if front else messages)
+            ]
             return all(sent)
         logger.exception("job %d cannot be published: %s", messages[0].job_id, type(error).__name__)
     return True

@@ -10,6 +10,7 @@ from typing import ClassVar, NamedTuple
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from handlers import tracing
 from handlers.failures import clean
 from handlers.lifecycle.moves import dialect, new_token
 from handlers.models.kept import database
@@ -74,11 +75,20 @@ def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None)
     Those of jobs that await something are not to be published.
     """
     alias, actor = using or database(), actor and clean(actor, 150)
-    connection = connections[alias]
+    if tracing.is_on():
+        queues, types = [job.queue for job in jobs], {job.job_type for job in jobs}
+        with tracing.creating(queues, types), transaction.atomic(using=alias, savepoint=False):
+            messages = _create(connections[alias], jobs, actor)
+            tracing.keep(messages, using=alias)
+            return messages
+    return _create(connections[alias], jobs, actor)
+
+
+def _create(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor: str) -> list[Message]:
     if len(jobs) == 1:  # as most calls have it: neither parts nor a transaction to think of
         return _create_chunk(connection, jobs, actor)
     parts = list(_chunks(jobs))
-    with transaction.atomic(using=alias, savepoint=False) if len(parts) > 1 else nullcontext():
+    with transaction.atomic(using=connection.alias, savepoint=False) if len(parts) > 1 else nullcontext():
         return [message for part in parts for message in _create_chunk(connection, part, actor)]
 
 

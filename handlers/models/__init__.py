@@ -17,6 +17,7 @@ from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
 from handlers.models.task_metadata import TaskMetadata
+from handlers.models.trace import JobTrace
 from handlers.models.turn import Turn
 from handlers.models.unique import UniqueKey
 from handlers.models.watched import WatchedMove
@@ -46,6 +47,7 @@ __all__ = [
     "JobPayload",
     "JobRecord",
     "JobResult",
+    "JobTrace",
     "KnownTypes",
     "LimitKey",
     "LimitOverride",

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.db import Error, close_old_connections, connections
 
-from handlers import admission, execution, lifecycle, patience
+from handlers import admission, execution, lifecycle, patience, tracing
 from handlers.conf import jobs_settings
 from handlers.lifecycle import Claim
 from handlers.models.sql import is_postgresql
@@ -77,18 +77,21 @@ class Claiming:
                 if len(claims) < len(messages):
                     with contextlib.suppress(Error):  # else recovery finds that they are on no queue
                         self._taking.refused(messages, {claim.job_id for claim in claims}, company=company)
+                tracing.claimed(claims)
                 return claims
 
     def try_once(self, messages: list[Message]) -> list[Claim]:
         """The same, for another thread while jobs run: those that the database gives at the first try."""
         lease = timedelta(seconds=jobs_settings().lease_seconds)
         try:
-            return admission.claim(messages, worker=self._name, lease=lease, company=True)
+            claims = admission.claim(messages, worker=self._name, lease=lease, company=True)
         except Error as error:
             execution.close_broken_connections()
             self._doubtful = True
             logger.warning("waiting for the database: %s", str(error).strip())
             return []
+        tracing.claimed(claims)
+        return claims
 
     def let_go(self, runs: Runs) -> None:
         """Hold no more than what ``runs`` has in hand.

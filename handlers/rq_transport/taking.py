@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from django.db import Error
 from redis.exceptions import RedisError
 
-from handlers import lifecycle
+from handlers import lifecycle, tracing
 from handlers.gateway import job_scheduler
 from handlers.rq_transport.intake import Intake
 from handlers.rq_transport.marks import Marks
@@ -66,7 +66,11 @@ class Taking:
         if self._others:
             return [self._others.popleft() for _ in range(min(int(room), len(self._others)))]
         sizes = {name: int(min(self._sizes.of(name), room)) for name in self.open_queues()}
-        return self._stranded.take(list(sizes), max(sizes.values(), default=1)) or self._intake.pop(sizes)
+        began = time.time_ns()
+        found = self._stranded.take(list(sizes), max(sizes.values(), default=1)) or self._intake.pop(sizes)
+        if found and tracing.is_on():
+            tracing.received(found, began)
+        return found
 
     def wait(self, seconds: float) -> list[Message]:
         """A message that comes within so many seconds."""
