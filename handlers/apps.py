@@ -48,7 +48,7 @@ class JobsConfig(AppConfig):
 
         from handlers import admission, checks, commands, following, patience, pools  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
         from handlers.models.sessions import look_for_pooler
-        from handlers.registry import autodiscover
+        from handlers.registry import autodiscover, registry
         from handlers.rq_transport.connections import configure_queues
         from handlers.rq_transport.messages import RQTransport
 
@@ -59,6 +59,8 @@ class JobsConfig(AppConfig):
             from handlers.tasks import discovery
 
             discovery.autodiscover()
+        registry.find_with(_find_rq)
+        registry.add_queues(_adopted_queues())
         configure_queues()
         install_transport(RQTransport())
         if jobs_settings().eager:
@@ -102,3 +104,29 @@ def _keeps_tasks() -> bool:
                 if any(base.__module__ == "handlers.tasks.backend" for base in import_string(path).__mro__):
                     return True
     return False
+
+
+def _find_rq(name: str) -> None:
+    """A function's type that a call of RQ's made: see ``handlers.adoption``."""
+    if name.startswith("rq."):
+        from handlers.adoption.calls import find
+
+        find(name)
+
+
+def _adopted_queues() -> list[str]:
+    """The queues of RQ_QUEUES whose jobs are durable ones, by the site's settings."""
+    from django.conf import settings
+
+    from handlers.conf import QUEUE_NAME, SYSTEM_QUEUE
+
+    of_all = getattr(settings, "RQ", {})
+    classes = {
+        name: str(config.get("QUEUE_CLASS", of_all.get("QUEUE_CLASS", "")))
+        for name, config in (getattr(settings, "RQ_QUEUES", None) or {}).items()
+    }
+    if "adoption" in str(of_all.get("SCHEDULER_CLASS", "")):
+        classes |= dict.fromkeys(classes, "adoption")
+    return [
+        name for name, of in classes.items() if "adoption" in of and QUEUE_NAME.fullmatch(name) and name != SYSTEM_QUEUE
+    ]

@@ -13,6 +13,7 @@ from handlers.models.limit import LimitKey, LimitOverride, LimitSlot, LimitStart
 from handlers.models.policy import PolicyAssignment, StoredPolicy
 from handlers.models.recurring import How, Misfire, Occurrence, Overlap, RecurringJob
 from handlers.models.result import JobResult
+from handlers.models.rq_origin import RQOrigin
 from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
@@ -64,6 +65,7 @@ __all__ = [
     "Period",
     "PolicyAssignment",
     "QueueSwitch",
+    "RQOrigin",
     "RecurringJob",
     "Require",
     "StoredPolicy",

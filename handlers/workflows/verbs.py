@@ -105,30 +105,32 @@ class WorkflowVerbs:
     ) -> JobId:
         """Run ``job`` once the job ``parent`` (its id), which may have ended already, has ended as ``when`` says.
 
-        ``success``, ``failure``, ``deleted``, or ``ended`` in any of these ways; ``delay`` after that. If it ends
-        otherwise for good, ``job`` is deleted. Raises InvalidJob (``parent``: there is no such job), or NoHandler.
+        Or once each of several has, a list of ids. ``when`` is ``success``, ``failure``, ``deleted``, or ``ended`` in
+        any of these ways; ``delay`` after that. If it ends otherwise for good, ``job`` is deleted. Raises InvalidJob
+        (``parent``: there is no such job), or NoHandler.
         """
         rule_of = check_rule(when, Require.ALL)
-        (parent_id,) = job_ids([parent]) or (0,)
+        parents = sorted(set(job_ids(parent if isinstance(parent, list) else [parent]))) or [0]
         alias = lifecycle.database()
         with transaction.atomic(using=alias):
             take_lock(connections[alias])
             # From here on whatever moves it tells of that; if it has ended before, this does.
-            if not JobRecord.objects.using(alias).filter(pk=parent_id).update(watched=True):
+            if JobRecord.objects.using(alias).filter(pk__in=parents).update(watched=True) < len(parents):
                 raise InvalidJob(f"parent: there is no job {str(parent)[:50]!r}", field="parent")
-            WorkflowNode.objects.using(alias).bulk_create([WorkflowNode(job_id=parent_id)], ignore_conflicts=True)
+            nodes = [WorkflowNode(job_id=each) for each in parents]
+            WorkflowNode.objects.using(alias).bulk_create(nodes, ignore_conflicts=True)
             if connections[alias].features.has_select_for_update:
                 # A workflow that it has opened may end at this moment, by someone who does not see this node so far:
                 # once that is committed, we see it.
-                list(Workflow.objects.using(alias).filter(opened_by=parent_id).order_by("pk").select_for_update())
+                list(Workflow.objects.using(alias).filter(opened_by__in=parents).order_by("pk").select_for_update())
             builder = Builder(Workflow(), actor_name(by), alias)
             flow = Flow(self._maker(correlation), builder.write, chunk=CHUNK)
-            rule = Rule((Node(flow, None, parent_id),), *rule_of)
+            rule = Rule(tuple(Node(flow, None, each) for each in parents), *rule_of)
             node = Node(flow, registry.for_object(job))
             flow.plan(Planned(node, flow.make(job, queue=queue, delay=delay, priority=priority), rule, delay))
             flow.end()
-            _look_at([parent_id], alias)
-            audit(by, "continue_with", f"job {parent_id}", 1, reason, {"job_ids": [node.job_id]})
+            _look_at(parents, alias)
+            audit(by, "continue_with", f"job {parents[0]}", 1, reason, {"job_ids": [node.job_id]})
         return node.job_id
 
     @contextmanager

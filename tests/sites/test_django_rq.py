@@ -11,6 +11,13 @@ from tests.sites.conftest import Make
 from tests.sites.project import Project
 
 SETTINGS = 'from rq_site.settings import *\nINSTALLED_APPS.append("rq_site")\n'
+ADOPTED = SETTINGS + """
+RQ = {
+    "QUEUE_CLASS": "handlers.adoption.DurableQueue",
+    "SCHEDULER_CLASS": "handlers.adoption.DurableScheduler",
+    "JOB_CLASS": "handlers.adoption.DurableJob",
+}
+"""
 SITE = ROOT / "tests" / "sites" / "rq_site"
 
 
@@ -20,10 +27,10 @@ def notes(site: Project) -> list[str]:
 
 
 @pytest.fixture
-def site(make: Make, redis_server: str) -> Project:
-    """The site, with its queues in the test's Redis, and an empty database."""
+def site(make: Make, redis_server: str, request: pytest.FixtureRequest) -> Project:
+    """The site, with its queues in the test's Redis, and an empty database; the parameter is its settings."""
     files = {f"rq_site/{path.name}": path.read_text() for path in SITE.glob("*.py")}
-    made = make(settings=SETTINGS, files=files, redis=redis_server)
+    made = make(settings=getattr(request, "param", SETTINGS), files=files, redis=redis_server)
     made.env["NOTES"] = str(made.folder / "notes")
     Path(made.env["NOTES"]).touch()
     made.manage("migrate", "--verbosity", "0")
@@ -88,3 +95,47 @@ def test_workers_of_pickles_and_ours_share_names_and_a_redis_and_leave_each_othe
     site.manage("worker", "--burst")
     after = site.told(STATES)
     assert after == found | {"ours": {"succeeded": 4, "scheduled": 1}}
+
+
+START = """
+from rq_site import tasks
+from handlers.models import JobRecord, RecurringJob, JobPayload
+
+tasks.start()
+tell({
+    "jobs": sorted([r.job_type, r.queue, r.state, r.arguments.data["args"]] for r in JobRecord.objects.all()),
+    "recurring": [[r.name, r.cron, r.zone] for r in RecurringJob.objects.all()],
+})
+"""
+ENDS = """
+from handlers.models import JobRecord, JobHistory
+tell(sorted([r.job_type, r.state, r.attempt, r.error, r.result] for r in JobRecord.objects.all()))
+"""
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("site", [ADOPTED], indirect=True)
+def test_by_settings_alone_the_jobs_of_a_site_are_durable_and_its_code_is_what_it_was(site: Project) -> None:
+    assert "no issues" in site.manage("check")
+    found = site.told(START)
+    assert found["jobs"] == sorted([
+        ["rq.rq_site.tasks.welcome", "default", "enqueued", [1]],
+        ["rq.rq_site.tasks.charge", "high", "enqueued", [7]],
+        ["rq.rq_site.tasks.report", "low", "enqueued", ["monday"]],
+        ["rq.rq_site.tasks.report", "low", "awaiting", ["tuesday"]],
+        ["rq.rq_site.tasks.report", "low", "scheduled", ["later"]],
+        ["rq.rq_site.tasks.report", "default", "enqueued", ["often"]],
+        ["rq.rq_site.tasks.report", "default", "awaiting", ["often"]],
+        ["rq.rq_site.tasks.report", "default", "awaiting", ["often"]],
+        ["rq.rq_site.tasks.report", "default", "scheduled", ["now"]],
+        ["rq.rq_site.tasks.report", "default", "scheduled", ["tomorrow"]],
+    ])  # fmt: skip
+    assert found["recurring"] == [["nightly", "0 6 * * *", "UTC"]]
+    site.told(PROMOTE_OURS)
+    site.manage("worker", "--burst")
+    assert notes(site) == sorted([
+        "welcome 1 de", "charge 7", "report monday", "report tuesday", "report often", "told report None", "report now",
+    ])  # fmt: skip
+    ends = {(name.removeprefix("rq.rq_site.tasks."), state): rest for name, state, *rest in site.told(ENDS)}
+    assert ends["welcome", "succeeded"] == [1, "", "welcomed 1"]
+    assert ends["charge", "scheduled"] == [1, "ValueError: the card was refused", None]
