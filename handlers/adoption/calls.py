@@ -75,7 +75,7 @@ def type_of(path: str) -> RQType:
         path=path,
     )
     registry.register(made)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def find(name: str) -> None:
@@ -93,7 +93,7 @@ def make(path: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None
     call: Any = job_type.payload_class
     made: Job = call(list(args or ()), dict(kwargs or {}), dict(brought))
     payloads.encode(made, type_name=job_type.name)
-    return made  # type: ignore[no-any-return]
+    return made
 
 
 def _payload_class(path: str, function: Any) -> type[RQCall]:
@@ -101,4 +101,4 @@ def _payload_class(path: str, function: Any) -> type[RQCall]:
     about = {"__doc__": inspect.getdoc(function) or "", "__module__": getattr(function, "__module__", None) or __name__}
     made: Any = dataclasses.dataclass(frozen=True)(type(name, (RQCall,), about))
     made.__qualname__ = f"{path} (RQ)"  # beside a task or a job that has the function's own name
-    return made  # type: ignore[no-any-return]
+    return made

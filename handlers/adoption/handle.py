@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db.models import QuerySet
 from django_rq.connection_utils import get_connection
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
@@ -188,7 +189,7 @@ def find(job_id: str) -> JobRecord | None:
             return found
     named = RQOrigin.objects.using(lifecycle.database()).filter(origin=f"id:{job_id}").values_list("job_id", flat=True)
     pk = named.first()
-    return None if pk is None else _records().filter(pk=pk).first()  # type: ignore[no-any-return]
+    return None if pk is None else _records().filter(pk=pk).first()
 
 
 def of_record(record: JobRecord, connection: Any = None, *, name: str | None = None) -> DurableJob:
@@ -250,7 +251,7 @@ def _fill(job: DurableJob, record: JobRecord) -> None:
         job.meta = meta
 
 
-def _records() -> Any:
+def _records() -> QuerySet[JobRecord]:
     return JobRecord.objects.using(lifecycle.database())
 
 

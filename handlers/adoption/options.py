@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -135,18 +135,14 @@ def named(function: Any) -> str:
         found = import_attribute(path)
     except Exception as error:  # noqa: BLE001 - whatever the import of the site's module raises
         raise InvalidJob(f"function: {path[:200]} cannot be imported here: {type(error).__name__}") from None
-    if not callable(found) or not (isinstance(function, str) or found is function or _is_wrapped(found, function)):
+    # Equal and not the same: a class method is another object each time.
+    if not callable(found) or not (isinstance(function, str) or found == function):
         raise InvalidJob(f"function: {path[:200]} is not what a worker would import under that name", field="function")
     return path
 
 
 def _qualname(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
-
-
-def _is_wrapped(found: Any, function: Any) -> bool:
-    # A method of a class is another object each time.
-    return bool(getattr(found, "__func__", found) is getattr(function, "__func__", function))
 
 
 def _callback(name: str, callback: Any) -> list[Any]:
@@ -156,8 +152,3 @@ def _callback(name: str, callback: Any) -> list[Any]:
         return [named(callback.func), callback.timeout]
     except InvalidJob as error:
         raise InvalidJob(f"{name}: {error}", field=name) from None
-
-
-def intervals(values: Sequence[int]) -> Intervals:
-    """These, in seconds."""
-    return Intervals(tuple(values))

@@ -11,13 +11,16 @@ from tests.sites.conftest import Make
 from tests.sites.project import Project
 
 SETTINGS = 'from rq_site.settings import *\nINSTALLED_APPS.append("rq_site")\n'
-ADOPTED = SETTINGS + """
+ADOPTED = (
+    SETTINGS
+    + """
 RQ = {
     "QUEUE_CLASS": "handlers.adoption.DurableQueue",
     "SCHEDULER_CLASS": "handlers.adoption.DurableScheduler",
     "JOB_CLASS": "handlers.adoption.DurableJob",
 }
 """
+)
 SITE = ROOT / "tests" / "sites" / "rq_site"
 
 
