@@ -89,16 +89,25 @@ def find(name: str) -> None:
 
 def make(path: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, brought: Mapping[str, Any]) -> Job:
     """The call, checked: what JSON would give back as something else is refused. Raises InvalidJob."""
+    return checked(path, args, kwargs, brought)[0]
+
+
+def checked(
+    path: str, args: Sequence[Any] | None, kwargs: Mapping[str, Any] | None, brought: Mapping[str, Any]
+) -> tuple[Job, bytes]:
+    """The same, and what is stored of it."""
     job_type = type_of(path)
     call: Any = job_type.payload_class
     made: Job = call(list(args or ()), dict(kwargs or {}), dict(brought))
-    payloads.encode(made, type_name=job_type.name)
-    return made
+    return made, payloads.encode(made, type_name=job_type.name)
 
 
 def _payload_class(path: str, function: Any) -> type[RQCall]:
     name = path.rpartition(".")[2]
-    about = {"__doc__": inspect.getdoc(function) or "", "__module__": getattr(function, "__module__", None) or __name__}
-    made: Any = dataclasses.dataclass(frozen=True)(type(name, (RQCall,), about))
+    about: dict[str, Any] = {
+        "__doc__": inspect.getdoc(function) or "",
+        "__module__": getattr(function, "__module__", None) or __name__,
+    }
+    made: type[RQCall] = dataclasses.dataclass(frozen=True)(type(name, (RQCall,), about))
     made.__qualname__ = f"{path} (RQ)"  # beside a task or a job that has the function's own name
     return made

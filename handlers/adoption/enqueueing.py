@@ -113,7 +113,7 @@ def repeat_after(job_id: int, call: Any, repeat: Any, queue: str, *, when: str =
 def _name(name: str, job_id: int) -> None:
     """The id that the caller chose leads to this job from now on."""
     rows = RQOrigin.objects.using(lifecycle.database())
-    rows.update_or_create(origin=f"id:{name}", defaults={"job_id": job_id})
+    rows.update_or_create(origin=f"id:{name}", defaults={"job_id": job_id, "rq_id": name})
 
 
 def _parents(depends_on: Any) -> tuple[list[int], str]:

@@ -187,8 +187,8 @@ def find(job_id: str) -> JobRecord | None:
         found = _records().filter(pk=int(job_id), job_type__startswith=PREFIX).first()
         if found is not None:
             return found
-    named = RQOrigin.objects.using(lifecycle.database()).filter(origin=f"id:{job_id}").values_list("job_id", flat=True)
-    pk = named.first()
+    names = RQOrigin.objects.using(lifecycle.database()).filter(rq_id=job_id).order_by("-pk")
+    pk = names.exclude(rq_id="").values_list("job_id", flat=True).first()
     return None if pk is None else _records().filter(pk=pk).first()
 
 

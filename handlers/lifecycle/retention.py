@@ -81,7 +81,7 @@ def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
         ):
             children = model._default_manager.using(alias).filter(job_id__in=ids)
             children._raw_delete(alias)
-        RQOrigin.objects.using(alias).filter(job_id__in=ids).exclude(origin__startswith="from:")._raw_delete(alias)
+        RQOrigin.objects.using(alias).filter(job_id__in=ids, in_redis=False)._raw_delete(alias)
         UniqueKey.objects.using(alias).filter(Q(held_until=None) | Q(held_until__lt=Now()), job_id__in=ids).delete()
         JobRecord.objects.using(alias).filter(pk__in=ids)._raw_delete(alias)
     return len(ids) + len(deleted.moved)

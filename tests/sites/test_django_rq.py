@@ -121,7 +121,7 @@ tell(sorted([r.job_type, r.state, r.attempt, r.error, r.result] for r in JobReco
 def test_by_settings_alone_the_jobs_of_a_site_are_durable_and_its_code_is_what_it_was(site: Project) -> None:
     assert "no issues" in site.manage("check")
     found = site.told(START)
-    assert found["jobs"] == sorted([
+    assert found["jobs"] == sorted([  # type: ignore[type-var]
         ["rq.rq_site.tasks.welcome", "default", "enqueued", [1]],
         ["rq.rq_site.tasks.charge", "high", "enqueued", [7]],
         ["rq.rq_site.tasks.report", "low", "enqueued", ["monday"]],
