@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django_rq.connection_utils import get_connection
 from redis import Redis
 from redis.exceptions import RedisError
-from rq.job import Job
 from rq.queue import Queue
 from rq.repeat import Repeat
 from rq_scheduler import Scheduler
@@ -34,6 +33,7 @@ from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import NewJob
 from handlers.models import RQOrigin
+from handlers.models.sql import insert
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 from handlers.rq_transport.connections import whereabouts
@@ -44,11 +44,26 @@ from handlers.rq_transport.names import BESIDE, queue_key
 HELD = "jobs:adopting:"  # before a place's name: what was taken there, and is not yet gone
 ACTOR = "adopt_rq"
 CHUNK = 1_000
+COLUMNS = {"origin": "text", "rq_id": "text", "job_id": "id", "in_redis": "bool"}
 FIELDS = (
     "data", "meta", "origin", "created_at", "enqueued_at", "timeout", "ttl", "retries_left", "retry_intervals",
     "repeats_left", "repeat_intervals", "success_callback_name", "failure_callback_name", "stopped_callback_name",
     "dependency_ids", "group_id", "webhooks", "rate_limit_key", "enqueue_at_front",
 )  # fmt: skip
+
+# KEYS: none. ARGV: how many fields, their names, then ids. Of each id the fields, and whether others wait for it.
+_READ = script(
+    """
+local fields, found = {}, {}
+local count = tonumber(ARGV[1])
+for i = 1, count do fields[i] = ARGV[i + 1] end
+for i = count + 2, #ARGV do
+  local key = '@JOB@' .. ARGV[i]
+  found[#found + 1] = {redis.call('HMGET', key, unpack(fields)), redis.call('EXISTS', key .. ':dependents')}
+end
+return found
+"""
+)
 
 # KEYS: a list, where to put what is taken. ARGV: about where on the list, how many entries, then ids: takes those.
 _TAKE_LISTED = script(
@@ -238,7 +253,21 @@ class Mover:
             tally.resumed += self._write(place, items)
             if stay := sorted({rq_id for rq_id, _ in held} - {item.rq_id for item in items}):
                 _GIVE_BACK(place.connection, [place.held, place.key], stay)
-        offset = 0
+        # What others take meanwhile moves the rest forward, past where this looks: so look again until nothing is left.
+        before = -1
+        while before < tally.moved:
+            before = tally.moved
+            self._pass(place, tally)
+        tally.moved += tally.resumed
+        rows = RQOrigin.objects.using(lifecycle.database()).filter(in_redis=True)
+        rows.filter(origin__startswith=f"from:{place.key}:").update(in_redis=False)
+        return tally
+
+    # --- inside
+
+    def _pass(self, place: Place, tally: Tally) -> None:
+        """Once from the first to the last."""
+        tally.left, offset = Counter(), 0
         while chunk := self._chunk(place, place.key, offset):
             items = self._items(place, chunk, tally.left)
             taken = self._take(place, [item.rq_id for item in items], offset)
@@ -248,14 +277,8 @@ class Mover:
             except BaseException:
                 self._give_back(place, mine)
                 raise
-            offset += len(chunk) - len(items)
+            offset += sum(rq_id not in taken for rq_id, _ in chunk)
             self._tell(place.name, tally.moved)
-        tally.moved += tally.resumed
-        rows = RQOrigin.objects.using(lifecycle.database()).filter(in_redis=True)
-        rows.filter(origin__startswith=f"from:{place.key}:").update(in_redis=False)
-        return tally
-
-    # --- inside
 
     def _take(self, place: Place, ids: list[str], offset: int) -> set[str]:
         if not ids:
@@ -303,13 +326,10 @@ class Mover:
     def _items(self, place: Place, chunk: list[tuple[str, float | None]], left: Counter[str]) -> list[_Item]:
         if place.is_list and place.key == queue_key(place.queue):  # ours stand there, too
             chunk = [entry for entry in chunk if parse_rq_job_id(entry[0]) is None]
-        with place.connection.pipeline(transaction=False) as pipe:
-            for rq_id, _ in chunk:
-                pipe.hmget(Job.key_for(rq_id), FIELDS)
-                pipe.exists(Job.dependents_key_for(rq_id))
-            answers = pipe.execute()
+        answers: Any = _READ(place.connection, [], [len(FIELDS), *FIELDS, *(rq_id for rq_id, _ in chunk)])
         items: dict[str, _Item] = {}
-        for (rq_id, score), values, awaited in zip(chunk, answers[::2], answers[1::2], strict=True):
+        known = queues.known_queues()
+        for (rq_id, score), (values, awaited) in zip(chunk, answers, strict=True):
             if rq_id in items:
                 continue  # named twice, it is one job
             fields = {name: value for name, value in zip(FIELDS, values, strict=True) if value}
@@ -317,12 +337,14 @@ class Mover:
             if self._only and job.text("origin") not in self._only:
                 continue
             try:
-                items[rq_id] = self._item(place, job, score, awaited=bool(awaited))
+                items[rq_id] = self._item(place, job, score, known, awaited=bool(awaited))
             except Unreadable as error:
                 left[str(error)] += 1
         return list(items.values())
 
-    def _item(self, place: Place, job: FoundJob, score: float | None, *, awaited: bool) -> _Item:
+    def _item(
+        self, place: Place, job: FoundJob, score: float | None, known: Collection[str], *, awaited: bool
+    ) -> _Item:
         if not job.is_there:
             raise Unreadable("it is gone, only its id is left")
         for name, why in (
@@ -335,7 +357,7 @@ class Mover:
         if awaited:
             raise Unreadable("others wait for it")
         queue = place.queue or job.text("origin")
-        if queue not in queues.known_queues():
+        if queue not in known:
             raise Unreadable(f"its queue, {queue[:64]}, is none of JOBS['QUEUES']")
         call, meta = job.call(trust_pickle=self._trust), job.meta(trust_pickle=self._trust)
         rule = _rule(job, {} if place.is_list or place.queue else meta)  # an occurrence of a recurring job is one job
@@ -415,14 +437,11 @@ def _write(items: list[_Item]) -> int:
         new = [item for item in items if item.origin not in known]
         once, again = [item for item in new if not item.recurs], [item for item in new if item.recurs]
         messages = lifecycle.create([_new(item) for item in once], actor=ACTOR, using=alias)
-        origins = [
-            RQOrigin(origin=item.origin, rq_id=item.rq_id, job_id=message.job_id, in_redis=True)
-            for item, message in zip(once, messages, strict=True)
-        ]
+        origins = [(item.origin, item.rq_id, msg.job_id, True) for item, msg in zip(once, messages, strict=True)]
         for item in again:
             _recur(item)
-            origins.append(RQOrigin(origin=item.origin, rq_id=item.rq_id, job_id=0, in_redis=True))
-        RQOrigin.objects.using(alias).bulk_create(origins)
+            origins.append((item.origin, item.rq_id, 0, True))
+        insert(connections[alias], RQOrigin, COLUMNS, origins)
         for item, message in zip(once, messages, strict=True):
             if item.repeat is not None:
                 repeat_after(message.job_id, item.call, item.repeat, item.queue, when=item.when)
