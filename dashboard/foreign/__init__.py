@@ -1,0 +1,1 @@
+"""RQ's own jobs, which no record keeps: shown, never acted on."""
