@@ -33,6 +33,7 @@ PAGES = (
     ("workflows", "Workflows", "jobsite_jobs.view_workflow"),
     ("queues", "Queues", VIEW_JOBS),
     ("workers", "Workers", VIEW_JOBS),
+    ("foreign", "RQ's own jobs", VIEW_JOBS),
     ("job_types", "Job types", VIEW_JOBS),
     ("limits", "Limits", "jobsite_jobs.view_limitoverride"),
     ("retry_policies", "Retry policies", VIEW_JOBS),
@@ -76,6 +77,7 @@ class JobsSite(SigningIn):
         from dashboard.bulk import pages as bulk
         from dashboard.clients import pages as clients
         from dashboard.failures import page as failures
+        from dashboard.foreign import page as foreign
         from dashboard.jobs import edit, export, joblist
         from dashboard.limits import pages as limits
         from dashboard.policies import pages as policies
@@ -97,6 +99,7 @@ class JobsSite(SigningIn):
             path("queues/<slug:name>/pause/", self.admin_view(queues.pause_queue), name="pause_queue"),
             path("queues/<slug:name>/resume/", self.admin_view(queues.resume_queue), name="resume_queue"),
             path("workers/", self._page(workers.workers), name="workers"),
+            path("foreign/", self._page(foreign.foreign), name="foreign"),
             path("workers/stop/", self.admin_view(workers.stop_worker), name="stop_worker"),
             path("job-types/", self._page(types.job_types), name="job_types"),
             path("job-types/<str:name>/", self._page(types.job_type), name="job_type"),
@@ -219,7 +222,7 @@ class JobsSite(SigningIn):
                         "perms": {"add": False, "change": False, "delete": False, "view": True},
                     }
                     for name, words, permission in PAGES
-                    if request.user.has_perm(permission)
+                    if request.user.has_perm(permission) and (name != "foreign" or _has_foreign())
                 ]
             rank = {name: place for place, name in enumerate(ORDER)}
             app["models"].sort(key=lambda model: (rank.get(model["object_name"], len(rank)), model["name"]))
@@ -246,6 +249,13 @@ class JobsSite(SigningIn):
 
         context = overview(request) if request.user.has_perm(VIEW_JOBS) else {}
         return super().index(request, {**context, **(extra_context or {})})
+
+
+def _has_foreign() -> bool:
+    """Whether the site has queues of RQ's own."""
+    from handlers.adoption import listing
+
+    return bool(listing.names())
 
 
 def _at_jobs(address: URLResolver | URLPattern) -> URLResolver | URLPattern:

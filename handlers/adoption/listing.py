@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.conf import settings
 from django_rq.connection_utils import get_connection
 from redis import Redis
 from redis.exceptions import RedisError
@@ -17,9 +16,9 @@ from rq_scheduler import Scheduler
 
 from handlers.adoption.found import FoundJob, Unreadable
 from handlers.exceptions import TransportUnavailable
+from handlers.rq_transport.connections import site_queues, whereabouts
 from handlers.rq_transport.lua import script
 from handlers.rq_transport.messages import parse_rq_job_id
-from handlers.rq_transport.names import BESIDE
 
 PAGE = 50
 QUEUED, SCHEDULER = "queued", "rq-scheduler"
@@ -84,12 +83,11 @@ def foreign_queues() -> list[ForeignQueue]:
     """Every queue that the site declares for RQ. Raises TransportUnavailable."""
     found = []
     for name in names():
-        with _telling():
-            with get_connection(name).pipeline(transaction=False) as pipe:
-                pipe.llen(Queue.redis_queue_namespace_prefix + name)
-                for key in REGISTRIES.values():
-                    pipe.zcard(key + name)
-                counts = pipe.execute()
+        with _telling(), get_connection(name).pipeline(transaction=False) as pipe:
+            pipe.llen(Queue.redis_queue_namespace_prefix + name)
+            for key in REGISTRIES.values():
+                pipe.zcard(key + name)
+            counts = pipe.execute()
         found.append(ForeignQueue(name, dict(zip((QUEUED, *REGISTRIES), counts, strict=True))))
     return found
 
@@ -129,9 +127,8 @@ def jobs(kind: str, queue: str, offset: int = 0) -> tuple[list[ForeignJob], bool
 
 
 def names() -> list[str]:
-    """The queues that the site declares for RQ, by name."""
-    declared: Mapping[str, Any] = getattr(settings, "RQ_QUEUES", None) or {}
-    return sorted(name for name in declared if not name.startswith(BESIDE))
+    """The queues that the site itself declares for RQ, by name."""
+    return sorted(site_queues())
 
 
 def _job(
@@ -194,10 +191,8 @@ def _truths(job: FoundJob, kind: str, gone: Sequence[str]) -> Iterator[str]:
 
 
 def _servers() -> list[Redis]:
-    from handlers.rq_transport.connections import whereabouts
-
-    declared = getattr(settings, "RQ_QUEUES", None) or {}
-    return [get_connection(name) for name in {whereabouts(declared[name]): name for name in names()}.values()]
+    places = {whereabouts(config): name for name, config in site_queues().items()}
+    return [get_connection(name) for name in places.values()]
 
 
 def _zcard(connection: Redis) -> Any:

@@ -41,6 +41,7 @@ _CONNECTION_KEYS = frozenset({
 })  # fmt: skip
 _TIMEOUTS = ("socket_timeout", "socket_connect_timeout")
 
+_added: dict[str, dict[str, Any]] = {}  # the entries of RQ_QUEUES that ``configure_queues`` made
 _client: tuple[int, WholeRedis] | None = None  # and whose: what a parent had stays its own
 
 
@@ -57,9 +58,16 @@ def configure_queues() -> None:
     place = _place(declared)
     for name in sorted({*registry.queues(), *jobs_settings().queues, SYSTEM_QUEUE}):
         ours = {**place, "SERIALIZER": SERIALIZER}
-        declared.setdefault(name, ours)
-        declared.setdefault(rq_name(name), ours)
+        for each in (name, rq_name(name)):
+            if each not in declared:
+                declared[each] = _added[each] = dict(ours)
     rq_name.cache_clear()
+
+
+def site_queues() -> dict[str, dict[str, Any]]:
+    """What RQ_QUEUES says of the queues that the site itself declares there."""
+    declared: dict[str, dict[str, Any]] = getattr(settings, "RQ_QUEUES", None) or {}
+    return {name: config for name, config in declared.items() if config is not _added.get(name)}
 
 
 def _place(declared: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -79,6 +79,7 @@ PAGES: dict[str, tuple[int, int]] = {
     "jobsite_jobs_auditentry_history": (VIEWER, VIEWER),
     # what has no table of its own
     "failures": (VIEWER, VIEWER),
+    "foreign": (VIEWER, VIEWER),
     "queues": (VIEWER, VIEWER),
     "pause_queue": (NOBODY, OPERATOR),
     "resume_queue": (NOBODY, OPERATOR),

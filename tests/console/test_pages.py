@@ -24,6 +24,7 @@ PAGES = (
     "/admin/recurring/",
     "/admin/workflows/",
     "/admin/queues/",
+    "/admin/foreign/",
     "/admin/job-types/",
     "/admin/limits/",
     "/admin/clients/",
