@@ -24,7 +24,6 @@ PAGES = (
     "/admin/recurring/",
     "/admin/workflows/",
     "/admin/queues/",
-    "/admin/foreign/",
     "/admin/job-types/",
     "/admin/limits/",
     "/admin/clients/",

@@ -8,7 +8,7 @@ import handlers.models.job
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobsite_jobs", "0030_unneeded_nodes"),
+        ("jobsite_jobs", "0033_task_metadata"),
     ]
 
     operations = [
