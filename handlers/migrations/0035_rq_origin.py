@@ -8,7 +8,7 @@ import handlers.models.job
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobsite_jobs", "0033_task_metadata"),
+        ("jobsite_jobs", "0034_traces"),
     ]
 
     operations = [
