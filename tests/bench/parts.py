@@ -20,6 +20,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("waiting.held", {"slots": 1_000}),
     ("waiting.killed", {"slots": 200}),
     ("unique.unique", {"count": 30_000}),
+    ("tasks.tasks", {"single": 1_000, "many": 25_000}),
     ("limits.limits", {"count": 100_000}),
     ("workflows.fan", {"count": 100_000}),
     ("recurring.fired", {"count": 2_000}),

@@ -141,8 +141,9 @@ class Project:
         redis: str = "redis://127.0.0.1:1/0",
         settings: str = "",
         files: Mapping[str, str] | None = None,
+        patience: float = 120,
     ) -> None:
-        self.folder = folder
+        self.folder, self.patience = folder, patience  # seconds that one of its commands may take
         usual = {
             "manage.py": MANAGE,
             "host/__init__.py": "",
@@ -185,7 +186,7 @@ class Project:
     def _run(self, arguments: list[str], env: Mapping[str, str]) -> str:
         done = subprocess.run(
             [sys.executable, *arguments], cwd=self.folder, env={**self.env, **env}, check=False,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=self.patience,
         )  # fmt: skip
         assert done.returncode == 0, f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}"
         return done.stdout
