@@ -124,10 +124,11 @@ def live_workers() -> list[WorkerProcess]:
 
 
 def known_types(workers: Iterable[WorkerProcess]) -> dict[str, frozenset[str]]:
-    """The names of the types that ``workers`` know, by the digest in their rows."""
+    """The names of the types that ``workers`` know, by the digest in their rows. What they find counts as known."""
     digests = {worker.types for worker in workers}
     rows = KnownTypes.objects.using(database()).filter(digest__in=digests)
-    return {digest: frozenset(names) for digest, names in rows.values_list("digest", "names")}
+    found = {job_type.name for job_type in registry.all() if job_type.is_found}
+    return {digest: frozenset(names) | found for digest, names in rows.values_list("digest", "names")}
 
 
 def unservable_types(workers: Iterable[WorkerProcess] | None = None) -> list[str]:

@@ -60,6 +60,7 @@ class JobType:
     priority: int = 0  # on its queue, of jobs that name none
     keep_result: bool = True  # whether what the handler returns is kept
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
+    is_found: bool = field(init=False, repr=False, default=False)  # workers find it by its name, once a job comes
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
     is_async: bool = field(init=False, repr=False, default=False)  # whether its runs can share an event loop
     result: ResultShape = field(init=False, repr=False, compare=False)  # what the handler may return

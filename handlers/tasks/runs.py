@@ -74,7 +74,7 @@ class _Attempt:
     def __init__(self, task: Any, job: Any, token: CancellationToken, earlier: Any) -> None:
         family = family_of(task)
         assert family is not None
-        self._family, self._token, self._told = family, token, False
+        self._family, self._token = family, token
         self._current = current.get() or CurrentJob(token.job_id, token.attempt)
         self._sender = type(task.get_backend())
         self.result = _running(family, task, job, token, self._current, earlier)

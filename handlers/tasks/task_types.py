@@ -37,6 +37,7 @@ class TaskCall(Job):
 class TaskType(JobType):
     """The job type of one task. ``Unique`` and ``Limit`` name parameters of its function."""
 
+    is_found: bool = field(init=False, repr=False, default=True)
     task: Any = None  # as the code declares it
 
     def field_names(self, schema: dict[str, Any]) -> tuple[str, ...]:

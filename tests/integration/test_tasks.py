@@ -17,8 +17,8 @@ from django.test import override_settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from handlers import InvalidJob, Limit, RetryPolicy, Unique, job_scheduler
-from handlers.models import JobRecord
+from handlers import InvalidJob, Limit, RetryPolicy, Unique, fleet, job_scheduler
+from handlers.models import JobRecord, KnownTypes, WorkerProcess
 from handlers.registry import registry
 from handlers.tasks import DurableBackend, as_job
 from handlers.tasks.families import native
@@ -514,6 +514,16 @@ def test_task_is_found_by_its_path() -> None:
         assert forgotten("tests.app.tasks.echo").task is examples.echo
     finally:
         task_types._declared["tests.app.tasks.echo"] = known
+
+
+def test_a_task_that_workers_find_is_not_said_to_wait_for_nobody() -> None:
+    now = timezone.now()
+    row = WorkerProcess(name="w", kind="worker", host="h", pid=1, queues=["default"], started_at=now, heartbeat_at=now)
+    row.types = "0" * 16
+    fleet.beat([row], KnownTypes(digest="0" * 16, names={}))
+    lacking = fleet.unservable_types()
+    assert "app.Note" in lacking
+    assert "tests.app.tasks.noop" not in lacking
 
 
 def test_task_of_another_name_than_its_function_runs() -> None:

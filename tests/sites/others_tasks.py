@@ -47,8 +47,8 @@ from django_periodic_tasks.decorators import exactly_once
 def plain(name, loud=False):
     return name.upper() if loud else name
 
-@exactly_once
 @task
+@exactly_once
 def once(name):
     return name
 """
