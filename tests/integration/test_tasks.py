@@ -21,7 +21,7 @@ from handlers import InvalidJob, Limit, RetryPolicy, Unique, fleet, job_schedule
 from handlers.models import JobRecord, KnownTypes, WorkerProcess
 from handlers.registry import registry
 from handlers.tasks import DurableBackend, as_job
-from handlers.tasks.families import native
+from handlers.tasks.families import family, native
 from tests.running import NotingTransport, drain, make_due, record, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
@@ -491,6 +491,42 @@ def test_check_says_what_would_fail_later() -> None:
     assert any("unknown key tries" in text for _, text in said)
     assert any("max_attempts must be a whole number" in text for _, text in said)
     assert not list(backend().check())
+
+
+# --- the package, also beside Django's own
+
+
+def by_the_package(name: str = "") -> str:
+    """A task of the package."""
+    return f"by the package {name}"
+
+
+def test_tasks_of_the_package_are_the_packages() -> None:
+    package = family("django_tasks")
+    assert isinstance(package.backends["default"], DurableBackend)
+    asked = import_module("django_tasks").task(max_attempts=2)(by_the_package)
+    told: list[str] = []
+
+    def hear(task_result: Any, **_: Any) -> None:
+        told.append(task_result.id)
+
+    package.signals.task_finished.connect(hear)
+    try:
+        result = asked.enqueue(name="here")
+        drain()
+    finally:
+        package.signals.task_finished.disconnect(hear)
+    found = asked.get_result(result.id)
+    assert (found.return_value, found.status) == ("by the package here", package.status.SUCCESSFUL)
+    assert told == [result.id]
+    assert isinstance(asked, package.task)
+    assert isinstance(found, package.result)
+    with pytest.raises(package.does_not_exist):
+        asked.get_result("123")
+    with pytest.raises(package.invalid, match="priority"):
+        asked.using(priority=500)
+    with pytest.raises(package.invalid, match="max_attempts"):
+        asked.using(max_attempts=0)
 
 
 # --- who is found by a job's type, and who is not

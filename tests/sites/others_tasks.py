@@ -126,7 +126,8 @@ def main() -> int:
         found: dict[str, Any] = project.told(LOOK, GONE=told["path"])
         for name, state, error in found.pop("states"):
             print(f"{state:12}{name} {error}")
-            assert state == "succeeded", name
+            if not error.startswith("DoesNotExist: Image"):  # it is deleted by the time that Wagtail's search asks
+                assert state == "succeeded", name
         print(found)
         assert told["there"]
         assert not found["there"], "Wagtail's task has deleted the file"
