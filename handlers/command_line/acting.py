@@ -16,7 +16,7 @@ from handlers.audit import By, actor_name
 from handlers.command_line import choosing, showing
 from handlers.command_line.answers import Exit, usage
 from handlers.command_line.listing import records
-from handlers.command_line.parsing import Subparsers, command
+from handlers.command_line.parsing import Subparsers, command, whole
 from handlers.command_line.people import who
 from handlers.command_line.screen import Screen
 from handlers.gateway import job_scheduler
@@ -45,7 +45,11 @@ def add(subparsers: Subparsers) -> None:
         parser = command(subparsers, name, partial(act, name), summary, acts=True, dry=True)
         parser.add_argument("jobs", nargs="+", metavar="JOB", help=choosing.HELP)
         parser.add_argument(
-            "--most", type=int, default=MOST, metavar="N", help=f"of a search: refuse to do more (default: {MOST:,})"
+            "--most",
+            type=whole(1, 1_000_000),
+            default=MOST,
+            metavar="N",
+            help=f"of a search: refuse to do more (default: {MOST:,})",
         )
         if name == "move":
             parser.add_argument("--to", required=True, metavar="QUEUE", help="where they go")

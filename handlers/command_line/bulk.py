@@ -13,7 +13,7 @@ from handlers import bulk, told
 from handlers.command_line import choosing, showing
 from handlers.command_line.answers import Exit, usage
 from handlers.command_line.listing import records
-from handlers.command_line.parsing import Parser, Subparsers, command
+from handlers.command_line.parsing import Parser, Subparsers, command, whole
 from handlers.command_line.people import who
 from handlers.command_line.screen import Screen, age
 from handlers.exceptions import InvalidJob
@@ -49,7 +49,7 @@ def add(subparsers: Subparsers) -> None:
     start.add_argument("--rate", type=float, metavar="N", help="at most so many jobs a second")
     start.add_argument("--canary", type=int, default=0, metavar="N", help="so many first; the rest if they succeed")
     start.add_argument("--max-failed", type=float, metavar="SHARE", help="pause above it, 0 to 1, of first attempts")
-    start.add_argument("--confirm", type=int, metavar="N", help="where nothing narrows it: how many jobs there are")
+    start.add_argument("--confirm", type=whole(), metavar="N", help="where nothing narrows it: how many jobs there are")
     start.add_argument("--wait", action="store_true", help="until it has ended, with a bar on a terminal")
     command(own, "list", run_list, "List the newest.")
     for verb, text in (
@@ -58,7 +58,7 @@ def add(subparsers: Subparsers) -> None:
         ("cancel", "End it for good; what it has done stays."),
     ):
         switched = command(own, verb, partial(run_switch, verb), text, acts=True)
-        switched.add_argument("operation", type=int, metavar="ID")
+        switched.add_argument("operation", type=whole(1), metavar="ID")
 
 
 def run_preview(options: argparse.Namespace, screen: Screen) -> int:

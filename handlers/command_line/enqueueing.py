@@ -83,7 +83,7 @@ def _payload(known: JobType, fields: Sequence[str], text: str | None) -> Any:
     if text is not None:
         try:
             payload = json.loads(sys.stdin.read() if text == STDIN else text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise usage(f"--payload: is no JSON: {error}") from None
         if not isinstance(payload, dict):
             raise usage('--payload: must be a JSON object, such as {"order_id": 7}')
@@ -103,7 +103,7 @@ def _value(schema: dict[str, Any], text: str) -> Any:
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

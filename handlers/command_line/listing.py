@@ -12,7 +12,7 @@ from django.utils import timezone
 from handlers import told
 from handlers.command_line import choosing, showing
 from handlers.command_line.answers import Exit
-from handlers.command_line.parsing import Subparsers, command
+from handlers.command_line.parsing import Subparsers, command, whole
 from handlers.command_line.screen import Screen, moment
 from handlers.job_ids import job_ids
 from handlers.lifecycle import database
@@ -28,9 +28,9 @@ def add(subparsers: Subparsers) -> None:
     listed = command(subparsers, "list", show_list, "List jobs, the newest first.")
     listed.add_argument("search", nargs="*", help=choosing.HELP)
     listed.add_argument(
-        "--limit", type=int, default=PAGE, metavar="N", help=f"at most so many (default: {PAGE}); 0: all"
+        "--limit", type=whole(), default=PAGE, metavar="N", help=f"at most so many (default: {PAGE}); 0: all"
     )
-    listed.add_argument("--before", type=int, metavar="ID", help="only older ones than this")
+    listed.add_argument("--before", type=whole(), metavar="ID", help="only older ones than this")
     shown = command(subparsers, "show", show, "Show jobs with their arguments, history and failures.")
     shown.add_argument("ids", nargs="+", metavar="ID")
 

@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from handlers.command_line.answers import Exit
 from handlers.command_line.screen import Screen
 
+DIGITS = 19  # of the largest id
 Run = Callable[[argparse.Namespace, Screen], int]
 
 
@@ -19,6 +20,18 @@ class Subparsers(Protocol):
 
     def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
         """One more command."""
+
+
+def whole(least: int = 0, most: int = 2**63 - 1) -> Callable[[str], int]:
+    """The argparse type of a whole number in these bounds; ids are as large as that."""
+
+    def read(text: str) -> int:
+        if text.isascii() and text.isdigit() and len(text) <= DIGITS and least <= int(text) <= most:
+            return int(text)
+        to = f" to {most:,}" if most < 2**63 - 1 else " up"
+        raise argparse.ArgumentTypeError(f"must be a whole number from {least:,}{to}, not {text[:40]!r}")
+
+    return read
 
 
 class Parser(CommandParser):

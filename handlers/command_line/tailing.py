@@ -10,7 +10,7 @@ from typing import Any
 
 from handlers.command_line import choosing
 from handlers.command_line.answers import Exit
-from handlers.command_line.parsing import Subparsers, command
+from handlers.command_line.parsing import Subparsers, command, whole
 from handlers.command_line.screen import Screen, moment
 from handlers.lifecycle import database
 from handlers.models import JobHistory, JobRecord
@@ -18,6 +18,7 @@ from handlers.selection import Selection
 
 MOST = 500  # of each kind, at a look
 OVERLAP_SECONDS = 5.0  # whoever is that slow to commit is still seen
+DAY_SECONDS = 86_400
 HEADS = ("TIME", "ID", "TYPE", "QUEUE", "WHAT", "WHY")
 
 
@@ -25,9 +26,19 @@ def add(subparsers: Subparsers) -> None:
     """The command of this module."""
     parser = command(subparsers, "tail", run_tail, "Follow new jobs and what becomes of them, until Ctrl-C.")
     parser.add_argument("search", nargs="*", help=choosing.HELP)
-    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS", help="between two looks (default: 1)")
-    parser.add_argument("--limit", type=int, metavar="N", help="end after so many lines")
-    parser.add_argument("--for", type=float, dest="seconds", metavar="SECONDS", help="end after this time")
+    parser.add_argument("--every", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks (default: 1)")
+    parser.add_argument("--limit", type=whole(1), metavar="N", help="end after so many lines")
+    parser.add_argument("--for", type=_seconds, dest="seconds", metavar="SECONDS", help="end after this time")
+
+
+def _seconds(text: str) -> float:
+    """From none to a day."""
+    try:
+        if 0 <= (seconds := float(text)) <= DAY_SECONDS:
+            return seconds
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be seconds, 0 to {DAY_SECONDS:,}, not {text[:40]!r}")
 
 
 def run_tail(options: argparse.Namespace, screen: Screen) -> int:

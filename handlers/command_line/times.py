@@ -36,4 +36,7 @@ def moment(text: str) -> datetime:
         raise ArgumentTypeError(
             f"cannot read {text[:40]!r}: write 2h from now, or 2026-12-24T18:00+01:00 (UTC without a zone)"
         ) from None
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ArgumentTypeError(f"{text[:40]!r} is too far away") from None

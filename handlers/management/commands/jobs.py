@@ -61,6 +61,8 @@ class Command(BaseCommand):
                 return int(options.run(options, screen))
         except JobsError as error:
             raise usage(str(error)) from None
+        except UnicodeEncodeError:  # bytes that the shell passed on and that are no UTF-8
+            raise usage("an argument holds bytes that are no text") from None
         except DatabaseError as error:
             line = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CommandError(
