@@ -29,6 +29,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("engine.promotion", {"count": 60_000}),
     ("engine.killed", {}),
     ("engine.flushed", {"count": 100_000}),
+    ("scrapes.drained", {"count": 20_000}),
     ("engine.idle", {"seconds": 8}),
     ("frozen.calls", {"times": 60}),
 )
@@ -70,6 +71,7 @@ def console(places: Places, databases: Sequence[str]) -> Figures:
     for database in databases:
         figures = results[database] = compared(places, database, MIDDLE)
         figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("bulk.retry", count=100_000)
+        figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("scrapes.scrape")
     return results
 
 
@@ -80,6 +82,7 @@ def large(places: Places, databases: Sequence[str]) -> Figures:
     records = Curve("records", {"10k": RECORDS.points["10k"], "10M": Load(LARGE)}, RECORDS.shown)
     results = {"growth": curves(places, "PostgreSQL", [records])}
     results["console"] = compared(places, "PostgreSQL", LARGE)
+    results["scrape"] = places.get("PostgreSQL", LARGE).measure("scrapes.scrape")
     results["retention"] = places.get("PostgreSQL", LARGE).measure("retention.retention", old=1_000_000, seconds=60)
     return results
 

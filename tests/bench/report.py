@@ -21,7 +21,7 @@ def tables(results: Figures) -> Iterator[str]:
     if large := results.get("large"):
         yield from growth("PostgreSQL", large["growth"])
         yield from console("PostgreSQL", large["console"])
-        yield from figures("PostgreSQL, ten million jobs", large["retention"])
+        yield from figures("PostgreSQL, ten million jobs", large.get("scrape", {}) | large["retention"])
 
 
 def engine(databases: Figures) -> Iterator[str]:
