@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
@@ -203,6 +206,25 @@ def test_address_or_method_of_nothing_is_told(caller: Make) -> None:
     answer = ask("PATCH", "/jobs")
     problem(answer, 405)
     assert {*answer.headers["Allow"].split(", ")} == {"GET", "POST"}
+
+
+def test_site_without_django_ninja_starts_and_is_told_where_it_mounts_the_api() -> None:
+    script = """
+import sys
+sys.modules["ninja"] = None
+import django
+django.setup()
+import dashboard.clients.pages, handlers.api.clients
+from django.core.exceptions import ImproperlyConfigured
+try:
+    import handlers.api.urls
+except ImproperlyConfigured as error:
+    print(error)
+"""
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=settings.BASE_DIR)
+    assert done.returncode == 0, done.stderr
+    assert "install the extra [api]" in done.stdout
 
 
 def test_failure_of_ours_is_told_without_its_words(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,19 @@ def test_each_needs_its_permission(viewer: Client, operator: Client, make_user: 
     assert (row.revoked_at, ApiClient.objects.count()) == (None, 1)
 
 
+def test_page_leads_to_what_the_client_did(superuser: Client) -> None:
+    row, _ = create_client("billing", verbs=["read"])
+    AuditEntry.objects.create(at=timezone.now(), username="api:billing", verb="enqueue", target="job 17", count=1)
+    AuditEntry.objects.create(at=timezone.now(), username="bob", verb="retry", target="job 18", count=1)
+    url = re.search(
+        r'href="(/admin/jobs/auditentry/[^"]*)">api:billing', superuser.get(f"{LIST}{row.pk}/").content.decode()
+    )
+    assert url
+    html = superuser.get(url[1]).content.decode()
+    assert "job 17" in html
+    assert "job 18" not in html
+
+
 def test_client_that_is_none_leads_back_with_words(superuser: Client) -> None:
     for number in (7, 10**20):
         assert "no such client" in superuser.get(f"{LIST}{number}/", follow=True).content.decode()
