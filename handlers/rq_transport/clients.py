@@ -30,7 +30,8 @@ class WholeRedis(Redis):
         """Close every connection, those to Sentinels too."""
         super().close()
         if isinstance(self.connection_pool, SentinelConnectionPool):
-            self.connection_pool.sentinel_manager.close()
+            for sentinel in self.connection_pool.sentinel_manager.sentinels:
+                sentinel.close()
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
         """redis-py's pipeline, as careful."""
