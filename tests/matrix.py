@@ -25,16 +25,24 @@ OLDEST, NEWEST = "oldest", "newest"
 AGES = {OLDEST: "lowest-direct", NEWEST: "highest"}
 PYTHON_OF_DJANGO_6 = "3.12"
 ENVIRONMENTS = ROOT / "var" / "matrix"
-# What asks something of the packages that we depend on. The console's pages ask Django alone, and are many.
-TESTS = ("tests/unit", "tests/integration")
-# The two ends, in CI, in some minutes beside a suite that takes long: what speaks with RQ, Redis and the databases.
-# tests/package has a site of each end, too, whose console is looked at.
-FAST = (
-    "tests/unit",
-    *(f"tests/integration/test_{name}.py" for name in (
-        "captured_publishing", "commands", "delayed", "embedded", "gateway", "lifecycle", "mail", "publishing",
-        "recovery", "results", "shared_queues", "testing", "transport",
-    )),
+# What asks something of the packages that we depend on. The console's pages ask Django alone, and are many; of the API's
+# document a tool speaks that has demands of its own.
+TESTS = ("tests/unit", "tests/integration", "tests/api", "--ignore=tests/api/test_document.py")
+# The two ends, in CI, in few minutes beside a suite that takes long: what speaks with Django, RQ, Redis and pydantic.
+# The rest of what they have to do, up to a console in a browser, tests/package does with the same versions.
+FAST = tuple(
+    f"tests/{name}.py"
+    for name in (
+        *(f"unit/test_{name}" for name in ("addresses", "checks", "environment", "payloads", "redis_urls", "registry")),
+        *(
+            f"integration/test_{name}"
+            for name in (
+                "captured_publishing", "commands", "delayed", "embedded", "gateway", "lifecycle", "mail", "publishing",
+                "shared_queues", "tasks", "testing", "transport",
+            )
+        ),
+        "api/test_jobs",
+    )
 )  # fmt: skip
 
 
