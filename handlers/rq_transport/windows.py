@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from rq.defaults import RQ_KEY_PREFIX
-
 from handlers.rq_transport.availability import spare_caller, transport_errors
-from handlers.rq_transport.connections import redis_connection
+from handlers.rq_transport.connections import KEY_PREFIX, redis_connection
 from handlers.rq_transport.lua import script
 
 # KEYS: the window. ARGV: its length in milliseconds, and how many more. Answers how many there were in it by now, and
@@ -37,5 +35,5 @@ def count_in(name: str, seconds: float, more: int = 1) -> Window:
     """
     spare_caller()
     with transport_errors():
-        count, left = _COUNT(redis_connection(), [f"{RQ_KEY_PREFIX}:jobs:window:{name}"], [int(seconds * 1_000), more])
+        count, left = _COUNT(redis_connection(), [f"{KEY_PREFIX}:jobs:window:{name}"], [int(seconds * 1_000), more])
     return Window(int(count), int(left) / 1_000)
