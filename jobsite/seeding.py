@@ -208,12 +208,23 @@ class _Told:
                 for dimension in ("each", "total", "group"):
                     if dimension != "group" or outcome == "failed":
                         yield self._count(period, days, outcome, where, at, dimension)
+        yield self._totals()
         yield """INSERT INTO jobs_failuregroup (fingerprint, exception, frame, message, first_at, last_at, count,
                 last_job_id)
             SELECT fingerprint, 'httpx.ConnectError', 'mail/jobs.py:42 in handle', '[Errno 111] Connection refused',
                 min(at), max(at), count(*), max(job_id) FROM jobs_attempterror WHERE fingerprint <> ''
             GROUP BY fingerprint ON CONFLICT (fingerprint) DO UPDATE SET last_at = excluded.last_at,
                 count = excluded.count, last_job_id = excluded.last_job_id"""
+
+    def _totals(self) -> str:
+        """What the days add up to, as of whatever has been counted for ever."""
+        names = ["count", "seconds", *(f"b{index:02d}" for index in range(18))]
+        began = self.sql.begin("day", self.sql.at("0"))
+        return f"""INSERT INTO jobs_jobcount (period, at, queue, job_type, fingerprint, outcome, {", ".join(names)})
+            SELECT 'total', {began}, queue, job_type, '', outcome, {", ".join(f"SUM({name})" for name in names)}
+            FROM jobs_jobcount WHERE period = 'day' AND fingerprint = '' AND job_type <> ''
+            GROUP BY queue, job_type, outcome ON CONFLICT (period, at, queue, job_type, outcome, fingerprint) DO UPDATE
+                SET {", ".join(f"{name} = excluded.{name}" for name in names)}"""
 
     def _count(self, period: str, days: float, outcome: str, where: str, at: str, dimension: str) -> str:
         begin = self.sql.begin(period, at)
