@@ -66,8 +66,16 @@ def make_settings(app: Sphinx) -> None:
     (HERE / "settings.md").write_text(settings_page.page())
 
 
+def folder_of_repository(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
+    """A folder of the repository, to which a link leads there: on the site its name stands alone. Else: None."""
+    page = HERE / node.get("refdoc", "")
+    is_there = node.get("reftype") == "myst" and (page.parent / node["reftarget"]).is_dir()
+    return shown if is_there else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
+    app.connect("missing-reference", folder_of_repository)
     app.connect("builder-inited", make_settings)
     app.connect("build-finished", nothing_from_elsewhere)
     return {"parallel_read_safe": True}
