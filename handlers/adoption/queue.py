@@ -66,8 +66,10 @@ class DurableQueue(DjangoRQ):
 
     def fetch_job(self, job_id: str) -> Job | None:
         """The job of this id, durable or RQ's own."""
-        record = find(job_id)
-        return super().fetch_job(job_id) if record is None else of_record(record, self.connection, name=job_id)
+        found = super().fetch_job(job_id)  # by our class, and of this queue
+        if found is None and (record := find(job_id)) is not None:
+            return of_record(record, self.connection, name=job_id)
+        return found
 
     def _durable(self, func: Any, args: Any, kwargs: Any, given: Any, run_at: datetime | None = None) -> Any:
         if not self._is_async:

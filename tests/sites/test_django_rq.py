@@ -110,6 +110,14 @@ tell({
     "recurring": [[r.name, r.cron, r.zone] for r in RecurringJob.objects.all()],
 })
 """
+PLAIN = """
+import django_rq
+from datetime import datetime
+from decimal import Decimal
+from rq_site import tasks
+
+tell(django_rq.enqueue(tasks.price, Decimal("1.50"), datetime(2026, 11, 29)).id)
+"""
 ENDS = """
 from handlers.models import JobRecord, JobHistory
 tell(sorted([r.job_type, r.state, r.attempt, r.error, r.result] for r in JobRecord.objects.all()))
@@ -139,6 +147,9 @@ def test_by_settings_alone_the_jobs_of_a_site_are_durable_and_its_code_is_what_i
     assert notes(site) == sorted([
         "welcome 1 de", "charge 7", "report monday", "report tuesday", "report often", "told report None", "report now",
     ])  # fmt: skip
+    site.told(PLAIN)
+    site.manage("rqworker", "default", "--burst")
+    assert "price 1.50 2026" in notes(site), "RQ's own worker runs what stayed RQ's own, with these classes too"
     ends = {(name.removeprefix("rq.rq_site.tasks."), state): rest for name, state, *rest in site.told(ENDS)}
     assert ends["welcome", "succeeded"] == [1, "", "welcomed 1"]
     assert ends["charge", "scheduled"] == [1, "ValueError: the card was refused", None]
