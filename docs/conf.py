@@ -66,16 +66,18 @@ def make_settings(app: Sphinx) -> None:
     (HERE / "settings.md").write_text(settings_page.page())
 
 
-def folder_of_repository(app: Sphinx, env: Any, node: Any, shown: Any) -> Any:
-    """A folder of the repository, to which a link leads there: on the site its name stands alone. Else: None."""
-    page = HERE / node.get("refdoc", "")
-    is_there = node.get("reftype") == "myst" and (page.parent / node["reftarget"]).is_dir()
-    return shown if is_there else None
+def name_folders(app: Sphinx, page: Any) -> None:
+    """What leads to a folder of the repository, where pages are read there, is on the site its name without a link."""
+    from sphinx.addnodes import pending_xref
+
+    for node in list(page.findall(pending_xref)):
+        if node.get("reftype") == "myst" and (HERE / node["reftarget"]).is_dir():
+            node.replace_self(node.children)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """What Sphinx calls."""
-    app.connect("missing-reference", folder_of_repository)
+    app.connect("doctree-read", name_folders)
     app.connect("builder-inited", make_settings)
     app.connect("build-finished", nothing_from_elsewhere)
     return {"parallel_read_safe": True}
