@@ -97,6 +97,7 @@ def checked(
 ) -> tuple[Job, bytes]:
     """The same, and what is stored of it."""
     job_type = type_of(path)
+    options.check(brought, job_type.name)
     call: Any = job_type.payload_class
     made: Job = call(list(args or ()), dict(kwargs or {}), dict(brought))
     return made, payloads.encode(made, type_name=job_type.name)

@@ -29,12 +29,14 @@ from handlers.adoption.calls import checked
 from handlers.adoption.enqueueing import AT_FRONT, MOST_REPEATS, repeat_after
 from handlers.adoption.found import FoundJob, Unreadable
 from handlers.adoption.options import ENDLESS, RQ_TIMEOUT
+from handlers.deadlines import LONGEST_WAIT
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import NewJob
-from handlers.models import RQOrigin
-from handlers.models.sql import insert
+from handlers.models import RecurringJob, RQOrigin
+from handlers.models.sql import database_now, insert
 from handlers.publishing import publish_on_commit
+from handlers.recurrence import definition
 from handlers.registry import registry
 from handlers.rq_transport.connections import whereabouts
 from handlers.rq_transport.lua import script
@@ -122,18 +124,23 @@ end
 """
 )
 
-# KEYS: where what was taken stands, its list. ARGV: ids, the first one first. Puts them back.
+# KEYS: where what was taken stands, its list. ARGV: ids, the first one first. Puts them back, unless
+# another run has.
 _GIVE_BACK = script(
     """
 if redis.call('TYPE', KEYS[1])['ok'] == 'zset' then
   for _, id in ipairs(ARGV) do
-    redis.call('ZADD', KEYS[2], redis.call('ZSCORE', KEYS[1], id), id)
-    redis.call('ZREM', KEYS[1], id)
+    local score = redis.call('ZSCORE', KEYS[1], id)
+    if score then
+      redis.call('ZADD', KEYS[2], score, id)
+      redis.call('ZREM', KEYS[1], id)
+    end
   end
 else
   for i = #ARGV, 1, -1 do
-    redis.call('LREM', KEYS[1], 1, ARGV[i])
-    redis.call('LPUSH', KEYS[2], ARGV[i])
+    if redis.call('LREM', KEYS[1], 1, ARGV[i]) > 0 then
+      redis.call('LPUSH', KEYS[2], ARGV[i])
+    end
   end
 end
 """
@@ -249,9 +256,11 @@ class Mover:
         """Move what can be moved. Raises the database's errors and TransportUnavailable; to begin again is to go on."""
         tally = Tally(place.name)
         while held := next(self._chunks(place, place.held), None):
+            held = self._without_written(place, held)
             items = self._items(place, held, Counter())  # what is given back is met again below
             tally.resumed += self._write(place, items)
-            if stay := sorted({rq_id for rq_id, _ in held} - {item.rq_id for item in items}):
+            moved = {item.rq_id for item in items}
+            if stay := list(dict.fromkeys(rq_id for rq_id, _ in held if rq_id not in moved)):
                 _GIVE_BACK(place.connection, [place.held, place.key], stay)
         # What others take meanwhile moves the rest forward, past where this looks: so look again until nothing is left.
         before = -1
@@ -303,11 +312,26 @@ class Mover:
             written = _write(items)
         except IntegrityError:  # another run has just written some of them
             written = _write(items)
+        self._drop(place, [(item.rq_id, item.recurs) for item in items])
+        return written
+
+    def _drop(self, place: Place, written: list[tuple[str, bool]]) -> None:
+        """Let these leave Redis: the id of each, and whether it recurs."""
         for recurs in (False, True):
-            if ids := [item.rq_id for item in items if item.recurs == recurs]:
+            if ids := [rq_id for rq_id, each in written if each == recurs]:
                 keys = [place.held, Scheduler.scheduled_jobs_key]
                 _DROP(place.connection, keys, ["recurs" if recurs else "", *ids])
-        return written
+
+    def _without_written(self, place: Place, held: list[tuple[str, float | None]]) -> list[tuple[str, float | None]]:
+        """Those that an earlier run has not written; the others leave Redis.
+
+        Whether this run could read them is no matter: given back, they would run twice. It may have no --trust-pickle.
+        """
+        origins = {_origin(place, job): job.id for job, *_ in self._found(place, held)}
+        rows = RQOrigin.objects.using(lifecycle.database()).filter(origin__in=list(origins))
+        written = {origins[origin]: not job_id for origin, job_id in rows.values_list("origin", "job_id")}
+        self._drop(place, list(written.items()))
+        return [(rq_id, score) for rq_id, score in held if rq_id not in written]
 
     def _chunks(self, place: Place, key: str) -> Iterator[list[tuple[str, float | None]]]:
         offset = 0
@@ -323,21 +347,27 @@ class Mover:
         scored: Any = place.connection.zrange(key, offset, last, withscores=True)
         return [(entry.decode(errors="replace"), float(score)) for entry, score in scored]
 
-    def _items(self, place: Place, chunk: list[tuple[str, float | None]], left: Counter[str]) -> list[_Item]:
+    def _found(
+        self, place: Place, chunk: list[tuple[str, float | None]]
+    ) -> Iterator[tuple[FoundJob, float | None, bool]]:
+        """The jobs of a chunk, each with its score, and whether others wait for it."""
         if place.is_list and place.key == queue_key(place.queue):  # ours stand there, too
             chunk = [entry for entry in chunk if parse_rq_job_id(entry[0]) is None]
         answers: Any = _READ(place.connection, [], [len(FIELDS), *FIELDS, *(rq_id for rq_id, _ in chunk)])
+        for (rq_id, score), (values, awaited) in zip(chunk, answers, strict=True):
+            fields = {name: value for name, value in zip(FIELDS, values, strict=True) if value}
+            yield FoundJob(rq_id, fields), score, bool(awaited)
+
+    def _items(self, place: Place, chunk: list[tuple[str, float | None]], left: Counter[str]) -> list[_Item]:
         items: dict[str, _Item] = {}
         known = queues.known_queues()
-        for (rq_id, score), (values, awaited) in zip(chunk, answers, strict=True):
-            if rq_id in items:
+        for job, score, awaited in self._found(place, chunk):
+            if job.id in items:
                 continue  # named twice, it is one job
-            fields = {name: value for name, value in zip(FIELDS, values, strict=True) if value}
-            job = FoundJob(rq_id, fields)
             if self._only and job.text("origin") not in self._only:
                 continue
             try:
-                items[rq_id] = self._item(place, job, score, known, awaited=bool(awaited))
+                items[job.id] = self._item(place, job, score, known, awaited=awaited)
             except Unreadable as error:
                 left[str(error)] += 1
         return list(items.values())
@@ -345,45 +375,72 @@ class Mover:
     def _item(
         self, place: Place, job: FoundJob, score: float | None, known: Collection[str], *, awaited: bool
     ) -> _Item:
-        if not job.is_there:
-            raise Unreadable("it is gone, only its id is left")
-        for name, why in (
-            ("dependency_ids", "it waits for others"), ("group_id", "it is of a group"),
-            ("webhooks", "it has webhooks"), ("rate_limit_key", "it has a rate limit"),
-            ("stopped_callback_name", "it has an on_stopped callback"),
-        ):  # fmt: skip
-            if job.text(name) not in ("", "[]"):
-                raise Unreadable(why)
-        if awaited:
-            raise Unreadable("others wait for it")
+        _check_plain(job, awaited=awaited)
         queue = place.queue or job.text("origin")
         if queue not in known:
             raise Unreadable(f"its queue, {queue[:64]}, is none of JOBS['QUEUES']")
         call, meta = job.call(trust_pickle=self._trust), job.meta(trust_pickle=self._trust)
-        rule = _rule(job, {} if place.is_list or place.queue else meta)  # an occurrence of a recurring job is one job
+        try:
+            # An occurrence of a recurring job is one job.
+            rule = _rule(job, {} if place.is_list or place.queue else meta)
+            run_at = None if score is None else datetime.fromtimestamp(score, UTC)
+        except (TypeError, ValueError, OverflowError, OSError):
+            raise Unreadable("its time, or how it comes again, is none that there is") from None
         for name in ("interval", "repeat", "cron_string", "use_local_timezone"):
             if place.queue == "" or place.is_list:
                 meta.pop(name, None)
+        ttl = job.number("ttl") if place.is_list else None
+        if ttl is not None and ttl > LONGEST_WAIT.total_seconds():
+            raise Unreadable(f"its ttl is longer than {LONGEST_WAIT.days:,} days")
         try:
             durable, encoded = checked(call.path, call.args, call.kwargs, _options(job, meta))
+            item = _Item(
+                job.id, _origin(place, job), durable, encoded, queue,
+                run_at=run_at, ttl=ttl, at_front=job.text("enqueue_at_front") == "1", **rule,
+            )  # fmt: skip
+            if item.recurs:
+                _check_recurring(item)
         except InvalidJob as error:
             raise Unreadable(_why(error)) from None
-        stamp = job.text("enqueued_at") if place.is_list else job.text("created_at")
-        return _Item(
-            job.id, f"from:{place.key}:{job.id}:{stamp}"[:500], durable, encoded, queue,
-            run_at=None if score is None else datetime.fromtimestamp(score, UTC),
-            ttl=job.number("ttl") if place.is_list else None,
-            at_front=job.text("enqueue_at_front") == "1",
-            **rule,
-        )  # fmt: skip
+        return item
+
+
+def _check_plain(job: FoundJob, *, awaited: bool) -> None:
+    """Raise Unreadable for what a durable job cannot do as RQ does it."""
+    if not job.is_there:
+        raise Unreadable("it is gone, only its id is left")
+    for name, why in (
+        ("dependency_ids", "it waits for others"), ("group_id", "it is of a group"),
+        ("webhooks", "it has webhooks"), ("rate_limit_key", "it has a rate limit"),
+        ("stopped_callback_name", "it has an on_stopped callback"),
+    ):  # fmt: skip
+        if job.text(name) not in ("", "[]"):
+            raise Unreadable(why)
+    if awaited:
+        raise Unreadable("others wait for it")
+
+
+def _origin(place: Place, job: FoundJob) -> str:
+    """What a job is known by once it was written: an id may come again, at another time."""
+    stamp = job.text("enqueued_at") if place.is_list else job.text("created_at")
+    return f"from:{place.key}:{job.id}:{stamp}"[:500]
+
+
+def _check_recurring(item: _Item) -> None:
+    """Raise InvalidJob, or Unreadable, unless ``_recur`` will do: one that it refuses would stop all the others."""
+    name = definition.check_name(item.rq_id)
+    alias = lifecycle.database()
+    columns = definition.define(name, item.call, item.cron or None, definition.Options(**_times(item)))
+    definition.check_times(columns, database_now(connections[alias]))
+    there = RecurringJob.objects.using(alias).filter(name=name).exclude(job_type=columns["job_type"], in_code=False)
+    if there.exists():
+        raise Unreadable("another recurring job has its name")
 
 
 def _rule(job: FoundJob, meta: dict[str, Any]) -> dict[str, Any]:
     """How it comes again."""
-    if left := job.number("repeats_left"):
-        if left > MOST_REPEATS:
-            raise Unreadable(f"it is to be repeated more than {MOST_REPEATS:,} times")
-        return {"repeat": Repeat(left, job.listed("repeat_intervals") or [0])}
+    if (left := job.number("repeats_left")) and left > 0:
+        return {"repeat": _repeat(left, job.listed("repeat_intervals") or [0])}
     every: Any
     times: Any
     cron, every, times = meta.get("cron_string"), meta.get("interval"), meta.get("repeat")
@@ -396,15 +453,23 @@ def _rule(job: FoundJob, meta: dict[str, Any]) -> dict[str, Any]:
     if every and times is None:
         return {"every": int(every)}
     if every and int(times) > 1:
-        if int(times) > MOST_REPEATS:
-            raise Unreadable(f"it is to be repeated more than {MOST_REPEATS:,} times")
-        return {"repeat": Repeat(int(times) - 1, int(every)), "when": "ended"}
+        return {"repeat": _repeat(int(times) - 1, int(every)), "when": "ended"}
     return {}
+
+
+def _repeat(times: int, interval: Any) -> Repeat:
+    """RQ's. Raises Unreadable for what ``repeat_after`` would refuse, TypeError or ValueError where RQ does."""
+    if times > MOST_REPEATS:
+        raise Unreadable(f"it is to be repeated more than {MOST_REPEATS:,} times")
+    found = Repeat(times, interval)
+    if max(found.intervals) > LONGEST_WAIT.total_seconds():
+        raise Unreadable(f"it is to be repeated after more than {LONGEST_WAIT.days:,} days")
+    return found
 
 
 def _options(job: FoundJob, meta: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"id": job.id}
-    if left := job.number("retries_left"):
+    if (left := job.number("retries_left")) and left > 0:
         found["retry"] = {"max": left, "intervals": job.listed("retry_intervals")}
     seconds = job.number("timeout")
     if seconds is not None and seconds != RQ_TIMEOUT.total_seconds():
@@ -462,13 +527,17 @@ def _recur(item: _Item) -> None:
         item.rq_id,
         item.call,
         item.cron or None,
-        timezone=item.zone,
-        every=None if item.every is None else timedelta(seconds=item.every),
-        start=item.run_at if item.every is not None else None,
-        queue=item.queue,
         by=ACTOR,
         reason="moved from rq-scheduler",
+        **_times(item),
     )
+
+
+def _times(item: _Item) -> dict[str, Any]:
+    """When it recurs, and where."""
+    every = None if item.every is None else timedelta(seconds=item.every)
+    start = item.run_at if item.every is not None else None
+    return {"timezone": item.zone, "every": every, "start": start, "queue": item.queue}
 
 
 def as_json(tallies: Sequence[Tally]) -> str:

@@ -18,10 +18,12 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq_scheduler import Scheduler
 
+from handlers import job_scheduler
 from handlers.adoption import DurableJob, moving
 from handlers.models import JobRecord, RecurringJob, RQOrigin
 from tests import running
 from tests.app import rq_calls
+from tests.app.jobs import Note
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -250,3 +252,98 @@ def test_the_table_is_for_people(mail: Queue) -> None:
     call_command("adopt_rq", "--dry-run", stdout=out)
     assert "queue mail" in out.getvalue()
     assert "1 left: its function cannot be imported here: nowhere.at.all" in out.getvalue()
+
+
+def test_what_was_written_is_not_given_back_by_a_run_that_cannot_read_it(
+    redis: Redis, pickles: Queue, scheduler: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pickles.enqueue(rq_calls.add, 1)
+    pickles.enqueue(rq_calls.add, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(moving.Mover, "_give_back", lambda *_: None)
+        kill_at(patch, "_DROP", after=False)
+        with pytest.raises(Killed):
+            adopt("--trust-pickle")
+    assert args() == [1, 2]
+    adopt()
+    assert pickles.job_ids == []
+    assert not [*redis.scan_iter("jobs:adopting:*")]
+    assert adopt("--trust-pickle")["queue default"]["moved"] == 0
+    assert args() == [1, 2]
+
+
+def test_what_two_runs_give_back_is_there_once(redis: Redis, pickles: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [pickles.enqueue(rq_calls.add, number).id for number in range(3)]
+    pickles.enqueue_in(timedelta(hours=1), rq_calls.add, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(moving.Mover, "_give_back", lambda *_: None)
+        kill_at(patch, "_write", after=False)
+        for place in ("queue default", "scheduled default"):
+            with pytest.raises(Killed):
+                moving.Mover(trust_pickle=True).move(next(each for each in moving.places() if each.name == place))
+    whole = moving._GIVE_BACK
+    monkeypatch.setattr(moving, "_GIVE_BACK", lambda *given: [whole(*given), whole(*given)])  # the other's comes second
+    adopt()
+    assert pickles.job_ids == ids
+    assert redis.zcard("rq:scheduled:default") == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"timeout": 10**15},
+        {"ttl": 10**12},
+        {"ttl": 10**20},
+        {"retries_left": 2, "retry_intervals": '["soon"]'},
+        {"repeats_left": 2, "repeat_intervals": '["soon"]'},
+        {"repeats_left": 2, "repeat_intervals": "[99999999999]"},
+    ],
+    ids=str,
+)
+def test_one_that_says_what_no_job_can_have_stops_no_other(redis: Redis, mail: Queue, fields: dict[str, Any]) -> None:
+    stays = mail.enqueue(rq_calls.add, 1)
+    mail.enqueue(rq_calls.add, 2)
+    redis.hset(stays.key, mapping=fields)
+    dry, told = adopt("--dry-run")["queue mail"], adopt()["queue mail"]
+    assert (dry["moved"], told["moved"], sum(told["left"].values())) == (1, 1, 1)
+    assert args() == [2]
+    assert mail.job_ids.count(stays.id) == 1
+
+
+@pytest.mark.parametrize("score", [1e300, 1e15, float("inf")])
+def test_one_whose_time_no_calendar_has_stops_no_other(redis: Redis, mail: Queue, score: float) -> None:
+    never = mail.enqueue_in(timedelta(hours=1), rq_calls.add, 1)
+    mail.enqueue_in(timedelta(hours=1), rq_calls.add, 2)
+    redis.zadd("rq:scheduled:mail", {never.id: score})
+    assert moved() == {"scheduled mail": 1}
+    assert redis.zscore("rq:scheduled:mail", never.id) == score
+
+
+@pytest.mark.parametrize(
+    ("meta", "name"),
+    [
+        ({"interval": "soon"}, "a"),
+        ({"interval": 0.5}, "a"),
+        ({"interval": 10**12}, "a"),
+        ({"interval": 3, "repeat": "often"}, "a"),
+        ({"cron_string": 5}, "a"),
+        ({"cron_string": "0 0 30 2 *"}, "a"),
+        ({"cron_string": "0 6 * * *"}, "a" * 300),
+        ({"cron_string": "0 6 * * *"}, "taken"),
+    ],
+    ids=str,
+)
+def test_a_recurring_one_that_cannot_be_stops_no_other(
+    redis: Redis, scheduler: Any, meta: dict[str, Any], name: str
+) -> None:
+    job_scheduler.add_or_update_recurring("taken", Note("another's"), "0 7 * * *")
+    at = datetime.now(UTC) + timedelta(days=1)
+    stays = scheduler.enqueue_at(at, rq_calls.add, 1, job_id=name)
+    stays.meta = meta
+    stays.save_meta()
+    scheduler.enqueue_at(at, rq_calls.add, 2)
+    told = adopt("--trust-pickle")["rq-scheduler"]
+    assert (told["moved"], sum(told["left"].values())) == (1, 1)
+    assert args() == [2]
+    assert RecurringJob.objects.get().job_type == "app.Note"
+    assert redis.zcard(Scheduler.scheduled_jobs_key) == 1
