@@ -300,7 +300,7 @@ def test_what_two_runs_give_back_is_there_once(redis: Redis, pickles: Queue, mon
     ],
     ids=str,
 )
-def test_one_that_says_what_no_job_can_have_stops_no_other(redis: Redis, mail: Queue, fields: dict[str, Any]) -> None:
+def test_one_that_says_what_no_job_can_have_stops_no_other(redis: Redis, mail: Queue, fields: Any) -> None:
     stays = mail.enqueue(rq_calls.add, 1)
     mail.enqueue(rq_calls.add, 2)
     redis.hset(stays.key, mapping=fields)
