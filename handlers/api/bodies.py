@@ -23,7 +23,7 @@ def most_bytes() -> int:
 
 def check(request: HttpRequest) -> None:
     """Raise Problem for a body that is too large (413) or no JSON by its own words (415), before it is read."""
-    length = request.META.get("CONTENT_LENGTH") or "0"
+    length = request.headers.get("content-length") or "0"
     if not length.isdigit() or int(length) == 0:
         return
     if int(length) > most_bytes():
