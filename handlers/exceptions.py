@@ -77,3 +77,11 @@ class JobCancelled(JobsError):
 
 class JobTimeout(JobsError, TimeoutError):
     """An attempt ran longer than its job type's timeout."""
+
+
+class WorkerLost(JobsError):
+    """What is on record of a job whose workers died while they ran it. Nobody raises it."""
+
+
+class Unrecordable(JobsError):
+    """What is on record of a failure whose text the database refused. Nobody raises it."""

@@ -7,6 +7,7 @@ is refused: ``json`` would write NaN as no JSON, and the key 1 as "1".
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from handlers.exceptions import GiveUp, InvalidJob
 from handlers.payloads import DEEPEST
 
 Path = tuple[str | int, ...]
+MOST_BITS = 1_024  # of a number that needs no closer look: Python writes those of some thousand digits only
 
 
 class InvalidArguments(InvalidJob, TypeError):
@@ -61,7 +63,7 @@ def returned(value: Any, *, type_name: str) -> Any:
 
 def _plain(value: Any, path: Path) -> Any:
     if value is None or isinstance(value, int):
-        return value
+        return value if value is None or value.bit_length() < MOST_BITS else _number(value, path)
     if isinstance(value, str):
         return _text(value, path)
     if isinstance(value, float):
@@ -86,6 +88,16 @@ def _nested(value: Any, path: Path) -> Any:
     raise _Refused(
         path, f"Unsupported type: {type(value)}: pass what JSON has, such as the id of a model and not the model"
     )
+
+
+def _number(value: int, path: Path) -> int:
+    try:
+        str(value)  # as it is written, and will be read
+    except ValueError:
+        raise _Refused(
+            path, f"a number of more than {sys.get_int_max_str_digits():,} digits cannot be stored"
+        ) from None
+    return value
 
 
 def _text(value: str, path: Path) -> str:

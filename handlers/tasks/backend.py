@@ -62,7 +62,7 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
             job_type = declare(task, self._policy, self._timeout)
             if task is not job_type.task:
                 check_queue(task.queue_name)
-                brought_along(task, job_type, self._policy, {})
+                brought_along(task, job_type, self._policy, self._timeout, {})
                 if (rule := options.unique(getattr(task, "unique", None))) is not None:
                     job_type.check_unique(rule)
             self._metadata(task)
@@ -113,7 +113,8 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         call: Any = job_type.payload_class
         if task is job_type.task and not getattr(task, "metadata", None):
             return call(args, kwargs)
-        return call(args, kwargs, brought_along(task, job_type, self._policy, self._metadata(task)))
+        brought = brought_along(task, job_type, self._policy, self._timeout, self._metadata(task))
+        return call(args, kwargs, brought)
 
     def _how(self, task: Any, job_type: TaskType) -> dict[str, Any]:
         """What the scheduler is told beside the call."""

@@ -80,16 +80,20 @@ def save_metadata(result: Any, metadata: Any, *, attempt: int) -> dict[str, Any]
 
 
 def exception_path(name: str) -> str:
-    """The dotted path that Django imports an error's class by; the engine knows those of Python by their bare name."""
-    return name if "." in name else f"builtins.{name}"
+    """The dotted path that Django imports an error's class by.
+
+    The engine knows those of Python by their bare name, and calls what was no exception ``handlers.WorkerLost``, say.
+    """
+    package, _, own = name.rpartition(".")
+    return {"": f"builtins.{own}", "handlers": f"handlers.exceptions.{own}"}.get(package, name)
 
 
 def _result(record: Any, job_type: TaskType) -> Any:
     declared = job_type.task
     of = family_of(declared)
     assert of is not None
-    content = record.arguments.data
-    brought = content.get("options", {})
+    content = _dict(record.arguments.data)
+    brought = _dict(content.get("options"))
     kept = getattr(record, "task_metadata", None)
     metadata = kept.data if kept is not None else brought.get("metadata", {})
     backend = brought.get("backend", declared.backend)
@@ -114,6 +118,11 @@ def _result(record: Any, job_type: TaskType) -> Any:
     return result
 
 
+def _dict(stored: Any) -> dict[str, Any]:
+    """``stored``; empty where it is no object: whoever writes to the table writes what they like."""
+    return stored if isinstance(stored, dict) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class _Start:
     at: Any
@@ -126,7 +135,9 @@ def _starts(record: Any) -> Sequence[_Start]:
         return []
     if record.attempt == 1 and record.started_at and record.worker:
         return [_Start(record.started_at, record.worker)]
-    claimed = JobHistory.objects.filter(job=record, to_state=State.PROCESSING).order_by("pk")
+    claimed = (
+        JobHistory.objects.using(lifecycle.database()).filter(job=record, to_state=State.PROCESSING).order_by("pk")
+    )
     found: dict[int, _Start] = {}  # of a claim that was handed back unstarted the number comes again
     for attempt, at, data in claimed.values_list("attempt", "at", "data"):
         found[attempt] = _Start(at, (data or {}).get("worker", ""))
@@ -137,7 +148,12 @@ def _starts(record: Any) -> Sequence[_Start]:
 def _errors(record: Any, of: Family) -> list[Any]:
     if not record.error and not record.failures and record.state != State.FAILED and record.attempt < 2:
         return []
-    rows = AttemptError.objects.filter(job=record).order_by("pk").values_list("exception", "traceback", "message")
+    rows = (
+        AttemptError.objects.using(lifecycle.database())
+        .filter(job=record)
+        .order_by("pk")
+        .values_list("exception", "traceback", "message")
+    )
     return [
         of.error(exception_class_path=exception_path(name), traceback=traceback or message)
         for name, traceback, message in rows

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from handlers import payloads
+from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.job_types import JobType
 from handlers.payloads import Job
@@ -121,20 +122,28 @@ def declare(task: Any, default: RetryPolicy, timeout: timedelta | None) -> TaskT
     return known
 
 
-def brought_along(task: Any, of: TaskType, default: RetryPolicy, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """What a call of ``task``, another one of the same function, says otherwise than its type. Raises InvalidJob."""
+def brought_along(
+    task: Any, of: TaskType, default: RetryPolicy, timeout: timedelta | None, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a call of ``task``, another one of the same function, says otherwise than its type. Raises InvalidJob.
+
+    ``default`` and ``timeout``: as for ``declare``, of the backend that ``task`` is of, which may be another one.
+    """
     found: dict[str, Any] = {"metadata": metadata} if metadata else {}
     if task is of.task:
         return found
-    own, declared = _own(task), _own(of.task)
-    if any(own[name] != declared[name] for name in ("retry", "max_attempts", "backoff")):
+    own, declared, elsewhere = _own(task), _own(of.task), task.backend != of.task.backend
+    if elsewhere or any(own[name] != declared[name] for name in ("retry", "max_attempts", "backoff")):
         policy = options.policy(own["retry"], own["max_attempts"], own["backoff"], default)
         found |= options.stored_policy(policy, of.retry)
-    if own["timeout"] != declared["timeout"] and (limit := options.timeout(own["timeout"])):
-        found["timeout_seconds"] = limit.total_seconds()
+    if elsewhere or own["timeout"] != declared["timeout"]:
+        limit = options.timeout(own["timeout"]) or timeout
+        if limit != of.timeout:
+            usual = jobs_settings().timeout_seconds
+            found["timeout_seconds"] = usual if limit is None else limit.total_seconds()
     if options.limits(own["limit"]) != of.limits:
         raise InvalidJob("limit: belongs to the task: give it to @task(limit=...)", field="limit")
-    if task.backend != of.task.backend:
+    if elsewhere:
         found["backend"] = task.backend
     return found
 

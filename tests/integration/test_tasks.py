@@ -17,12 +17,13 @@ from django.test import override_settings
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from handlers import InvalidJob, Limit, RetryPolicy, Unique, fleet, job_scheduler
-from handlers.models import JobRecord, KnownTypes, WorkerProcess
+from handlers import InvalidJob, Limit, RetryPolicy, Unique, fleet, job_scheduler, recovery
+from handlers.exceptions import WorkerLost
+from handlers.models import JobPayload, JobRecord, KnownTypes, WorkerProcess
 from handlers.registry import registry
 from handlers.tasks import DurableBackend, as_job
 from handlers.tasks.families import family, native
-from tests.running import NotingTransport, drain, make_due, record, run
+from tests.running import NotingTransport, claim, drain, expire, make_due, record, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -142,6 +143,24 @@ def test_result_of_nothing_and_of_other_jobs_does_not_exist() -> None:
 
     with pytest.raises(FAMILY.does_not_exist):
         backend().get_result(str(job_scheduler.enqueue(Note("no task"))))
+
+
+@pytest.mark.parametrize("data", [[1], {"args": [1], "options": []}])
+def test_result_is_told_whatever_somebody_wrote_into_the_table(data: Any) -> None:
+    result = examples.noop.enqueue()
+    JobPayload.objects.filter(pk=int(result.id)).update(data=data)
+    assert backend().get_result(result.id).status == READY
+
+
+def test_error_of_a_killed_worker_has_a_class() -> None:
+    result = examples.noop.enqueue()
+    while record(int(result.id)).state == "enqueued":
+        claim(int(result.id))
+        expire(int(result.id))
+        recovery.bring_back()
+    result.refresh()
+    assert result.status == FAILED
+    assert issubclass(result.errors[0].exception_class, WorkerLost)
 
 
 def test_result_of_another_task_does_not_match() -> None:
@@ -305,6 +324,13 @@ def test_arguments_are_normalised_as_django_does() -> None:
 def test_too_many_arguments_are_refused() -> None:
     with pytest.raises(InvalidJob, match="more than the limit of 1,000"):
         examples.noop.enqueue("x" * 1_000)
+
+
+def test_number_that_python_does_not_write_is_refused() -> None:
+    with pytest.raises(InvalidJob, match=r"args.0.a: a number of more than 4,300 digits"):
+        examples.echo.enqueue({"a": 10**5_000})
+    assert examples.echo.enqueue(-(10**4_000)).args == [-(10**4_000)]
+    assert JobRecord.objects.count() == 1
 
 
 @pytest.mark.parametrize("kind", ["set", "nan", "key", "nul"])
@@ -481,6 +507,20 @@ def test_options_of_the_backend_are_for_tasks_that_say_nothing() -> None:
             assert registry.get(own.module_path).retry.max_attempts == 2
         finally:
             task_types._declared.update(before)
+
+
+def test_options_of_another_backend_hold_for_what_goes_there() -> None:
+    more = {"BACKEND": DURABLE, "OPTIONS": {"max_attempts": 5, "timeout": 9}}
+    with override_settings(TASKS={"default": {"BACKEND": DURABLE}, "more": more}):
+        there = examples.fail.using(backend="more").enqueue()
+        says = examples.hang.using(backend="more").enqueue()
+        here = examples.fail.using(priority=1).enqueue()
+        assert run(int(there.id), int(here.id))
+        assert [record(int(each.id)).state for each in (there, here)] == ["scheduled", "failed"]
+        job_type = registry.get(examples.fail.module_path)
+        payload = job_type.encode(job_type.decode(record(int(there.id)).payload))
+        assert job_type.timeout_of(payload) == timedelta(seconds=9)
+        assert record(int(says.id)).payload["options"] == {"backend": "more"}
 
 
 def test_check_says_what_would_fail_later() -> None:
