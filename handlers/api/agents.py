@@ -7,6 +7,7 @@ requests is a GET.
 from __future__ import annotations
 
 import json
+from http.client import HTTPException
 from typing import Annotated, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlencode, urlsplit
@@ -41,7 +42,9 @@ class Api:
     def __init__(self, url: str, token: str) -> None:
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
             raise ValueError("the API's address must begin with http:// or https://, and end in /api/v1")
-        self._url, self._token = url.rstrip("/"), token
+        self._url, self._token = url.rstrip("/"), token.strip()
+        if not (self._token.isascii() and self._token.isprintable()):  # the header's own error would show it
+            raise ValueError("the token holds what no header can: copy it as it was shown")
         self._opener = build_opener(_NoRedirects)
 
     def get(self, path: str, **query: Any) -> dict[str, Any]:
@@ -54,7 +57,7 @@ class Api:
                 found: dict[str, Any] = json.load(answer)
         except HTTPError as error:
             raise ToolError(_told(error)) from None
-        except (URLError, OSError, ValueError) as error:
+        except (URLError, OSError, ValueError, HTTPException) as error:
             raise ToolError(f"the jobs API does not answer: {getattr(error, 'reason', error)}") from None
         return found
 

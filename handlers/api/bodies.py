@@ -23,11 +23,12 @@ def most_bytes() -> int:
 
 def check(request: HttpRequest) -> None:
     """Raise Problem for a body that is too large (413) or no JSON by its own words (415), before it is read."""
-    length = request.headers.get("content-length") or "0"
-    if not length.isdigit() or int(length) == 0:
+    told = request.headers.get("content-length") or ""
+    length = int(told) if told.isdigit() else _length(request)
+    if length == 0:
         return
-    if int(length) > most_bytes():
-        raise Problem(413, f"The body has {int(length):,} bytes, and {most_bytes():,} is the most", limit=most_bytes())
+    if length > most_bytes():
+        raise Problem(413, f"The body has {length:,} bytes, and {most_bytes():,} is the most", limit=most_bytes())
     kind = request.content_type or ""
     if kind not in TYPES:
         what = f"The body is {kind[:60]!r}" if kind else "The body has no Content-Type"
@@ -35,10 +36,19 @@ def check(request: HttpRequest) -> None:
     charset = (request.content_params or {}).get("charset", "utf-8")
     if charset.lower() != "utf-8":
         raise Problem(415, f"The body's charset is {charset[:20]!r}, and JSON is UTF-8", field="Content-Type")
+    _length(request)
+
+
+def _length(request: HttpRequest) -> int:
+    """Of the body as it came. In chunks, without a Content-Length, Django reads it under ASGI alone."""
     try:
-        len(request.body)
+        length = len(request.body)
     except RequestDataTooBig:
         raise Problem(413, "The body is larger than this site takes (DATA_UPLOAD_MAX_MEMORY_SIZE)") from None
+    if length == 0 and request.headers.get("Transfer-Encoding"):
+        mend = "Send the header Content-Length, and the body whole."
+        raise Problem(400, "The body came in chunks, which this site does not read", field="Content-Length", mend=mend)
+    return length
 
 
 class StrictParser(Parser):

@@ -16,6 +16,7 @@ from handlers.api.document import EFFECT, URLS
 from handlers.api.jobs import naming
 from handlers.api.problems import Problem
 from handlers.gateway import job_scheduler
+from handlers.lifecycle import database
 from handlers.models import BulkOperation
 
 router = Router(tags=["bulk"])
@@ -87,7 +88,7 @@ def _switch(request: HttpRequest, operation_id: int, what: str, body: shapes.Rea
 
 
 def _find(who: Asker, operation_id: int) -> BulkOperation:
-    operation = BulkOperation.objects.filter(pk=operation_id, user=None, username=who.by).first()
+    operation = BulkOperation.objects.using(database()).filter(pk=operation_id, user=None, username=who.by).first()
     if operation is None:
         raise Problem(404, f"This client has no bulk operation {operation_id}")
     return operation

@@ -128,6 +128,10 @@ def retry_job(request: HttpRequest, job_id: Id, body: shapes.Retry | None = None
     def retry(job: int, **told: Any) -> bool:
         if sent is None:
             return job_scheduler.retry(job, **told)
+        record = find(who, job)
+        if record.job_type.startswith(ENGINE_TYPES):
+            # Written by hand, they would do what other verbs, queues and types are asked for.
+            raise Problem(403, f"payload: {record.job_type} is the engine's own type", field="payload")
         with naming("payload."):
             return job_scheduler.retry(job, payload=_kept(who, job, sent), **told)
 
@@ -175,6 +179,8 @@ class naming:  # noqa: N801 - used as a function
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, InvalidJob) and error.field == "expect":
+            raise Problem(409, str(error)) from None
         if isinstance(error, InvalidJob):
             # What names no field is about the arguments as a whole.
             field = FIELDS.get(error.field, error.field) if error.field or self._before else "payload"
@@ -272,7 +278,7 @@ def _covers(who: Asker, record: JobRecord) -> bool:
 def _kept(who: Asker, job_id: int, sent: Any) -> Any:
     if who.sees_sensitive:
         return sent
-    row = JobPayload.objects.filter(pk=job_id).first()
+    row = JobPayload.objects.using(database()).filter(pk=job_id).first()
     if row is None:
         return sent
     return giving.unmasked(sent, row.data, mask(told.find_type(row.job_type), row.data))

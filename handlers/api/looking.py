@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from django.db.models import Q, QuerySet
@@ -54,7 +54,7 @@ def list_failures(
 ) -> Any:
     """The failure groups, the latest first. Their jobs: GET /jobs?q=group:ID."""
     asker(request, "read", "limit", "cursor").need_all("failure groups")
-    groups = FailureGroup.objects.order_by("-last_at", "-fingerprint")
+    groups = FailureGroup.objects.using(database()).order_by("-last_at", "-fingerprint")
     if cursor is not None:
         at, fingerprint = _place(cursor)
         groups = groups.filter(Q(last_at__lt=at) | Q(last_at=at, fingerprint__lt=fingerprint))
@@ -116,10 +116,11 @@ def _count(rows: QuerySet[JobRecord]) -> int:
 def _place(cursor: str) -> tuple[datetime, str]:
     at, _, fingerprint = cursor.partition("~")
     try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
+        told = datetime.fromisoformat(at)
+        moment = None if told.utcoffset() is None else told.astimezone(UTC)
+    except (ValueError, OverflowError):
         moment = None
-    if moment is None or moment.utcoffset() is None or not fingerprint.isalnum() or not fingerprint.isascii():
+    if moment is None or not fingerprint.isalnum() or not fingerprint.isascii():
         raise Problem(422, "cursor: is no cursor of this list", field="cursor", mend="Send what 'next' was, or none.")
     return moment, fingerprint
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
+from django.db import connections
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Path, Query, Router
 
@@ -18,8 +21,10 @@ from handlers.api.jobs import MOST_LISTED, find_new_type, naming
 from handlers.api.problems import Problem
 from handlers.api.tags import expect, tag_of_version
 from handlers.gateway import job_scheduler
+from handlers.lifecycle import database
 from handlers.masking import mask
 from handlers.models import RecurringJob
+from handlers.models.sql import take_lock
 
 router = Router(tags=["recurring"])
 
@@ -39,7 +44,7 @@ def list_recurring(
     if "\0" in after:
         raise Problem(422, "cursor: is no cursor of this list", field="cursor")
     while more and len(rows) <= limit:  # of those that this token is for
-        part = list(RecurringJob.objects.filter(name__gt=after).order_by("name")[: limit + 1])
+        part = list(_rows().filter(name__gt=after).order_by("name")[: limit + 1])
         rows += [row for row in part if _covers(who, row)]
         more, after = len(part) > limit, part[-1].name if part else after
     shown = rows[:limit]
@@ -62,9 +67,9 @@ def put_recurring(request: HttpRequest, name: Name, body: shapes.RecurringRule) 
     who = asker(request, "recurring")
 
     def act() -> Answer:
-        row = RecurringJob.objects.filter(name=name).first()
+        row = _read(name, lock=True)
         if row is not None:
-            row = _find(who, name)
+            row = _find(who, name, lock=True)
             expect(request, tag_of_version(row.version), f"recurring job {name!r}")
         elif "If-Match" in request.headers:
             raise Problem(412, f"There is no recurring job {name!r}", field="If-Match")
@@ -85,11 +90,11 @@ def put_recurring(request: HttpRequest, name: Name, body: shapes.RecurringRule) 
                 "catch_up_within": timedelta(seconds=row.catch_up_seconds),
                 "heartbeat_url": row.heartbeat_url,
             }
-        with naming():
+        with _unless_it_came(name, was_there=row is not None), naming():
             changed = job_scheduler.add_or_update_recurring(
                 name, job, body.cron, timezone=body.timezone, misfire=body.misfire, overlap=body.overlap,
                 jitter=timedelta(seconds=body.jitter_seconds), pause_after=body.pause_after, by=who.by,
-                reason=body.reason, expect=row.version if row else None, **options,
+                reason=body.reason, expect=row.version if row else "", **options,
             )  # fmt: skip
         return Answer({"name": name, "changed": changed})
 
@@ -104,7 +109,7 @@ def remove_recurring(
     who = asker(request, "recurring", "reason")
 
     def act() -> Answer:
-        row = _find(who, name)
+        row = _find(who, name, lock=True)
         expect(request, tag_of_version(row.version), f"recurring job {name!r}")
         with naming():
             changed = job_scheduler.remove_recurring(name, by=who.by, reason=reason, expect=row.version)
@@ -119,7 +124,7 @@ def trigger_recurring(request: HttpRequest, name: Name, body: shapes.Reason | No
     who = asker(request, "recurring")
 
     def act() -> Answer:
-        row = _find(who, name)
+        row = _find(who, name, lock=True)
         with naming():
             made = job_scheduler.trigger_recurring(row.name, by=who.by, reason=body.reason if body else "")
         return Answer({"id": made, "is_new": made.is_new}, 201)
@@ -145,15 +150,39 @@ def _switch(request: HttpRequest, name: str, act: Callable[[Asker], bool]) -> Ht
     who = asker(request, "recurring")
 
     def once_only() -> Answer:
-        _find(who, name)
+        _find(who, name, lock=True)
         with naming():
             return Answer({"name": name, "changed": act(who)})
 
     return once(request, who.client.pk, once_only)
 
 
-def _find(who: Asker, name: str) -> RecurringJob:
-    row = RecurringJob.objects.filter(name=name).first() if "\0" not in name else None
+@contextmanager
+def _unless_it_came(name: str, *, was_there: bool) -> Iterator[None]:
+    """Raise Problem (409) where somebody else made it since: it may be one that this token is not for."""
+    try:
+        yield
+    except Problem as problem:
+        if was_there or problem.field != "name" or _read(name, lock=False) is None:
+            raise
+        raise Problem(409, f"Recurring job {name!r} was made meanwhile, by somebody else") from None
+
+
+def _rows(*, lock: bool = False) -> QuerySet[RecurringJob]:
+    """Where they are written. ``lock``: so that what is found stays as it is read."""
+    connection = connections[database()]
+    rows = RecurringJob.objects.using(database())
+    if lock:
+        take_lock(connection)
+    return rows.select_for_update() if lock and connection.features.has_select_for_update else rows.all()
+
+
+def _read(name: str, *, lock: bool) -> RecurringJob | None:
+    return None if "\0" in name else _rows(lock=lock).filter(name=name).first()
+
+
+def _find(who: Asker, name: str, *, lock: bool = False) -> RecurringJob:
+    row = _read(name, lock=lock)
     if row is None or not _covers(who, row):
         raise Problem(404, f"There is no recurring job {name[:100]!r}", mend="List them for those that there are.")
     return row

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
-from django.db import OperationalError
+from django.db import OperationalError, connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
 from django.urls import URLPattern, reverse
 from ninja import NinjaAPI
@@ -99,6 +99,9 @@ def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
 
     answer.csrf_exempt = True  # type: ignore[attr-defined] # no cookie counts here
     answer.login_required = False  # type: ignore[attr-defined] # nor does Django's LoginRequiredMiddleware ask
+    # What is answered has been committed, or has not been: a transaction around the view would end after its answer.
+    for alias in connections:
+        transaction.non_atomic_requests(alias)(answer)
     return answer
 
 

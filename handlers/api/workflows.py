@@ -15,6 +15,7 @@ from handlers.api.document import EFFECT
 from handlers.api.jobs import MOST_LISTED
 from handlers.api.problems import Problem
 from handlers.gateway import job_scheduler
+from handlers.lifecycle import database
 from handlers.models import Workflow
 
 router = Router(tags=["workflows"])
@@ -32,7 +33,7 @@ def list_workflows(
     """The workflows, newest first. Their jobs: GET /jobs?q=workflow:ID."""
     asker(request, "read", "limit", "cursor").need_all("workflows")
     before = place_of(cursor)
-    rows = Workflow.objects.order_by("-pk")
+    rows = Workflow.objects.using(database()).order_by("-pk")
     rows = rows if before is None else rows.filter(pk__lt=before)
     with in_time():
         found = list(rows[: limit + 1])
@@ -87,7 +88,7 @@ def _govern(request: HttpRequest, workflow_id: int, verb: str, body: shapes.Reas
 
 
 def _find(workflow_id: int) -> Workflow:
-    row = Workflow.objects.filter(pk=workflow_id).first()
+    row = Workflow.objects.using(database()).filter(pk=workflow_id).first()
     if row is None:
         raise Problem(404, f"There is no workflow {workflow_id}", mend="List them for those that there are.")
     return row

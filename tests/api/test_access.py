@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import json
 import logging
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.asgi import get_asgi_application
 from django.test import Client
 from django.utils import timezone
 
@@ -235,3 +240,36 @@ def test_failure_of_ours_is_told_without_its_words(caller: Make, monkeypatch: py
     answer = caller().get("/types")
     problem(answer, 500)
     assert b"secret" not in answer.content
+
+
+def test_body_in_chunks_is_looked_at_as_any_other(caller: Make) -> None:
+    token = caller().token
+
+    @async_to_sync
+    async def post(content: bytes, kind: str) -> int:
+        chunks, sent = [content[: len(content) // 2], content[len(content) // 2 :]], []
+
+        async def receive() -> dict[str, object]:
+            if not chunks:
+                await asyncio.sleep(60)
+            return {"type": "http.request", "body": chunks.pop(0), "more_body": bool(chunks)}
+
+        async def send(message: Mapping[str, Any]) -> None:
+            sent.append(message)
+
+        headers = {"authorization": f"Bearer {token}", "content-type": kind, "transfer-encoding": "chunked"}
+        scope = {
+            "type": "http", "http_version": "1.1", "method": "POST", "path": "/api/v1/jobs", "query_string": b"",
+            "headers": [(b"host", b"testserver"), *((name.encode(), text.encode()) for name, text in headers.items())],
+        }  # fmt: skip
+        await get_asgi_application()(scope, receive, send)
+        return int(sent[0]["status"])
+
+    body = json.dumps(NOTE).encode()
+    assert post(body, "text/plain") == 415
+    assert post(body + b" " * 1_200_000, "application/json") == 413
+    assert post(body, "application/json") == 201
+
+
+def test_body_in_chunks_that_the_server_does_not_pass_on_is_told(caller: Make) -> None:
+    problem(caller().post("/jobs", b"", Transfer_Encoding="chunked"), 400, "Content-Length")

@@ -13,8 +13,10 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from mcp import Client, StdioServerParameters
+from mcp.server.mcpserver.exceptions import ToolError
 from pytest_django.live_server_helper import LiveServer
 
+from handlers.api.agents import Api
 from handlers.states import State
 from tests.api.conftest import ROOT, Caller
 from tests.console.factories import make_job
@@ -79,3 +81,12 @@ def test_command_says_what_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JOBS_API_TOKEN", "jobs_x")
     with pytest.raises(CommandError, match="must begin with http"):
         call_command("jobs_mcp", url="file:///etc/passwd")
+
+
+def test_token_that_no_header_can_hold_is_not_told() -> None:
+    with pytest.raises(ValueError, match="no header can") as refused:
+        Api("http://127.0.0.1:9/api/v1", "jobs_the\nsecret")
+    assert "secret" not in str(refused.value)
+    with pytest.raises(ToolError) as failed:  # what ends the line that a file was read from belongs to no token
+        Api("http://127.0.0.1:9/api/v1", "jobs_the_secret\n").get("/stats")
+    assert "secret" not in str(failed.value)

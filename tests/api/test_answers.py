@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 from django.utils import timezone
 
 from handlers import once
@@ -107,3 +107,20 @@ def test_request_whose_twin_is_under_way_is_told_to_wait(caller: Make, monkeypat
     again = ask.post("/jobs", NOTE, Idempotency_Key=KEY)
     assert again.json() == made.json()  # type: ignore[attr-defined]
     assert JobRecord.objects.count() == 1
+
+
+@pytest.mark.parametrize("atomic", [False, True])
+def test_answer_tells_of_a_commit_that_failed(caller: Make, monkeypatch: pytest.MonkeyPatch, atomic: bool) -> None:
+    ask, used = caller(), connections[DEFAULT_DB_ALIAS]
+    ask.get("/types")  # the use of the token is written
+
+    def fail() -> None:
+        used.rollback()
+        raise OperationalError("the server closed the connection")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(used.settings_dict, "ATOMIC_REQUESTS", atomic)
+        patch.setattr(used, "commit", fail)
+        answer = ask.post("/jobs", NOTE)
+    problem(answer, 503)
+    assert not JobRecord.objects.exists()

@@ -202,3 +202,10 @@ def test_engines_own_job_is_left_alone(caller: Make) -> None:
     problem(caller()("DELETE", f"/jobs/{job.pk}"), 409)
     job.refresh_from_db()
     assert job.state == State.ENQUEUED
+
+
+def test_arguments_of_the_engines_own_job_are_not_for_clients(caller: Make) -> None:
+    job = make_job(State.FAILED, job_type="jobs.DeleteJobCommand", payload={"job_id": 1})
+    ask = caller("retry", queues=["default"])
+    problem(ask.post(f"/jobs/{job.pk}/retry", {"payload": {"job_id": 2}}), 403, "payload")
+    assert JobPayload.objects.get(pk=job.pk).data == {"job_id": 1}

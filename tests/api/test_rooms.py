@@ -9,11 +9,13 @@ import pytest
 from django.utils import timezone
 
 from handlers import job_scheduler
+from handlers.api.jobs import find_new_type
+from handlers.job_types import JobType
 from handlers.masking import MASK
 from handlers.models import AuditEntry, BulkOperation, FailureGroup, JobRecord, RecurringJob, Workflow
 from handlers.states import State
 from tests.api.conftest import Caller, problem
-from tests.app.jobs import Card, Note, Pay
+from tests.app.jobs import AsyncNote, Card, Note, Pay
 from tests.console.factories import make_job
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -148,3 +150,20 @@ def test_types_tell_their_schemas_and_failures_their_groups(caller: Make) -> Non
     cursor = page["next"].replace("+", "%2B")
     assert [group["id"] for group in ask.get(f"/failures?limit=2&cursor={cursor}").json()["groups"]] == [f"{2:016x}"]
     problem(ask.get("/failures?cursor=yesterday"), 422, "cursor")
+
+
+def test_recurring_job_that_came_meanwhile_is_not_taken_over(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask, find = caller("recurring", types=["app.Note"]), find_new_type
+
+    def slow(name: str) -> JobType:
+        job_scheduler.add_or_update_recurring("report", AsyncNote("theirs"), "0 1 * * *")
+        return find(name)
+
+    monkeypatch.setattr("handlers.api.recurring.find_new_type", slow)
+    problem(ask("PUT", "/recurring/report", RULE), 409)
+    problem(ask("PUT", "/recurring/%00", RULE), 422, "name")
+
+
+def test_failure_groups_after_a_moment_that_utc_does_not_have_are_refused(caller: Make) -> None:
+    for at in ("0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00"):
+        problem(caller("read").get(f"/failures?cursor={at}~abc"), 422, "cursor")

@@ -32,5 +32,5 @@ class Command(BaseCommand):
         try:
             api = Api(url, token)
         except ValueError as error:
-            raise CommandError(f"--url: {error}") from error
+            raise CommandError(f"{error}") from error
         server(api).run("stdio")
