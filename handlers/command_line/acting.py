@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from handlers import bulk, told
+from handlers import bulk, queues, told
 from handlers.audit import By, actor_name
 from handlers.command_line import choosing, showing
 from handlers.command_line.answers import Exit, usage
@@ -60,7 +60,7 @@ def act(verb: str, options: argparse.Namespace, screen: Screen) -> int:
     by, past = who(options.by), VERBS[verb][1]
     ids, asked = _ids(verb, options)
     if options.dry_run:
-        return _dry_run(verb, ids, asked, screen)
+        return _dry_run(verb, ids, asked, options, screen)
     do = _verb(verb, options, by)
     moved: list[int] = []
     try:
@@ -126,9 +126,12 @@ def _fitting(verb: str, selection: Selection) -> Selection:
     return replace(selection, states=(State.DELETED.value,), engine=False)
 
 
-def _dry_run(verb: str, ids: Sequence[int], asked: int, screen: Screen) -> int:
+def _dry_run(verb: str, ids: Sequence[int], asked: int, options: argparse.Namespace, screen: Screen) -> int:
     sources: Iterable[Any] = bulk.VERBS[verb].sources if verb in bulk.VERBS else (State.DELETED,)
     rows = JobRecord.objects.using(database()).filter(pk__in=ids, state__in=[str(state) for state in sources])
+    if verb == "move":
+        queues.check_target(options.to)
+        rows = rows.exclude(queue=options.to)
     found = list(rows.order_by("pk"))
     if screen.as_json:
         for record in found:

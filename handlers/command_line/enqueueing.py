@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
+
+from django.db import transaction
 
 from handlers.command_line import choosing, times
 from handlers.command_line.answers import Exit, usage
@@ -15,7 +18,7 @@ from handlers.command_line.people import who
 from handlers.command_line.screen import Screen, moment
 from handlers.gateway import job_scheduler
 from handlers.job_types import JobType
-from handlers.lifecycle import JobId
+from handlers.lifecycle import JobId, database
 from handlers.masking import mask
 from handlers.payloads import Command, Job
 
@@ -57,19 +60,19 @@ def add_arguments_of_job(parser: argparse.ArgumentParser) -> None:
 def run_enqueue(options: argparse.Namespace, screen: Screen) -> int:
     """Enqueue it."""
     known, job = read_job(options)
+    start = partial(job_scheduler.enqueue, job, delay=options.delay, **_options(options))
     if options.dry_run:
-        return _dry_run(known, job, options, screen)
-    job_id = job_scheduler.enqueue(job, delay=options.delay, **_options(options))
-    return _told(job_id, known, "enqueued", screen)
+        return _dry_run(known, job, start, options, screen)
+    return _told(start(), known, "enqueued", screen)
 
 
 def run_schedule(options: argparse.Namespace, screen: Screen) -> int:
     """Schedule it."""
     known, job = read_job(options)
+    start = partial(job_scheduler.schedule, job, options.at, **_options(options))
     if options.dry_run:
-        return _dry_run(known, job, options, screen)
-    job_id = job_scheduler.schedule(job, options.at, **_options(options))
-    return _told(job_id, known, f"scheduled for {moment(options.at)} UTC", screen)
+        return _dry_run(known, job, start, options, screen)
+    return _told(start(), known, f"scheduled for {moment(options.at)} UTC", screen)
 
 
 def read_job(options: argparse.Namespace) -> tuple[JobType, Job | Command]:
@@ -129,7 +132,14 @@ def _told(job_id: JobId, known: JobType, did: str, screen: Screen) -> int:
     return Exit.DONE if job_id.is_new else Exit.NOT_ALL
 
 
-def _dry_run(known: JobType, job: Job | Command, options: argparse.Namespace, screen: Screen) -> int:
+def _dry_run(
+    known: JobType, job: Job | Command, start: Callable[[], JobId], options: argparse.Namespace, screen: Screen
+) -> int:
+    with transaction.atomic(using=database()):  # so that it says no where the real one would
+        made = start()
+        transaction.set_rollback(True, using=database())
+    if not made.is_new:
+        return _told(made, known, "", screen)
     payload = mask(known, json.loads(known.encode(job)))
     queue = options.queue or known.queue
     if screen.as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +19,15 @@ LEAST = 8  # columns that the last one of a table keeps
 class Screen:
     """Standard output and standard error of one command."""
 
-    def __init__(self, out: TextIO, err: TextIO, *, as_json: bool = False) -> None:
-        self._out, self._err, self.as_json = out, err, as_json
+    def __init__(self, out: TextIO, err: TextIO, *, as_json: bool = False, acts: bool = False) -> None:
+        """``acts``: of a command that changes something, which goes on when nobody reads any more."""
+        self._out, self._err, self.as_json, self._acts = out, err, as_json, acts
         self._is_terminal = _is_terminal(out)
 
     def say(self, text: str) -> None:
         """A line for people; of a command that answers in JSON nobody reads it."""
         if not self.as_json:
-            self._out.write(f"{plain(text)}\n")
+            self._write(f"{plain(text)}\n", replaced=True)
 
     def block(self, text: str) -> None:
         """Several lines, as they are."""
@@ -38,8 +40,11 @@ class Screen:
 
     def row(self, data: Mapping[str, Any]) -> None:
         """One object on a line."""
-        self._out.write(f"{json.dumps(data, ensure_ascii=False, default=_as_json)}\n")
-        self._out.flush()
+        try:
+            self._write(f"{json.dumps(data, ensure_ascii=False, default=_as_json)}\n")
+        except UnicodeEncodeError:  # not every terminal's encoding has all characters
+            self._write(f"{json.dumps(data, default=_as_json)}\n")
+        self.flush()
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[Any]], *, headless: bool = False) -> None:
         """``rows`` in columns as wide as they must be. On a terminal the last one is cut where the line ends."""
@@ -50,8 +55,29 @@ class Screen:
         for row in shown:
             cells = [_padded(cell, width) for cell, width in zip(row, widths, strict=False)]
             last = row[-1] if room is None else _cut(row[-1], max(room, LEAST))
-            self._out.write(f"{GAP.join([*cells, last]).rstrip()}\n")
-        self._out.flush()
+            self._write(f"{GAP.join([*cells, last]).rstrip()}\n", replaced=True)
+        self.flush()
+
+    def flush(self) -> None:
+        """Have it read. Raises BrokenPipeError where nobody reads, unless the command goes on all the same."""
+        try:
+            self._out.flush()
+        except BrokenPipeError:
+            leave(self._out)
+            if not self._acts:
+                raise
+
+    def _write(self, text: str, *, replaced: bool = False) -> None:
+        try:
+            self._out.write(text)
+        except UnicodeEncodeError as error:
+            if not replaced:
+                raise
+            self._out.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+        except BrokenPipeError:
+            leave(self._out)
+            if not self._acts:
+                raise
 
     def progress(self, done: int, total: int | None) -> None:
         """A bar on standard error, where that is a terminal; ``end_progress`` takes it away."""
@@ -68,6 +94,13 @@ class Screen:
         if _is_terminal(self._err):
             self._err.write("\r\x1b[K")
             self._err.flush()
+
+
+def leave(out: TextIO) -> None:
+    """Whoever read has seen enough: what is written from now on, also as Python ends, goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
 
 
 def plain(text: str) -> str:

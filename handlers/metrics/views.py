@@ -13,8 +13,8 @@ from django.views.decorators.http import require_safe
 from handlers.conf import jobs_settings
 from handlers.metrics.readiness import not_ready
 
-# Who passes on what others ask says so in one of these.
-FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+# Who passes on what others ask says so in a header that begins so.
+FORWARDED = ("HTTP_X_FORWARDED_", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 SCHEME = "Bearer "
 
 
@@ -68,7 +68,7 @@ def _refused(request: HttpRequest) -> HttpResponse | None:
 
 def _is_from_here(request: HttpRequest) -> bool:
     """Whether a program on this machine asks for itself; not a proxy, whose requests come from here, too."""
-    if any(name in request.META for name in FORWARDED):
+    if any(name.startswith(FORWARDED) for name in request.META):
         return False
     try:
         address = ip_address(request.META.get("REMOTE_ADDR", ""))

@@ -244,6 +244,17 @@ def test_dry_run_changes_nothing() -> None:
     assert JobRecord.objects.count() == 1
 
 
+def test_dry_run_refuses_what_would_be_refused() -> None:
+    job_id = failed()
+    assert Ran("enqueue", "Note", "text=a", "--queue", "nobodys", "--dry-run").code == 2
+    assert Ran("enqueue", "Note", "text=a", "--priority", "1000", "--dry-run").code == 2
+    assert Ran("schedule", "Note", "text=a", "--at", "2h", "--expires", "1h", "--dry-run").code == 2
+    assert Ran("move", job_id, "--to", "nobodys", "--dry-run").code == 2
+    assert Ran("move", job_id, "--to", record(job_id).queue, "--dry-run").code == 1
+    assert Ran("schedule", "Note", "text=a", "--at", "2h", "--dry-run").code == 0
+    assert JobRecord.objects.count() == 1
+
+
 def test_delete_restore_requeue_and_move() -> None:
     job_id = job_scheduler.enqueue(Note("a"))
     assert Ran("delete", job_id).out == "deleted 1 job\n"
@@ -433,6 +444,40 @@ def test_process_ends_with_the_code_and_one_line(child_env: dict[str, str]) -> N
     short = subprocess.run(["sh", "-c", line], env=child_env, capture_output=True, text=True, check=False)
     assert json.loads(short.stdout)["state"] == "enqueued"
     assert short.stderr == ""
+
+
+class Gone(io.StringIO):
+    """A pipe that nobody reads."""
+
+    def __init__(self, file: Any) -> None:
+        super().__init__()
+        self._file = file
+
+    def fileno(self) -> int:
+        return int(self._file.fileno())
+
+    def flush(self) -> None:
+        raise BrokenPipeError
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_verb_goes_on_when_nobody_reads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, as_json: list[str]) -> None:
+    ids = job_scheduler.enqueue_many([Note("a"), Note("b")])
+    monkeypatch.setattr(acting, "CHUNK", 1)
+    with (tmp_path / "out").open("w") as file:
+        call_command("jobs", "delete", *map(str, ids), *as_json, stdout=Gone(file), stderr=io.StringIO())
+    assert states(*ids) == ["deleted", "deleted"]
+
+
+def test_encoding_that_lacks_a_character_is_no_fault_of_the_arguments() -> None:
+    job_id = job_scheduler.enqueue(Note("\u4e2d\u2022"))
+    for words in (["--json"], []):
+        written = io.BytesIO()
+        with io.TextIOWrapper(written, encoding="ascii") as out:
+            call_command("jobs", "show", str(job_id), *words, stdout=out)
+            out.flush()
+            text = written.getvalue().decode("ascii")
+        assert "\\u4e2d\\u2022" in text
 
 
 def test_examples_of_the_docs_make_sense(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,6 +261,7 @@ def test_without_a_token_nobody_reads_until_a_setting_opens_it(settings: Any) ->
         ({"REMOTE_ADDR": ""}, 403),  # a unix socket, as a proxy uses it
         ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "127.0.0.1"}, 403),
         ({"REMOTE_ADDR": "127.0.0.1", "HTTP_FORWARDED": "for=127.0.0.1"}, 403),
+        ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_PROTO": "https"}, 403),
     ],
 )
 def test_loopback_can_be_let_in_and_no_proxys_visitors(settings: Any, meta: dict[str, str], status: int) -> None:

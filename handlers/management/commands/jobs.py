@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from argparse import Namespace
 from types import MethodType
@@ -55,10 +54,13 @@ class Command(BaseCommand):
             raise
 
     def _run(self, options: Namespace) -> int:
-        screen = Screen(_stream(self.stdout), _stream(self.stderr), as_json=options.as_json)
+        acts = hasattr(options, "by")
+        screen = Screen(_stream(self.stdout), _stream(self.stderr), as_json=options.as_json, acts=acts)
         try:
             with from_here():
-                return int(options.run(options, screen))
+                code = int(options.run(options, screen))
+            screen.flush()
+            return code
         except JobsError as error:
             raise usage(str(error)) from None
         except UnicodeEncodeError:  # bytes that the shell passed on and that are no UTF-8
@@ -72,8 +74,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             screen.end_progress()
             return Exit.DONE if options.command == "tail" else Exit.INTERRUPTED
-        except BrokenPipeError:  # whoever read has seen enough; Python must not try to write the rest as it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
             return Exit.DONE
 
 
