@@ -15,6 +15,7 @@ from handlers import lifecycle
 from handlers.adoption import options
 from handlers.adoption.calls import make
 from handlers.adoption.handle import DurableJob, find, made
+from handlers.deadlines import LONGEST_WAIT
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.models import RQOrigin
@@ -73,6 +74,8 @@ def _enqueue(
     repeat, ttl = given.get("repeat"), given.get("ttl")
     if repeat is not None and repeat.times > MOST_REPEATS:
         raise StaysPlain(f"it is to be repeated {repeat.times:,} times, more than {MOST_REPEATS:,}")
+    if ttl and ttl > LONGEST_WAIT.total_seconds():
+        raise StaysPlain(f"its ttl is longer than {LONGEST_WAIT.days:,} days")
     if parents and (run_at is not None or ttl):
         raise StaysPlain("a job that waits for others has no time of its own, and no ttl")
     try:

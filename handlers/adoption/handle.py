@@ -41,8 +41,6 @@ class DurableJob(Job):
     @classmethod
     def fetch(cls, id: str, connection: Any = None, serializer: Any = None) -> Job:  # noqa: A002 - RQ's name
         """The job of this id, durable or RQ's own, which goes before a durable one of its name. NoSuchJobError."""
-        if (record := _of_number(id)) is not None:
-            return of_record(record, connection, name=id)
         try:
             return super().fetch(id, connection=connection, serializer=serializer)
         except NoSuchJobError:
@@ -188,18 +186,13 @@ def find(job_id: str) -> JobRecord | None:
     """The durable job of this id, its own or the one that its caller chose."""
     if not isinstance(job_id, str):
         return None
-    if (found := _of_number(job_id)) is not None:
-        return found
+    # A name goes first: sites name jobs by numbers of their own, such as the id of an order.
     names = RQOrigin.objects.using(lifecycle.database()).filter(rq_id=job_id).order_by("-pk")
     pk = names.exclude(rq_id="").values_list("job_id", flat=True).first()
-    return None if pk is None else _records().filter(pk=pk).first()
-
-
-def _of_number(job_id: Any) -> JobRecord | None:
-    """The durable job that has this id by itself."""
-    if not isinstance(job_id, str) or not job_id.isascii() or not job_id.isdigit() or int(job_id) >= 2**63:
-        return None
-    return _records().filter(pk=int(job_id), job_type__startswith=PREFIX).first()
+    found = None if pk is None else _records().filter(pk=pk).first()
+    if found is None and job_id.isascii() and job_id.isdigit() and len(job_id) < 19:
+        found = _records().filter(pk=int(job_id), job_type__startswith=PREFIX).first()
+    return found
 
 
 def of_record(record: JobRecord, connection: Any = None, *, name: str | None = None) -> DurableJob:

@@ -18,6 +18,7 @@ from handlers.retries import Decision, RetryPolicy
 
 RQ_TIMEOUT = timedelta(seconds=Queue.DEFAULT_TIMEOUT)
 ENDLESS = timedelta(days=30)  # for RQ's -1
+LONGEST_ID = 300  # characters that RQOrigin has for it
 KNOWN = ("retry", "timeout_seconds", "on_success", "on_failure", "meta", "id", "description")
 
 
@@ -98,6 +99,8 @@ def check(options: Mapping[str, Any], type_name: str) -> None:
     for name in options:
         if name not in KNOWN:
             raise InvalidJob(f"{type_name}: options.{str(name)[:100]}: is none of {', '.join(KNOWN)}", field="options")
+    if len(str(options.get("id", ""))) > LONGEST_ID:
+        raise InvalidJob(f"{type_name}: options.id: is longer than {LONGEST_ID} characters", field="options")
     try:
         policy_of(options)
         timeout_of(options)

@@ -310,6 +310,13 @@ def test_one_that_says_what_no_job_can_have_stops_no_other(redis: Redis, mail: Q
     assert mail.job_ids.count(stays.id) == 1
 
 
+def test_one_whose_id_is_too_long_stops_no_other(mail: Queue) -> None:
+    for job_id in ("x" * 300, "x" * 301):
+        mail.enqueue(rq_calls.add, len(job_id), job_id=job_id)
+    assert moved() == {"queue mail": 1}
+    assert args() == [300]
+
+
 @pytest.mark.parametrize("score", [1e300, 1e15, float("inf")])
 def test_one_whose_time_no_calendar_has_stops_no_other(redis: Redis, mail: Queue, score: float) -> None:
     never = mail.enqueue_in(timedelta(hours=1), rq_calls.add, 1)

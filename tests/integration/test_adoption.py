@@ -73,6 +73,36 @@ def test_an_id_that_the_caller_chose_leads_to_the_last_job_of_that_name(queue: A
     assert len(running.drain()) == 2, "as in RQ both run"
 
 
+def test_a_name_that_is_a_number_is_no_other_jobs_id(queue: Any, redis: Redis) -> None:
+    other = queue.enqueue(rq_calls.add, 1)
+    named = queue.enqueue(rq_calls.add, 2, job_id=other.id)
+    found: Any
+    for found in (DurableJob.fetch(named.id, connection=redis), queue.fetch_job(named.id)):
+        assert (found.record_id, found.args) == (named.record_id, [2])
+    waits = queue.enqueue(rq_calls.add, 3, depends_on=named.id)
+    found.cancel()
+    assert [record(job).state for job in (other, named, waits)] == ["enqueued", "deleted", "deleted"]
+    last = queue.enqueue(rq_calls.add, 4)
+    assert DurableJob.fetch(last.id, connection=redis).args == [4]
+    # One of RQ's own of that name: RQ's worker gets it, and nothing else.
+    Queue("default", connection=redis, serializer=JSONSerializer).enqueue(rq_calls.add, 5, job_id=last.id)
+    for found in (
+        DurableJob.fetch(last.id, connection=redis, serializer=JSONSerializer),
+        queue.fetch_job(last.id),
+    ):
+        assert (found.record_id, found.args) == (None, [5])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"job_id": "x" * 301}, {"ttl": 10**15}, {"ttl": 10**9}, {"job_timeout": 10**15}],
+    ids=lambda each: next(iter(each)),
+)
+def test_what_no_record_holds_stays_rqs_own(queue: Any, options: Any) -> None:
+    assert queue.enqueue(rq_calls.add, 1, **options).record_id is None
+    assert not JobRecord.objects.exists()
+
+
 def test_a_rolled_back_transaction_takes_its_jobs_along(queue: Any, scheduler: Any) -> None:
     with transaction.atomic():
         queue.enqueue(rq_calls.add, 1)
