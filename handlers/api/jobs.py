@@ -38,7 +38,7 @@ MOST_LISTED = 200
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 
 # What the gateway calls its arguments, and what bodies do.
-FIELDS = {"delay": "delay_seconds", "at": "run_at", "expires": "expires_at", "job": "payload"}
+FIELDS = {"delay": "delay_seconds", "at": "run_at", "expires": "expires_at", "job": "payload", "selection": "q"}
 
 
 @router.post("/jobs", response={201: shapes.Enqueued, 200: shapes.Enqueued}, openapi_extra=EFFECT)

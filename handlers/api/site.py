@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any
 
 from django.core.exceptions import SuspiciousOperation
 from django.db import OperationalError, connections, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.urls import URLPattern, reverse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
@@ -67,7 +67,13 @@ def openapi(request: HttpRequest) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return HttpResponseNotAllowed(["GET", "HEAD"])
     path = reverse(f"{URLS}:openapi").removesuffix("/openapi.json")
-    return JsonResponse(document(api, path))
+    return HttpResponse(_document(path), "application/json")
+
+
+@lru_cache(maxsize=4)
+def _document(path: str) -> bytes:
+    """Made once: it takes a large part of a second, and anybody may ask."""
+    return to_json(document(api, path))
 
 
 def unknown(request: HttpRequest, path: str) -> HttpResponse:
@@ -122,7 +128,7 @@ def told(request: HttpRequest, error: Any) -> HttpResponse:
     if isinstance(error, SuspiciousOperation):
         return Problem(400, "The request is not one that this site takes").response()
     if isinstance(error, OperationalError):
-        logger.warning("the API cannot reach the database: %s", str(error).strip().splitlines()[0])
+        logger.warning("the API cannot reach the database: %s", str(error).strip().partition("\n")[0])
         return Problem(503, "The database cannot do this now", headers={"Retry-After": "5"}).response()
     logger.error("the API failed at %s %s", request.method, request.path, exc_info=error)
     return Problem(500, f"{type(error).__name__} was raised").response()

@@ -17,6 +17,7 @@ from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.asgi import get_asgi_application
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -230,6 +231,14 @@ except ImproperlyConfigured as error:
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=settings.BASE_DIR)
     assert done.returncode == 0, done.stderr
     assert "install the extra [api]" in done.stdout
+
+
+def test_database_that_says_nothing_is_told(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(registry, "all", fail)
+    problem(caller().get("/types"), 503)
 
 
 def test_failure_of_ours_is_told_without_its_words(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,12 @@ def test_document_is_served_to_all_and_is_openapi_3_1() -> None:
         assert schema.get("type") == "object", name
 
 
+def test_document_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Caller(None).get("/openapi.json")
+    monkeypatch.delattr("ninja.openapi.schema.get_schema")
+    assert Caller(None).get("/openapi.json").content == first.content
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.once
 def test_api_does_what_its_document_says(caller: Callable[..., Caller], monkeypatch: pytest.MonkeyPatch) -> None:

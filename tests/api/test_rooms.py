@@ -48,6 +48,7 @@ def test_bulk_operation_of_what_does_not_fit_is_refused(caller: Make) -> None:
     problem(ask.post("/bulk", {"verb": "burn", "q": "state:failed"}), 422, "verb")
     problem(ask.post("/bulk", {"verb": "retry", "q": "state:succeeded"}), 422, "verb")
     problem(ask.post("/bulk", {"verb": "retry", "q": "colour:red"}), 422, "q")
+    problem(ask.post("/bulk", {"verb": "retry", "q": "queue:mail"}), 422, "q")
     problem(ask.post("/bulk", {"verb": "move", "q": "state:failed"}), 422, "queue")
     problem(ask.post("/bulk", {"verb": "retry", "q": "state:failed", "canary": -1}), 422, "canary")
     told = problem(caller("bulk", "delete").post("/bulk", {"verb": "retry", "q": "state:failed"}), 403)
