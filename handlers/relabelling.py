@@ -47,9 +47,25 @@ def _relabel_content_types(using: str) -> int:
         return 0
     types = ContentType.objects.using(using)
     models = [model._meta.model_name or "" for model in apps.get_app_config(LABELS["jobs"]).get_models()]
-    changed = types.filter(app_label="jobs", model__in=models).update(app_label=LABELS["jobs"])
+    older = types.filter(app_label="jobs", model__in=models)
+    for each in older:
+        # Django makes one when it is first asked for it: a process of this release was started too early.
+        if (newer := types.filter(app_label=LABELS["jobs"], model=each.model).first()) is not None:
+            _put_in_place(each, newer, using)
+    changed = older.update(app_label=LABELS["jobs"])
     ContentType.objects.clear_cache()
     return changed
+
+
+def _put_in_place(older: Any, newer: Any, using: str) -> None:
+    """Let what hangs on the content type ``newer`` hang on ``older``, to which people have been granted permissions."""
+    for relation in newer._meta.related_objects:
+        name, rows = relation.field.name, relation.related_model._base_manager.using(using)
+        theirs = rows.filter(**{name: newer})
+        if relation.related_model._meta.label == "auth.Permission":
+            theirs = theirs.exclude(codename__in=list(rows.filter(**{name: older}).values_list("codename", flat=True)))
+        theirs.update(**{name: older})
+    newer.delete(using=using)
 
 
 def _outdated(using: str) -> list[str]:

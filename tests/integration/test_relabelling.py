@@ -6,6 +6,8 @@ from io import StringIO
 
 import pytest
 from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
@@ -56,6 +58,26 @@ def test_migrate_names_the_command_which_keeps_tables_jobs_and_permissions() -> 
     assert group.permissions.get().content_type == ContentType.objects.get_for_model(JobRecord)
     assert not ContentType.objects.filter(app_label="jobs").exists()
     assert "nothing to do" in run("relabel_jobs")
+
+
+def test_content_types_that_a_process_made_too_early_are_in_nobodys_way() -> None:
+    retry, group = Permission.objects.get(codename="retry_jobrecord"), Group.objects.create(name="Night shift")
+    group.permissions.add(retry)
+    make_older()
+    early = ContentType.objects.get_for_model(JobRecord)
+    Permission.objects.create(content_type=early, codename="retry_jobrecord", name="again")
+    Permission.objects.create(content_type=early, codename="new_jobrecord", name="new")
+    user = get_user_model()._default_manager.create(username="ann")
+    entry = LogEntry.objects.create(user_id=user.pk, content_type=early, action_flag=2)
+
+    assert "rows relabelled" in run("relabel_jobs")
+
+    found = ContentType.objects.get(app_label="jobsite_jobs", model="jobrecord")
+    assert group.permissions.get().content_type == found == retry.content_type
+    assert Permission.objects.get(codename="new_jobrecord").content_type == found
+    entry.refresh_from_db()
+    assert entry.content_type == found
+    assert not ContentType.objects.filter(app_label="jobs").exists()
 
 
 def test_an_app_of_the_sites_own_called_jobs_keeps_what_is_its_own() -> None:
