@@ -14,14 +14,19 @@ from __future__ import annotations
 
 import json
 import logging
+import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from handlers.current import current
+from handlers.masking import MASK
 
+DEEPEST = 8  # levels of what ``extra`` holds; what lies below is one text
 FIELDS = ("job_id", "job_type", "attempt", "correlation", "queue")
 # What every record has; whatever else is there somebody has said by ``extra``.
 _OF_ALL = frozenset({*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"})
+_OWN = frozenset({*FIELDS, "process"})  # numbers that are nobody's argument
 # What holds live objects: a request, a socket, a response.
 _LIVE = frozenset({"request", "response", "sock"})
 
@@ -44,7 +49,7 @@ class JobFields(logging.Filter):
 class JsonFormatter(logging.Formatter):
     """A record as one line of JSON: time, level, logger, message, process, the job's fields and what ``extra`` says.
 
-    Sensitive arguments of the job that runs are taken out of message and traceback.
+    Sensitive arguments of the job that runs are taken out of all of these.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -64,10 +69,27 @@ class JsonFormatter(logging.Formatter):
             told["exception"] = self.formatException(record.exc_info)
         if record.stack_info:
             told["stack"] = self.formatStack(record.stack_info)
-        if job is not None:
-            told = {name: job.hide(value) if isinstance(value, str) else value for name, value in told.items()}
+        hide = str if job is None else job.hide
+        told = {
+            name: value if name in _OWN and isinstance(value, int) else _hidden(value, hide)
+            for name, value in told.items()
+        }
         # Escaped: a lone surrogate is written somehow, and no line end of a text ends the line.
         return json.dumps(told, default=_text, skipkeys=True)
+
+
+def _hidden(value: Any, hide: Callable[[str], str], depth: int = 0) -> Any:
+    """``value`` as JSON can have it, without what ``hide`` takes out, however deep that lies in it."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float) and math.isfinite(value):
+        text = _text(value)
+        return value if hide(text) == text else MASK
+    if depth < DEEPEST and isinstance(value, dict):
+        return {hide(_text(name)): _hidden(item, hide, depth + 1) for name, item in value.items()}
+    if depth < DEEPEST and isinstance(value, list | tuple | set | frozenset):
+        return [_hidden(item, hide, depth + 1) for item in value]
+    return hide(_text(value))
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -7,11 +7,12 @@ import json
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
-from handlers import Job, handles, job_scheduler
+from handlers import Job, Sensitive, handles, job_scheduler
+from handlers.masking import MASK
 from handlers.registry import registry
 from handlers.structured_logs import JobFields, JsonFormatter
 from tests.running import run
@@ -60,3 +61,23 @@ def test_record_within_a_run_names_it(lines: Any, handler: Any) -> None:
         "message": "here",
     }  # fmt: skip
     assert "job_id" not in outside
+
+
+@dataclass(frozen=True)
+class Unlock(Job):
+    pin: Annotated[int, Sensitive()]
+    word: Annotated[str, Sensitive()]
+
+
+def test_sensitive_arguments_are_taken_out_of_extra_too(lines: Any) -> None:
+    def unlock(job: Unlock) -> None:
+        ring: dict[str, Any] = {"deep": [{job.word: job.word}], "job": job, "pin": job.pin, "other": 7}
+        ring["ring"] = ring
+        logger.warning("opened", extra={"given": ring, "whole": job, "number": job.pin, "share": float("nan")})
+
+    handles(Unlock, name="tests.Unlock")(unlock)
+    run(job_scheduler.enqueue(Unlock(481516, "mellon")))
+    (line,) = lines()
+    assert "mellon" not in json.dumps(line)
+    assert "481516" not in json.dumps(line)
+    assert (line["given"]["other"], line["number"], line["share"]) == (7, MASK, "nan")
