@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from ninja import Path, Query, Router
 
 from handlers import told
@@ -136,7 +137,13 @@ def trigger_recurring(request: HttpRequest, name: Name, body: shapes.Reason | No
 def pause_recurring(request: HttpRequest, name: Name, body: shapes.Pause | None = None) -> HttpResponse:
     """Let no occurrence come, until then or until it is resumed."""
     until, reason = (body.until, body.reason) if body else (None, "")
-    return _switch(request, name, lambda who: job_scheduler.pause_recurring(name, until, by=who.by, reason=reason))
+
+    def pause(who: Asker) -> bool:
+        if until is not None and until <= timezone.now():
+            raise Problem(422, "until: that has passed", field="until", mend="Name a later time, or none.")
+        return job_scheduler.pause_recurring(name, until, by=who.by, reason=reason)
+
+    return _switch(request, name, pause)
 
 
 @router.post("/recurring/{name}/resume", response=shapes.Changed, openapi_extra=EFFECT)

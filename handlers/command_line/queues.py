@@ -30,7 +30,7 @@ SECONDS = 2.0
 def add(subparsers: Subparsers) -> None:
     """The commands of this module."""
     pause = command(subparsers, "pause", run_pause, "Let no worker start jobs of a queue, or of a type.", acts=True)
-    pause.add_argument("--until", type=times.moment, metavar="TIME", help="when it goes on by itself: 2h, or a time")
+    pause.add_argument("--until", type=times.ahead, metavar="TIME", help="when it goes on by itself: 2h, or a time")
     resume = command(subparsers, "resume", run_resume, "Let workers start them again.", acts=True)
     for parser in (pause, resume):
         parser.add_argument("queue", nargs="?", help="a queue")

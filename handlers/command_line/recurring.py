@@ -40,7 +40,7 @@ def add(subparsers: Subparsers) -> None:
         switched = command(own, verb, partial(run_verb, verb), text, acts=True)
         switched.add_argument("name")
         if verb == "pause":
-            switched.add_argument("--until", type=times.moment, metavar="TIME", help="when it goes on by itself")
+            switched.add_argument("--until", type=times.ahead, metavar="TIME", help="when it goes on by itself")
 
 
 def _add_rule(parser: argparse.ArgumentParser) -> None:

@@ -40,3 +40,11 @@ def moment(text: str) -> datetime:
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except OverflowError:
         raise ArgumentTypeError(f"{text[:40]!r} is too far away") from None
+
+
+def ahead(text: str) -> datetime:
+    """A moment that is still to come. Raises ArgumentTypeError."""
+    at = moment(text)
+    if at <= timezone.now():
+        raise ArgumentTypeError(f"{text[:40]!r} has passed: name a later time, or none")
+    return at

@@ -295,6 +295,8 @@ def test_pause_and_resume_queues_and_types() -> None:
     until = QueueSwitch.objects.get(name="mail").until
     assert until is not None
     assert until > timezone.now() + timedelta(hours=1)
+    assert "has passed" in Ran("pause", "default", "--until", "2020-01-01").error
+    assert not QueueSwitch.objects.filter(name="default").exists()
     assert Ran("pause", "--type", "Note").out == "paused type app.Note\n"
     assert set(job_scheduler.paused_types()) == {"app.Note"}
     assert Ran("resume", "--type", "Note").code == 0
