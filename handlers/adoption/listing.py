@@ -21,6 +21,7 @@ from handlers.rq_transport.lua import script
 from handlers.rq_transport.messages import parse_rq_job_id
 
 PAGE = 50
+MOST_TOLD = 20  # waits of one job
 QUEUED, SCHEDULER = "queued", "rq-scheduler"
 # RQ's registries: the word for each, and its key before the queue's name.
 REGISTRIES = {
@@ -158,7 +159,10 @@ def _call(job: FoundJob) -> str:
 
 def _since(job: FoundJob, kind: str, score: float | None) -> datetime | None:
     if kind in ("scheduled", SCHEDULER) and score is not None:
-        return datetime.fromtimestamp(score, UTC)
+        try:
+            return datetime.fromtimestamp(score, UTC)
+        except (ValueError, OverflowError, OSError):  # no calendar has it
+            return None
     for name in ("ended_at", "started_at", "enqueued_at", "created_at"):
         if (at := job.time(name)) is not None:
             return at if at.tzinfo else at.replace(tzinfo=UTC)
@@ -176,7 +180,11 @@ def _truths(job: FoundJob, kind: str, gone: Sequence[str]) -> Iterator[str]:
     if left or intervals:
         yield "Of attempts that were retried RQ keeps no error: only the last one's is there."
     if len(intervals) > 1:
-        waits = ", ".join(f"{intervals[max(0, min(len(intervals) - 1, n - 1))]} s" for n in range(left or 0, 0, -1))
+        left = max(0, left or 0)
+        waits = ", ".join(
+            f"{intervals[min(len(intervals), n) - 1]} s" for n in range(left, max(0, left - MOST_TOLD), -1)
+        )
+        waits += ", ..." if left > MOST_TOLD else ""
         yield f"RQ reads its intervals from the end of the list{f': it would wait {waits}' if waits else ''}."
     if job.text("failure_callback_name") and kind == "failed":
         yield "It has an on_failure callback: if that raised, its error stands in the place of the job's own."

@@ -85,5 +85,14 @@ def test_page_survives_garbage_and_a_redis_that_is_away(superuser: Client, queue
     assert "Redis does not answer" in page(superuser)
 
 
+def test_page_survives_times_that_no_calendar_has_and_any_number_of_retries(superuser: Client, queue: Queue) -> None:
+    never = queue.enqueue_in(timedelta(hours=1), rq_calls.add, 1, retry=Retry(max=100_000, interval=[5, 9]))
+    for score in (1e15, 1e300, float("inf")):
+        queue.connection.zadd("rq:scheduled:default", {never.id: score})
+        said = page(superuser, kind="scheduled")
+        assert "tests.app.rq_calls.add(1)" in said
+        assert len(said) < 100_000
+
+
 def test_page_is_not_on_the_bar_of_a_site_without_rqs_own_queues(superuser: Client) -> None:
     assert "/admin/foreign/" not in superuser.get("/admin/queues/").content.decode()
