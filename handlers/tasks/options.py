@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +20,7 @@ from handlers.retries import (
 from handlers.unique import Unique
 
 ONCE = RetryPolicy(max_attempts=1)
+MOST_SECONDS = 10**9  # of any time that a task names
 POLICY = ("max_attempts", "backoff", "delay_seconds", "factor", "max_delay_seconds", "jitter", "on_exhausted")
 STORED = (*POLICY, "timeout_seconds", "metadata", "backend")  # what a job may bring along
 OPTIONS = ("retry", "max_attempts", "backoff", "timeout")  # of a backend: for tasks that say nothing
@@ -55,7 +55,7 @@ def timeout(value: Any) -> timedelta | None:
     """The limit of an attempt: a timedelta, or seconds. Raises InvalidJob."""
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < MOST_SECONDS:
         value = timedelta(seconds=value)
     if not isinstance(value, timedelta) or value <= timedelta(0):
         raise InvalidJob(f"timeout: must be a timedelta or seconds, above zero, not {value!r}", field="timeout")
@@ -158,6 +158,6 @@ def _backoff(stored: Mapping[str, Any]) -> Backoff:
 
 
 def _seconds(name: str, value: Any) -> timedelta:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST_SECONDS:
         raise InvalidJob(f"options.{name}: must be a number of seconds, not {value!r}", field=f"options.{name}")
     return timedelta(seconds=value)

@@ -466,6 +466,16 @@ def test_option_that_does_not_fit_is_refused(options: dict[str, Any], why: str) 
         examples.meaning.using(**options)
 
 
+@pytest.mark.parametrize("seconds", [10**30, 1e300, float("inf"), float("nan"), 0, -1])
+def test_timeout_that_no_clock_has_is_refused(seconds: float) -> None:
+    with pytest.raises(FAMILY.invalid, match="timeout: must be a timedelta or seconds"):
+        examples.hang.using(timeout=seconds)
+    if seconds == seconds and abs(seconds) < float("inf"):
+        stored = {"args": [], "kwargs": {}, "options": {"timeout_seconds": seconds}}
+        with pytest.raises(InvalidJob, match="timeout: must be"):
+            registry.get(examples.hang.module_path).decode(stored)
+
+
 def test_using_leaves_the_task_as_it_was() -> None:
     assert examples.declared.using() == examples.declared
     assert examples.declared.using(priority=1).metadata == {"team": "mail"}
