@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 examples: Any = import_module("tests.app.tasks")  # of what tasks take here, Django's hints know nothing
 FAMILY = native()
+import_module(f"{FAMILY.name}.signals")  # which hears that a test sets TASKS
 READY, RUNNING, SUCCESSFUL, FAILED = (FAMILY.status[name] for name in ("READY", "RUNNING", "SUCCESSFUL", "FAILED"))
 DURABLE = "handlers.tasks.DurableBackend"
 task = import_string(f"{FAMILY.name}.task")
