@@ -34,8 +34,9 @@ class RQCall(Job):
 
 @dataclass(frozen=True)
 class RQType(JobType):
-    """The job type of one function."""
+    """The job type of one function, which workers find by its path."""
 
+    is_found: bool = field(init=False, repr=False, default=True)
     path: str = ""
 
     def timeout_of(self, encoded: bytes) -> timedelta | None:

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 @pytest.fixture(autouse=True)
 def _declared(settings: Any, redis_server: str) -> None:
     place = {"URL": redis_server}
-    settings.RQ_QUEUES = {"default": place, "mail": place | {"SERIALIZER": "json"}, "elsewhere": place}
+    settings.RQ_QUEUES = {"default": place, "mail": place | {"SERIALIZER": "json"}, "nobodys": place}
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ def test_what_cannot_move_stays_where_it_is_and_is_told_why(redis: Redis, mail: 
     mail.enqueue("nowhere.at.all", 1)
     mail.enqueue(rq_calls.add, 3, on_stopped=Callback(rq_calls.told))
     redis.rpush(mail.key, "a-job-that-is-gone")
-    Queue("elsewhere", connection=redis, serializer=JSONSerializer).enqueue(rq_calls.add, 4)
+    Queue("nobodys", connection=redis, serializer=JSONSerializer).enqueue(rq_calls.add, 4)
     before = contents(redis)
     assert left() == {
         "queue mail": {
@@ -139,7 +139,7 @@ def test_what_cannot_move_stays_where_it_is_and_is_told_why(redis: Redis, mail: 
             "it has an on_stopped callback": 1,
             "it is gone, only its id is left": 1,
         },
-        "queue elsewhere": {"its queue, elsewhere, is none of JOBS['QUEUES']": 1},
+        "queue nobodys": {"its queue, nobodys, is none of JOBS['QUEUES']": 1},
     }
     assert contents(redis) == before
     assert not JobRecord.objects.exists()

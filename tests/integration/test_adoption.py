@@ -16,10 +16,10 @@ from rq import Callback, Queue, Repeat, Retry
 from rq.job import Dependency
 from rq.serializers import JSONSerializer
 
-from handlers import job_scheduler
+from handlers import fleet, job_scheduler
 from handlers.adoption import DurableJob, DurableQueue, DurableScheduler
 from handlers.adoption.enqueueing import _warned
-from handlers.models import JobRecord, RecurringJob
+from handlers.models import JobRecord, KnownTypes, RecurringJob, WorkerProcess
 from tests import running
 from tests.app import rq_calls
 from tests.app.rq_calls import seen
@@ -61,6 +61,17 @@ def test_a_handle_tells_what_becomes_of_its_job(queue: Any, redis: Redis) -> Non
     job.cancel()
     assert job.is_canceled
     assert redis.keys("rq:job:[0-9a-f]*-[0-9a-f]*-[0-9a-f]*-*") == [], "nothing of RQ's own"
+
+
+def test_a_function_that_workers_find_is_not_said_to_wait_for_nobody(queue: Any) -> None:
+    queue.enqueue(rq_calls.add, 1)
+    now = timezone.now()
+    row = WorkerProcess(name="w", kind="worker", host="h", pid=1, queues=["default"], started_at=now, heartbeat_at=now)
+    row.types = "0" * 16
+    fleet.beat([row], KnownTypes(digest="0" * 16, names={}))
+    lacking = fleet.unservable_types()
+    assert "app.Note" in lacking
+    assert "rq.tests.app.rq_calls.add" not in lacking
 
 
 def test_an_id_that_the_caller_chose_leads_to_the_last_job_of_that_name(queue: Any, redis: Redis) -> None:

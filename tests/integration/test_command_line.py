@@ -206,11 +206,11 @@ def test_without_a_login_the_command_line_is_named() -> None:
 
 def test_part_of_what_was_asked_is_code_1_and_says_why() -> None:
     job_id, other = failed(), job_scheduler.enqueue(Note("a"))
-    ran = Ran("retry", job_id, other, 99)
+    ran = Ran("retry", job_id, other, other + 99)
     assert (ran.code, ran.out) == (1, "retried 1 of 3 jobs\n")
     assert ran.err.splitlines() == [
         f"job {other} was not retried: it is enqueued",
-        "job 99 was not retried: there is no such job",
+        f"job {other + 99} was not retried: there is no such job",
     ]
     assert Ran("retry", job_id).code == 1
     assert Ran("retry", job_id, other, "--json").rows == [

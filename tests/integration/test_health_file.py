@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
+from handlers import patience
 from handlers.rq_transport.health_file import READY, HealthFile
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db]
@@ -56,3 +57,4 @@ def test_file_that_cannot_be_written_stops_nobody_who_runs(tmp_path: Path, caplo
 def test_file_that_cannot_be_written_is_told_at_the_start(command: str, tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="--health-file: cannot be written"):
         call_command(command, "--health-file", str(tmp_path / "nowhere" / "health"))
+    assert patience.limit(None) is None, "and nothing else has begun"

@@ -26,13 +26,15 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, health_file: str | None, **_options: Any) -> None:
         """Run the scheduler. Raises CommandError when no Redis is configured, or the file cannot be written."""
-        pools.do_without()
         try:
-            scheduler = DelayedScheduler(health=HealthFile(health_file))
-        except TransportUnavailable as error:
-            raise CommandError(str(error)) from error
+            health = HealthFile(health_file)
         except OSError as error:
             raise CommandError(f"--health-file: cannot be written: {error}") from error
+        pools.do_without()
+        try:
+            scheduler = DelayedScheduler(health=health)
+        except TransportUnavailable as error:
+            raise CommandError(str(error)) from error
         limit_scheduler()
         self.stdout.write(f"scheduler {scheduler.name} starts")
         scheduler.run()

@@ -68,17 +68,22 @@ class Command(BaseCommand):
         for name, value in (("max_async", max_async), ("threads", threads)):
             if value is not None and not 1 <= value <= MOST[name]:
                 raise CommandError(f"--{name.replace('_', '-')}: must be from 1 to {MOST[name]:,}, not {value}")
+        try:
+            named, weights = read_queues(queues or "")
+            health = HealthFile(health_file)
+        except OSError as error:
+            raise CommandError(f"--health-file: cannot be written: {error}") from error
+        except InvalidJob as error:
+            raise CommandError(f"--{error}") from error
+        # From here on this process is the supervisor's: it waits for nothing for long.
         pools.do_without()
         limit_supervisor()
         lifetime = Lifetime(max_jobs, max_memory, burst)
         try:
-            named, weights = read_queues(queues or "")
             supervisor = Supervisor(
                 named or None, weights, processes=processes, max_async=max_async, threads=threads, lifetime=lifetime,
-                health=HealthFile(health_file),
+                health=health,
             )  # fmt: skip
-        except OSError as error:
-            raise CommandError(f"--health-file: cannot be written: {error}") from error
         except InvalidJob as error:
             raise CommandError(f"--{error}") from error
         try:

@@ -138,7 +138,8 @@ def test_export_reads_in_chunks_of_constant_size(viewer: Client, monkeypatch: py
         make_job()
     with CaptureQueriesContext(connection) as queries:
         exported(viewer)
-    reads = [q["sql"] for q in queries if q["sql"].startswith("SELECT") and '"jobs_jobrecord"."token"' in q["sql"]]
+    asked = [query["sql"] or "" for query in queries]  # of one that the server has prepared Django tells no text
+    reads = [sql for sql in asked if sql.startswith("SELECT") and '"jobs_jobrecord"."token"' in sql]
     assert len(reads) == 3
     assert all("LIMIT 4" in sql and "OFFSET" not in sql for sql in reads)
 
