@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 import psutil
@@ -54,6 +55,15 @@ def kill_session(leader: int) -> None:
         with suppress(ProcessLookupError, PermissionError):
             if os.getsid(pid) == leader:
                 os.kill(pid, signal.SIGKILL)
+
+
+def await_ends(pids: Iterable[int], seconds: float) -> None:
+    """Wait until these children have ended, ``seconds`` at most: who was killed takes some milliseconds to."""
+    found = []
+    for pid in pids:
+        with suppress(psutil.Error):
+            found.append(psutil.Process(pid))
+    psutil.wait_procs(found, timeout=seconds)
 
 
 def _started(pid: int, since: float) -> list[psutil.Process]:

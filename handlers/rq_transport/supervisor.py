@@ -21,6 +21,7 @@ from django.db import Error
 from handlers import execution, forks, lifecycle
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
+from handlers.processes import await_ends
 from handlers.publishing import publish
 from handlers.queues import left_over, served
 from handlers.registry import registry
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 LATE_SECONDS = 0.7  # after the grace of a stop: a loop that has not come to its end by then hangs
 END_SECONDS = 1.5  # for that end, and before it nothing is begun that may take as long
+DEATH_SECONDS = 0.2  # of children that were killed
 LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
 QUEUES_SECONDS = 5.0  # how often it is looked for queues that callers have named
 TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
@@ -237,6 +239,7 @@ class Supervisor:
             child.kill(CancelReason.STOPPING)
             self._burial.add(child)
         self._burial.leave_words()
+        await_ends([child.pid for child in self._children], DEATH_SECONDS)  # so that none outlives this process
 
     def _seconds_left(self) -> float:
         """Of the grace of a stop."""
