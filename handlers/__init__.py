@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from handlers.cancellation import CancellationToken
@@ -16,6 +15,7 @@ from handlers.exceptions import (
     NoHandler,
     RetryAfter,
 )
+from handlers.lazily import lazy
 from handlers.limited import Limit
 from handlers.payloads import Command, ExecuteCommandJob, Job
 from handlers.registry import JobHandler, handles, handles_command
@@ -70,22 +70,15 @@ if TYPE_CHECKING:
     from handlers.recurrence.declared import recurring
 else:
     # These need models, which cannot be imported before Django has loaded its apps: each is looked up when first used.
-    _LAZY = {
-        "job_scheduler": "handlers.gateway",
-        "JobId": "handlers.lifecycle",
-        "recurring": "handlers.recurrence.declared",
-        "command_bus": "handlers.commands",
-        "EnqueueJobCommand": "handlers.commands",
-        "ScheduleJobCommand": "handlers.commands",
-        "DeleteJobCommand": "handlers.commands",
-    }
-
-    def __getattr__(name):
-        if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "job_scheduler": "handlers.gateway",
+            "JobId": "handlers.lifecycle",
+            "recurring": "handlers.recurrence.declared",
+            "command_bus": "handlers.commands",
+            "EnqueueJobCommand": "handlers.commands",
+            "ScheduleJobCommand": "handlers.commands",
+            "DeleteJobCommand": "handlers.commands",
+        },
+    )

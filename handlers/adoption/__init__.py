@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from handlers.lazily import lazy
 
 if TYPE_CHECKING:
     from handlers.adoption.handle import DurableJob
@@ -15,13 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["DurableJob", "DurableQueue", "DurableScheduler"]
 
-_WHERE = {"DurableJob": "handle", "DurableQueue": "queue", "DurableScheduler": "scheduler"}
-
-
-def __getattr__(name: str) -> Any:
-    """The classes, which need Django's apps."""
-    from importlib import import_module
-
-    if name in _WHERE:
-        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "DurableJob": "handlers.adoption.handle",
+            "DurableQueue": "handlers.adoption.queue",
+            "DurableScheduler": "handlers.adoption.scheduler",
+        },
+    )

@@ -8,8 +8,9 @@ passes time, ``token`` is for a handler that is called directly, ``running_worke
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from handlers.lazily import lazy
 
 __all__ = [  # noqa: RUF022 - grouped by use
     # run
@@ -46,27 +47,20 @@ if TYPE_CHECKING:
     from handlers.testing.workers import running_worker
 else:
     # pytest imports the plugin before Django is set up: what needs models is looked up when first used.
-    _LAZY = {
-        "Run": "handlers.in_process.attempts",
-        "JobsTestMixin": "handlers.testing.cases",
-        "at_time": "handlers.testing.clock",
-        **dict.fromkeys(("Runs", "arun_due_jobs", "run_due_jobs"), "handlers.testing.due"),
-        **dict.fromkeys(
-            ("Captured", "CapturedJobs", "assert_enqueued", "assert_not_enqueued", "captured_jobs"),
-            "handlers.testing.enqueued",
-        ),
-        "fail_next": "handlers.testing.failing",
-        "token": "handlers.testing.tokens",
-        "without_redis": "handlers.testing.unsent",
-        "running_worker": "handlers.testing.workers",
-    }
-
-    def __getattr__(name):
-        if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(_LAZY[name]), name)
-        globals()[name] = value
-        return value
-
-    def __dir__():
-        return sorted({*globals(), *__all__})
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "Run": "handlers.in_process.attempts",
+            "JobsTestMixin": "handlers.testing.cases",
+            "at_time": "handlers.testing.clock",
+            **dict.fromkeys(("Runs", "arun_due_jobs", "run_due_jobs"), "handlers.testing.due"),
+            **dict.fromkeys(
+                ("Captured", "CapturedJobs", "assert_enqueued", "assert_not_enqueued", "captured_jobs"),
+                "handlers.testing.enqueued",
+            ),
+            "fail_next": "handlers.testing.failing",
+            "token": "handlers.testing.tokens",
+            "without_redis": "handlers.testing.unsent",
+            "running_worker": "handlers.testing.workers",
+        },
+    )
