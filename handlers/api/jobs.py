@@ -230,8 +230,7 @@ def find(who: Asker, job_id: int, *, lock: bool = False) -> JobRecord:
     rows = JobRecord.objects.using(alias).filter(pk=job_id)
     if lock:
         take_lock(connections[alias])
-        if connections[alias].features.has_select_for_update:
-            rows = rows.select_for_update()
+        rows = rows.select_for_update()  # which SQLite passes over
     record = rows.first()
     if record is None or not _covers(who, record):
         raise Problem(404, f"There is no job {job_id}", mend="List jobs for those that there are.")

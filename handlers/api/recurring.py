@@ -177,11 +177,11 @@ def _unless_it_came(name: str, *, was_there: bool) -> Iterator[None]:
 
 def _rows(*, lock: bool = False) -> QuerySet[RecurringJob]:
     """Where they are written. ``lock``: so that what is found stays as it is read."""
-    connection = connections[database()]
     rows = RecurringJob.objects.using(database())
     if lock:
-        take_lock(connection)
-    return rows.select_for_update() if lock and connection.features.has_select_for_update else rows.all()
+        take_lock(connections[database()])
+        return rows.select_for_update()  # which SQLite passes over
+    return rows.all()
 
 
 def _read(name: str, *, lock: bool) -> RecurringJob | None:

@@ -220,8 +220,7 @@ class WorkflowVerbs:
             take_lock(connections[alias])
             jobs = JobRecord.objects.using(alias).filter(pk__in=ids, state=State.FAILED)
             jobs = jobs if expect is None else jobs.filter(token=expect)
-            held = jobs.select_for_update() if connections[alias].features.has_select_for_update else jobs
-            known = list(held.values_list("pk", flat=True))
+            known = list(jobs.select_for_update().values_list("pk", flat=True))  # SQLite passes the lock over
             if not WorkflowNode.objects.using(alias).filter(pk__in=known).update(skip=True):
                 return False
             applied = lifecycle.delete(known, actor=actor_name(by), reason=reason or "skipped")
@@ -267,9 +266,7 @@ def _known(workflow_id: Any) -> int:
 
 def _locked(workflow_id: Any, alias: str) -> Workflow:
     rows = Workflow.objects.using(alias).filter(pk=_known(workflow_id))
-    if connections[alias].features.has_select_for_update:
-        rows = rows.select_for_update()
-    if (workflow := rows.first()) is None:
+    if (workflow := rows.select_for_update().first()) is None:  # SQLite passes the lock over
         raise InvalidJob(f"workflow: there is no workflow {str(workflow_id)[:50]!r}", field="workflow")
     return workflow
 
