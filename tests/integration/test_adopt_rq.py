@@ -19,7 +19,7 @@ from rq.serializers import JSONSerializer
 from rq_scheduler import Scheduler
 
 from handlers import job_scheduler
-from handlers.adoption import DurableJob, moving
+from handlers.adoption import DurableJob, moving, standing
 from handlers.models import JobRecord, RecurringJob, RQOrigin
 from tests import running
 from tests.app import rq_calls
@@ -171,14 +171,15 @@ class Killed(BaseException):
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, *, after: bool) -> None:
-    whole = getattr(moving, name)
+    module = moving if hasattr(moving, name) else standing
+    whole = getattr(module, name)
 
     def break_off(*given: Any) -> Any:
         if after:
             whole(*given)
         raise Killed
 
-    monkeypatch.setattr(moving, name, break_off)
+    monkeypatch.setattr(module, name, break_off)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -186,12 +187,12 @@ def kill_at(monkeypatch: pytest.MonkeyPatch, name: str, *, after: bool) -> None:
 def test_whoever_is_killed_loses_nothing_and_the_next_run_doubles_nothing(
     redis: Redis, mail: Queue, monkeypatch: pytest.MonkeyPatch, step: str, after: bool
 ) -> None:
-    monkeypatch.setattr(moving, "CHUNK", 4)
+    monkeypatch.setattr(standing, "CHUNK", 4)
     for number in range(10):
         mail.enqueue(rq_calls.add, number)
         mail.enqueue_in(timedelta(hours=1), rq_calls.add, 100 + number)
     with monkeypatch.context() as patch:
-        patch.setattr(moving.Mover, "_give_back", lambda *_: None)  # as SIGKILL leaves no time for it
+        patch.setattr(moving, "_undo", lambda *_: None)  # as SIGKILL leaves no time for it
         kill_at(patch, step, after=after)
         with pytest.raises(Killed):
             adopt()
@@ -222,7 +223,7 @@ def test_a_database_that_fails_gives_everything_back(
 
 def test_what_a_worker_takes_meanwhile_is_its_own(redis: Redis, mail: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = [mail.enqueue(rq_calls.add, number).id for number in range(6)]
-    whole = moving.Mover._take
+    whole = standing.Place.take
     taken: list[Any] = []
 
     def take(*given: Any) -> Any:
@@ -230,7 +231,7 @@ def test_what_a_worker_takes_meanwhile_is_its_own(redis: Redis, mail: Queue, mon
             taken.append(mail.pop_job_id())
         return whole(*given)
 
-    monkeypatch.setattr(moving.Mover, "_take", take)
+    monkeypatch.setattr(standing.Place, "take", take)
     assert moved() == {"queue mail": 5}
     assert taken == [ids[0]]
     assert args() == [1, 2, 3, 4, 5]
@@ -260,7 +261,7 @@ def test_what_was_written_is_not_given_back_by_a_run_that_cannot_read_it(
     pickles.enqueue(rq_calls.add, 1)
     pickles.enqueue(rq_calls.add, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(moving.Mover, "_give_back", lambda *_: None)
+        patch.setattr(moving, "_undo", lambda *_: None)
         kill_at(patch, "_DROP", after=False)
         with pytest.raises(Killed):
             adopt("--trust-pickle")
@@ -276,13 +277,15 @@ def test_what_two_runs_give_back_is_there_once(redis: Redis, pickles: Queue, mon
     ids = [pickles.enqueue(rq_calls.add, number).id for number in range(3)]
     pickles.enqueue_in(timedelta(hours=1), rq_calls.add, 4)
     with monkeypatch.context() as patch:
-        patch.setattr(moving.Mover, "_give_back", lambda *_: None)
+        patch.setattr(moving, "_undo", lambda *_: None)
         kill_at(patch, "_write", after=False)
         for place in ("queue default", "scheduled default"):
             with pytest.raises(Killed):
-                moving.Mover(trust_pickle=True).move(next(each for each in moving.places() if each.name == place))
-    whole = moving._GIVE_BACK
-    monkeypatch.setattr(moving, "_GIVE_BACK", lambda *given: [whole(*given), whole(*given)])  # the other's comes second
+                moving.Mover(trust_pickle=True).move(next(each for each in standing.places() if each.name == place))
+    whole = standing._GIVE_BACK
+    monkeypatch.setattr(
+        standing, "_GIVE_BACK", lambda *given: [whole(*given), whole(*given)]
+    )  # the other's comes second
     adopt()
     assert pickles.job_ids == ids
     assert redis.zcard("rq:scheduled:default") == 1

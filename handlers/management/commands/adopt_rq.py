@@ -32,7 +32,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, dry_run: bool, trust_pickle: bool, queues: str | None, **options: Any) -> None:
         """Run it."""
-        from handlers.adoption.moving import Mover, as_json, places
+        from handlers.adoption.moving import Mover, as_json
+        from handlers.adoption.standing import places
 
         only = [name.strip() for name in queues.split(",") if name.strip()] if queues else None
         mover = Mover(trust_pickle=trust_pickle, only=only, tell=self._tell(options))
