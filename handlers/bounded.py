@@ -5,7 +5,15 @@ Literals throughout, because only then SQLite sees that a partial index fits; no
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connections
+
 from handlers.models import JobRecord
+from handlers.models.kept import database
+from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
 from handlers.states import State
 
 QUEUES = 500  # queues looked for
@@ -37,6 +45,19 @@ def first(state: str, columns: str, most: int, named: str = "") -> str:
     return f"SELECT {columns} FROM {_JOBS} WHERE {which} LIMIT {most + 1}"
 
 
+def by_queue(state: str, most: int) -> str:
+    """Rows: ``state``, a queue, how many of the first jobs of that state are of it."""
+    some = first(state, "queue", most)
+    return f"SELECT '{state}' AS state, queue, COUNT(*) FROM ({some}) AS some_{state} GROUP BY queue"
+
+
+def by_state(states: Collection[str], most: int) -> str:
+    """Rows: one of ``states``, how many jobs are in it."""
+    return " UNION ALL ".join(
+        f"SELECT '{state}' AS state, COUNT(*) FROM ({first(state, '1', most)}) AS some_{state}" for state in states
+    )
+
+
 def waiting(most: int) -> str:
     """What stands after ``WITH RECURSIVE named(name) AS (…)``, of which each queue is told.
 
@@ -64,3 +85,29 @@ def waiting(most: int) -> str:
             ORDER BY enqueued_at, id LIMIT 1)
     FROM q
 """
+
+
+class Depth(NamedTuple):
+    """What waits on one queue."""
+
+    queue: str
+    number: int  # one more than was asked for: there may be others
+    since: datetime | None  # when the first of it was enqueued
+
+
+def depths(names: Collection[str], most: int) -> list[Depth]:
+    """What waits on the queues ``names`` and on each other where something does, in one statement."""
+    connection = connections[database()]
+    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH RECURSIVE {named} {waiting(most)}", [as_rows(connection, [(name,) for name in sorted(names)])]
+        )
+        return [Depth(name, number, from_time(since)) for name, number, since in cursor.fetchall()]
+
+
+def state_counts(states: Collection[str], most: int) -> dict[str, int]:
+    """How many jobs are in each of ``states``, RETRYING among them, in one statement; ``most`` + 1: or more."""
+    with connections[database()].cursor() as cursor:
+        cursor.execute(by_state(states, most))
+        return dict(cursor.fetchall())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connections
 from django.db.models import Model, QuerySet
@@ -15,7 +15,7 @@ from handlers import bounded
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, QueueSwitch
 from handlers.models.kept import database
-from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, is_postgresql, rows_cte
 from handlers.queues import known_queues
 from handlers.states import FINAL, State
 
@@ -67,16 +67,17 @@ def state_counts() -> dict[str, Count]:
 
     Without ``succeeded``: no index tells them from the deleted ones, and nearly all jobs are. Counters tell of them.
     """
-    with connections[database()].cursor() as cursor:
-        cursor.execute(statements.STATE_COUNTS)
-        rows = cursor.fetchall()
-    return {state: Count.of(found) for state, found in rows}
+    return {state: Count.of(found) for state, found in bounded.state_counts(statements.STATES, CAP).items()}
 
 
 def failed_of_groups(fingerprints: Collection[str]) -> dict[str, Count]:
     """How many jobs of each failure group are failed now, in one statement."""
-    rows = _of_named(statements.FAILED_OF_GROUPS, fingerprints)
-    return {name: Count.of(found) for name, found in rows}
+    connection = connections[database()]
+    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
+    with connection.cursor() as cursor:
+        rows = as_rows(connection, [(name,) for name in fingerprints])
+        cursor.execute(f"WITH {named} {statements.FAILED_OF_GROUPS}", [rows])
+        return {name: Count.of(found) for name, found in cursor.fetchall()}
 
 
 def last_failures(limit: int = 8) -> list[JobRecord]:
@@ -94,8 +95,9 @@ class Waits(NamedTuple):
 
 def waiting() -> list[Waits]:
     """The queues on which jobs wait, in one statement that hops from queue to queue."""
-    rows = [Waits(name, Count.of(found), from_time(at)) for name, found, at in _of_named(statements.WAITING, ())]
-    return [waits for waits in rows if waits.number.value]
+    return [
+        Waits(found.queue, Count.of(found.number), found.since) for found in bounded.depths((), CAP) if found.number
+    ]
 
 
 class QueueRow(NamedTuple):
@@ -120,12 +122,12 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
     if paused is None:
         paused = job_scheduler.paused_queues()
     declared = {*known_queues(), *paused}
-    waiting = _of_named(statements.WAITING, declared)
+    waiting = bounded.depths(declared, CAP)
     with connections[database()].cursor() as cursor:
         cursor.execute(statements.IN_HAND)
         in_hand = {(state, name): found for state, name, found in cursor.fetchall()}
-    waits = Counter({name: found for name, found, _ in waiting})
-    oldest = {name: from_time(at) for name, _, at in waiting}
+    waits = Counter({found.queue: found.number for found in waiting})
+    oldest = {found.queue: found.since for found in waiting}
     looked: Counter[str] = Counter()
     for (state, _), found in in_hand.items():
         looked[state] += found
@@ -145,16 +147,6 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
         )
         for name in sorted({*waits, *(name for _, name in in_hand)})
     ]
-
-
-def _of_named(sql: str, names: Collection[str]) -> list[tuple[Any, ...]]:
-    """The rows of ``sql``, which reads a table ``named`` of ``names``."""
-    connection = connections[database()]
-    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH RECURSIVE {named} {sql}", [as_rows(connection, [(name,) for name in names])])
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
 
 
 def moment(record: JobRecord) -> datetime | None:

@@ -6,7 +6,7 @@ Literals throughout, because only then SQLite sees that a partial index fits; no
 from __future__ import annotations
 
 from handlers import bounded
-from handlers.bounded import RETRYING, first
+from handlers.bounded import RETRYING
 from handlers.models import JobRecord
 from handlers.states import State
 
@@ -16,27 +16,14 @@ LOOK = 2_000  # jobs of one state among which one read tells queues or types apa
 _JOBS = JobRecord._meta.db_table
 
 
-def _by_queue(state: str) -> str:
-    some = first(state, "queue", LOOK)
-    return f"SELECT '{state}' AS state, queue, COUNT(*) FROM ({some}) AS some_{state} GROUP BY queue"
-
-
 # What the console tells apart and an index leads to.
 STATES = (
     State.FAILED.value,
     RETRYING,
     *(state.value for state in (State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.DELETED)),
 )
-# Rows: one of these, how many.
-STATE_COUNTS = " UNION ALL ".join(
-    f"SELECT '{state}' AS state, COUNT(*) FROM ({first(state, '1', CAP)}) AS some_{state}" for state in STATES
-)
-
-# After ``WITH RECURSIVE named(name) AS (…)``. Rows: a queue, how many wait there, since when the first.
-WAITING = bounded.waiting(CAP)
-
 # Rows: a state, a queue, how many.
-IN_HAND = " UNION ALL ".join(map(_by_queue, (State.PROCESSING, State.SCHEDULED)))
+IN_HAND = " UNION ALL ".join(bounded.by_queue(state, LOOK) for state in (State.PROCESSING, State.SCHEDULED))
 
 # After ``WITH RECURSIVE named(name) AS (…)``. Rows: a failure group, how many of its jobs are failed now.
 FAILED_OF_GROUPS = f"""

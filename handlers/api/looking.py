@@ -6,11 +6,11 @@ import inspect
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from ninja import Query, Router
 
-from handlers import fleet, queues, waiting
+from handlers import bounded, fleet, queues
 from handlers.api import shapes
 from handlers.api.asking import asker
 from handlers.api.choosing import in_time
@@ -19,13 +19,16 @@ from handlers.api.problems import Problem
 from handlers.conf import ENGINE_TYPES
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import database
-from handlers.models import FailureGroup, JobRecord, QueueSwitch
+from handlers.models import FailureGroup, QueueSwitch
 from handlers.registry import registry
 from handlers.states import State
 
 router = Router(tags=["state"])
 CAP = 1_000  # jobs that are counted: one more stands for all others
-COUNTED = (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)
+COUNTED = (
+    *(state.value for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)),
+    bounded.RETRYING,
+)
 
 
 @router.get("/types", response=shapes.JobTypeList)
@@ -73,8 +76,10 @@ def list_queues(request: HttpRequest) -> Any:
         raise Problem(403, "This token is limited to some types, and queues tell of all", mend="Use another token.")
     paused = job_scheduler.paused_queues()
     with in_time():
-        names = sorted(queues.known_queues() | set(waiting.queues()) | set(paused))
-        rows = [_queue(name, paused.get(name)) for name in names if not scope.queues or name in scope.queues]
+        found = sorted(bounded.depths(queues.known_queues() | set(paused), CAP))
+    rows = [
+        _queue(depth, paused.get(depth.queue)) for depth in found if not scope.queues or depth.queue in scope.queues
+    ]
     return shapes.QueueList.model_construct(queues=rows)
 
 
@@ -82,10 +87,8 @@ def list_queues(request: HttpRequest) -> Any:
 def show_stats(request: HttpRequest) -> Any:
     """How many jobs are in each state, and who works."""
     asker(request, "read").need_all("stats")
-    jobs = JobRecord.objects.using(database())
     with in_time():
-        states = {state.value: _count(jobs.filter(state=state)) for state in COUNTED}
-        states["retrying"] = _count(jobs.filter(state=State.SCHEDULED, failures__gt=0))
+        states = bounded.state_counts(COUNTED, CAP)
     workers = fleet.live_workers()
     return shapes.Stats.model_construct(
         states=states,
@@ -96,21 +99,15 @@ def show_stats(request: HttpRequest) -> Any:
     )
 
 
-def _queue(name: str, switch: QueueSwitch | None) -> shapes.QueueState:
-    rows = JobRecord.objects.using(database()).filter(queue=name, state=State.ENQUEUED)
+def _queue(depth: bounded.Depth, switch: QueueSwitch | None) -> shapes.QueueState:
     return shapes.QueueState.model_construct(
-        name=name,
-        waiting=_count(rows),
-        oldest_at=rows.order_by("enqueued_at", "pk").values_list("enqueued_at", flat=True).first(),
+        name=depth.queue,
+        waiting=depth.number,
+        oldest_at=depth.since,
         paused=switch is not None,
         paused_by=switch.by if switch else "",
         paused_until=switch.until if switch else None,
     )
-
-
-def _count(rows: QuerySet[JobRecord]) -> int:
-    """How many, looking at no more than CAP + 1."""
-    return rows.order_by().values("pk")[: CAP + 1].count()
 
 
 def _place(cursor: str) -> tuple[datetime, str]:

@@ -6,10 +6,10 @@ import argparse
 from datetime import datetime
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.db import connections
-from django.db.models import QuerySet
 
-from handlers import fleet, queues, waiting
+from handlers import bounded, fleet, queues
 from handlers.command_line import times
 from handlers.command_line.answers import Exit, usage
 from handlers.command_line.parsing import Subparsers, command
@@ -18,7 +18,7 @@ from handlers.command_line.screen import Screen, age, moment
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import database
 from handlers.limits import TookTooLong, time_limit
-from handlers.models import JobRecord
+from handlers.models import QueueSwitch
 from handlers.models.sql import database_now
 from handlers.registry import registry
 from handlers.states import State
@@ -79,10 +79,12 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
     """Each queue, then the states and the workers."""
     now = database_now(connections[database()])
     paused = job_scheduler.paused_queues()
-    names = sorted(queues.known_queues() | set(waiting.queues()))
-    rows = [_queue(name, paused, now) for name in names]
-    states = {state: _count(JobRecord.objects.using(database()).filter(state=state)) for state in _SHOWN}
-    retrying = _count(JobRecord.objects.using(database()).filter(state=State.SCHEDULED, failures__gt=0))
+    try:
+        with time_limit(SECONDS, database()):
+            rows = _queues(paused, now)
+            states = bounded.state_counts(_SHOWN, CAP)
+    except TookTooLong:
+        raise CommandError("the database took too long to count; nothing is known") from None
     live = fleet.live_processes()
     if screen.as_json:
         for row in rows:
@@ -92,8 +94,8 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
         ("QUEUE", "WAITING", "OLDEST", "RUNNING", "STATE"),
         [(r["id"], _more(r["enqueued"]), age(r["oldest_at"], now), _more(r["processing"]), _state(r)) for r in rows],
     )
-    told = [f"{_more(count)} {state}" for state, count in states.items()]
-    screen.say(f"{', '.join(told)}, {_more(retrying)} of the scheduled ones retrying")
+    told = [f"{_more(states[state])} {state}" for state in _SHOWN if state != bounded.RETRYING]
+    screen.say(f"{', '.join(told)}, {_more(states[bounded.RETRYING])} of the scheduled ones retrying")
     kinds = [process.kind for process in live]
     screen.say(f"{kinds.count('worker')} worker processes, {kinds.count('scheduler')} schedulers")
     if trouble := job_scheduler.transport_trouble():
@@ -101,37 +103,37 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
     return Exit.DONE
 
 
-_SHOWN = (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)
+_SHOWN = (
+    *(state.value for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)),
+    bounded.RETRYING,
+)
 
 
-def _queue(name: str, paused: dict[str, Any], now: datetime) -> dict[str, Any]:
-    jobs = JobRecord.objects.using(database()).filter(queue=name)
-    enqueued = jobs.filter(state=State.ENQUEUED)
-    oldest = enqueued.order_by("enqueued_at", "pk").values_list("enqueued_at", flat=True).first()
-    switch = paused.get(name)
+def _queues(paused: dict[str, Any], now: datetime) -> list[dict[str, Any]]:
+    """Each queue that is declared, paused, or has something to tell."""
+    with connections[database()].cursor() as cursor:
+        cursor.execute(bounded.by_queue(State.PROCESSING, CAP))
+        running = {queue: number for _, queue, number in cursor.fetchall()}
+    depths = bounded.depths({*queues.known_queues(), *paused, *running}, CAP)
+    return [_queue(depth, running.get(depth.queue, 0), paused.get(depth.queue), now) for depth in sorted(depths)]
+
+
+def _queue(depth: bounded.Depth, running: int, switch: QueueSwitch | None, now: datetime) -> dict[str, Any]:
+    oldest = depth.since
     return {
-        "id": name,
-        "enqueued": _count(enqueued),
+        "id": depth.queue,
+        "enqueued": depth.number,
         "oldest_at": oldest,
         "oldest_seconds": None if oldest is None else round(max((now - oldest).total_seconds(), 0.0), 3),
-        "processing": _count(jobs.filter(state=State.PROCESSING)),
+        "processing": running,
         "paused": switch is not None,
         "paused_until": switch.until if switch else None,
         "paused_by": switch.by if switch else "",
     }
 
 
-def _count(rows: QuerySet[JobRecord]) -> int | None:
-    """How many, CAP + 1 standing for that many or more; None where counting takes too long."""
-    try:
-        with time_limit(SECONDS, database()):
-            return rows.order_by().values("pk")[: CAP + 1].count()
-    except TookTooLong:
-        return None
-
-
-def _more(count: int | None) -> str:
-    return "?" if count is None else f"{CAP:,}+" if count > CAP else f"{count:,}"
+def _more(count: int) -> str:
+    return f"{CAP:,}+" if count > CAP else f"{count:,}"
 
 
 def _state(row: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import database
 from handlers.metrics import statements
 from handlers.models import WorkerProcess
-from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte, to_time
+from handlers.models.sql import from_time, is_postgresql, to_time
 from handlers.queues import known_queues
 from handlers.transport import ServerState, get_transport
 
@@ -93,16 +93,13 @@ def _read_database(found: Reading) -> None:
     found.database_seconds = time.perf_counter() - began
     queues = known_queues()
     most = max(ROWS // max(len(queues), 1), LEAST)
-    named = rows_cte("named", {"name": "text"}, postgresql=postgresql)
     with connection.cursor() as cursor:
         cursor.execute(statements.TOTALS, [jobs_settings().metrics_series])
         found.totals = [Total(row[0], row[1], row[2], row[3], float(row[4]), row[5:]) for row in cursor.fetchall()]
         cursor.execute(statements.standing(postgresql=postgresql), {"now": to_time(connection, timezone.now())})
         now = _stand(found, cursor.fetchall())
-        sql = f"WITH RECURSIVE {named} {bounded.waiting(most)}"
-        cursor.execute(sql, [as_rows(connection, [(name,) for name in sorted(queues)])])
-        for name, number, since in cursor.fetchall():
-            found.waits[name] = Waits(min(number, most), _age(now, from_time(since)), number > most)
+    for name, number, since in bounded.depths(queues, most):
+        found.waits[name] = Waits(min(number, most), _age(now, since), number > most)
 
 
 def _stand(found: Reading, rows: Sequence[tuple[str, str, int, Any]]) -> datetime:
