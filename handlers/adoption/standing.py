@@ -48,12 +48,13 @@ return found
 # KEYS: a list, where to put what is taken. ARGV: about where on the list, how many entries, then ids: takes those.
 _TAKE_LISTED = script(
     """
-local wanted, found = {}, {}
+local wanted, found, marked = {}, {}, 0
 for i = 3, #ARGV do wanted[ARGV[i]] = true end
 local first = math.max(0, tonumber(ARGV[1]) - tonumber(ARGV[2]))
 for at, id in ipairs(redis.call('LRANGE', KEYS[1], first, tonumber(ARGV[1]) + tonumber(ARGV[2]))) do
   if wanted[id] then
     redis.call('LSET', KEYS[1], first + at - 1, '@GONE@')
+    marked = marked + 1
     if wanted[id] ~= 1 then
       redis.call('RPUSH', KEYS[2], id)
       found[#found + 1] = id
@@ -61,7 +62,7 @@ for at, id in ipairs(redis.call('LRANGE', KEYS[1], first, tonumber(ARGV[1]) + to
     end
   end
 end
-redis.call('LREM', KEYS[1], 0, '@GONE@')
+if marked > 0 then redis.call('LREM', KEYS[1], marked, '@GONE@') end
 return found
 """.replace("@GONE@", "jobs:moved-from-here")
 )
