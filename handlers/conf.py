@@ -24,6 +24,8 @@ ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000, "metrics_series": 10_000}
 SHORTEST_TOKEN = 16
+LONGEST_VERSION = 64
+NEXT_VERSION = "next"  # what people say where they mean the one that is not out yet
 SWITCHES = ("eager", "metrics_loopback")
 MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
@@ -46,6 +48,7 @@ WHOLE = (
 class JobsSettings:
     """``settings.JOBS``, typed. Keys are the upper-case names of these fields; durations name their unit."""
 
+    version: str = ""  # of the site's code, such as "2026.11.3" or a commit; kept with each attempt
     queues: tuple[str, ...] = ("default",)  # queues that exist beside those that a job type names
     handler_factory: str = ""  # dotted path, (handler_class) -> instance, called per attempt
     redis_url: str = ""  # where jobs are published; that of RQ_QUEUES when empty
@@ -103,9 +106,20 @@ def _check_texts(parsed: JobsSettings) -> None:
     for name, what in TEXTS.items():
         if not isinstance(value := getattr(parsed, name), str):
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be {what}, not {value!r}.")
+    if problem := version_problem(parsed.version):
+        raise ImproperlyConfigured(f"JOBS: VERSION {problem}.")
     token: object = parsed.metrics_token  # of which no error repeats anything
     if not isinstance(token, str) or not (token == "" or len(token) >= SHORTEST_TOKEN):
         raise ImproperlyConfigured(f"JOBS: METRICS_TOKEN must be text of {SHORTEST_TOKEN} or more random characters.")
+
+
+def version_problem(version: object) -> str:
+    """What is wrong with a version's name, in words that follow its own; empty: nothing."""
+    if not isinstance(version, str) or not version.isprintable() or len(version) > LONGEST_VERSION:
+        return f"must be one line of at most {LONGEST_VERSION} characters, not {str(version)[:80]!r}"
+    if version != version.strip() or version == NEXT_VERSION:
+        return f"must be a name, without spaces around it and not {NEXT_VERSION!r}, not {version!r}"
+    return ""
 
 
 def _check_switches(parsed: JobsSettings) -> None:

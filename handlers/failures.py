@@ -32,6 +32,7 @@ class Failure:
     queue: str = ""
     attempt: int = 0
     correlation: str = ""
+    version: str = ""  # of the code that ran it, where that is known
 
     @property
     def fingerprint(self) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from handlers import admission, bulk, folding, following, lifecycle, once, stacks, stranded, waiting
+from handlers import admission, bulk, deploys, folding, following, lifecycle, once, stacks, stranded, waiting
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.execution import TRANSIENT
@@ -270,6 +270,7 @@ def age_out() -> bool:
             lifecycle.forget_keys(),
             admission.forget(),
             once.forget(),
+            deploys.forget(),
             stacks.forget(),
             firing.forget(),
         ]

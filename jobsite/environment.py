@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from handlers import redis_urls
 from handlers.addresses import trusted
+from handlers.conf import version_problem
 from handlers.one_machine.kept import ensure_data_folder, kept_secret
 
 LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
@@ -66,6 +67,14 @@ def badge(name: str = "JOBSITE_ENVIRONMENT") -> str:
     if len(word) <= 20 and word.isprintable():
         return word
     raise ImproperlyConfigured(f"{name} must be a short word such as 'staging', not {word[:40]!r}.")
+
+
+def version(name: str = "JOBSITE_VERSION") -> str:
+    """The version of the code in variable ``name``. Raises ImproperlyConfigured for one that does not fit."""
+    found = os.environ.get(name, "").strip()
+    if problem := version_problem(found):
+        raise ImproperlyConfigured(f"{name} {problem}.")
+    return found
 
 
 def is_loopback(hosts: Sequence[str]) -> bool:

@@ -138,6 +138,7 @@ AUTH_PASSWORD_VALIDATORS = [
 REDIS_URL = environment.redis_url(default=find_url(DATA / "redis"))
 JOBS: dict[str, Any] = {
     "REDIS_URL": REDIS_URL,
+    "VERSION": environment.version(),
     "METRICS_TOKEN": os.environ.get("JOBSITE_METRICS_TOKEN", ""),
     "METRICS_LOOPBACK": environment.flag("JOBSITE_METRICS_LOOPBACK"),
 }

@@ -38,6 +38,7 @@ class Attempt:
     ended_at: datetime | None
     took: timedelta | None
     worker: str
+    version: str = ""  # of the code that ran it
     reason: str = ""
     error: AttemptError | None = None
 
@@ -100,6 +101,7 @@ def attempts(
                 ended_at=move.at,
                 took=took,
                 worker=str(data.get("worker") or (claimed.actor if claimed else "")),
+                version=_version(claimed),
                 reason=move.reason,
                 error=by_number.pop(move.attempt, None) if failed else None,
             )
@@ -108,7 +110,9 @@ def attempts(
     if record.state == State.PROCESSING:
         started = record.started_at or (claimed.at if claimed else None)
         took = now - started if started else None
-        found.append(Attempt(record.attempt, State.PROCESSING.value, started, None, took, record.worker))
+        found.append(
+            Attempt(record.attempt, State.PROCESSING.value, started, None, took, record.worker, _version(claimed))
+        )
     return found[::-1][:MAX_ATTEMPTS]
 
 
@@ -121,6 +125,10 @@ def waited(moves: Sequence[JobHistory]) -> timedelta | None:
 def _shown(move: JobHistory) -> str:
     is_backoff = move.from_state == State.FAILED and move.to_state == State.SCHEDULED
     return RETRYING if is_backoff else str(move.to_state)
+
+
+def _version(claimed: JobHistory | None) -> str:
+    return str(claimed.data.get("version", "")) if claimed and isinstance(claimed.data, dict) else ""
 
 
 def _seconds(value: Any) -> timedelta | None:

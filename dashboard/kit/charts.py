@@ -12,7 +12,10 @@ from typing import Protocol
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
+from dashboard.kit import marks as marked
+from dashboard.kit.marks import Mark
 from dashboard.kit.text import duration
 
 HEIGHT = 176  # pixels of the plot
@@ -44,10 +47,10 @@ class Point(Protocol):
         """Attempts that failed and are to be repeated."""
 
 
-def throughput_chart(points: Sequence[Point]) -> SafeString:
+def throughput_chart(points: Sequence[Point], marks: Sequence[Mark] = ()) -> SafeString:
     """What succeeded as bars upward, what failed as bars downward from the same line: told apart without colour.
 
-    ``points`` are evenly spaced, oldest first. One scale serves both directions.
+    ``points`` are evenly spaced, oldest first. One scale serves both directions. ``marks``: deploys, oldest first.
     """
     if len(points) < 2:
         return format_html('<p class="note">{}</p>', "Nothing was counted yet.")
@@ -67,10 +70,10 @@ def throughput_chart(points: Sequence[Point]) -> SafeString:
     return format_html(
         '<figure class="chart throughput"><div class="chart-body">{axis}'
         '<svg class="plot" width="100%" height="{height}" role="img" aria-label="{summary}">{grid}{columns}'
-        '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{times}</svg></div>'
+        '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{marks}{times}</svg></div>'
         '<figcaption><span class="key"><span class="swatch up" aria-hidden="true"></span>succeeded (up)</span>'
         '<span class="key"><span class="swatch down" aria-hidden="true"></span>failed (down)</span>'
-        '<span class="key"><span class="swatch again" aria-hidden="true"></span>failed, runs again (down)</span>'
+        '<span class="key"><span class="swatch again" aria-hidden="true"></span>failed, runs again (down)</span>{named}'
         '<span class="quiet">each bar is {each}, times in <span data-zone="utc">UTC</span></span></figcaption>'
         "{table}</figure>",
         axis=_axis(lines),
@@ -79,9 +82,51 @@ def throughput_chart(points: Sequence[Point]) -> SafeString:
         grid=_grid(lines),
         columns=columns,
         zero=_px(zero),
+        marks=marked.lines(marks, points[0].at, points[-1].at + step, TOP, HEIGHT),
+        named=marked.caption(marked.within(marks, points[0].at, points[-1].at + step)),
         times=_times(points, step),
         each=duration(step),
         table=_table(points, step),
+    )
+
+
+def failure_chart(points: Sequence[Point], marks: Sequence[Mark] = ()) -> SafeString:
+    """Failed attempts as bars upward: those that failed for good, and on top of them those that run again.
+
+    ``points`` are evenly spaced, oldest first; what succeeded is left out. ``marks``: deploys, oldest first.
+    """
+    step = points[1].at - points[0].at
+    most = max(point.failed + point.retried for point in points)
+    unit = _unit(max(most, 1))
+    top = max(-(-most // unit) * unit, unit)
+    scale = (HEIGHT - TOP) / top
+    grid = [(HEIGHT - value * scale, value) for value in range(0, top + 1, unit)]
+    width = 100 / len(points)
+    columns = format_html_join(
+        "", "{}", ((_column(p, i * width, width, HEIGHT, -scale, step),) for i, p in enumerate(points))
+    )
+    end = points[-1].at + step
+    failed = [sum(getattr(point, name) for point in points) for name in ("failed", "retried")]
+    told = {"start": _clock(points[0].at, step), "end": _clock(end, step), "counts": _failed(*failed)}
+    return format_html(
+        '<figure class="chart failed"><div class="chart-body">{axis}'
+        '<svg class="plot" width="100%" height="{height}" role="img" aria-label="{summary}">{grid}{columns}'
+        '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{marks}{times}</svg></div>'
+        '<figcaption><span class="key"><span class="swatch down" aria-hidden="true"></span>{for_good}</span>'
+        '<span class="key"><span class="swatch again" aria-hidden="true"></span>{again}</span>{named}'
+        '<span class="quiet">{each}, <span data-zone="utc">UTC</span></span></figcaption></figure>',
+        axis=_axis(grid),
+        height=HEIGHT + LABELS,
+        summary=_("Failed attempts from %(start)s to %(end)s UTC: %(counts)s.") % told,
+        grid=_grid(grid),
+        columns=columns,
+        zero=HEIGHT,
+        marks=marked.lines(marks, points[0].at, end, TOP, HEIGHT),
+        times=_times(points, step),
+        for_good=_("failed for good"),
+        again=_("failed, runs again"),
+        named=marked.caption(marked.within(marks, points[0].at, end)),
+        each=_("each bar is %(length)s") % {"length": duration(step)},
     )
 
 
@@ -196,23 +241,25 @@ def _grid(lines: Sequence[tuple[float, int]]) -> SafeString:
 
 
 def _column(point: Point, x: float, width: float, zero: float, scale: float, step: timedelta) -> SafeString:
+    """One bar. A scale below zero: failures are drawn upward, and nothing else is."""
     bars = []
-    if point.succeeded:
+    if point.succeeded and scale > 0:
         size = max(point.succeeded * scale, LEAST)
         bars.append(("up", zero - size, size))
     down = zero
     for kind, value in (("down", point.failed), ("again", point.retried)):
         if value:
-            size = max(value * scale, LEAST)
-            bars.append((kind, down, size))
-            down += size
+            size = max(value * abs(scale), LEAST)
+            bars.append((kind, down if scale > 0 else down - size, size))
+            down += size if scale > 0 else -size
     drawn = format_html_join(
         "",
         '<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>',
         ((kind, _px(x + width * GAP / 2), _px(y), _px(width * (1 - GAP)), _px(size)) for kind, y, size in bars),
     )
     hit = format_html('<rect class="hit" x="{}%" y="0" width="{}%" height="{}"/>', _px(x), _px(width), HEIGHT)
-    words = f"{_clock(point.at, step)} UTC: {_counts(point.succeeded, point.failed, point.retried)}"
+    said = _counts(point.succeeded, point.failed, point.retried) if scale > 0 else _failed(point.failed, point.retried)
+    words = f"{_clock(point.at, step)} UTC: {said}"
     return format_html(
         '<g class="column"><title data-at="{}" data-as="{}" data-beside="utc">{}</title>{}{}</g>',
         point.at.isoformat(),
@@ -282,6 +329,11 @@ def _summary(points: Sequence[Point], step: timedelta) -> str:
 def _counts(succeeded: int, failed: int, retried: int) -> str:
     again = f", {retried:,} failed and run again" if retried else ""
     return f"{succeeded:,} succeeded, {failed:,} failed{again}"
+
+
+def _failed(failed: int, retried: int) -> str:
+    again = _(", %(number)s failed and run again") % {"number": f"{retried:,}"} if retried else ""
+    return _("%(number)s failed for good") % {"number": f"{failed:,}"} + again
 
 
 def _is_long(step: timedelta) -> bool:

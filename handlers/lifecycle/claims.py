@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 from django.db import connections, transaction
 from django.db.models import Exists, F, OuterRef
 
+from handlers.conf import jobs_settings
 from handlers.failures import Failure
 from handlers.lifecycle.counting import count
 from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, dialect
 from handlers.lifecycle.verbs import delete_unstarted
-from handlers.models import JobPayload, JobRecord
+from handlers.models import JobHistory, JobPayload, JobRecord
 from handlers.models.count import Outcome
 from handlers.models.kept import database
 from handlers.models.sql import database_now, is_postgresql, take_lock
@@ -57,6 +58,7 @@ class Claim(NamedTuple):
             "queue": self.queue,
             "attempt": self.attempt,
             "correlation": self.correlation,
+            "version": jobs_settings().version,
         }
 
 
@@ -234,9 +236,18 @@ def crash(claim: Claim, *, max_crashes: int, worker: str) -> Move:
         return Move(claim.job_id, claim.token, Change(State.PROCESSING, (step,), crashes_by=1, alone=True))
     reason = f"worker lost {count} times while running it"
     message = f"{reason}. The last worker was {worker}; see its host's log for why."
-    failure = Failure("handlers.WorkerLost", message, **claim.attempted)
+    # The code that ran it may be another than that of whoever finds its worker lost.
+    ran = claim.attempted | {"version": version_of(claim.job_id)}
+    failure = Failure("handlers.WorkerLost", message, **ran)
     change = Change(State.PROCESSING, (Step(State.FAILED, reason, data),), crashes_by=1, failure=failure)
     return Move(claim.job_id, claim.token, change)
+
+
+def version_of(job_id: int) -> str:
+    """The version of the code that claimed the job last; empty where that was not told."""
+    claims = JobHistory.objects.using(database()).filter(job_id=job_id, to_state=State.PROCESSING)
+    data = claims.order_by("-pk").values_list("data", flat=True).first()
+    return str(data.get("version", "")) if isinstance(data, dict) else ""
 
 
 def apart(claim: Claim, worker: str) -> Move:

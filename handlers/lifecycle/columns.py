@@ -18,7 +18,7 @@ CLAIM = {"id": "id", "token": "text"}
 CHANGE = {
     "source": "text", "state": "text", "attempt_by": "int", "failures_by": "int", "crashes_by": "int",
     "new_round": "bool", "alone": "bool", "run_at": "time", "delay": "float", "error": "text", "fingerprint": "text",
-    "outcome": "text",
+    "version": "text", "outcome": "text",
 }  # fmt: skip
 # A guarded move: of which job, from which token to which; the number of its change, from 1 on; how long the job's run
 # took, if it had one.
@@ -31,6 +31,7 @@ STEP = {"change": "int", "first": "bool", "from_state": "text", "to_state": "tex
 # What else is written of a job that has moved; ``job_id`` comes first.
 ERROR = {
     "job_id": "id", "exception": "text", "message": "text", "traceback": "text", "fingerprint": "text", "frame": "text",
+    "version": "text",
 }  # fmt: skip
 LOG = {"job_id": "id", "lines": "json"}
 RESULT = {"job_id": "id", "data": "json"}

@@ -22,8 +22,8 @@ from handlers.states import State
 
 DELTAS = JobCountDelta._meta.db_table
 DELTA_COLUMNS = {
-    "minute": "time", "queue": "text", "job_type": "text", "outcome": "text", "fingerprint": "text", "count": "int",
-    "seconds": "float", "buckets": "json",
+    "minute": "time", "queue": "text", "job_type": "text", "outcome": "text", "fingerprint": "text", "version": "text",
+    "count": "int", "seconds": "float", "buckets": "json",
 }  # fmt: skip
 
 
@@ -39,13 +39,20 @@ class Tally:
 
     def __init__(self, now: datetime) -> None:
         self._minute = now.replace(second=0, microsecond=0)
-        self._sums: dict[tuple[str, str, str, str], _Sum] = {}
+        self._sums: dict[tuple[str, str, str, str, str], _Sum] = {}
 
     def add(
-        self, queue: str, job_type: str, outcome: Outcome, *, fingerprint: str = "", seconds: float | None = None
+        self,
+        queue: str,
+        job_type: str,
+        outcome: Outcome,
+        *,
+        fingerprint: str = "",
+        version: str = "",
+        seconds: float | None = None,
     ) -> None:
         """One more of ``outcome``; ``seconds`` is how long it took, if that is known."""
-        key = (queue, job_type, outcome.value, fingerprint)
+        key = (queue, job_type, outcome.value, fingerprint, version)
         found = self._sums.get(key) or self._sums.setdefault(key, _Sum())
         found.count += 1
         if seconds is not None:

@@ -218,6 +218,7 @@ def _row(change: Change, former: Container[tuple[str, str]]) -> tuple[Any, ...]:
         change.source, change.target, change.attempt_by, change.failures_by, change.crashes_by, change.new_round,
         change.alone, change.run_at, None if change.delay is None else change.delay.total_seconds(),
         failure.line if failure else None, _fingerprint(failure, former) if failure else None,
+        failure.version if failure else "",
         outcome_of(change.source, [step.target for step in change.steps]),
     )  # fmt: skip
 
@@ -232,4 +233,4 @@ def _steps(number: int, change: Change) -> Iterator[tuple[Any, ...]]:
 
 def _error(job_id: int, failure: Failure, former: Container[tuple[str, str]]) -> tuple[Any, ...]:
     exception, fingerprint = failure.exception[:200], _fingerprint(failure, former)
-    return job_id, exception, failure.message, failure.traceback, fingerprint, failure.frame
+    return job_id, exception, failure.message, failure.traceback, fingerprint, failure.frame, failure.version

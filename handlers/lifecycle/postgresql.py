@@ -14,6 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from handlers.conf import jobs_settings
 from handlers.lifecycle import columns, guards
 from handlers.models import (
     AttemptError,
@@ -76,8 +77,8 @@ def _create_sql(*, single: bool) -> str:
             FROM made JOIN {v} USING (token)
         ),
         counts AS (
-            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds)
-            SELECT date_trunc('minute', created_at), queue, job_type, '{Outcome.CREATED}', '', {count}, 0
+            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, version, count, seconds)
+            SELECT date_trunc('minute', created_at), queue, job_type, '{Outcome.CREATED}', '', '', {count}, 0
             FROM made {group}
         )
         SELECT id, token, run_at, created_at FROM made
@@ -95,16 +96,23 @@ def claim(
 ) -> list[tuple[Any, ...]]:
     """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
     single = len(wanted) == 1
-    params = {"lease": lease, "worker": worker, "actor": worker[:150]}
+    version = jobs_settings().version
+    params = {"lease": lease, "worker": worker, "actor": worker[:150], "version": version}
     if single:
         params |= zip(columns.CLAIM, wanted[0], strict=True)
     else:
         params["rows"] = as_rows(connection, wanted)
-    return fetch(connection, _claim_sql(single=single, company=company, seen_to=seen_to), params, keep=single)
+    return fetch(
+        connection,
+        _claim_sql(single=single, company=company, seen_to=seen_to, versioned=bool(version)),
+        params,
+        keep=single,
+    )
 
 
 @cache
-def _claim_sql(*, single: bool, company: bool, seen_to: str) -> str:
+def _claim_sql(*, single: bool, company: bool, seen_to: str, versioned: bool) -> str:
+    told = "'worker', %(worker)s::text, " + ("'version', %(version)s::text, " if versioned else "")
     # A single job is found without a table of what is wanted, and counted without grouping: a sixth less work.
     if single:
         cte, which = "", f"{JOBS} j WHERE j.id = %(id)s AND j.token = %(token)s"
@@ -130,13 +138,13 @@ def _claim_sql(*, single: bool, company: bool, seen_to: str) -> str:
                 finished_at = NULL, lease_expires_at = statement_timestamp() + %(lease)s::interval, worker = %(worker)s
             FROM picked WHERE j.id = picked.id
             RETURNING j.id, token, job_type, queue, attempt, failures, crashes, alone, created_at, started_at AS now,
-                '{Outcome.STARTED}' AS outcome, '' AS fingerprint,
+                '{Outcome.STARTED}' AS outcome, '' AS fingerprint, '' AS version,
                 GREATEST(EXTRACT(EPOCH FROM started_at - enqueued_at), 0)::float8 AS seconds
         ),
         history AS (
             INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
             SELECT id, 'enqueued', 'processing', now, attempt, 'claimed', %(actor)s,
-                jsonb_build_object('worker', %(worker)s::text, 'latency_seconds', round(seconds::numeric, 6))
+                jsonb_build_object({told}'latency_seconds', round(seconds::numeric, 6))
             FROM taken
         ),
         {_count("taken") if single else _counts("taken")}
@@ -256,7 +264,7 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
             WHERE j.id = v.id
             RETURNING j.id, j.attempt, j.queue, j.job_type, j.run_at, j.priority, now, c.outcome,
                 c.source <> 'awaiting' OR c.state = 'deleted' AS tells, j.watched, j.limited,
-                COALESCE(c.fingerprint, '') AS fingerprint, v.change, v.seconds
+                COALESCE(c.fingerprint, '') AS fingerprint, c.version, v.change, v.seconds
         ),
         {rows_cte("s", columns.STEP, place="place")},
         history AS (
@@ -317,19 +325,21 @@ BUCKET = f"{len(BUCKETS)} - width_bucket(-seconds, ARRAY[{_BOUNDS}]::float8[])"
 def _count(source: str) -> str:
     """What ``_counts`` says, of a ``source`` of one row whose seconds are known."""
     return f"""counts AS (
-            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds, buckets)
-            SELECT date_trunc('minute', now), queue, job_type, outcome, fingerprint, 1, seconds,
+            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, version, count, seconds,
+                                  buckets)
+            SELECT date_trunc('minute', now), queue, job_type, outcome, fingerprint, version, 1, seconds,
                 jsonb_build_object({BUCKET}, 1)
             FROM {source}
         )"""
 
 
 def _counts(source: str) -> str:
-    """What ``source`` (now, queue, job_type, outcome, fingerprint, seconds) adds to the counts: a row for each key."""
-    key = "now, queue, job_type, outcome, fingerprint"
+    """What ``source`` adds to the counts: a row for each of its keys, the seconds in buckets."""
+    key = "now, queue, job_type, outcome, fingerprint, version"
     return f"""counts AS (
-            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, count, seconds, buckets)
-            SELECT date_trunc('minute', now), queue, job_type, outcome, fingerprint, SUM(number),
+            INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, version, count, seconds,
+                                  buckets)
+            SELECT date_trunc('minute', now), queue, job_type, outcome, fingerprint, version, SUM(number),
                 COALESCE(SUM(total), 0), jsonb_object_agg(bucket, number) FILTER (WHERE bucket IS NOT NULL)
             FROM (
                 SELECT {key}, {BUCKET} AS bucket, COUNT(*) AS number, SUM(seconds) AS total

@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
 
+from handlers.conf import jobs_settings
 from handlers.lifecycle import columns, guards
 from handlers.lifecycle.counting import Tally
 from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult, WatchedMove
@@ -85,10 +86,11 @@ def claim(
         if not rows:
             return []
         steps, tally = [], Tally(now)
+        told = {"version": version} if (version := jobs_settings().version) else {}
         for job_id, _, job_type, queue, _, _, _, _, _, enqueued_at in rows:
             since = from_time(enqueued_at)
             latency = max((now - since).total_seconds(), 0.0) if since else 0.0
-            steps.append((job_id, {"worker": worker, "latency_seconds": round(latency, 6)}))
+            steps.append((job_id, {"worker": worker, "latency_seconds": round(latency, 6), **told}))
             tally.add(queue, job_type, Outcome.STARTED, seconds=latency)
         given = {"from_state": State.ENQUEUED.value, "to_state": State.PROCESSING.value, "reason": "claimed"}
         given |= {"at": stamp, "actor": worker[:150]}
@@ -200,7 +202,10 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
             cursor.execute(_move_sql(), change | {"run_at": to_time(connection, run_at)})
-            outcome, fingerprint = change["outcome"], change["fingerprint"] or ""
+            outcome, failure = (
+                change["outcome"],
+                {"fingerprint": change["fingerprint"] or "", "version": change["version"]},
+            )
             tells = change["source"] != State.AWAITING or change["state"] == State.DELETED
             for job_id, queue, job_type, watched, limited, priority in cursor.fetchall():
                 moved[job_id] = queue, run_at, bool(tells and (watched or limited)), priority
@@ -208,7 +213,7 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
                     if flag and tells:
                         ids.append(job_id)
                 if outcome is not None:
-                    tally.add(queue, job_type, outcome, fingerprint=fingerprint, seconds=seconds[job_id])
+                    tally.add(queue, job_type, outcome, **failure, seconds=seconds[job_id])
         if len(moved) < len(batch.rows):
             steps, errors, logs, results = (
                 as_rows(connection, [row for row in some if row[0] in moved]) for some in beside

@@ -6,6 +6,7 @@ from handlers.models.blocking import BlockingCall
 from handlers.models.bulk import BulkItem, BulkOperation, BulkState
 from handlers.models.client import ApiAnswer, ApiClient
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelta, Outcome, Period
+from handlers.models.deploy import Deploy
 from handlers.models.failure_group import FailureGroup
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
@@ -38,6 +39,7 @@ __all__ = [
     "BulkItem",
     "BulkOperation",
     "BulkState",
+    "Deploy",
     "FailureGroup",
     "Gate",
     "GateParent",

@@ -114,6 +114,7 @@ class JobCountDelta(Kept):
     job_type = models.CharField(max_length=200)
     outcome = models.CharField(max_length=11)
     fingerprint = models.CharField(max_length=16, default="")
+    version = models.CharField(max_length=64, default="", db_default="")  # of the code that failed; of failures only
     count = models.IntegerField()
     seconds = models.FloatField(default=0)
     buckets = models.JSONField(null=True)  # {index of a bucket: count}

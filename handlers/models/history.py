@@ -23,7 +23,7 @@ class JobHistory(Kept):
     actor = models.CharField(
         max_length=150, blank=True, default=""
     )  # "user:NAME", a worker's name, or a part of the system
-    # Facts of the move: duration_seconds, latency_seconds, worker, exception, delay_seconds, old_payload, ...
+    # Facts of the move: duration_seconds, latency_seconds, worker, version, exception, delay_seconds, old_payload, ...
     data = models.JSONField(null=True)
 
     class Meta:
@@ -51,6 +51,7 @@ class AttemptError(Kept):
     frame = models.CharField(
         max_length=300, blank=True, default=""
     )  # last line of app code: "shop/jobs.py:42 in handle"
+    version = models.CharField(max_length=64, blank=True, default="", db_default="")  # of the code that ran it
 
     class Meta:
         db_table = "jobs_attempterror"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from dashboard.kit.charts import compact, delay_plot, sparkline, throughput_chart
+from dashboard.kit.charts import compact, delay_plot, failure_chart, sparkline, throughput_chart
 
 
 class Point(NamedTuple):
@@ -117,3 +117,44 @@ def test_delay_plot_of_odd_delays_is_drawn(delays: list[timedelta]) -> None:
 @pytest.mark.parametrize(("value", "words"), [(0, "0"), (950, "950"), (1_200, "1.2k"), (3_000_000, "3M")])
 def test_compact_number_fits_beside_an_axis(value: int, words: str) -> None:
     assert compact(value) == words
+
+
+class Deployed(NamedTuple):
+    """A mark on a chart."""
+
+    version: str
+    at: datetime
+
+
+def test_marks_stand_at_their_moments_and_are_named_newest_first() -> None:
+    hours = points(*[(1, 1, 0)] * 4, step=timedelta(hours=1))
+    deploys = [Deployed("<1.0>\u202e", START + timedelta(hours=1)), Deployed("1.1", START + timedelta(hours=2))]
+    outside = [Deployed("before", START - timedelta(hours=1)), Deployed("after", START + timedelta(hours=5))]
+    for chart in (throughput_chart, failure_chart):
+        html = chart(hours, [outside[0], *deploys, outside[1]])
+        root = parsed(html)
+        marks = [group for group in root.iter("g") if group.attrib["class"] == "mark"]
+        assert [float(mark.findall("line")[0].attrib["x1"].rstrip("%")) for mark in marks] == [25, 50]
+        assert ["deployed 1.1" in "".join(mark.itertext()) for mark in marks] == [False, True]
+        named = ["".join(name.itertext()) for name in root.iter("span") if name.attrib.get("class") == "mark-name"]
+        assert [name.split(" ")[0][:3] for name in named] == ["1.1", "<1."]
+        assert "\u202e" not in html
+        assert "before" not in html
+
+
+def test_many_marks_are_counted_below_the_chart() -> None:
+    deploys = [Deployed(f"1.{number}", START + timedelta(minutes=number)) for number in range(7)]
+    html = failure_chart(points(*[(0, 1, 0)] * 9), deploys)
+    assert html.count("mark-name") == 5
+    assert "and 2 more" in html
+    assert 'class="key marks"' not in throughput_chart(points((1, 0, 0), (1, 0, 0)))
+
+
+def test_failure_chart_stacks_what_runs_again_on_what_failed_for_good() -> None:
+    root = parsed(failure_chart(points((500, 10, 20), (0, 0, 0))))
+    (down,), (again,) = heights(root, "down"), heights(root, "again")
+    assert again == pytest.approx(2 * down, rel=0.01)
+    assert not heights(root, "up")
+    tops = {bar.attrib["class"]: float(bar.attrib["y"]) for bar in root.iter("rect")}
+    assert tops["again"] + again == pytest.approx(tops["down"], abs=0.02)
+    assert "10 failed for good, 20 failed and run again" in "".join(root.itertext())
