@@ -26,6 +26,7 @@ from handlers.publishing import publish_on_commit
 from handlers.recurrence.verbs import RecurringVerbs
 from handlers.registry import registry
 from handlers.selection import Selection
+from handlers.tagging import Tags, check_tags
 from handlers.transport import get_transport
 from handlers.twins import twin
 from handlers.unique import Hold, Rule
@@ -56,6 +57,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
         expires: Expiry = None,
         unique: Rule = None,
         priority: int | None = None,
+        tags: Tags = (),
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -66,11 +68,12 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
         with that reason. ``unique``: by which rule there is only one such job at a time, default its type's; False: by
         none. The id may be that of the one that is there: its ``is_new`` tells. ``priority``: from -100 to 100, default
         its type's: on its queue the job ranks as if it had been enqueued ``JOBS["PRIORITY_SECONDS"]`` (6) earlier for
-        each point. ``correlation`` is shared by what belongs together; without one, a job that a handler enqueues has
-        the one of the handler's job. Raises InvalidJob (payload, queue, delay, expires, unique, priority or
-        correlation), NoHandler, or DuplicateJob where ``unique`` says so; nothing is written then.
+        each point. ``tags``: up to 10 short texts by which the job is found, beside those of its type. ``correlation``
+        is shared by what belongs together; without one, a job that a handler enqueues has the one of the handler's job.
+        Raises InvalidJob (payload, queue, delay, expires, unique, priority, tags or correlation), NoHandler, or
+        DuplicateJob where ``unique`` says so; nothing is written then.
         """
-        new = self._new([job], queue, correlation, expires, unique, priority, delay=delay)
+        new = self._new([job], queue, correlation, expires, unique, priority, tags=tags, delay=delay)
         return self._create(*new, "enqueue", by, reason)[0]
 
     def schedule(
@@ -82,6 +85,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
         expires: Expiry = None,
         unique: Rule = None,
         priority: int | None = None,
+        tags: Tags = (),
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -96,7 +100,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
                 field="at",
             )
         at = utc("at", at)
-        new = self._new([job], queue, correlation, expires, unique, priority, run_at=at)
+        new = self._new([job], queue, correlation, expires, unique, priority, tags=tags, run_at=at)
         return self._create(*new, "schedule", by, reason)[0]
 
     def enqueue_many(
@@ -107,12 +111,13 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
         expires: Expiry = None,
         unique: Rule = None,
         priority: int | None = None,
+        tags: Tags = (),
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
     ) -> list[JobId]:
         """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
-        new, holds = self._new(jobs, queue, correlation, expires, unique, priority)
+        new, holds = self._new(jobs, queue, correlation, expires, unique, priority, tags=tags)
         return self._create(new, holds, "enqueue", by, reason) if new else []
 
     # --- one job
@@ -334,6 +339,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
         unique: Rule,
         priority: int | None,
         *,
+        tags: Tags = (),
         run_at: datetime | None = None,
         delay: timedelta | None = None,
         without: Collection[str] = (),
@@ -348,6 +354,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
             queues.check_known(queue)
         if priority is not None:
             check_priority(priority)
+        own = check_tags(tags) if tags != () else ()
         parent = current.get()
         if correlation is None:
             correlation = parent.family if parent else ""
@@ -362,7 +369,9 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
             name = job_type.queue if queue is None else queue
             encoded = job_type.encode(job, without=without)
             rank = job_type.priority if priority is None else priority
-            made = NewJob(job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, priority=rank)
+            made = NewJob(
+                job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, priority=rank, tags=own
+            )
             new.append(made._replace(limited=True) if job_type.limits else made)
             rule = job_type.rule(unique)
             holds.append(None if rule is None else job_type.hold_of(rule, json.loads(encoded)))

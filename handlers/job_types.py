@@ -23,11 +23,16 @@ from handlers.payloads import Command, Job
 from handlers.priorities import check_priority
 from handlers.results import ResultShape
 from handlers.retries import RetryPolicy
+from handlers.tagging import check_tags
 from handlers.unique import Hold, Unique
 
 T = TypeVar("T", bound=Job | Command)
 
 TYPE_NAME = re.compile(r"[\w.-]{1,200}")  # what the job's row can hold
+EXAMPLES = {
+    "title": 'lambda job: f"Receipt for order {job.order_id}"',
+    "links": 'lambda job: {"Order": f"/orders/{job.order_id}/"}',
+}
 
 
 class JobHandler(ABC, Generic[T]):
@@ -59,6 +64,9 @@ class JobType:
     limits: tuple[Limit, ...] = ()  # how many may run at once, or start in a time
     priority: int = 0  # on its queue, of jobs that name none
     keep_result: bool = True  # whether what the handler returns is kept
+    tags: tuple[str, ...] = ()  # of all its jobs
+    title: Callable[[Any], str] | None = None  # what the console calls a job of it; None: as the type is called
+    links: Callable[[Any], Any] | None = None  # where what a job is about has its pages: addresses by their words
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     is_found: bool = field(init=False, repr=False, default=False)  # workers find it by its name, once a job comes
     takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
@@ -97,6 +105,8 @@ class JobType:
                 f"{self.name}: keep_result must be True or False, not {self.keep_result!r}", field="keep_result"
             )
         check_priority(self.priority)
+        object.__setattr__(self, "tags", check_tags(self.tags))
+        _check_captions(self)
         object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
         function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))
@@ -206,6 +216,17 @@ class JobType:
         """The same to its end: an async handler in an event loop of its own."""
         result = self.call(payload, token)
         return coroutines.run_to_end(result) if inspect.isawaitable(result) else result
+
+
+def _check_captions(job_type: JobType) -> None:
+    """Raise InvalidJob unless ``title`` and ``links`` are functions."""
+    for role, example in EXAMPLES.items():
+        function = getattr(job_type, role)
+        if function is not None and not callable(function):
+            raise InvalidJob(
+                f"{job_type.name}: {role} must be a function of the job, such as {role}={example}, not {function!r}",
+                field=role,
+            )
 
 
 def check_queue(name: object, *, engine: bool = False) -> None:

@@ -18,6 +18,7 @@ from handlers.job_types import JobHandler, JobType, check_queue
 from handlers.limited import Limit
 from handlers.payloads import Command, Job
 from handlers.retries import RetryPolicy
+from handlers.tagging import Tags
 from handlers.unique import Unique
 
 __all__ = [
@@ -207,6 +208,9 @@ def handles(
     limits: Sequence[Limit] = (),
     priority: int = 0,
     keep_result: bool = True,
+    tags: Tags = (),
+    title: Callable[[Any], str] | None = None,
+    links: Callable[[Any], Any] | None = None,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
@@ -216,12 +220,17 @@ def handles(
     ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``unique``: of which
     jobs there is one at a time, and ``priority``, from -100 to 100, on the queue: unless who enqueues says otherwise.
     ``limits``: how many run at once, or start in a time. ``keep_result``: whether what the handler returns is kept, as
-    JSON. ``name``: what is stored, default ``app_label.ClassName``. ``aliases``: former names, so that a rename
-    strands no stored job. Raises InvalidJob when something does not fit.
+    JSON. ``tags``: by which all its jobs are found. For the console, and without a database: ``title``, a function of
+    the job that says in short what it is about, and ``links``, one that gives addresses by their words. ``name``: what
+    is stored, default ``app_label.ClassName``. ``aliases``: former names, so that a rename strands no stored job.
+    Raises InvalidJob when something does not fit.
     """
     if isinstance(job_class, type) and issubclass(job_class, Command):
         raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
-    return _declare(job_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, name, aliases)
+    return _declare(
+        job_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, tags, title, links, name,
+        aliases,
+    )  # fmt: skip
 
 
 def handles_command(
@@ -235,6 +244,9 @@ def handles_command(
     limits: Sequence[Limit] = (),
     priority: int = 0,
     keep_result: bool = True,
+    tags: Tags = (),
+    title: Callable[[Any], str] | None = None,
+    links: Callable[[Any], Any] | None = None,
     name: str | None = None,
     aliases: tuple[str, ...] = (),
 ) -> Callable[[H], H]:
@@ -242,8 +254,9 @@ def handles_command(
     if isinstance(command_class, type) and issubclass(command_class, Job):
         raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
     return _declare(
-        command_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, name, aliases
-    )
+        command_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, tags, title, links,
+        name, aliases,
+    )  # fmt: skip
 
 
 def autodiscover() -> None:
@@ -261,6 +274,9 @@ def _declare(
     limits: Sequence[Limit],
     priority: int,
     keep_result: bool,
+    tags: Tags,
+    title: Callable[[Any], str] | None,
+    links: Callable[[Any], Any] | None,
     name: str | None,
     aliases: tuple[str, ...],
 ) -> Callable[[H], H]:
@@ -280,6 +296,9 @@ def _declare(
                 limits=tuple(limits) if isinstance(limits, list) else limits,  # type: ignore[arg-type] # it is checked
                 priority=priority,
                 keep_result=keep_result,
+                tags=tags,  # type: ignore[arg-type] # it is checked
+                title=title,
+                links=links,
                 aliases=aliases,
             )
         )

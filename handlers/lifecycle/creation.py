@@ -13,7 +13,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers import tracing
 from handlers.failures import clean
 from handlers.lifecycle.moves import dialect, new_token
+from handlers.models import JobTag
 from handlers.models.kept import database
+from handlers.models.sql import insert
 from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message
@@ -62,9 +64,11 @@ class NewJob(NamedTuple):
     watched: bool = False  # something follows when it moves (see ``lifecycle.watching``)
     limited: bool = False  # it may be claimed only with a slot
     priority: int = 0
+    tags: tuple[str, ...] = ()
 
 
 AWAITING, ENQUEUED, SCHEDULED = State.AWAITING.value, State.ENQUEUED.value, State.SCHEDULED.value
+TAG = {"job_id": "id", "tag": "text"}
 CHUNK = 1_000
 CHUNK_BYTES = 8 * 1024 * 1024  # of arguments in one statement: the database holds some times that
 
@@ -75,6 +79,21 @@ def create(jobs: Sequence[NewJob], *, actor: str = "", using: str | None = None)
     Those of jobs that await something are not to be published.
     """
     alias, actor = using or database(), actor and clean(actor, 150)
+    if any(job.tags for job in jobs):
+        with transaction.atomic(using=alias, savepoint=False):
+            messages = _traced(jobs, actor, alias)
+            ids = [message.job_id for message in messages]
+            keep_tags([(job_id, tag) for job_id, job in zip(ids, jobs, strict=True) for tag in job.tags], using=alias)
+            return messages
+    return _traced(jobs, actor, alias)
+
+
+def keep_tags(rows: Sequence[tuple[int, str]], *, using: str) -> None:
+    """Write down jobs with their tags, in the caller's transaction."""
+    insert(connections[using], JobTag, TAG, rows)
+
+
+def _traced(jobs: Sequence[NewJob], actor: str, alias: str) -> list[Message]:
     if tracing.is_on():
         queues, types = [job.queue for job in jobs], {job.job_type for job in jobs}
         with tracing.creating(queues, types), transaction.atomic(using=alias, savepoint=False):

@@ -13,9 +13,9 @@ from django.db import connections, transaction
 from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
 from handlers.lifecycle import guards
-from handlers.lifecycle.creation import NewJob
+from handlers.lifecycle.creation import NewJob, keep_tags
 from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, dialect, new_token
-from handlers.models import JobHistory, JobPayload, JobRecord
+from handlers.models import JobHistory, JobPayload, JobRecord, JobTag
 from handlers.models.kept import database
 from handlers.models.sql import chunks, database_now, is_postgresql, take_lock
 from handlers.registry import registry
@@ -66,7 +66,7 @@ def delete_unstarted(jobs: Sequence[tuple[int, str, State]], reason: str, *, act
 
 
 def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str = "postponed") -> Applied:
-    """Give a scheduled job the time (now, if it has none), the arguments, the priority and the deadline of ``like``."""
+    """Give a scheduled job the time (now, if it has none), arguments, tags, priority and deadline of ``like``."""
     alias, applied = database(), Applied()
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
@@ -79,6 +79,8 @@ def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str =
             data=json.loads(like.payload), queue=like.queue, release=registry.release,
             expires_at=like.expires_at or (like.expires_in and now + like.expires_in),
         )  # fmt: skip
+        JobTag.objects.using(alias).filter(job_id=job_id)._raw_delete(alias)
+        keep_tags([(job_id, tag) for tag in like.tags], using=alias)
         JobHistory.objects.using(alias).create(
             job_id=job_id, from_state=State.SCHEDULED, to_state=State.SCHEDULED, at=now, attempt=before[1],
             reason=reason, actor=clean(actor, 150), data={"old_run_at": str(before[0])},

@@ -18,6 +18,7 @@ from handlers.models.rq_origin import RQOrigin
 from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
+from handlers.models.tag import JobTag
 from handlers.models.task_metadata import TaskMetadata
 from handlers.models.trace import JobTrace
 from handlers.models.turn import Turn
@@ -50,6 +51,7 @@ __all__ = [
     "JobPayload",
     "JobRecord",
     "JobResult",
+    "JobTag",
     "JobTrace",
     "KnownTypes",
     "LimitKey",

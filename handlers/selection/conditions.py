@@ -23,6 +23,7 @@ from handlers.selection.arguments import compared, contained
 from handlers.selection.created import first_id_created_since, last_id_created_before
 from handlers.selection.criteria import Criteria
 from handlers.selection.secrets import types_without_secrets
+from handlers.selection.tags import tagged
 from handlers.selection.values import RETRYING
 from handlers.states import State
 
@@ -41,18 +42,22 @@ IS_RETRYING_IN_GROUP = RawSQL(  # noqa: S611 - no value in it
 )
 HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField())  # of jobs_of_group
 HAS_CORRELATION = RawSQL("NOT (correlation = '')", (), output_field=BooleanField())  # of jobs_by_correlation
+IN_TAGS = "own_tags__job_id"  # the same of the tag's row
 IN_PAYLOADS = "arguments__pk"  # the job's id, where the index to go by is that of its arguments' row
 
 
 def key_of(selection: Criteria) -> str:
     """The id's column by which an index gives the jobs of ``selection`` in order."""
+    if selection.own_tag:
+        return IN_TAGS
     return IN_PAYLOADS if selection.is_by_name and set(selection.states) <= {State.SUCCEEDED.value} else "pk"
 
 
 def bound(selection: Criteria, lookup: str, job_id: int) -> Q:
     """Ids on one side of ``job_id``. Said of both tables where both are read: PostgreSQL does not conclude it."""
     reads_arguments = selection.text or selection.arguments or key_of(selection) == IN_PAYLOADS
-    return Q(**{f"{name}__{lookup}": job_id for name in (["pk", IN_PAYLOADS] if reads_arguments else ["pk"])})
+    names = ["pk", *([IN_PAYLOADS] if reads_arguments else []), *([IN_TAGS] if selection.own_tag else [])]
+    return Q(**{f"{name}__{lookup}": job_id for name in names})
 
 
 def by_index(selection: Criteria, using: str) -> Criteria:
@@ -76,7 +81,7 @@ def indexed(selection: Criteria, names: Sequence[str], using: str) -> list[Q]:
         found.append(Q(worker=selection.worker))
     if is_postgresql(connections[using]):
         found += contained(selection)
-    return [*found, *_related(selection, using), *_created(selection, using)]
+    return [*found, *tagged(selection, using), *_related(selection, using), *_created(selection, using)]
 
 
 def unindexed(selection: Criteria, using: str) -> list[Q]:

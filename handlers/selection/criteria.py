@@ -15,7 +15,7 @@ from handlers.selection.values import Number
 class Criteria:
     """The parts of a ``Selection``. A job fits when it fits every part that is given.
 
-    Within a tuple one fit is enough, but for ``text`` and ``arguments``, which must all fit.
+    Within a tuple one fit is enough, but for ``text``, ``arguments`` and ``tags``, which must all fit.
     """
 
     states: tuple[str, ...] = ()  # "retrying": scheduled, after a failure
@@ -26,6 +26,7 @@ class Criteria:
     fingerprint: str = ""  # failure group of the last failure
     arguments: tuple[tuple[str, Any], ...] = ()  # (dotted path, value); a number also finds the same digits as text
     ids: tuple[int, ...] = ()
+    tags: tuple[str, ...] = ()  # the job's own, or its type's
     correlation: str = ""
     priority: int | None = None
     parent: int | None = None
@@ -38,6 +39,7 @@ class Criteria:
     engine: bool = True  # whether the engine's own jobs are among them
     lowest: int | None = None  # no job before this id: see ``pinned``
     highest: int | None = None  # no job after this id
+    own_tag: str = ""  # one that must be the job's own: see ``selection.tags``
 
     @property
     def is_empty(self) -> bool:
@@ -66,6 +68,7 @@ class Criteria:
             ("error", self.error),
         ):
             words += [f"{name}:{written(text)}"] if text else []
+        words += [f"tag:{written(tag)}" for tag in self.tags]
         words += [f"args.{path}:{_argument(value)}" for path, value in self.arguments]
         for name, at in (("since", self.since), ("until", self.until)):
             words += [f"{name}:{at.astimezone(UTC).isoformat()}"] if at else []

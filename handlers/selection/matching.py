@@ -24,12 +24,12 @@ from handlers.selection.conditions import (
     unindexed,
 )
 from handlers.selection.criteria import Criteria
+from handlers.selection.tags import NO_JOB, by_few, ways
 from handlers.selection.values import MAX_ID, stored_names
 from handlers.states import State
 
 WINDOW = 80_000  # newest jobs that are looked at for what no index finds
 FEW = 5_000  # jobs with one value; of more, the newest are soon met without the index
-NO_JOB = 0  # the id of none
 MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
 Some = TypeVar("Some", bound=Criteria)
@@ -61,7 +61,8 @@ def read(
 ) -> list[JobRecord]:
     """A page of what ``by_ids`` made, each branch read through its own index and the branches merged."""
     found: dict[int, JobRecord] = {}
-    for branch, names in _branches(selection, using):
+    branches = [branch for way in ways(selection, FEW, using) for branch in _branches(way, using)]
+    for branch, names in branches:
         key = key_of(branch)
         if key == IN_PAYLOADS and branch.engine and replace(branch, types=(), queues=()).is_empty:
             # Which jobs, says an index alone. Joined, PostgreSQL might read all that are newer than the newest of them.
@@ -99,11 +100,12 @@ def pinned(selection: Some, alias: str | None = None) -> Some:
 
 
 def by_ids(selection: Criteria, using: str) -> Criteria:
-    """``selection`` with the ids of the jobs that its arguments are on, if those are few.
+    """``selection`` with the ids of the jobs that its arguments, or a tag of its, are on, if those are few.
 
     PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
     after the other, newest first, than read the index of arguments: for a value on one job of millions, at them all.
     """
+    selection = by_few(selection, FEW, using)
     if selection.ids or not selection.arguments or not is_postgresql(connections[using]):
         return selection
     found = JobPayload.objects.using(using).filter(*contained(selection, "data")).order_by()

@@ -14,6 +14,7 @@ from handlers.selection.errors import InvalidSelection
 from handlers.selection.language import MAX_VALUE, Term, check_text, terms
 
 MAX_IDS = 1_000
+MOST_TAGS = 10
 MAX_CHOICES = 20  # states, types or queues
 MAX_WORDS = 20
 MAX_ARGUMENTS = 10
@@ -21,7 +22,7 @@ MAX_DEPTH = 10
 
 QUALIFIERS = (
     "type", "queue", "state", "error", "args.NAME", "id", "correlation", "worker", "group", "parent", "since", "until",
-    "bulk", "workflow", "priority",
+    "bulk", "workflow", "priority", "tag",
 )  # fmt: skip
 
 # qualifier -> field of the selection, and how a value is read
@@ -29,6 +30,7 @@ _MANY: dict[str, tuple[str, Callable[[str], tuple[Any, ...]], int]] = {
     "state": ("states", lambda text: (values.state(text),), MAX_CHOICES),
     "type": ("types", values.job_types, 200),
     "queue": ("queues", lambda text: (text,), MAX_CHOICES),
+    "tag": ("tags", lambda text: (values.tag(text),), MOST_TAGS),
     "id": ("ids", lambda text: (values.number("id", text),), MAX_IDS),
 }
 _ONE: dict[str, tuple[str, Callable[[str], Any]]] = {
@@ -112,6 +114,8 @@ def _add_free(found: dict[str, Any], free: Sequence[Term]) -> None:
 
 def _add(found: dict[str, Any], name: str, value: str, *, quoted: bool) -> None:
     field, reader, limit = _MANY[name]
+    if name == "tag" and "," in value:  # elsewhere it would mean any of them
+        raise InvalidSelection(name, "one at a time: with tag:one tag:other a job must have both")
     for part in [value] if quoted else [part for part in value.split(",") if part]:
         new = tuple(item for item in reader(part) if item not in found.get(field, ()))
         found[field] = (*found.get(field, ()), *new)
@@ -164,7 +168,7 @@ def _narrow(found: dict[str, Any], more: dict[str, Any]) -> None:
                 told = f"{', '.join(map(str, old))} in the search and {', '.join(map(str, value))} beside it"
                 raise InvalidSelection(field.removesuffix("s"), f"{told}: no job is both")
             found[field] = both
-        elif field in ("text", "arguments"):
+        elif field in ("text", "arguments", "tags"):
             found[field] = (*old, *(item for item in value if item not in old))
         elif old != value:
             raise InvalidSelection(field, f"{old} in the search and {value} beside it: no job is both")
@@ -174,7 +178,7 @@ def _covers(chosen: Sequence[Any], item: Any) -> bool:
     return item in chosen or (item == values.RETRYING and "scheduled" in chosen)
 
 
-_TEXTS = {"states", "types", "queues", "text"}
+_TEXTS = {"states", "types", "queues", "tags", "text"}
 
 
 def restore(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 
 from django.utils import timezone
 
-from handlers.exceptions import NoHandler
+from handlers.exceptions import InvalidJob, NoHandler
 from handlers.priorities import HIGHEST, LOWEST
 from handlers.registry import registry
 from handlers.selection.errors import InvalidSelection
 from handlers.states import State
+from handlers.tagging import LONGEST, check_tag
 
 RETRYING = "retrying"  # not a state: scheduled, after a failure
 STATES = (*(state.value for state in State), RETRYING)
@@ -47,6 +48,14 @@ def priority(text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,3}", text) or not LOWEST <= int(text) <= HIGHEST:
         raise InvalidSelection("priority", f"expects a whole number from {LOWEST} to {HIGHEST}, not {text[:60]!r}")
     return int(text)
+
+
+def tag(text: str) -> str:
+    """A tag, as it is written."""
+    try:
+        return check_tag(text)
+    except InvalidJob:
+        raise InvalidSelection("tag", f"{text[:60]!r} is no tag: those have at most {LONGEST} characters") from None
 
 
 def is_id(text: str) -> bool:

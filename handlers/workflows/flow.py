@@ -16,6 +16,7 @@ from handlers.lifecycle import JobId, NewJob
 from handlers.models.workflow import Require, When
 from handlers.payloads import Command, Job
 from handlers.registry import registry
+from handlers.tagging import Tags
 from handlers.workflows.gates import check_rule
 from handlers.workflows.results import ResultOf, check_source, later_fields
 
@@ -95,6 +96,7 @@ class Flow:
         delay: timedelta | None = None,
         expires: Expiry = None,
         priority: int | None = None,
+        tags: Tags = (),
     ) -> Node:
         """A node that runs ``job`` once its parents, ``after``, have ended: at once, where there are none.
 
@@ -103,8 +105,9 @@ class Flow:
         Others as for ``job_scheduler.enqueue``; a type's ``unique`` is not asked. Raises InvalidJob or NoHandler.
         """
         (node,) = self.enqueue_many(
-            [job], after=after, when=when, require=require, queue=queue, delay=delay, expires=expires, priority=priority
-        )
+            [job], after=after, when=when, require=require, queue=queue, delay=delay, expires=expires,
+            priority=priority, tags=tags,
+        )  # fmt: skip
         return node
 
     def enqueue_many(
@@ -118,13 +121,14 @@ class Flow:
         delay: timedelta | None = None,
         expires: Expiry = None,
         priority: int | None = None,
+        tags: Tags = (),
     ) -> list[Node]:
         """The same for each of ``jobs``; their nodes in this order."""
         rule = self._rule(after, when, require)
         nodes: list[Node] = []
         for job in jobs:
             later = later_fields(job)
-            new = self.make(job, queue=queue, delay=delay, expires=expires, priority=priority, without=later)
+            new = self.make(job, queue=queue, delay=delay, expires=expires, priority=priority, tags=tags, without=later)
             job_type = registry.for_object(job)
             node = Node(self, job_type)
             inputs = tuple((name, self._source(job_type, name, result, rule)) for name, result in later.items())

@@ -23,6 +23,7 @@ from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
+from handlers.tagging import Tags
 from handlers.twins import twin
 from handlers.workflows.building import CHUNK, Builder
 from handlers.workflows.flow import Extension, Flow, Node, Planned, Rule
@@ -99,6 +100,7 @@ class WorkflowVerbs:
         queue: str | None = None,
         delay: timedelta | None = None,
         priority: int | None = None,
+        tags: Tags = (),
         correlation: str | None = None,
         by: By = None,
         reason: str = "",
@@ -127,7 +129,9 @@ class WorkflowVerbs:
             flow = Flow(self._maker(correlation), builder.write, chunk=CHUNK)
             rule = Rule(tuple(Node(flow, None, each) for each in parents), *rule_of)
             node = Node(flow, registry.for_object(job))
-            flow.plan(Planned(node, flow.make(job, queue=queue, delay=delay, priority=priority), rule, delay))
+            flow.plan(
+                Planned(node, flow.make(job, queue=queue, delay=delay, priority=priority, tags=tags), rule, delay)
+            )
             flow.end()
             _look_at(parents, alias)
             audit(by, "continue_with", f"job {parents[0]}", 1, reason, {"job_ids": [node.job_id]})
@@ -243,11 +247,13 @@ class WorkflowVerbs:
             expires: Expiry = None,
             delay: timedelta | None = None,
             priority: int | None = None,
+            tags: Tags = (),
             without: Collection[str] = (),
         ) -> list[NewJob]:
             new, _ = self._new(
-                jobs, queue, correlation, expires, unique=False, priority=priority, delay=delay, without=without
-            )
+                jobs, queue, correlation, expires, unique=False, priority=priority, tags=tags, delay=delay,
+                without=without,
+            )  # fmt: skip
             return new
 
         return make
