@@ -45,7 +45,7 @@ def tab_counts(selection: Selection, listed: Sequence[JobRecord] | None = None) 
 
 def _finds_few(selection: Selection) -> bool:
     """Whether what it asks for is on few jobs, each found by an index."""
-    few = selection.arguments, selection.ids, selection.correlation
+    few = selection.arguments, selection.ids, selection.correlation, selection.tags
     by_number = selection.parent, selection.operation, selection.workflow
     return any(few) or any(number is not None for number in by_number)
 

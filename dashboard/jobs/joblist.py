@@ -33,6 +33,7 @@ HELP = (
     ("queue:mail", "a queue"),
     ('error:"connection refused"', "a part of the last error"),
     ("args.order_id:7", "an argument; args.customer.email: for one inside another"),
+    ("tag:nightly tag:customer:42", "with each of these tags, its own or its type's"),
     ("since:2h until:2026-11-24", "created then"),
     ("worker:host-1.4411.0", "the worker that has it or had it"),
     ("group:3f2a9c…", "a failure group"),

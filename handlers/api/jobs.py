@@ -218,6 +218,7 @@ def _options(who: Asker, body: shapes.Options) -> dict[str, Any]:
         "expires": body.expires_at,
         "unique": None if body.unique else False,
         "priority": body.priority,
+        "tags": body.tags,
         "correlation": body.correlation,
         "by": who.by,
         "reason": body.reason,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from handlers.priorities import HIGHEST, LOWEST
+from handlers.tagging import LONGEST, MOST
 
 MOST_IN_BATCH = 500
 DAY_SECONDS = 86_400
@@ -25,6 +26,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_typ
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=500)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
+Tag = Annotated[str, Field(min_length=1, max_length=LONGEST, examples=["customer:42"])]
 Queue = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,64}$")]
 
 
@@ -52,6 +54,7 @@ class Options(Taken):
         default=None, description="Default: the type's own"
     )
     unique: bool = Field(default=True, description="False: by no rule; else the type's own holds, if it has one")
+    tags: list[Tag] = Field(default=[], max_length=MOST, description="To find it by, beside those of its type")
     correlation: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     reason: Text = Field(default="", description="Why, for the audit")
 
@@ -209,6 +212,7 @@ class JobDetail(Job):
     payload: Any
     result: Any
     parent_id: int | None
+    tags: list[str] = Field(description="Those of its type, and its own")
     correlation: str
     expires_at: datetime | None
     workflow_id: int | None

@@ -42,6 +42,9 @@ def add(subparsers: Subparsers) -> None:
         parser.add_argument("--queue", help="default: the type's own")
         parser.add_argument("--priority", type=int, metavar="N", help="from -100 to 100, default: the type's own")
         parser.add_argument("--expires", type=times.moment, metavar="TIME", help="not to be started after that")
+        parser.add_argument(
+            "--tag", action="append", default=[], dest="tags", metavar="TEXT", help="to find it by; as often as needed"
+        )
         parser.add_argument("--correlation", metavar="TEXT", help="shared by what belongs together")
         parser.add_argument(
             "--not-unique", action="store_true", help="even if the type's rule says there is one already"
@@ -115,6 +118,7 @@ def _options(options: argparse.Namespace) -> dict[str, Any]:
         "queue": options.queue,
         "priority": options.priority,
         "expires": options.expires,
+        "tags": options.tags,
         "correlation": options.correlation,
         "unique": False if options.not_unique else None,
         "by": who(options.by),

@@ -66,6 +66,8 @@ def test_schedule_takes_a_moment_with_a_zone(caller: Make) -> None:
         ({**NOTE, "priority": 1000}, "priority"),
         ({**NOTE, "priority": "5"}, "priority"),
         ({**NOTE, "correlation": "a\nb"}, "correlation"),
+        ({**NOTE, "tags": ["a b"]}, "tags"),
+        ({**NOTE, "tags": ["a" * 1024]}, "tags.0"),
         ({**NOTE, "retries": 3}, "retries"),
         ({}, "type"),
         (None, ""),

@@ -271,6 +271,9 @@ def test_enqueue_reads_arguments_as_the_type_has_them(monkeypatch: pytest.Monkey
     assert (row["type"], row["is_new"]) == ("app.Ship", True)
     assert record(row["id"]).payload == {"order_id": 7, "address": "9"}
     assert facts(row["id"], "queue", "priority") == ("mail", 5)
+    (row,) = Ran("enqueue", "Note", "text=a", "--tag", "night", "--tag", "x:7", "--json").rows
+    assert Ran("show", str(row["id"]), "--json").rows[0]["tags"] == ["night", "x:7"]
+    assert [found["id"] for found in Ran("list", "tag:night", "tag:x:7", "--json").rows] == [row["id"]]
     assert audited().verb == "enqueue"
     monkeypatch.setattr("sys.stdin", io.StringIO('{"order_id": 8, "token": "hunter22", "pins": [1, 2]}'))
     ran = Ran("enqueue", "app.Pay", "--payload", "-", "note=by hand")
