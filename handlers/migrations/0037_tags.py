@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("jobsite_jobs", "0035_rq_origin"),
+        ("jobsite_jobs", "0036_versions"),
     ]
 
     operations = [
