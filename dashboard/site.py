@@ -74,6 +74,7 @@ class JobsSite(SigningIn):
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """The stock addresses after our own."""
         # They need models, which are not loaded when this module is.
+        from dashboard.bulk import new as bulk_new
         from dashboard.bulk import pages as bulk
         from dashboard.clients import pages as clients
         from dashboard.failures import page as failures
@@ -139,10 +140,14 @@ class JobsSite(SigningIn):
             path("workflows/<int:workflow_id>/retry/", self.admin_view(workflow_actions.retry), name="retry_workflow"),
             path("workflows/jobs/<int:job_id>/skip/", self._page(workflow_actions.skip), name="skip_job"),
             path("bulk/", self._page(bulk.operations), name="bulk"),
-            path("bulk/new/", self._page(bulk.new), name="bulk_new"),
+            path("bulk/new/", self._page(bulk_new.new), name="bulk_new"),
             path("bulk/<int:operation_id>/", self._page(bulk.run), name="bulk_run"),
             *(
-                path(f"bulk/<int:operation_id>/{what}/", self.admin_view(bulk.switch), {"what": what}, f"bulk_{what}")
+                path(
+                    f"bulk/<int:operation_id>/{what}/",
+                    self.admin_view(bulk.switch_view(self, what)),
+                    name=f"bulk_{what}",
+                )
                 for what in bulk.SWITCHES
             ),
             path("jobs/export/", self._page(export.export), name="jobs_export"),

@@ -267,6 +267,13 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
         """Go on with a bulk operation that paused, or whose chunk job was lost."""
         return bulk.resume(operation_id, by=by, reason=reason)
 
+    def try_bulk(self, operation_id: int, jobs: int = bulk.CANARY, *, by: By = None, reason: str = "") -> bool:
+        """Let ``jobs`` more of a paused bulk operation go first; the rest follows only if they all succeed.
+
+        Whether it was paused. Raises InvalidJob.
+        """
+        return bulk.try_more(operation_id, jobs, by=by, reason=reason)
+
     def stop_bulk(self, operation_id: int, *, by: By = None, reason: str = "") -> bool:
         """End a bulk operation for good; what it moved stays moved."""
         return bulk.stop(operation_id, by=by, reason=reason)
@@ -321,6 +328,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs):
     astart_bulk = twin(start_bulk)
     apause_bulk = twin(pause_bulk)
     aresume_bulk = twin(resume_bulk)
+    atry_bulk = twin(try_bulk)
     astop_bulk = twin(stop_bulk)
     apause_type = twin(pause_type)
     aresume_type = twin(resume_type)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.http import HttpRequest
 from django.utils import timezone
 
-from dashboard.kit import charts, health, metrics, queries, serving
+from dashboard.kit import charts, health, metrics, queries, runs, serving
 from dashboard.kit.text import duration, inert, rough
 from handlers import fleet
 from handlers.models import FailureGroup, JobRecord, WorkerProcess
@@ -74,6 +74,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "span_problem": problem,
         "chart": charts.throughput_chart(metrics.throughput(span)),
         "times": times.values(),
+        "bulk_runs": runs.going(),
         "groups": new_groups(),
         "failures": queries.last_failures(),
         "queues": queue_lines(rows, workers),

@@ -22,7 +22,7 @@ from handlers.models import BulkOperation
 router = Router(tags=["bulk"])
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
-SWITCHES = {"pause": "paused", "resume": "resumed", "stop": "stopped"}
+SWITCHES = {"pause": "paused", "try": "tried", "resume": "resumed", "stop": "stopped"}
 
 
 @router.post("/bulk", response={201: shapes.Bulk}, openapi_extra=EFFECT)
@@ -61,6 +61,12 @@ def pause_bulk(request: HttpRequest, operation_id: Id, body: shapes.Reason | Non
     return _switch(request, operation_id, "pause", body)
 
 
+@router.post("/bulk/{operation_id}/try", response=shapes.Done, openapi_extra=EFFECT)
+def try_bulk(request: HttpRequest, operation_id: Id, body: shapes.TryMore | None = None) -> HttpResponse:
+    """Of a paused one: let some more jobs go first, and the rest after them only if they all succeed."""
+    return _switch(request, operation_id, "try", body, jobs=(body or shapes.TryMore()).jobs)
+
+
 @router.post("/bulk/{operation_id}/resume", response=shapes.Done, openapi_extra=EFFECT)
 def resume_bulk(request: HttpRequest, operation_id: Id, body: shapes.Reason | None = None) -> HttpResponse:
     """Go on with it."""
@@ -73,14 +79,18 @@ def stop_bulk(request: HttpRequest, operation_id: Id, body: shapes.Reason | None
     return _switch(request, operation_id, "stop", body)
 
 
-def _switch(request: HttpRequest, operation_id: int, what: str, body: shapes.Reason | None) -> HttpResponse:
+def _switch(
+    request: HttpRequest, operation_id: int, what: str, body: shapes.Reason | None, **given: int
+) -> HttpResponse:
     who = asker(request, "bulk")
 
     def act() -> Answer:
         operation = _find(who, operation_id)
         who.need(operation.verb)
         switch = getattr(job_scheduler, f"{what}_bulk")
-        if not switch(operation_id, by=who.by, reason=body.reason if body else ""):
+        with naming():
+            done = switch(operation_id, **given, by=who.by, reason=body.reason if body else "")
+        if not done:
             raise Problem(409, f"Bulk operation {operation_id} is {operation.state}", state=operation.state)
         return Answer({"id": operation_id, "did": SWITCHES[what]})
 

@@ -113,6 +113,12 @@ class NewBulk(Reason):
     )
 
 
+class TryMore(Reason):
+    """More jobs that go first."""
+
+    jobs: Annotated[int, Field(ge=1, le=1_000)] = 5
+
+
 class Pause(Reason):
     """A pause, until then or until it is resumed."""
 
@@ -235,6 +241,7 @@ class Bulk(Given):
     verb: str
     queue: str
     state: str
+    held: bool = Field(description="It paused because of what came out")
     note: str
     count: int
     moved: int

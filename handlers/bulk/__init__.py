@@ -5,15 +5,17 @@ enqueues the next, in one transaction: a chunk is done wholly or not at all, and
 """
 
 from handlers.bulk.chunks import CHUNK, run_chunk
-from handlers.bulk.control import COUNTED, count_of, narrowed, pause, resume, start, stop
+from handlers.bulk.control import COUNTED, count_of, narrowed, pause, resume, start, stop, try_more
 from handlers.bulk.outcomes import Outcomes
-from handlers.bulk.receipts import LOOK, Receipt, receipt
-from handlers.bulk.runs import LIVE, STALLED_AFTER, VERBS, RunBulk, chunk_job
+from handlers.bulk.receipts import GLANCE, LOOK, Receipt, glances, receipt
+from handlers.bulk.runs import CANARY, LIVE, STALLED_AFTER, VERBS, RunBulk, chunk_job
 from handlers.bulk.watch import pause_stalled
 
 __all__ = [
+    "CANARY",
     "CHUNK",
     "COUNTED",
+    "GLANCE",
     "LIVE",
     "LOOK",
     "STALLED_AFTER",
@@ -23,6 +25,7 @@ __all__ = [
     "RunBulk",
     "chunk_job",
     "count_of",
+    "glances",
     "narrowed",
     "pause",
     "pause_stalled",
@@ -31,4 +34,5 @@ __all__ = [
     "run_chunk",
     "start",
     "stop",
+    "try_more",
 ]

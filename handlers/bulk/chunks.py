@@ -9,7 +9,7 @@ from django.db import connections, transaction
 
 from handlers.audit import actor_name, audit
 from handlers.bulk.control import over_limit
-from handlers.bulk.outcomes import canary_outcomes
+from handlers.bulk.outcomes import canary_outcomes, tried
 from handlers.bulk.runs import LIVE, STALLED_AFTER, VERBS, named, next_chunk, starter
 from handlers.failures import clean
 from handlers.lifecycle import Applied, database
@@ -46,21 +46,24 @@ class _Chunk:
 
     def do(self) -> None:
         operation = self.operation
-        if operation.state == BulkState.CANARY and operation.moved >= operation.canary and not self._canary_passed():
+        before = tried(operation, self.alias) if operation.state == BulkState.CANARY else 0
+        if operation.state == BulkState.CANARY and before >= operation.canary and not self._canary_passed():
             return
         if operation.state == BulkState.RUNNING and (why := over_limit(operation, self.alias)):
-            self._pause(why)
+            self._hold(why)
             return
-        size, delay = _pace(operation)
+        size, delay = _pace(operation, before)
+        moved = operation.moved
         applied, more = self._move(size)
         if operation.state == BulkState.CANARY:
-            if not more and not operation.moved:
+            gone = before + operation.moved - moved
+            if not more and not gone:
                 self._finish(applied)
-            elif not more and operation.moved < operation.canary:
-                operation.canary = operation.moved  # there were no more: these are all
+            elif not more and gone < operation.canary:
+                operation.canary = gone  # there were no more: these are all
                 self._go_on(applied, CANARY_LOOK)
             else:
-                self._go_on(applied, CANARY_LOOK if operation.moved >= operation.canary else delay)
+                self._go_on(applied, CANARY_LOOK if gone >= operation.canary else delay)
         elif more:
             self._go_on(applied, delay)
         else:
@@ -71,14 +74,14 @@ class _Chunk:
         found = canary_outcomes(operation, self.alias)
         jobs = f"{found.total:,} canary job{'' if found.total == 1 else 's'}"
         if found.failed:
-            self._pause(f"{found.failed:,} of {jobs} failed again.")
+            self._hold(f"{found.failed:,} of {jobs} failed again.")
         elif found.pending:
             if self.now - operation.progressed_at >= STALLED_AFTER:
                 self._pause(f"Nothing happened for 5 minutes: {found.pending:,} of {jobs} did not end.")
             else:
                 self._go_on(Applied(), CANARY_LOOK)
         elif found.deleted:
-            self._pause(f"{found.deleted:,} of {jobs} were deleted before they ran.")
+            self._hold(f"{found.deleted:,} of {jobs} were deleted before they ran.")
         else:
             operation.state = BulkState.RUNNING
             operation.progressed_at = self.now
@@ -121,16 +124,20 @@ class _Chunk:
         audit(starter(operation), "finish_bulk", named(operation.pk), operation.moved, operation.reason, facts)
         publish_on_commit(applied.messages, using=self.alias, stale=applied.stale)
 
+    def _hold(self, why: str) -> None:
+        self.operation.held = True
+        self._pause(why)
+
     def _pause(self, why: str) -> None:
         operation = self.operation
         operation.state, operation.note = BulkState.PAUSED, clean(why, 500)
         audit(named(operation.pk), "pause_bulk", named(operation.pk), operation.moved, why, None)
 
 
-def _pace(operation: BulkOperation) -> tuple[int, timedelta | None]:
+def _pace(operation: BulkOperation, gone: int) -> tuple[int, timedelta | None]:
     """How many jobs the chunk has, and how long after it the next one is due."""
     rate = operation.rate_per_second
     size = CHUNK if rate is None else min(CHUNK, max(1, math.floor(rate)))
     if operation.state == BulkState.CANARY:
-        size = min(size, max(1, operation.canary - operation.moved))
+        size = min(size, max(1, operation.canary - gone))
     return size, None if rate is None else timedelta(seconds=size / rate)

@@ -1,4 +1,4 @@
-"""Starting, pausing, resuming and stopping a run."""
+"""Starting, pausing, trying more, resuming and stopping a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db.models import F
 
 from handlers.audit import LONGEST_NAME, By, audit, user_name
 from handlers.bulk.outcomes import canary_outcomes, recent_outcomes
-from handlers.bulk.runs import LIVE, VERBS, named, next_chunk
+from handlers.bulk.runs import CANARY, LIVE, VERBS, named, next_chunk
 from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import database
@@ -28,6 +28,7 @@ from handlers.states import State
 COUNTED = 100_000  # more matching jobs than that are "at least" COUNTED + 1
 COUNT_SECONDS = 1.0  # for counting them
 COUNT_ALL_SECONDS = 30.0  # for counting every job, where the exact number is a confirmation
+MAX_CANARY = 1_000
 MIN_ENDED = 20  # first attempts that must have ended before their share of failures says something
 
 
@@ -131,7 +132,7 @@ def stop(operation_id: int, *, by: By = None, reason: str = "") -> bool:
     """End the run for good; what it moved stays moved. False: it had ended."""
     sources = (*LIVE, BulkState.PAUSED.value)
     now = database_now(connections[database()])
-    changes = {"state": BulkState.STOPPED, "note": _note("Stopped", by), "finished_at": now}
+    changes = {"state": BulkState.STOPPED, "note": _note("Stopped", by), "held": False, "finished_at": now}
     return _switch(operation_id, "stop_bulk", sources, by, reason, **changes)
 
 
@@ -152,12 +153,38 @@ def resume(operation_id: int, *, by: By = None, reason: str = "") -> bool:
         first = canary_outcomes(operation, alias) if operation.canary else None
         holds = first is not None and not first.failed and not first.deleted
         operation.state = BulkState.CANARY if holds else BulkState.RUNNING
-        operation.note = ""
+        operation.note, operation.held = "", False
         if over_limit(operation, alias):
             operation.watched_after = operation.after_id
             operation.note = "Resumed over its limit: the share of failed first attempts counts from here on."
-        operation.save(using=alias, update_fields=["state", "note", "watched_after"])
+        operation.save(using=alias, update_fields=["state", "note", "held", "watched_after"])
         audit(by, "resume_bulk", named(operation_id), operation.moved, reason, None)
+        publish_on_commit(next_chunk(operation, alias), using=alias)
+    return True
+
+
+def try_more(operation_id: int, jobs: int = CANARY, *, by: By = None, reason: str = "") -> bool:
+    """Let ``jobs`` more of a paused run go first, and the rest after them only if all succeed.
+
+    What failed before no longer counts. False: it is not paused. Raises InvalidJob.
+    """
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_CANARY:
+        raise InvalidJob(f"jobs: must be a whole number from 1 to {MAX_CANARY:,}", field="jobs")
+    alias = database()
+    with transaction.atomic(using=alias):
+        rows = BulkOperation.objects.using(alias).filter(pk=operation_id, state=BulkState.PAUSED)
+        if not rows.update(step=F("step") + 1, progressed_at=database_now(connections[alias])):
+            return False
+        operation = BulkOperation.objects.using(alias).get(pk=operation_id)
+        if not VERBS[operation.verb].runs:
+            past = VERBS[operation.verb].past
+            raise InvalidJob(f"jobs: to be {past} is not to run, so there is nothing to try: resume it", field="jobs")
+        operation.state, operation.note, operation.held = BulkState.CANARY, "", False
+        operation.canary, operation.canary_after = jobs, operation.after_id
+        operation.watched_after = operation.after_id
+        fields = ["state", "note", "held", "canary", "canary_after", "watched_after"]
+        operation.save(using=alias, update_fields=fields)
+        audit(by, "try_bulk", named(operation_id), operation.moved, reason, {"jobs": jobs})
         publish_on_commit(next_chunk(operation, alias), using=alias)
     return True
 
@@ -198,8 +225,8 @@ def _switch(operation_id: int, verb: str, sources: tuple[str, ...], by: By, reas
 def _check(verb: str, rate: float | None, canary: int, share: float | None) -> None:
     if rate is not None and not (_is_number(rate) and 0.1 <= rate <= 10_000):
         raise InvalidJob("rate_per_second: must be from 0.1 to 10,000", field="rate_per_second")
-    if isinstance(canary, bool) or not isinstance(canary, int) or not 0 <= canary <= 1_000:
-        raise InvalidJob("canary: must be a whole number from 0 to 1,000", field="canary")
+    if isinstance(canary, bool) or not isinstance(canary, int) or not 0 <= canary <= MAX_CANARY:
+        raise InvalidJob(f"canary: must be a whole number from 0 to {MAX_CANARY:,}", field="canary")
     if share is not None and not (_is_number(share) and 0 <= share <= 1):
         raise InvalidJob("max_failed_share: must be from 0 to 1", field="max_failed_share")
     if not VERBS[verb].runs and (canary or share is not None):

@@ -31,8 +31,14 @@ class Outcomes:
 
 
 def canary_outcomes(operation: BulkOperation, alias: str) -> Outcomes:
-    """Of the jobs that went first."""
-    return _outcomes(operation, alias, "job_id", operation.canary)
+    """Of the jobs that went first, or were tried since."""
+    return _outcomes(operation, alias, "job_id", operation.canary, after=operation.canary_after)
+
+
+def tried(operation: BulkOperation, alias: str) -> int:
+    """How many jobs of its present canary have gone."""
+    items = BulkItem.objects.using(alias).filter(operation_id=operation.pk, moved=True)
+    return items.filter(job_id__gt=operation.canary_after)[: operation.canary].count()
 
 
 def recent_outcomes(operation: BulkOperation, alias: str) -> Outcomes:

@@ -20,6 +20,7 @@ from handlers.transport import Message
 LIVE = (BulkState.CANARY.value, BulkState.RUNNING.value)
 STALLED_AFTER = timedelta(minutes=5)  # without progress
 TYPE_NAME = "jobs.RunBulk"
+CANARY = 5  # jobs of one, where nobody says how many
 
 
 @dataclass(frozen=True)

@@ -25,19 +25,22 @@ from handlers.selection import Selection, hidden
 
 SAMPLE, NEWEST = 10, 50
 LOOK_SECONDS = 0.5
-METHODS = {"pause": "pause_bulk", "resume": "resume_bulk", "cancel": "stop_bulk"}
+METHODS = {"pause": "pause_bulk", "try": "try_bulk", "resume": "resume_bulk", "cancel": "stop_bulk"}
 OPTIONS = {
     "confirm_count": "--confirm",
     "queue": "--to",
     "rate_per_second": "--rate",
     "max_failed_share": "--max-failed",
 }
-PAST = {"pause": "paused", "resume": "resumed", "cancel": "cancelled"}
+NOT_DONE = {
+    "pause": "was not paused", "try": "does not wait", "resume": "was not resumed", "cancel": "was not cancelled",
+}  # fmt: skip
+PAST = {"pause": "paused", "try": "tried more of", "resume": "resumed", "cancel": "cancelled"}
 
 
 def add(subparsers: Subparsers) -> None:
     """The commands of this module."""
-    summary = "One verb for all jobs that match, in the background: preview, start, list, pause, resume, cancel."
+    summary = "One verb for all jobs that match, in the background: preview, start, list, pause, try, resume, cancel."
     parser = subparsers.add_parser("bulk", help=summary, description=summary)
     own: Subparsers = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     preview = command(own, "preview", run_preview, "Say how many jobs match, and show some.")
@@ -54,11 +57,15 @@ def add(subparsers: Subparsers) -> None:
     command(own, "list", run_list, "List the newest.")
     for verb, text in (
         ("pause", "Let it go no further."),
+        ("try", "Of a paused one: let some more jobs go first, and the rest if they succeed."),
         ("resume", "Let it go on."),
         ("cancel", "End it for good; what it has done stays."),
     ):
         switched = command(own, verb, partial(run_switch, verb), text, acts=True)
         switched.add_argument("operation", type=whole(1), metavar="ID")
+        if verb == "try":
+            many = f"how many go first now (default {bulk.CANARY})"
+            switched.add_argument("--jobs", type=whole(1), default=bulk.CANARY, metavar="N", help=many)
 
 
 def run_preview(options: argparse.Namespace, screen: Screen) -> int:
@@ -128,14 +135,19 @@ def run_list(options: argparse.Namespace, screen: Screen) -> int:
 
 
 def run_switch(verb: str, options: argparse.Namespace, screen: Screen) -> int:
-    """Pause, resume or cancel one."""
+    """Pause, try, resume or cancel one."""
     _read(options.operation)
-    done: bool = getattr(job_scheduler, METHODS[verb])(options.operation, by=who(options.by), reason=options.reason)
+    given: dict[str, Any] = {"jobs": options.jobs} if verb == "try" else {}
+    act = getattr(job_scheduler, METHODS[verb])
+    try:
+        done: bool = act(options.operation, **given, by=who(options.by), reason=options.reason)
+    except InvalidJob as error:
+        raise usage(str(error)) from None
     state = _read(options.operation).state
     if screen.as_json:
         screen.row({"id": options.operation, "did": verb, "done": done, "state": state})
     named = f"bulk operation {options.operation}"
-    screen.say(f"{PAST[verb]} {named}" if done else f"{named} was not {PAST[verb]}: it is {state}")
+    screen.say(f"{PAST[verb]} {named}" if done else f"{named} {NOT_DONE[verb]}: it is {state}")
     return Exit.DONE if done else Exit.NOT_ALL
 
 
@@ -163,7 +175,7 @@ def _tell(operation: BulkOperation, screen: Screen) -> None:
 
 def _facts(row: BulkOperation) -> dict[str, Any]:
     names = (
-        "verb", "queue", "state", "note", "count", "moved", "moved_on", "created_at", "finished_at", "username",
+        "verb", "queue", "state", "held", "note", "count", "moved", "moved_on", "created_at", "finished_at", "username",
         "reason",
     )  # fmt: skip
     search = str(hidden(Selection.from_json(row.selection)))

@@ -31,6 +31,8 @@ class BulkOperation(Kept):
     count = models.PositiveBigIntegerField()  # how many matched when it was made; 0: counting them took too long
     state = models.CharField(max_length=7, choices=BulkState)
     note = models.CharField(max_length=500, blank=True, default="")
+    # Paused by itself because of what came out: whoever lets it go on has been told.
+    held = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField()
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, db_constraint=False, related_name="+"
@@ -38,7 +40,8 @@ class BulkOperation(Kept):
     username = models.CharField(max_length=150)
     reason = models.CharField(max_length=500, blank=True, default="")
     rate_per_second = models.FloatField(null=True)  # None: as fast as it can
-    canary = models.PositiveIntegerField(default=0)  # jobs that go first; 0: none
+    canary = models.PositiveIntegerField(default=0)  # jobs that go first, or were tried since; 0: none
+    canary_after = models.BigIntegerField(default=0, db_default=0)  # the canary is of the jobs after this one
     max_failed_share = models.FloatField(null=True)  # 0 to 1: of failed first attempts, above which it pauses
     after_id = models.BigIntegerField(default=0)  # worked through up to this job
     # The share of failures counts from here: whoever resumed the run over its limit has seen those before.

@@ -37,6 +37,9 @@ def test_bulk_operation_is_started_watched_and_stopped_by_its_client(caller: Mak
     problem(caller().get(place), 404)  # another client's
     assert ask.post(f"{place}/pause").json()["did"] == "paused"
     problem(ask.post(f"{place}/pause"), 409)
+    assert ask.post(f"{place}/try", {"jobs": 2}).json()["did"] == "tried"
+    problem(ask.post(f"{place}/try"), 409)
+    problem(ask.post(f"{place}/try", {"jobs": 0}), 422)
     assert ask.post(f"{place}/resume").status_code == ask.post(f"{place}/stop").status_code == 200
     problem(ask.post(f"{place}/resume"), 409)
 

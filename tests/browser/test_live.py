@@ -11,7 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
-from dashboard.bulk import pages as bulk
+from dashboard.bulk import new as bulk
 from handlers.folding import periods
 from handlers.models import JobCount, JobRecord
 from handlers.states import State

@@ -173,6 +173,74 @@ def test_canary_that_fails_pauses_and_resume_goes_on() -> None:
     assert states(ids[2:]) == ["enqueued"]
 
 
+def test_more_are_tried_after_a_canary_that_failed_and_judged_by_themselves() -> None:
+    bad = [make_job(State.FAILED, payload={"no": "note"}).pk for _ in range(2)]
+    good = failed_jobs(3)
+    operation = job_scheduler.start_bulk("retry", FAILED, canary=2)
+    step(operation)
+    run(*bad)
+    step(operation)
+    assert fresh(operation).held
+    assert job_scheduler.try_bulk(operation.pk, 2, by="ops", reason="mended")
+    assert not job_scheduler.try_bulk(operation.pk)  # it goes on
+    tried = fresh(operation)
+    assert (tried.state, tried.held, tried.note) == ("canary", False, "")
+    step(operation)
+    step(operation)
+    assert states(good) == ["enqueued", "enqueued", "failed"]
+    run(*good[:2])
+    step(operation)
+    assert (fresh(operation).state, fresh(operation).moved) == ("done", 5)
+    entry = AuditEntry.objects.get(verb="try_bulk")
+    assert (entry.username, entry.reason, entry.data) == ("ops", "mended", {"jobs": 2})
+
+
+def test_more_that_are_tried_than_there_are_left_are_all() -> None:
+    ids = [make_job(State.FAILED, payload={"no": "note"}).pk for _ in range(2)]
+    operation = job_scheduler.start_bulk("retry", FAILED, canary=1)
+    step(operation)
+    run(ids[0])
+    step(operation)
+    assert job_scheduler.try_bulk(operation.pk, 5)
+    step(operation)
+    run(ids[1])
+    step(operation)
+    paused = fresh(operation)
+    assert (paused.state, paused.held, paused.note) == ("paused", True, "1 of 1 canary job failed again.")
+    assert job_scheduler.resume_bulk(operation.pk)
+    step(operation)
+    assert (fresh(operation).state, fresh(operation).held) == ("done", False)
+
+
+def test_pause_of_a_person_holds_nothing_and_more_may_be_tried() -> None:
+    ids = failed_jobs(3)
+    operation = job_scheduler.start_bulk("retry", FAILED)
+    assert not job_scheduler.try_bulk(operation.pk)
+    job_scheduler.pause_bulk(operation.pk)
+    assert not fresh(operation).held
+    assert job_scheduler.try_bulk(operation.pk, 1)
+    step(operation)
+    assert states(ids) == ["enqueued", "failed", "failed"]
+
+
+@pytest.mark.parametrize("jobs", [0, 1_001, True, "5"])
+def test_wrong_number_to_try_is_named(jobs: Any) -> None:
+    failed_jobs(1)
+    operation = job_scheduler.start_bulk("retry", FAILED)
+    job_scheduler.pause_bulk(operation.pk)
+    with pytest.raises(InvalidJob, match="jobs: must be a whole number from 1 to 1,000"):
+        job_scheduler.try_bulk(operation.pk, jobs)
+
+
+def test_what_does_not_run_cannot_be_tried() -> None:
+    failed_jobs(1)
+    operation = job_scheduler.start_bulk("delete", FAILED)
+    job_scheduler.pause_bulk(operation.pk)
+    with pytest.raises(InvalidJob, match="nothing to try"):
+        job_scheduler.try_bulk(operation.pk)
+    assert fresh(operation).state == "paused"
+
+
 def test_canary_that_does_not_end_pauses_after_five_minutes() -> None:
     ids = failed_jobs(2)
     operation = job_scheduler.start_bulk("retry", FAILED, canary=1)

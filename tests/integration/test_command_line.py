@@ -362,6 +362,9 @@ def test_bulk_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (row["verb"], row["state"], row["count"]) == ("retry", "running", 3)
     assert Ran("bulk", "pause", row["id"]).code == 0
     assert Ran("bulk", "pause", row["id"]).code == 1
+    assert Ran("bulk", "try", row["id"], "--jobs", "1").code == 0
+    assert Ran("bulk", "try", row["id"]).code == 1
+    assert Ran("bulk", "try", row["id"], "--jobs", "9999").code == 2
     assert Ran("bulk", "resume", row["id"]).code == 0
     assert Ran("bulk", "cancel", row["id"], "--json").rows[0]["state"] == "stopped"
     assert [each["id"] for each in Ran("bulk", "list", "--json").rows] == [row["id"]]

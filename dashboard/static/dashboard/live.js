@@ -11,8 +11,8 @@
   // What is marked "too" comes along, and is no reason to ask.
   const worthIt = (some) => some.some((part) => part.dataset.live !== "too");
   if (!worthIt(parts())) return;
-  // What a part says, but for words such as "3 min ago", which times.js keeps fresh, and each form's token: nothing is announced twice.
-  const gist = (part) => part.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1").replace(/<input[^>]*csrfmiddlewaretoken[^>]*>/g, "");
+  // What a part says, but for words such as "3 min ago", which times.js keeps fresh, and each form's token and key: nothing is announced twice.
+  const gist = (part) => part.outerHTML.replace(/(<time[^>]*>)[^<]*/g, "$1").replace(/<input[^>]*(csrfmiddlewaretoken|form_key)[^>]*>/g, "");
   const seen = new WeakMap(parts().map((part) => [part, gist(part)]));
   let asOf = new Date();
   let wait = EVERY;
@@ -43,6 +43,20 @@
     }
     if (line.textContent !== text) line.textContent = text;
     line.hidden = !text;
+  };
+
+  // What a part has to say aloud (data-say) when that changes: in a region that stays, or screen readers miss it.
+  const tell = (text) => {
+    let region = document.getElementById("live-told");
+    if (!region) {
+      region = document.createElement("p");
+      region.id = "live-told";
+      region.className = "visually-hidden";
+      region.setAttribute("role", "status");
+      document.body.append(region);
+    }
+    // A region that is new is listened to a moment later.
+    setTimeout(() => { region.textContent = text; }, 100);
   };
 
   const failed = () => {
@@ -77,6 +91,8 @@
       const now = gist(fresh);
       if (now === seen.get(part)) continue;
       const node = document.adoptNode(fresh);
+      const told = node.dataset.say;
+      if (told && told !== part.dataset.say) tell(told);
       part.replaceWith(node);
       seen.set(node, now);
       node.dispatchEvent(new CustomEvent("live:swapped", { bubbles: true }));

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from dashboard.bulk import pages
+from dashboard.bulk import new
+from dashboard.kit.selection_words import in_words
 from handlers import job_scheduler
-from handlers.models import BulkItem, BulkOperation
+from handlers.models import AttemptError, BulkItem, BulkOperation, JobRecord
 from handlers.selection import WINDOW, Selection
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
@@ -34,10 +35,58 @@ def test_preview_says_what_would_happen_to_how_many(runner: Client) -> None:
     assert not BulkOperation.objects.exists()
 
 
+def test_preview_has_safe_settings_filled_in_and_a_form_that_empties_them_has_none(runner: Client) -> None:
+    make_job(State.FAILED)
+    html = runner.get(NEW).content.decode()
+    assert 'name="canary" value="5"' in html
+    assert 'name="max_failed_percent" value="20"' in html
+    html = runner.get(NEW.replace("retry", "delete")).content.decode()
+    assert 'name="canary"' not in html
+    runner.post(NEW, {"canary": "", "max_failed_percent": ""})
+    made = BulkOperation.objects.get()
+    assert (made.canary, made.max_failed_share) == (0, None)
+
+
+def test_preview_says_the_selection_in_words_and_links_jobs_with_their_arguments(
+    runner: Client, superuser: Client
+) -> None:
+    job = make_job(State.FAILED, job_type="app.Pay", payload={"order_id": 7, "token": "4111-1111"})
+    url = f"{NEW}&type=app.Pay&since=24h&q=error:refused"
+    html = runner.get(url).content.decode()
+    assert "jobs of app.Pay that failed, created in the last 24 hours, whose error has “refused”" in html
+    assert f'href="/admin/jobs/jobrecord/{job.pk}/change/"' in html
+    assert "order_id=7" in html
+    assert "4111-1111" not in html
+    assert "4111-1111" in superuser.get(url).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("search", "words"),
+    [
+        ("state:failed", "jobs that failed"),
+        ("", "jobs"),
+        ("id:7", "job 7"),
+        ("id:7 id:8", "jobs 7 or 8"),
+        ("queue:mail queue:default state:enqueued,succeeded", "jobs on queues mail or default that wait on a queue or"),
+        ("state:scheduled,retrying", "jobs that are scheduled"),
+        ("group:abc priority:5", "jobs, with the failure of group abc, with priority 5"),
+        ("args.order_id:7 timeout", "jobs, whose order_id is 7, with “timeout” in type, error or arguments"),
+        (
+            "bulk:3 parent:4 workflow:5 correlation:x worker:w",
+            "jobs, that bulk operation 3 moved, of workflow 5, that job",
+        ),
+        ("since:2026-11-24 until:2026-11-25", "jobs, created from 2026-11-24 00:00 UTC to 2026-11-26 00:00 UTC"),
+        ("type:qa type:qb type:qc type:qd type:qe type:qf", "jobs of qa, qb, qc, qd, qe or 1 more"),
+    ],
+)
+def test_selection_in_words(search: str, words: str) -> None:
+    assert in_words(Selection.parse(search)).startswith(words)
+
+
 def test_preview_counts_some_at_once_and_the_rest_when_the_page_asks(
     runner: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "AT_ONCE", 2)
+    monkeypatch.setattr(new, "AT_ONCE", 2)
     for _ in range(3):
         make_job(State.FAILED)
     html = runner.get(NEW).content.decode()
@@ -112,6 +161,72 @@ def test_run_is_paused_resumed_and_stopped_from_its_page(runner: Client) -> None
     for what, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
         assert runner.post(f"/admin/bulk/{made.pk}/{what}/").status_code == 302
         assert BulkOperation.objects.get().state == state
+
+
+def paused_by_its_canary() -> BulkOperation:
+    """Of 8 jobs 5 went first and failed again."""
+    jobs = [make_job(State.FAILED) for _ in range(8)]
+    made = job_scheduler.start_bulk("retry", Selection(states=("failed",)), canary=5)
+    for job in jobs[:5]:
+        BulkItem.objects.create(operation=made, job_id=job.pk, moved=True, attempt=0)
+    changes = {"state": "paused", "held": True, "note": "5 of 5 canary jobs failed again.", "moved": 5}
+    BulkOperation.objects.update(**changes, after_id=jobs[4].pk)
+    return made
+
+
+def test_run_that_its_canary_paused_goes_on_by_a_second_canary_or_when_that_is_confirmed(runner: Client) -> None:
+    made = paused_by_its_canary()
+    page = f"/admin/bulk/{made.pk}/"
+    html = runner.get(page).content.decode()
+    assert "Try 5 more</button>" in html
+    assert 'class="button quiet-button" formaction="/admin/bulk/' in html
+    assert "Run the other 3 anyway …" in html
+    assert ">Resume<" not in html
+    assert "Paused by itself" in html
+    asked = runner.post(f"{page}resume/", {"reason": "seen"}).content.decode()
+    assert "5 of 5 canary jobs failed again. So far: 5 failed again." in asked
+    assert 'value="seen"' in asked
+    assert BulkOperation.objects.get().state == "paused"
+    assert runner.post(f"{page}try/").status_code == 302
+    assert (BulkOperation.objects.get().state, BulkOperation.objects.get().canary) == ("canary", 5)
+    html = runner.post(f"{page}try/", follow=True).content.decode()
+    assert f"Nothing was done to bulk operation {made.pk}: it goes on." in html
+    BulkOperation.objects.update(state="paused", held=True, canary_after=0)
+    step = BulkOperation.objects.get().step
+    runner.post(f"{page}resume/", {"confirmed": str(step - 1)})  # of a page from before
+    assert BulkOperation.objects.get().state == "paused"
+    runner.post(f"{page}resume/", {"confirmed": str(step)})
+    assert BulkOperation.objects.get().state == "running"
+
+
+def test_switch_that_is_sent_twice_counts_once_and_says_so(runner: Client) -> None:
+    made = paused_by_its_canary()
+    for words in ("Stopped bulk operation", "when this was sent before; nothing was done now"):
+        html = runner.post(f"/admin/bulk/{made.pk}/stop/", {"form_key": "one"}, follow=True).content.decode()
+        assert words in html
+
+
+def test_done_never_stands_alone_over_jobs_that_failed_again(viewer: Client) -> None:
+    made = paused_by_its_canary()
+    BulkOperation.objects.update(state="done", held=False, note="", count=5)
+    for url in (f"/admin/bulk/{made.pk}/", "/admin/bulk/"):
+        html = viewer.get(url).content.decode()
+        assert "tone-bad" in html
+        assert "Done: 5 failed again" in html
+    JobRecord.objects.update(state="succeeded", attempt=1)
+    AttemptError.objects.all().delete()
+    html = viewer.get("/admin/bulk/").content.decode()
+    assert "tone-good" in html
+    assert "5 succeeded" in html
+
+
+def test_overview_shows_what_goes_on_and_what_waits_and_nothing_that_ended(viewer: Client) -> None:
+    made = paused_by_its_canary()
+    html = viewer.get("/admin/").content.decode()
+    assert f'<a href="/admin/bulk/{made.pk}/">Retry 8 jobs</a>' in html
+    assert "5 of 5 canary jobs failed again." in html
+    BulkOperation.objects.update(state="done")
+    assert "Retry 8 jobs" not in viewer.get("/admin/").content.decode()
 
 
 def test_viewer_sees_runs_and_may_not_touch_them(viewer: Client, operator: Client) -> None:
