@@ -35,6 +35,7 @@ OPERATOR = VIEWER | {
     "jobsite_jobs.trigger_recurringjob",
     "jobsite_jobs.pause_recurringjob",
     "jobsite_jobs.change_workflow",
+    "jobsite_jobs.change_failuregroup",
 }
 ADMINISTRATOR = OPERATOR | {"jobsite_jobs.change_limitoverride"}
 ADMINISTRATOR |= {f"jobsite_jobs.{verb}_apiclient" for verb in ("view", "add", "revoke")}

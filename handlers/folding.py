@@ -10,14 +10,16 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import F
+from django.db.models import QuerySet
 
+from handlers import failure_groups
+from handlers.group_life import Seen, with_versions
 from handlers.lifecycle import database
 from handlers.models import AttemptError, FailureGroup, JobCount, JobCountDelta
 from handlers.models.count import BUCKET_FIELDS, EPOCH, Outcome, Period
@@ -31,6 +33,8 @@ KEEP = {
 }
 FOLD_SECONDS = 1.0  # of a long backlog at once: a scheduler's other duties wait meanwhile
 PRUNE_ROWS = 5_000  # of each period in one go
+# What is written of a group with its failures: its life is written where it changes.
+COUNTED = ("exception", "frame", "message", "last_at", "count", "last_job_id", "versions", "last_version")
 KEY = ("period", "at", "queue", "job_type", "outcome", "fingerprint")
 COLUMNS = {
     "period": "text", "at": "time", "queue": "text", "job_type": "text", "outcome": "text", "fingerprint": "text",
@@ -48,6 +52,7 @@ class Delta:
     job_type: str
     outcome: str
     fingerprint: str
+    version: str
     count: int
     seconds: float
     buckets: dict[str, int] | None
@@ -63,7 +68,7 @@ def fold(limit: int = 10_000) -> int:
         waiting = JobCountDelta.objects.using(alias).order_by("pk")
         if is_postgresql(connection):
             waiting = waiting.select_for_update(skip_locked=True)
-        deltas = [Delta(*row) for row in waiting.values_list(*(field.name for field in fields(Delta)))[:limit]]
+        deltas = [Delta(*row) for row in waiting.values_list(*(each.name for each in fields(Delta)))[:limit]]
         if deltas:
             # First, for on SQLite this is what takes the lock to write.
             _erase(JobCountDelta, [delta.pk for delta in deltas], alias)
@@ -150,35 +155,67 @@ def _keys(delta: Delta) -> Iterator[tuple[Any, ...]]:
     yield (Period.TOTAL.value, EPOCH, *own)
 
 
+@dataclass(slots=True)
+class _Failures:
+    """What the deltas say of one group."""
+
+    first: datetime  # minutes
+    last: datetime
+    count: int = 0
+    types: set[str] = field(default_factory=set)
+    versions: dict[str, int] = field(default_factory=dict)
+
+    def add(self, delta: Delta) -> None:
+        self.first, self.last = min(self.first, delta.minute), max(self.last, delta.minute)
+        self.count += delta.count
+        self.types.add(delta.job_type)
+        self.versions[delta.version] = self.versions.get(delta.version, 0) + delta.count
+
+
 def _group(deltas: Iterable[Delta], alias: str) -> None:
     """Add to the failure groups. Few kinds of failure come at once, so each costs statements of its own."""
-    counts: defaultdict[str, int] = defaultdict(int)
-    types: defaultdict[str, set[str]] = defaultdict(set)
-    minutes: dict[str, tuple[datetime, datetime]] = {}
+    found: dict[str, _Failures] = {}
     for delta in deltas:
         if delta.fingerprint and delta.outcome in (Outcome.FAILED, Outcome.RETRIED):
-            counts[delta.fingerprint] += delta.count
-            types[delta.fingerprint].add(delta.job_type)
-            first, last = minutes.get(delta.fingerprint, (delta.minute, delta.minute))
-            minutes[delta.fingerprint] = (min(first, delta.minute), max(last, delta.minute))
+            found.setdefault(delta.fingerprint, _Failures(delta.minute, delta.minute)).add(delta)
+    if not found:
+        return
     groups = FailureGroup.objects.using(alias)
-    known = set(groups.filter(pk__in=list(counts)).values_list("pk", flat=True))
-    for fingerprint, count in sorted(counts.items()):
+    rows = groups.filter(pk__in=list(found)).order_by("pk")
+    if is_postgresql(connections[alias]):
+        rows = rows.select_for_update()  # people may be about to put one away
+    known = {group.pk: group for group in rows}
+    now = database_now(connections[alias])
+    for fingerprint, failures in sorted(found.items()):
         errors = AttemptError.objects.using(alias).filter(fingerprint=fingerprint).defer("traceback")
         newest = errors.order_by("-pk").first()
-        first, last = minutes[fingerprint]
-        facts: dict[str, Any] = {"last_at": max(last, newest.at) if newest else last}
+        group = known.get(fingerprint) or FailureGroup(pk=fingerprint)
+        is_new = fingerprint not in known
+        before = [(str(version), int(count)) for version, count in group.versions or ()]
+        versions = [version for version in failures.versions if version]
+        group.versions = with_versions(before, failures.versions) or None
+        group.last_at = max(failures.last, newest.at) if newest else failures.last
+        group.count += failures.count
+        group.last_version = (newest.version if newest else "") or (versions[-1] if versions else group.last_version)
         if newest:
-            facts |= {
-                "exception": newest.exception,
-                "frame": newest.frame,
-                "message": newest.message[:500],
-                "last_job_id": newest.job_id,
-            }
-        if fingerprint in known:
-            groups.filter(pk=fingerprint).update(count=F("count") + count, **facts)
-        else:
-            if newest and not newest.frame and len(types[fingerprint]) == 1:
-                (facts["job_type"],) = types[fingerprint]
+            group.exception, group.frame, group.message = newest.exception, newest.frame, newest.message[:500]
+            group.last_job_id = newest.job_id
+        if is_new:
             oldest = errors.order_by("pk").first()
-            groups.create(pk=fingerprint, count=count, first_at=oldest.at if oldest else first, **facts)
+            group.first_at = oldest.at if oldest else failures.first
+            group.first_version = (oldest.version if oldest else "") or (versions[0] if versions else "")
+            if newest and not newest.frame and len(failures.types) == 1:
+                (group.job_type,) = failures.types
+            group.save(using=alias, force_insert=True)
+            failure_groups.appeared(group, now)
+        else:
+            group.save(using=alias, update_fields=COUNTED)
+            if not group.is_open:
+                seen = [Seen(version, _last(errors, version, failures.last)) for version in failures.versions]
+                failure_groups.happened(group, seen, frozenset(version for version, _ in before), now)
+
+
+def _last(errors: QuerySet[AttemptError], version: str, minute: datetime) -> datetime:
+    """When a version failed last; where that is erased already, the minute's end."""
+    at = errors.filter(version=version).order_by("-pk").values_list("at", flat=True).first()
+    return at or minute + timedelta(minutes=1)

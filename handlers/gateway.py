@@ -16,6 +16,7 @@ from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
 from handlers.deadlines import LONGEST_WAIT, Expiry, deadline, too_early, utc
 from handlers.exceptions import InvalidJob, TransportUnavailable
+from handlers.failure_groups import FailureGroupVerbs
 from handlers.job_ids import job_ids
 from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
@@ -37,7 +38,7 @@ Work = Job | Command
 LONGEST_CORRELATION = 64
 
 
-class JobScheduler(RecurringVerbs, WorkflowVerbs):
+class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
     """Enqueue, schedule and govern jobs. Import the one instance: ``from handlers import job_scheduler``.
 
     Each verb acts in the caller's transaction and is published after it commits. ``by`` (a user, or a name) puts the

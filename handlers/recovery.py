@@ -14,7 +14,19 @@ from typing import NamedTuple
 
 from django.db import connections
 
-from handlers import admission, bulk, deploys, folding, following, lifecycle, once, stacks, stranded, waiting
+from handlers import (
+    admission,
+    bulk,
+    deploys,
+    failure_groups,
+    folding,
+    following,
+    lifecycle,
+    once,
+    stacks,
+    stranded,
+    waiting,
+)
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.execution import TRANSIENT
@@ -40,6 +52,7 @@ REPUBLISHED_SECONDS = 10.0  # what was published again stands at the end of a lo
 STRANDED_SECONDS = 5.0  # between two looks after jobs that wait for another worker
 OFFER_SECONDS = 60.0  # between two offers of some of them to workers that do not fetch them
 BULK_SECONDS = 10.0  # between two looks for bulk operations that stand still
+IGNORED_SECONDS = 10.0  # between two looks for failure groups whose time to be ignored is over
 IDLE_FOLD_SECONDS = 2.0  # how often new counts are looked for after there were none
 FRONT_SECONDS = 60.0  # how long it is remembered where the jobs of paused types in front of a queue end
 
@@ -85,7 +98,7 @@ class Recovery:
         self._fronts: dict[str, waiting.Place] = {}  # of a queue: before it only such jobs wait
         self._fronts_until = 0.0
         self._reached: dict[str, waiting.Place] = {}  # of a queue: up to here what was lost is published again
-        self._fold_after = 0.0
+        self._fold_after = self._ignored_after = 0.0
         self._watch_bulk_after = self._stranded_after = self._offer_after = 0.0
 
     def look(self) -> Agenda:
@@ -243,6 +256,9 @@ class Recovery:
     def _fold(self) -> int:
         """Sum the counts. Nothing is brought back by that."""
         now = time.monotonic()
+        if now >= self._ignored_after:
+            self._ignored_after = now + IGNORED_SECONDS
+            failure_groups.end_ignoring()
         if now >= self._fold_after and not folding.fold_all():
             self._fold_after = now + IDLE_FOLD_SECONDS
         return 0
@@ -271,6 +287,7 @@ def age_out() -> bool:
             admission.forget(),
             once.forget(),
             deploys.forget(),
+            failure_groups.forget(),
             stacks.forget(),
             firing.forget(),
         ]

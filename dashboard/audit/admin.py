@@ -24,6 +24,7 @@ from dashboard.people.fields import is_field
 from dashboard.tags import ago
 from handlers.admission.edits import VERBS as LIMIT_VERBS
 from handlers.audit import user_name
+from handlers.failure_groups import VERBS as GROUP_VERBS
 from handlers.models import AuditEntry
 from handlers.policy_edits import VERBS as POLICY_VERBS
 from handlers.recurrence.verbs import VERBS as RECURRING_VERBS
@@ -34,6 +35,7 @@ MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
 JOB_VERBS = ("enqueue", "schedule", "retry", "edit_and_retry", "requeue", "move", "delete", "restore", "show_stack")
 CLIENT_VERBS = ("create_client", "revoke_client")
 SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker")
+SITE_VERBS = ("mark_deploy",)
 BULK_VERBS = ("start_bulk", "pause_bulk", "try_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export", "exported")
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
 ELSEWHERE = ("asked", "job_ids", "from")  # parts of an entry's data that other columns tell
@@ -63,7 +65,7 @@ class VerbFilter(EntryFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every verb that is on the audit."""
         own = (*RECURRING_VERBS, *WORKFLOW_VERBS, *POLICY_VERBS, *LIMIT_VERBS, *CLIENT_VERBS, *PEOPLE_VERBS)
-        verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *own)
+        verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *GROUP_VERBS, *own, *SITE_VERBS)
         return [(verb, in_words(verb)) for verb in verbs]
 
 

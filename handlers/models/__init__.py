@@ -7,7 +7,7 @@ from handlers.models.bulk import BulkItem, BulkOperation, BulkState
 from handlers.models.client import ApiAnswer, ApiClient
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelta, Outcome, Period
 from handlers.models.deploy import Deploy
-from handlers.models.failure_group import FailureGroup
+from handlers.models.failure_group import OPEN_STATES, FailureGroup, GroupEvent, GroupState
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
 from handlers.models.job import JobPayload, JobRecord
 from handlers.models.limit import LimitKey, LimitOverride, LimitSlot, LimitStart, LimitWaiter
@@ -30,6 +30,7 @@ from handlers.models.workflow import Gate, GateParent, NodeInput, NodeOutcome, R
 __all__ = [
     "BUCKETS",
     "BUCKET_FIELDS",
+    "OPEN_STATES",
     "Act",
     "ApiAnswer",
     "ApiClient",
@@ -44,6 +45,8 @@ __all__ = [
     "FailureGroup",
     "Gate",
     "GateParent",
+    "GroupEvent",
+    "GroupState",
     "How",
     "JobCount",
     "JobCountDelta",
