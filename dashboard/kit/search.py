@@ -36,7 +36,7 @@ def selection_of(request: HttpRequest, query: QueryDict | None = None) -> Select
     if unknown:
         raise InvalidSelection("", f"there is no filter {unknown[0][:60]!r}; there are {', '.join(FILTERS)}")
     given: dict[str, Any] = {name: [v for v in asked.getlist(name) if v.strip()] for name in FILTERS}
-    selection = Selection.parse(" ".join(asked.getlist(SEARCH)), **{k: v for k, v in given.items() if v})
+    selection = Selection.guess(" ".join(asked.getlist(SEARCH)), **{k: v for k, v in given.items() if v})
     if may_see(request):
         return selection
     if secret := forbidden_paths(selection):

@@ -4,10 +4,23 @@
 same jobs later.
 """
 
+from handlers.selection.criteria import ANY
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.matching import WINDOW
+from handlers.selection.mends import Mend, mends
 from handlers.selection.secrets import forbidden_paths, hidden
 from handlers.selection.selection import Selection
 from handlers.selection.values import STATES, stored_names
 
-__all__ = ["STATES", "WINDOW", "InvalidSelection", "Selection", "forbidden_paths", "hidden", "stored_names"]
+__all__ = [
+    "ANY",
+    "STATES",
+    "WINDOW",
+    "InvalidSelection",
+    "Mend",
+    "Selection",
+    "forbidden_paths",
+    "hidden",
+    "mends",
+    "stored_names",
+]

@@ -80,7 +80,7 @@ def indexed(selection: Criteria, names: Sequence[str], using: str) -> list[Q]:
     if selection.worker and _only(selection, State.PROCESSING):
         found.append(Q(worker=selection.worker))
     if is_postgresql(connections[using]):
-        found += contained(selection)
+        found += contained(selection, using)
     return [*found, *tagged(selection, using), *_related(selection, using), *_created(selection, using)]
 
 

@@ -10,6 +10,8 @@ from typing import Any
 from handlers.selection.language import written
 from handlers.selection.values import Number
 
+ANY = "*"  # in the place of an argument's path: whichever argument that a registered type declares
+
 
 @dataclass(frozen=True)
 class Criteria:
@@ -24,7 +26,7 @@ class Criteria:
     worker: str = ""
     error: str = ""  # a part of the last failure's line
     fingerprint: str = ""  # failure group of the last failure
-    arguments: tuple[tuple[str, Any], ...] = ()  # (dotted path, value); a number also finds the same digits as text
+    arguments: tuple[tuple[str, Any], ...] = ()  # (dotted path or ANY, value); a number also finds such digits as text
     ids: tuple[int, ...] = ()
     tags: tuple[str, ...] = ()  # the job's own, or its type's
     correlation: str = ""
@@ -35,7 +37,7 @@ class Criteria:
     text: tuple[str, ...] = ()  # each somewhere in type, last error or arguments
     operation: int | None = None  # what this bulk operation moved
     workflow: int | None = None  # the jobs of this one
-    sensitive: bool = True  # whether ``text`` may look into the arguments of types with sensitive ones
+    sensitive: bool = True  # whether ``text`` and ANY may look into the arguments of types with sensitive ones
     engine: bool = True  # whether the engine's own jobs are among them
     lowest: int | None = None  # no job before this id: see ``pinned``
     highest: int | None = None  # no job after this id
@@ -69,7 +71,7 @@ class Criteria:
         ):
             words += [f"{name}:{written(text)}"] if text else []
         words += [f"tag:{written(tag)}" for tag in self.tags]
-        words += [f"args.{path}:{_argument(value)}" for path, value in self.arguments]
+        words += [f"{'args' if path == ANY else f'args.{path}'}:{_argument(value)}" for path, value in self.arguments]
         for name, at in (("since", self.since), ("until", self.until)):
             words += [f"{name}:{at.astimezone(UTC).isoformat()}"] if at else []
         return " ".join([*words, *(written(word, always=True) for word in self.text)])

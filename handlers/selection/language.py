@@ -1,4 +1,4 @@
-"""The words of the search box: ``qualifier:value``, ``"a phrase"``, a number, a word; and back to text."""
+"""The words of the search box: ``qualifier:value``, ``args.name=value``, ``"a phrase"``, a word; and back to text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from handlers.selection.errors import InvalidSelection
 MAX_TEXT = 2_000  # characters of a whole search
 MAX_VALUE = 300  # characters of one value
 
-_QUALIFIER = re.compile(r"([A-Za-z][\w.\-\[\]]*):")
+# As in code, an argument may have "=" before its value; elsewhere that is a part of a word.
+_QUALIFIER = re.compile(r"((?i:args)(?:\.[\w.\-\[\]]+)?(?==)|[A-Za-z][\w.\-\[\]]*(?=:))[:=]")
 _PLAIN = re.compile(r'[^\s"]+')
 
 
@@ -22,6 +23,8 @@ class Term(NamedTuple):
     qualifier: str  # empty: free text
     value: str
     quoted: bool  # then it is text, never a number or a list
+    start: int = 0  # where in the text it is
+    end: int = 0
 
 
 def check_text(text: str, field: str = "", limit: int = MAX_TEXT) -> None:
@@ -44,7 +47,7 @@ def terms(text: str) -> Iterator[Term]:
         if text[place].isspace():
             place += 1
             continue
-        qualifier = ""
+        qualifier, start = "", place
         if match := _QUALIFIER.match(text, place):
             qualifier, place = match[1], match.end()
         if place < len(text) and text[place] == '"':
@@ -58,11 +61,11 @@ def terms(text: str) -> Iterator[Term]:
             if not qualifier:
                 continue  # an empty phrase asks for nothing
             if not quoted:
-                yield Term(qualifier, "", quoted=False)
+                yield Term(qualifier, "", quoted=False, start=start, end=place)
                 continue
             raise InvalidSelection(qualifier, "say what to look for right after the colon")
         check_text(value, qualifier, MAX_VALUE)
-        yield Term(qualifier, value, quoted)
+        yield Term(qualifier, value, quoted, start, place)
 
 
 def _quoted(text: str, place: int, qualifier: str) -> tuple[str, int]:

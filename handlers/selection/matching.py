@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from handlers.models import JobPayload, JobRecord
 from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
-from handlers.selection.arguments import contained
+from handlers.selection.arguments import FEW, contained
 from handlers.selection.conditions import (
     IN_PAYLOADS,
     bound,
@@ -29,7 +29,6 @@ from handlers.selection.values import MAX_ID, stored_names
 from handlers.states import State
 
 WINDOW = 80_000  # newest jobs that are looked at for what no index finds
-FEW = 5_000  # jobs with one value; of more, the newest are soon met without the index
 MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
 Some = TypeVar("Some", bound=Criteria)
@@ -108,7 +107,7 @@ def by_ids(selection: Criteria, using: str) -> Criteria:
     selection = by_few(selection, FEW, using)
     if selection.ids or not selection.arguments or not is_postgresql(connections[using]):
         return selection
-    found = JobPayload.objects.using(using).filter(*contained(selection, "data")).order_by()
+    found = JobPayload.objects.using(using).filter(*contained(selection, using, "data")).order_by()
     ids = tuple(found.values_list("pk", flat=True)[: FEW + 1])
     return selection if len(ids) > FEW else replace(selection, arguments=(), ids=ids or (NO_JOB,))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from typing import Any
 
 from handlers.priorities import check_priority
-from handlers.selection import values
-from handlers.selection.criteria import Criteria
+from handlers.selection import pasted, values
+from handlers.selection.criteria import ANY, Criteria
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.language import MAX_VALUE, Term, check_text, terms
 
@@ -21,8 +22,8 @@ MAX_ARGUMENTS = 10
 MAX_DEPTH = 10
 
 QUALIFIERS = (
-    "type", "queue", "state", "error", "args.NAME", "id", "correlation", "worker", "group", "parent", "since", "until",
-    "bulk", "workflow", "priority", "tag",
+    "type", "queue", "state", "error", "args.NAME", "args", "id", "correlation", "worker", "group", "parent", "since",
+    "until", "bulk", "workflow", "priority", "tag",
 )  # fmt: skip
 
 # qualifier -> field of the selection, and how a value is read
@@ -47,9 +48,15 @@ _ONE: dict[str, tuple[str, Callable[[str], Any]]] = {
 }
 
 
-def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> dict[str, Any]:
-    """The parts of the selection of ``text``, narrowed by ``params``. Raises InvalidSelection."""
-    found = _read(terms(text))
+def parse(text: str, params: Mapping[str, str | Sequence[str]], *, guess: bool = False) -> dict[str, Any]:
+    """The parts of the selection of ``text``, narrowed by ``params``. Raises InvalidSelection.
+
+    ``guess``: what stands before a colon and is no qualifier is looked for as a word, and so is what comes after it.
+    """
+    around, error = pasted.split(text, _narrows)
+    found = _read(terms(around), guess=guess)
+    if error:
+        _add_pasted(found, error)
     for name, given in params.items():
         each = [given] if isinstance(given, str) else list(given)
         chosen = [Term(name, value.strip(), quoted=True) for value in each if value.strip()]
@@ -59,50 +66,97 @@ def parse(text: str, params: Mapping[str, str | Sequence[str]]) -> dict[str, Any
     return found
 
 
-def _read(given: Iterable[Term]) -> dict[str, Any]:
+def unknown(text: str) -> list[Term]:
+    """The terms of ``text`` whose names no search knows; none of an error that was pasted. Raises InvalidSelection."""
+    around, _ = pasted.split(text, _narrows)
+    given = list(terms(around))
+    if _is_error(given):
+        return []
+    named = [term for term in given if term.qualifier and not term.value.startswith("//")]
+    return [term for term in named if not _is_ours(term.qualifier.casefold())]
+
+
+def _read(given: Iterable[Term], *, guess: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {}
     free: list[Term] = []
     given = list(given)
-    # As in "ConnectionError: localhost:6379 refused": elsewhere an unknown qualifier is more likely a slip.
-    is_error = any(qualifier and not value and not _is_ours(qualifier) for qualifier, value, _ in given)
-    for qualifier, value, quoted in given:
-        name = qualifier.casefold()
-        if not name:
-            free.append(Term("", value, quoted))
-        elif not value:
-            if _is_ours(qualifier) and not is_error:
-                raise InvalidSelection(qualifier, "say what to look for right after the colon")
-            # As errors begin: "KeyError:", or just "Error:". Of the class's path a job's row has the last name only.
-            free.append(Term("", f"{qualifier.rpartition('.')[2]}:", quoted=False))
-        elif name.startswith("args."):
-            _add_argument(found, qualifier, value, quoted=quoted)
-        elif name in _MANY:
-            _add(found, name, value, quoted=quoted)
-        elif name in _ONE:
-            field, reader = _ONE[name]
-            read = reader(value)
-            if found.setdefault(field, read) != read:
-                raise InvalidSelection(name, "can be given once only")
-        elif is_error or value.startswith("//"):
-            words = [f"{qualifier}:", value] if quoted else [f"{qualifier}:{value}"]
-            free += [Term("", word, quoted) for word in words]
+    is_error = _is_error(given)
+    for term in given:
+        if not term.qualifier:
+            free.append(term)
+        elif not term.value and _is_ours(term.qualifier) and not is_error:
+            raise InvalidSelection(term.qualifier, "say what to look for right after the colon")
+        elif term.value and _is_ours(term.qualifier.casefold()):
+            _add_ours(found, term)
+        elif is_error or term.value.startswith("//"):
+            free += _as_words(term)
+        elif guess:
+            free += [Term("", word, quoted=True) for word in (term.qualifier, term.value)]
         else:
             known = ", ".join(f"{known}:" for known in QUALIFIERS)
-            raise InvalidSelection(
-                "", f"{qualifier[:60]}: is not known here. Known are {known} Put text with a colon in quotation marks."
+            told = (
+                f"{term.qualifier[:60]}: is not known here. Known are {known} Put text with a colon in quotation marks."
             )
+            raise InvalidSelection("", told)
     _add_free(found, free)
     return found
 
 
+def _add_ours(found: dict[str, Any], term: Term) -> None:
+    name = term.qualifier.casefold()
+    if name in _MANY:
+        _add(found, name, term.value, quoted=term.quoted)
+    elif name in _ONE:
+        field, reader = _ONE[name]
+        read = reader(term.value)
+        if found.setdefault(field, read) != read:
+            raise InvalidSelection(name, "can be given once only")
+    else:
+        _add_argument(found, ANY if name == "args" else term.qualifier[len("args.") :], term.value, quoted=term.quoted)
+
+
+def _is_error(given: Iterable[Term]) -> bool:
+    """Whether it reads as "could not connect: localhost:6379": elsewhere an unknown qualifier is more likely a slip."""
+    return any(term.qualifier and not term.value and not _is_ours(term.qualifier) for term in given)
+
+
 def _is_ours(qualifier: str) -> bool:
     """Whether it is one of QUALIFIERS, written as these are."""
-    return qualifier in _MANY or qualifier in _ONE or qualifier.startswith("args.")
+    return qualifier in _MANY or qualifier in _ONE or qualifier == "args" or qualifier.startswith("args.")
+
+
+def _narrows(text: str) -> bool:
+    """Whether ``text`` is one of our qualifiers with a value that it can have."""
+    try:
+        return all(_is_ours(term.qualifier) for term in terms(text)) and bool(_read(terms(text)))
+    except InvalidSelection:
+        return False
+
+
+def _add_pasted(found: dict[str, Any], error: str) -> None:
+    """An error as it was pasted: its words where these are a few in one line, as somebody may have typed them."""
+    words: list[str] = []
+    if len(error.splitlines()) == 1 and len(error) <= pasted.KEPT and pasted.TRACEBACK not in error:
+        with suppress(InvalidSelection):  # an open quotation mark is one of the error's
+            words = [word.value for term in terms(error) for word in _as_words(term)]
+    typed = found.get("text", ())
+    found["text"] = (*typed, *words) if 0 < len(words) <= MAX_WORDS - len(typed) else (*typed, pasted.line(error))
+
+
+def _as_words(term: Term) -> list[Term]:
+    """A term of an error, whatever stands before its colons."""
+    if not term.qualifier:
+        return [term]
+    if not term.value:
+        # As errors begin: "KeyError:", or just "Error:". Of the class's path a job's row has the last name only.
+        return [Term("", f"{term.qualifier.rpartition('.')[2]}:", quoted=False)]
+    words = [f"{term.qualifier}:", term.value] if term.quoted else [f"{term.qualifier}:{term.value}"]
+    return [Term("", word, term.quoted) for word in words]
 
 
 def _add_free(found: dict[str, Any], free: Sequence[Term]) -> None:
     """What stands without a qualifier: ids, if there is nothing but such numbers; among other words they are words."""
-    if free and all(not quoted and values.is_id(value) for _, value, quoted in free):
+    if free and all(not term.quoted and values.is_id(term.value) for term in free):
         for term in free:
             _add(found, "id", term.value, quoted=False)
         return
@@ -125,8 +179,7 @@ def _add(found: dict[str, Any], name: str, value: str, *, quoted: bool) -> None:
         raise InvalidSelection(name, "say what to look for right after the colon")
 
 
-def _add_argument(found: dict[str, Any], qualifier: str, value: str, *, quoted: bool) -> None:
-    path = qualifier[len("args.") :]
+def _add_argument(found: dict[str, Any], path: str, value: str, *, quoted: bool) -> None:
     _check_path(path)
     pair = (path, values.argument(value, quoted=quoted))
     if repr(pair) not in map(repr, found.get("arguments", ())):  # true is not 1

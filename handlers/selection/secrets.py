@@ -7,24 +7,25 @@ from typing import Any, TypeVar
 
 from handlers.masking import MASK
 from handlers.registry import registry
-from handlers.selection.criteria import Criteria
+from handlers.selection.criteria import ANY, Criteria
 
 Some = TypeVar("Some", bound=Criteria)
 
 
 def forbidden_paths(selection: Criteria) -> list[str]:
     """The paths of ``selection`` that are, or lie in, a sensitive argument of any registered type."""
+    return [path for path, _ in selection.arguments if path != ANY and is_secret(path)]
+
+
+def is_secret(path: str) -> bool:
+    """Whether the argument at ``path`` is, or lies in, a sensitive one of any registered type."""
     secret = _sensitive_paths()
-    return [
-        path
-        for path, _ in selection.arguments
-        if any(_lies_in(inner, other) for inner in _inner_paths(_plain(path)) for other in secret)
-    ]
+    return any(_lies_in(inner, other) for inner in _inner_paths(_plain(path)) for other in secret)
 
 
 def hidden(selection: Some) -> Some:
     """``selection`` for those who may not see sensitive arguments: without the values that it looks for there."""
-    secret = forbidden_paths(selection)
+    secret = {*forbidden_paths(selection), *([ANY] if selection.sensitive else [])}
     return replace(
         selection,
         arguments=tuple((path, MASK if path in secret else value) for path, value in selection.arguments),

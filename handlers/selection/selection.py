@@ -27,6 +27,14 @@ class Selection(Criteria):
         return cls(**parsing.parse(text, params))
 
     @classmethod
+    def guess(cls, text: str, **params: str | Sequence[str]) -> Selection:
+        """The same for a person who sees what was made of it: of a name that is no qualifier the words are looked for.
+
+        ``mends`` says which these are, and what may have been meant.
+        """
+        return cls(**parsing.parse(text, params, guess=True))
+
+    @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Selection:
         """The selection that ``to_json`` wrote. Raises InvalidSelection for anything else."""
         return cls(**parsing.restore(data))

@@ -17,7 +17,7 @@ from pydantic_core import to_json
 from handlers import job_scheduler, lifecycle
 from handlers.lifecycle import NewJob
 from handlers.models import JobPayload, JobRecord
-from handlers.selection import Selection
+from handlers.selection import Selection, declared, matching
 from tests.app.jobs import Note
 from tests.console.factories import make_job
 
@@ -85,6 +85,26 @@ def test_search_by_any_value_finds_what_a_look_at_each_job_finds() -> None:
             asked = f"args.{name}:{quoted(plain) if is_quoted else text}"
             expected = {job_id for job_id, payload in jobs.items() if fits(payload, name, plain, quoted=is_quoted)}
             assert found(asked) == expected, asked
+
+
+def test_search_in_any_argument_finds_what_one_by_each_name_finds() -> None:
+    for name in ("text", "order_id", "undeclared"):
+        for value in VALUES:
+            stored({name: value})
+    stored({"text": {"inner": 7}})
+    stored({"card": {"number": 7}})
+    names = declared.paths(sensitive=True)
+    assert {"text", "order_id", "card.number", "undeclared"} - set(names) == {"undeclared"}
+    for text in ("7", '"7"', "7.0", "1.1", "true", "null", '"Zoë"', str(2**64 - 1), "1e20", "nowhere"):
+        assert found(f"args:{text}") == set().union(*(found(f"args.{name}:{text}") for name in names)), text
+    assert len(found("args:7 state:enqueued")) > 2
+
+
+def test_search_in_any_argument_goes_by_the_index_however_many_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matching, "FEW", 2)
+    ids = {stored({"text": "4711"}) for _ in range(5)}
+    stored({"text": "4712"})
+    assert found("args:4711") == ids
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)

@@ -11,7 +11,7 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.selection import InvalidSelection, Selection
+from handlers.selection import ANY, InvalidSelection, Selection, mends
 from handlers.selection.values import Number
 
 pytestmark = pytest.mark.once
@@ -43,10 +43,13 @@ PARTS = st.one_of(
 @given(st.text(max_size=200))
 def test_parse_raises_nothing_but_invalid_selection_for_any_text(text: str) -> None:
     try:
-        selection = Selection.parse(text)
+        selection = Selection.guess(text)
     except InvalidSelection:
         return
     assert Selection.parse(str(selection)) == selection
+    assert all(Selection.guess(mend.text) for mend in mends(text))
+    with contextlib.suppress(InvalidSelection):
+        assert Selection.parse(text) == selection
 
 
 @settings(deadline=None)
@@ -131,6 +134,10 @@ def test_from_json_refuses_what_to_json_never_wrote(data: Any) -> None:
         ("https://pay.example.com/?a=1", Selection(text=("https://pay.example.com/?a=1",))),
         ("args.n:18446744073709551615", Selection(arguments=(("n", 2**64 - 1),))),
         ("args.version:1.10", Selection(arguments=(("version", Number("1.10")),))),
+        ("args.order_id=7", Selection(arguments=(("order_id", 7),))),
+        ('args.url="http://x/?a=1" args.b=c:d', Selection(arguments=(("url", "http://x/?a=1"), ("b", "c:d")))),
+        ("args:7 ARGS=8", Selection(arguments=((ANY, 7), (ANY, 8)))),
+        ("order_id=7", Selection(text=("order_id=7",))),
         ("args.ok:true args.ok:1", Selection(arguments=(("ok", True), ("ok", 1)))),
         ('"17"', Selection(text=("17",))),
         (r'"a \"quote\" and \\"', Selection(text=('a "quote" and \\',))),
@@ -173,6 +180,96 @@ def test_parse_says_what_is_wrong(text: str, words: str) -> None:
     with pytest.raises(InvalidSelection, match=r".") as caught:
         Selection.parse(text)
     assert words in str(caught.value)
+
+
+CHAINED = """2026-11-24 03:12:40 ERROR worker job 17 failed
+Traceback (most recent call last):
+  File "/srv/shop/jobs.py", line 42, in handle
+    order = orders[job.sku]
+KeyError: 'sku'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/srv/shop/jobs.py", line 44, in handle
+    raise Refused(f"queue:{queue} \\"{sku}\\"")
+shop.errors.Refused: order 4711: queue:mail "a\\b
+DETAIL: Key (id)=(4711) is gone.
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (CHAINED, Selection(text=('Refused: order 4711: queue:mail "a\\b',))),
+        (f"{CHAINED} state:failed", Selection(text=('Refused: order 4711: queue:mail "a\\b',), states=("failed",))),
+        (f'error:"x y" {CHAINED}', Selection(text=('Refused: order 4711: queue:mail "a\\b',), error="x y")),
+        (
+            # As a text field joins its lines.
+            'Traceback (most recent call last):  File "/srv/x.py", line 4, in f    f(x)shop.errors.NoRoomError: 3 kg',
+            Selection(text=("NoRoomError: 3 kg",)),
+        ),
+        ("Traceback (most recent call last):\n  File 'x'\n    exit()\nshop.errors.Gone\n", Selection(text=("Gone",))),
+        ("KeyError: 'order_id'", Selection(text=("KeyError:", "'order_id'"))),
+        ("KeyError: 'order_id' state:failed", Selection(text=("KeyError:", "'order_id'"), states=("failed",))),
+        ("ValueError: there is no state:gone", Selection(text=("ValueError:", "there", "is", "no", "state:gone"))),
+        ("ValueError: id:x of 17", Selection(text=("ValueError:", "id:x", "of", "17"))),
+        ('JSONDecodeError: at "open', Selection(text=('JSONDecodeError: at "open',))),
+        (
+            "redis.exceptions.TimeoutError: " + "word " * 30,
+            Selection(text=("TimeoutError: " + ("word " * 30).strip(),)),
+        ),
+        ("Error: " + "x" * 2_500, Selection(text=("Error: " + "x" * 193,))),
+        ("socket.gaierror: [Errno -2] Name", Selection(text=("gaierror:", "[Errno", "-2]", "Name"))),
+        (
+            'UniqueViolation: duplicate key "a"\nDETAIL: Key (id)=(3) already exists.',
+            Selection(text=('UniqueViolation: duplicate key "a"',)),
+        ),
+        ("state:failed\nqueue:mail", Selection(states=("failed",), queues=("mail",))),
+    ],
+)
+def test_parse_reads_an_error_as_it_is_pasted(text: str, expected: Selection) -> None:
+    found = Selection.parse(text)
+    assert found == expected
+    assert Selection.parse(str(found)) == found
+
+
+def test_parse_says_that_a_traceback_is_without_its_error() -> None:
+    for end in ("", "\n  File 'x', line 1\n    f()", '  File "/srv/x.py", line 4, in handle    f(x)'):
+        with pytest.raises(InvalidSelection, match="without its end: paste its last line"):
+            Selection.parse(f"Traceback (most recent call last):{end}")
+
+
+def test_guess_looks_for_the_words_of_a_name_that_is_no_qualifier() -> None:
+    assert Selection.guess("order_id:4711 state:failed") == Selection(text=("order_id", "4711"), states=("failed",))
+    assert Selection.guess('sku:"a b"') == Selection(text=("sku", "a b"))
+    assert Selection.guess("could not reach localhost:6379").text == ("could", "not", "reach", "localhost", "6379")
+    with pytest.raises(InvalidSelection, match="there is no state"):
+        Selection.guess("state:gone")
+
+
+@pytest.mark.parametrize(
+    ("text", "offered"),
+    [
+        ("text:hello", ["args.text:hello"]),  # as app.Note declares it
+        ("state:failed text=hello refused", ["state:failed args.text:hello refused"]),
+        ('TEXT:"a b"', ['args.text:"a b"']),
+        ("txt:hello", ["args.text:hello"]),
+        ("never_declared:4711", ["args.never_declared:4711"]),
+        ("typ:Note", ["type:Note"]),
+        ("quue:mail state:failed", ["queue:mail state:failed"]),
+        ("status:failed", ["state:failed"]),
+        ("status:gone", []),  # that would be refused
+        ("state=failed", ["state:failed"]),
+        ("localhost=6379", []),
+        ("KeyError: sku:7", []),
+        ("http://x:80/", []),
+        ("Type:Note", []),
+        ("refused 4711", []),
+    ],
+)
+def test_mends_offer_what_may_have_been_meant(text: str, offered: list[str]) -> None:
+    assert [mend.text for mend in mends(text)] == offered
 
 
 def test_parse_reads_how_long_ago() -> None:
