@@ -23,6 +23,7 @@ from dashboard.jobs.filters import QueueFilter, SinceFilter, StateFilter, TypeFi
 from dashboard.kit import queries, verbs
 from dashboard.kit.changelist import KeysetChangeList
 from dashboard.kit.readonly import ReadOnlyAdmin
+from dashboard.kit.search import cleaned
 from dashboard.kit.text import inert, one_line
 from dashboard.tags import ago, due, record_badge
 from handlers.models import JobRecord
@@ -152,6 +153,8 @@ class JobRecordAdmin(ReadOnlyAdmin):
             if request.POST.get("select_across", "0") != "0":
                 raise PermissionDenied("Tick the jobs, or start a bulk operation: this form takes only ticked ones.")
             pass_over_what_is_no_id(request)
+        elif (clean := cleaned(request.GET)) is not None:
+            return HttpResponseRedirect(f"{request.path}?{clean}" if clean else request.path)
         context = {"title": "Jobs", "max_reason": verbs.MAX_REASON, **(extra_context or {})}
         response = super().changelist_view(request, context)
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:

@@ -6,10 +6,12 @@ from typing import Any, cast
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from dashboard.jobs.counts import tab_counts
 from dashboard.jobs.filters import JobFilter, StateFilter
 from dashboard.kit.changelist import KeysetChangeList
+from dashboard.kit.filters import DeclaredFilter
 from dashboard.kit.search import SEARCH, list_query, selection_of, without
 from handlers.selection import InvalidSelection, Selection
 
@@ -78,6 +80,14 @@ class JobChangeList(KeysetChangeList):
     def state_filter(self) -> StateFilter | None:
         """The filter that is shown as tabs."""
         return next((spec for spec in self.filter_specs if isinstance(spec, StateFilter)), None)
+
+    def any_words(self, spec: DeclaredFilter) -> str:
+        """What a select says where nothing is chosen: that the search box says it, where it does."""
+        fields = {"type": "types", "queue": "queues", "worker": "worker", "since": "since"}
+        field = fields.get(str(spec.parameter_name))
+        if field and not spec.value() and self.selection is not None and getattr(self.selection, field):
+            return _("As searched: %(what)s") % {"what": spec.title}
+        return super().any_words(spec)
 
     def kept(self) -> list[tuple[str, str]]:
         """The tab's state, and the end of the time, which no select says."""

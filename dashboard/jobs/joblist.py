@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
 from dashboard.jobs.changelist import JobChangeList
+from dashboard.jobs.searched import searched
 from dashboard.kit import verbs
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import RETRYING, capped
@@ -26,13 +27,14 @@ EXPORTS = (("csv", "CSV"), ("json", "JSON lines"))
 
 # Shown beside the search box: what can be typed there.
 HELP = (
-    ("17", "the job with this id; a number beside words is a word"),
-    ("receipt 4711", "words in type, last error or arguments"),
+    ("4711", "the job with this id, and those with 4711 in an argument; a number beside words is a word"),
+    ("receipt 4711", "words in type, last error or arguments; an error or a traceback as you copied it"),
     ("type:shop.SendReceipt", "a job type, or a part of one"),
     ("state:failed,retrying", "one of these states"),
     ("queue:mail", "a queue"),
     ('error:"connection refused"', "a part of the last error"),
-    ("args.order_id:7", "an argument; args.customer.email: for one inside another"),
+    ("args.order_id:7", "an argument, with : or =; args.customer.email: for one inside another"),
+    ("args:7", "whichever argument has this value"),
     ("tag:nightly tag:customer:42", "with each of these tags, its own or its type's"),
     ("since:2h until:2026-11-24", "created then"),
     ("worker:host-1.4411.0", "the worker that has it or had it"),
@@ -46,6 +48,7 @@ def company(request: HttpRequest, changelist: JobChangeList, action_form: Any) -
     """The context that the job list's template needs beside the stock one. ``action_form``: the stock one, or None."""
     query = changelist.list_query
     return {
+        **searched(request, changelist),
         "search_help": HELP,
         "choices": _useful(changelist, action_form) if action_form else [],
         "bulk_links": _bulk_links(request, changelist),

@@ -9,6 +9,7 @@ from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 
 from dashboard.kit.filters import DeclaredFilter
 from dashboard.kit.limits import TookTooLong, time_limit
@@ -87,12 +88,22 @@ class KeysetChangeList(ChangeList):
         """What the address says beside the selects and the search box, which the form must carry along."""
         return []
 
+    def any_words(self, spec: DeclaredFilter) -> str:
+        """What a select says where nothing is chosen."""
+        return _("Any %(what)s") % {"what": spec.title}
+
     @property
     def bar(self) -> dict[str, Any]:
         """The search box's company: a select for each filter that is shown as one, and what the form carries along."""
         shown = [spec for spec in self.filter_specs if isinstance(spec, DeclaredFilter) and spec.is_select]
         selects = [
-            {"name": spec.parameter_name, "title": spec.title, "value": spec.value(), "options": spec.offered()}
+            {
+                "name": spec.parameter_name,
+                "title": spec.title,
+                "value": spec.value(),
+                "options": spec.offered(),
+                "any": self.any_words(spec),
+            }
             for spec in shown
         ]
         kept = self.kept()

@@ -55,6 +55,17 @@ def list_query(query: QueryDict) -> str:
     return kept.urlencode()
 
 
+def cleaned(query: QueryDict) -> str | None:
+    """``query`` without the parts of a form that nobody filled in; None: it has none of these."""
+    blank = [name for name in (SEARCH, *FILTERS) if name in query and not "".join(query.getlist(name)).strip()]
+    if not blank:
+        return None
+    kept = query.copy()
+    for name in blank:
+        del kept[name]
+    return kept.urlencode()
+
+
 def without(query: QueryDict, name: str) -> QueryDict:
     """``query`` but for its part ``name``."""
     kept = query.copy()

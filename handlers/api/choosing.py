@@ -14,7 +14,7 @@ from handlers.api.clients import present_name
 from handlers.api.problems import Problem
 from handlers.lifecycle import database
 from handlers.limits import TookTooLong, time_limit
-from handlers.selection import InvalidSelection, Selection, forbidden_paths
+from handlers.selection import InvalidSelection, Selection, forbidden_paths, offered
 
 READ_SECONDS = 2.0  # where CONSOLE_STATEMENT_SECONDS says nothing else
 
@@ -28,7 +28,8 @@ def selection_of(asker: Asker, q: str, **given: Sequence[str]) -> Selection | No
         selection = Selection.parse(q, **{name: values for name, values in given.items() if values})
     except InvalidSelection as error:
         field = error.field if error.field in given else "q"
-        raise Problem(422, str(error), field=field, mend="Mend the search: docs/console.md has its words.") from None
+        mend = offered(q) or "Mend the search: docs/console.md has its words."
+        raise Problem(422, str(error), field=field, mend=mend) from None
     if not asker.sees_sensitive:
         if secret := forbidden_paths(selection):
             raise Problem(

@@ -10,7 +10,7 @@ from handlers.command_line.answers import usage
 from handlers.conf import ENGINE_TYPES
 from handlers.job_types import JobType
 from handlers.registry import registry
-from handlers.selection import InvalidSelection, Selection, forbidden_paths
+from handlers.selection import InvalidSelection, Selection, forbidden_paths, offered
 
 TOLD = 10  # types that a message names
 HELP = 'ids, or a search as in the console: state:failed type:SendReceipt since:2h args.order_id:7 error:"timed out"'
@@ -24,7 +24,7 @@ def selection_of(words: Sequence[str], *, empty: bool = False) -> Selection:
     try:
         selection = Selection.parse(" ".join(words))
     except InvalidSelection as error:
-        raise usage(f"search: {error}") from None
+        raise usage(f"search: {error} {offered(' '.join(words))}".rstrip()) from None
     if secret := forbidden_paths(selection):
         raise usage(f"search: args.{secret[0]}: this argument is sensitive and is not searched here: use the console")
     if selection.is_empty and not empty:

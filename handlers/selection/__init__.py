@@ -5,9 +5,10 @@ same jobs later.
 """
 
 from handlers.selection.criteria import ANY
+from handlers.selection.declared import places_of
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.matching import WINDOW
-from handlers.selection.mends import Mend, mends
+from handlers.selection.mends import Mend, mends, offered
 from handlers.selection.secrets import forbidden_paths, hidden
 from handlers.selection.selection import Selection
 from handlers.selection.values import STATES, stored_names
@@ -22,5 +23,7 @@ __all__ = [
     "forbidden_paths",
     "hidden",
     "mends",
+    "offered",
+    "places_of",
     "stored_names",
 ]

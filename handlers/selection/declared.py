@@ -51,3 +51,18 @@ def _inner(node: Any, root: dict[str, Any], path: tuple[str, ...]) -> list[str]:
 def _is_name(text: Any) -> bool:
     """Whether an argument of this name can be searched for."""
     return isinstance(text, str) and text.isidentifier()
+
+
+def places_of(data: Any, number: int, *, sensitive: bool) -> list[str]:
+    """The declared arguments of ``data`` that hold ``number``, or its digits as text."""
+    return [path for path in paths(sensitive=sensitive) if _holds(_at(data, path), number)]
+
+
+def _at(data: Any, path: str) -> Any:
+    for name in path.split("."):
+        data = data.get(name) if isinstance(data, dict) else None
+    return data
+
+
+def _holds(value: Any, number: int) -> bool:
+    return value == str(number) or (isinstance(value, int | float) and not isinstance(value, bool) and value == number)

@@ -18,7 +18,7 @@ CLOSE = 0.7  # as difflib has it
 _SYNONYMS = {
     "after": "since", "batch": "bulk", "before": "until", "class": "type", "error_message": "error",
     "exception": "error", "fingerprint": "group", "from": "since", "func": "type", "function": "type", "host": "worker",
-    "job": "id", "job_id": "id", "job_type": "type", "jobtype": "type", "kind": "type", "lane": "queue",
+    "job": "id", "job_id": "id", "job_type": "type", "jobtype": "type", "kind": "type", "label": "tag", "lane": "queue",
     "message": "error", "name": "type", "operation": "bulk", "parent_id": "parent", "pk": "id", "server": "worker",
     "status": "state", "task": "type", "to": "until", "trace": "correlation", "workflow_id": "workflow",
 }  # fmt: skip
@@ -51,6 +51,15 @@ def mends(text: str, *, sensitive: bool = True) -> list[Mend]:
             if _can_be_read(mended) and (sensitive or not name.startswith("args.") or name[5:] in arguments):
                 found.append(Mend(f"{term.qualifier}{sign}", means, mended))
     return found
+
+
+def offered(text: str) -> str:
+    """``Did you mean args.order_id:4711?`` for programs and terminals, which guess nothing; empty: nothing to offer."""
+    try:
+        found = mends(text, sensitive=False)
+    except InvalidSelection:
+        return ""
+    return f"Did you mean {' or '.join(mend.means for mend in found)}?" if found else ""
 
 
 def _assigned(text: str) -> list[Term]:

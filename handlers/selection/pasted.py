@@ -19,7 +19,9 @@ TRACEBACK = "Traceback (most recent call last):"
 _CLASS = r"(?:[A-Za-z_]\w*\.)*(?:[A-Z]\w*|\w*(?:error|exception|timeout|interrupt|exit|warning))"
 _HEAD = re.compile(rf"{_CLASS}:(?:\s|$)")
 # A text field joins what was pasted, so that an error may stand right behind the last line of code.
-_LAST_HEAD = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt|Timeout)\b(?=:\s|$)")
+_JOINED = re.compile(
+    r"""(?:[A-Za-z_]\w*\.)+[A-Z]\w*(?=:\s|$)|(?<=[)\]}'"])[A-Z]\w*(?=:\s|$)|[A-Z]\w*(?:Error|Exception)(?=:\s|$)"""
+)
 _PATH = re.compile(r"\A(?:[A-Za-z_]\w*\.)+(?=\w+(?::|\Z))")
 _FIRST = re.compile(r'\s*[A-Za-z][\w.\-\[\]]*[:=](?:"(?:[^"\\]|\\.)*"|[^\s"]+)(?=\s|$)', re.DOTALL)
 _LAST = re.compile(r'[A-Za-z][\w.\-\[\]]*[:=][^\s"]+')
@@ -58,8 +60,9 @@ def line(error: str) -> str:
         # After the code, which is indented, comes the error itself; of several tracebacks the last is what ended it.
         first = next((text for text in lines if text[:1].strip()), "")
     else:
-        first = after[[0, *(head.start() for head in _LAST_HEAD.finditer(after))][-1] :]
-    if not first.strip() or (traceback and first is after):
+        head = _JOINED.search(after, max(after.rfind('File "'), 0))
+        first = after[head.start() :] if head else ""
+    if not first.strip():
         raise InvalidSelection("", "this is a traceback without its end: paste its last line, which names the error")
     return _PATH.sub("", first.strip())[:KEPT].rstrip()
 

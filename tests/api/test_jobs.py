@@ -150,6 +150,8 @@ def test_list_pages_by_key_and_narrows_by_the_search(caller: Make) -> None:
     assert seen == jobs[::-1]
     assert [job["state"] for job in ask.get("/jobs?q=args.text:other").json()["jobs"]] == ["succeeded"]
     problem(ask.get("/jobs?q=colour:red"), 422, "q")
+    assert problem(ask.get("/jobs?q=typ:Note"), 422, "q")["mend"] == "Did you mean type:Note?"
+    assert len(ask.get("/jobs?q=args:other").json()["jobs"]) == 1
     problem(ask.get("/jobs?state=broken"), 422, "state")
     problem(ask.get("/jobs?stat=failed"), 422, "stat")
     problem(ask.get("/jobs?cursor=abc"), 422, "cursor")

@@ -102,6 +102,7 @@ def test_list_gives_all_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     ("words", "said"),
     [
         (["list", "colour:red"], "colour: is not known here"),
+        (["list", "typ:Note"], "Did you mean type:Note?"),
         (["list", 'error:"open'], "the closing quotation mark is missing"),
         (["list", "args.token:hunter22"], "args.token: this argument is sensitive"),
         (["retry", "type:"], "type: say what to look for"),

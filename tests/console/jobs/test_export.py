@@ -97,7 +97,9 @@ def test_export_as_csv_has_no_cell_that_a_spreadsheet_which_splits_elsewhere_run
     assert json.loads(as_dicts(text)[0]["arguments"]) == {"text": f"a;'{start}1"}
 
 
-@pytest.mark.parametrize(("query", "words"), [("format=exe", "there is no format"), ("q=colour:red", "not known here")])
+@pytest.mark.parametrize(
+    ("query", "words"), [("format=exe", "there is no format"), ("q=state:gone", "there is no state")]
+)
 def test_export_says_what_is_wrong_and_exports_nothing(viewer: Client, query: str, words: str) -> None:
     make_job()
     response = viewer.get(f"{URL}?{query}")
