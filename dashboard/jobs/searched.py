@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from dashboard.jobs.changelist import JobChangeList
 from dashboard.kit import catalogue, verbs
 from dashboard.kit.limits import TookTooLong, time_limit
-from dashboard.kit.queries import Count, moment
+from dashboard.kit.queries import RETRYING, Count, moment
 from dashboard.kit.search import SEARCH, selection_of
 from dashboard.kit.sensitive import may_see
 from dashboard.kit.text import inert
@@ -113,14 +113,12 @@ def in_arguments(request: HttpRequest, changelist: JobChangeList, number: str) -
     count, looked = None, 0
     try:
         with time_limit(LIMIT_SECONDS):
-            seen = other.look(COUNTED + 1, seconds=SECONDS)
-            payloads = JobPayload.objects.in_bulk([row.pk for row in seen.rows[:SHOWN]])
+            met, looked, is_whole = _look(other)
+            rows = met[:SHOWN]
+            payloads = JobPayload.objects.in_bulk([row.pk for row in rows])
+        count = Count.of(len(met), more=not is_whole, cap=COUNTED)
     except TookTooLong:
-        pass
-    else:
-        rows = seen.rows[:SHOWN]
-        count = Count.of(len(seen.rows), more=seen.reached is not None, cap=COUNTED)
-        looked = seen.looked if seen.reached is not None else 0
+        rows = []
     filters = urlencode({"_changelist_filters": query.urlencode()})
     may_edit = verbs.RETRY.allowed(request.user)
     found = []
@@ -130,6 +128,21 @@ def in_arguments(request: HttpRequest, changelist: JobChangeList, number: str) -
         edit = _url(request, "edit", row.pk) if may_edit and _can_be_mended(row) else ""
         found.append(Found(row, places, moment(row), f"{_url(request, 'change', row.pk)}?{filters}", edit))
     return InArguments(number, count, looked, found, f"?{query.urlencode()}")
+
+
+def _look(selection: Selection) -> tuple[list[JobRecord], int, bool]:
+    """Some of its jobs, how many were looked at one by one to find them, and whether these are all there are.
+
+    Where no index finds them those that failed are looked at first: they are few, and what people look for.
+    """
+    seen = selection.look(COUNTED + 1, seconds=SECONDS)
+    if seen.reached is None:
+        return seen.rows, 0, True
+    failed = []
+    if not selection.states:
+        failed = replace(selection, states=(State.FAILED.value, RETRYING)).look(COUNTED + 1, seconds=SECONDS).rows
+    known = {row.pk for row in failed}
+    return failed + [row for row in seen.rows if row.pk not in known], seen.looked, False
 
 
 def _can_be_mended(record: JobRecord) -> bool:

@@ -98,12 +98,16 @@ def test_number_says_how_far_it_was_looked_for(viewer: Client, monkeypatch: pyte
     for name, value in (("FIRST", 2), ("SECONDS", 0)):
         monkeypatch.setattr(looking, name, value)
     monkeypatch.setattr("dashboard.jobs.searched.SECONDS", 0)
-    make_job(payload={"order_id": 4711})
+    make_job(State.SUCCEEDED, payload={"order_id": 4711})
+    failed = make_job(payload={"order_id": 4712})
     for _ in range(3):
-        make_job()
+        make_job(State.SUCCEEDED)
     html = html_of(viewer, q="4711")
-    assert "The newest 2 jobs were looked through." in html
-    assert "?+ jobs" not in html
+    assert "None among the newest 2 jobs." in html
+    assert "<h2" in html.partition("Jobs with 4711 in an argument")[0]
+    html = html_of(viewer, q="4712")
+    assert "1+ job with 4712 in an argument" in html
+    assert ids_in(html) == [failed.pk]
 
 
 @pytest.mark.parametrize(
