@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpRespons
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, include, path, reverse
 from django.utils.decorators import method_decorator
+from django.utils.functional import SimpleLazyObject
 
 from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
@@ -52,7 +53,7 @@ class JobsSite(SigningIn):
     index_template = "dashboard/overview/overview.html"
     app_index_template = "dashboard/kit/app_index.html"
     login_template = "dashboard/access/login.html"
-    enable_nav_sidebar = False  # a bar below the header leads to every page, on a phone too
+    enable_nav_sidebar = False  # there is one of our own, in groups and on a phone too
     site_url: Any = None  # where "View site" leads, if anywhere; may be lazy
 
     @property
@@ -68,7 +69,7 @@ class JobsSite(SigningIn):
             **super().each_context(request),
             "console_banners": lambda: banners(request),  # asked for by pages that show them
             "console_environment": self.environment,
-            "console_nav": self._nav(request),
+            "console_nav": SimpleLazyObject(lambda: self._nav(request)),  # asked for by what is rendered
         }
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
@@ -234,19 +235,16 @@ class JobsSite(SigningIn):
         apps.sort(key=lambda app: app["app_label"] != LABEL)
         return apps
 
-    def _nav(self, request: HttpRequest) -> list[dict[str, Any]]:
-        """The bar's links: every page that this person may see, the present one marked."""
+    def _nav(self, request: HttpRequest) -> Any:
+        """Every page that this person may see; nothing for who is not signed in."""
+        from dashboard.navigation import (
+            Navigation,
+            navigation,
+        )  # needs models, which are not loaded when this module is
+
         if not self.has_permission(request):
-            return []
-        home = reverse("admin:index", current_app=self.name)
-        links = [{"name": "Overview", "url": home, "current": request.path == home}]
-        for app in self.get_app_list(request):
-            links += [
-                {"name": model["name"], "url": url, "current": request.path.startswith(url)}
-                for model in app["models"]
-                if (url := model.get("admin_url"))
-            ]
-        return links
+            return Navigation([])
+        return navigation(request, reverse("admin:index", current_app=self.name), self.get_app_list(request))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The start page."""

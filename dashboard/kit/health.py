@@ -27,6 +27,7 @@ VIEW_JOBS = "jobsite_jobs.view_jobrecord"
 KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
 TROUBLE_CHARS = 300  # of what Redis says
 NAMED = 5  # types or queues that one sentence names
+EACH = 2  # types of stranded jobs that have a sentence of their own
 
 
 class Link(NamedTuple):
@@ -66,13 +67,14 @@ class Health(NamedTuple):
 
 
 _kept: tuple[float, Fleet] | None = None  # monotonic time, and what was found then
+_kept_failing: tuple[float, queries.Failing] | None = None  # the same
 _answered_at: datetime | None = None
 
 
 def forget() -> None:
     """Look anew at the next page."""
-    global _kept, _answered_at  # noqa: PLW0603 - what this process knows, and nobody else's business
-    _kept = _answered_at = None
+    global _kept, _kept_failing, _answered_at  # noqa: PLW0603 - what this process knows, and nobody else's business
+    _kept = _kept_failing = _answered_at = None
 
 
 def of(request: HttpRequest) -> Health:
@@ -83,6 +85,15 @@ def of(request: HttpRequest) -> Health:
         known = Health(_fleet(), *_switches())
         request._console_health = known  # type: ignore[attr-defined]
     return known
+
+
+def failing() -> queries.Failing:
+    """What failed and which runs wait for somebody, as this process found it a moment ago."""
+    global _kept_failing  # noqa: PLW0603
+    now = time.monotonic()
+    if _kept_failing is None or now - _kept_failing[0] >= KEPT_SECONDS:
+        _kept_failing = (now, queries.failing())
+    return _kept_failing[1]
 
 
 def banners(request: HttpRequest) -> list[Banner]:
@@ -207,7 +218,9 @@ def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
     found = []
     hours = f"{jobs_settings().unknown_type_hours:g} h"
     page = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))
-    for each in now.stranded[:NAMED]:
+    if len(now.stranded) > EACH:
+        return [_many_stranded(now.stranded, hours, f"{page}?{urlencode({'state': State.ENQUEUED.value})}")]
+    for each in now.stranded:
         name, one = inert(each.job_type, 80), each.number == 1
         lacks = "that has a handler for its type" if each.lacking else "whose code reads arguments of another release"
         text = (
@@ -220,6 +233,19 @@ def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
         query = urlencode({"type": each.job_type, "state": State.ENQUEUED.value})
         found.append(Banner("warning", text, hint, (Link("Its jobs", f"{page}?{query}"),)))
     return found
+
+
+def _many_stranded(some: list[Stranded], hours: str, url: str) -> Banner:
+    """Of so many types, as after a deploy that went wrong, that a sentence for each would fill the page."""
+    names, first = _names([each.job_type for each in some]), min(each.since for each in some)
+    text = (
+        f"{sum(each.number for each in some):,} jobs of {len(some):,} types wait for a worker that can run them,"
+        f" the first since {first:%Y-%m-%d %H:%M} UTC: {names}."
+    )
+    hint = (
+        f"Deploy workers of the release that has their handlers. What waits for {hours} fails, with this as its reason."
+    )
+    return Banner("warning", text, hint, (Link("What is enqueued", url),))
 
 
 def _unservable(now: Fleet) -> list[Banner]:

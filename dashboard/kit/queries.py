@@ -70,6 +70,22 @@ def state_counts() -> dict[str, Count]:
     return {state: Count.of(found) for state, found in bounded.state_counts(statements.STATES, CAP).items()}
 
 
+class Failing(NamedTuple):
+    """What is failed now, and what waits for a person because of it."""
+
+    failed: Count
+    last_at: datetime | None  # when the last of those failed
+    paused_runs: int  # bulk operations, of the newest
+
+
+def failing() -> Failing:
+    """What is failed now, in one statement."""
+    with connections[database()].cursor() as cursor:
+        cursor.execute(statements.FAILING)
+        number, last, paused = cursor.fetchone()
+    return Failing(Count.of(number), from_time(last), paused)
+
+
 def failed_of_groups(fingerprints: Collection[str]) -> dict[str, Count]:
     """How many jobs of each failure group are failed now, in one statement."""
     connection = connections[database()]

@@ -6,11 +6,13 @@ Literals throughout, because only then SQLite sees that a partial index fits; no
 from __future__ import annotations
 
 from handlers import bounded
-from handlers.bounded import RETRYING
-from handlers.models import JobRecord
+from handlers.bounded import RETRYING, first
+from handlers.models import BulkOperation, JobRecord
+from handlers.models.bulk import BulkState
 from handlers.states import State
 
 CAP = 1000  # a count above this reads "1,000+"
+NEWEST_RUNS = 100  # bulk operations among which those that wait are looked for
 LOOK = 2_000  # jobs of one state among which one read tells queues or types apart
 
 _JOBS = JobRecord._meta.db_table
@@ -22,6 +24,14 @@ STATES = (
     RETRYING,
     *(state.value for state in (State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.DELETED)),
 )
+# One row: how many are failed now, when the last of them failed, how many of the newest bulk operations are paused.
+FAILING = f"""
+    SELECT COUNT(*), MAX(finished_at), (SELECT COUNT(*) FROM (
+        SELECT state FROM {BulkOperation._meta.db_table} ORDER BY id DESC LIMIT {NEWEST_RUNS}
+    ) AS newest WHERE state = '{BulkState.PAUSED}')
+    FROM ({first(State.FAILED.value, "finished_at", CAP)}) AS some_failed
+"""
+
 # Rows: a state, a queue, how many.
 IN_HAND = " UNION ALL ".join(bounded.by_queue(state, LOOK) for state in (State.PROCESSING, State.SCHEDULED))
 

@@ -124,15 +124,6 @@ def test_console_works_without_javascript(new_page: NewPage, live_server: Any) -
     expect(page.locator(".messagelist")).to_have_text(f"Restored job {jobs[0].pk}.")
 
 
-def test_bar_shows_the_present_page_on_a_phone(new_page: NewPage, live_server: Any) -> None:
-    page = new_page(viewport={"width": 390, "height": 844})
-    sign_in(page, live_server.url, "admin", "secret")
-    for name in ("Overview", "Audit", "Users"):
-        page.get_by_role("navigation", name="Console").get_by_role("link", name=name, exact=True).click()
-        expect(page.locator(".console-nav [aria-current]")).to_have_text(name)
-        expect(page.locator(".console-nav [aria-current]")).to_be_in_viewport(ratio=1)
-
-
 def test_confirmation_fits_a_phone(new_page: NewPage, live_server: Any) -> None:
     make_job(job_type="some_application.AnUnusuallyLongNameOfAJobType", queue="a-rather-long-queue-name")
     page = new_page(viewport={"width": 390, "height": 844})

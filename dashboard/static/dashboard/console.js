@@ -18,8 +18,8 @@ for (const form of document.querySelectorAll("form.verbs, form.confirm, form.inl
 
 // What scrolls can be reached by keyboard, also where the browser does not see to it.
 const reachable = () => {
-  for (const block of document.querySelectorAll("pre")) {
-    const scrolls = block.scrollWidth > block.clientWidth || block.scrollHeight > block.clientHeight;
+  for (const block of document.querySelectorAll("pre, section.module, .module.wide")) {
+    const scrolls = block.scrollWidth > block.clientWidth || (block.matches("pre") && block.scrollHeight > block.clientHeight);
     if (scrolls) block.tabIndex = 0;
   }
 };
@@ -33,9 +33,28 @@ window.addEventListener("load", () => {
   for (const icon of document.querySelectorAll("span.help-tooltip[aria-label]")) icon.setAttribute("role", "img");
 });
 
-// On a narrow screen the bar scrolls: the page that one is on is in sight.
-for (const here of document.querySelectorAll(".console-nav [aria-current]")) {
-  const bar = here.parentElement;
-  const [inside, around] = [here.getBoundingClientRect(), bar.getBoundingClientRect()];
-  bar.scrollLeft += inside.left - around.left - (around.width - inside.width) / 2;
+// Whether the navigation is folded is kept, in a cookie so that the server draws it so at once.
+for (const folder of document.querySelectorAll(".nav-switch.on-desk")) {
+  const root = document.querySelector("#site-name a");
+  const path = root ? new URL(root.href).pathname : "/";
+  folder.addEventListener("toggle", () => {
+    document.cookie = `console_nav=${folder.open ? "" : "folded"}; path=${path}; max-age=${folder.open ? 0 : 31536000}; samesite=lax`;
+  });
 }
+
+// What opens over the page closes when one goes elsewhere, or with Escape, which gives the focus back.
+const over = [...document.querySelectorAll("#header .account, #header .nav-switch.on-phone")];
+document.addEventListener("click", (event) => {
+  const inNav = event.target instanceof Element && event.target.closest(".console-nav") !== null;
+  for (const each of over) {
+    if (each.open && !each.contains(event.target) && !inNav) each.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const each of over) {
+    if (!each.open) continue;
+    each.open = false;
+    each.querySelector("summary").focus();
+  }
+});

@@ -1,0 +1,73 @@
+"""What the navigation says beside its entries: the trouble that a page leads to, as ``health`` knows it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from dashboard.kit import health
+from dashboard.kit.queries import Failing
+
+RECENT = timedelta(minutes=10)  # for so long after a failure the favicon says that something fails
+
+
+class Mark(NamedTuple):
+    """What stands beside one entry of the navigation. ``words`` say what the number is."""
+
+    number: str
+    words: str
+    is_grave: bool = False  # somebody should look now
+
+
+def marks(request: HttpRequest) -> dict[str, Mark]:
+    """What to say beside which page, by its name; nothing to those who may not see jobs."""
+    user: Any = request.user
+    if not user.is_active or not user.has_perm(health.VIEW_JOBS):
+        return {}
+    known, now = health.of(request), health.failing()
+    found = {}
+    if now.failed.value:
+        number = str(now.failed)
+        words = ngettext("%(number)s job is failed now", "%(number)s jobs are failed now", now.failed.value)
+        found["failures"] = Mark(number, words % {"number": number}, is_failing(now))
+    if paused := now.paused_runs:
+        words = ngettext("%(number)d run is paused", "%(number)d runs are paused", paused)
+        found["bulk"] = Mark(str(paused), words % {"number": paused}, is_grave=True)
+    unserved = len(known.fleet.unserved)
+    if unserved or known.queues:
+        said = []
+        if unserved:
+            words = ngettext("%(number)d without a worker", "%(number)d without a worker", unserved)
+            said.append(words % {"number": unserved})
+        if known.queues:
+            words = ngettext("%(number)d paused", "%(number)d paused", len(known.queues))
+            said.append(words % {"number": len(known.queues)})
+        names = {*known.queues, *(waits.queue for waits in known.fleet.unserved)}
+        found["queues"] = Mark(f"{len(names):,}", ", ".join(said), bool(unserved))
+    if not known.fleet.workers or not known.fleet.schedulers:
+        words = _("no worker is connected") if not known.fleet.workers else _("no scheduler is running")
+        found["workers"] = Mark("!", words, is_grave=True)
+    if known.types:
+        words = ngettext("%(number)d paused", "%(number)d paused", len(known.types))
+        found["job_types"] = Mark(f"{len(known.types):,}", words % {"number": len(known.types)})
+    return found
+
+
+def fails(request: HttpRequest) -> bool:
+    """Whether something fails now: a job did within the last minutes, or work stands still."""
+    user: Any = request.user
+    if not user.is_active or not user.has_perm(health.VIEW_JOBS):
+        return False
+    fleet = health.of(request).fleet
+    stands_still = bool(fleet.trouble or fleet.unserved or not fleet.workers or not fleet.schedulers)
+    return stands_still or is_failing(health.failing())
+
+
+def is_failing(now: Failing) -> bool:
+    """Whether a job failed within the last minutes that still is failed."""
+    return now.last_at is not None and timezone.now() - now.last_at < RECENT
