@@ -10,16 +10,19 @@ from django.urls import reverse
 from django.views.csrf import csrf_failure
 
 from dashboard.access import asked, pages
+from dashboard.errors import form_refused
 from dashboard.kit.rendering import in_console
 from dashboard.signing_in import is_here
 from dashboard.site import site
 
 
 def refused(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Nothing was done; a form of the console's own gets back what was typed. All others get Django's own page."""
+    """Nothing was done; a form of the console's own gets back what was typed. Another app's gets Django's page."""
     match = request.resolver_match
-    if match is None or match.namespace != site.name or not _is_own(request):
+    if match is None or match.namespace != site.name:
         return csrf_failure(request, reason)
+    if not _is_own(request):
+        return form_refused()
     request.current_app = site.name
     if match.url_name == "login":
         if site.has_permission(request):  # signed in meanwhile, in another tab

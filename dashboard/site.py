@@ -10,11 +10,19 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, include, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
+from django.utils.translation import gettext as _
 
 from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
@@ -172,8 +180,13 @@ class JobsSite(SigningIn):
                 try:
                     answer: HttpResponseBase = view(request, *args, **kwargs)
                 except PermissionDenied as denied:
-                    context = {**self.each_context(request), "title": "Not permitted", "reason": str(denied)}
+                    context = {**self.each_context(request), "title": _("Not permitted"), "reason": str(denied)}
                     answer = TemplateResponse(request, "dashboard/kit/403.html", context, status=403)
+                except Http404 as missing:
+                    # Words of ours; what the URL resolver raises says which addresses there are.
+                    said = missing.args[0] if missing.args and isinstance(missing.args[0], str) else ""
+                    context = {**self.each_context(request), "title": _("Not found"), "reason": said}
+                    answer = TemplateResponse(request, "dashboard/kit/404.html", context, status=404)
             if isinstance(answer, HttpResponseNotAllowed) and request.method == "GET":
                 answer = access.only_sent(self, request, answer.headers["Allow"])
             return in_console(answer)

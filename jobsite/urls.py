@@ -8,6 +8,11 @@ from django.views.generic import RedirectView
 
 from dashboard.site import site
 
+handler400 = "dashboard.errors.bad_request"
+handler403 = "dashboard.errors.forbidden"
+handler404 = "dashboard.errors.page_not_found"
+handler500 = "dashboard.errors.server_error"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", site.urls),

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
-from dashboard.jobs import joblist, stack, views
+from dashboard.jobs import joblist, stack, titles, views
 from dashboard.jobs import page as job_page
 from dashboard.jobs.actions import ACTIONS, pass_over_what_is_no_id
 from dashboard.jobs.changelist import JobChangeList
@@ -158,9 +158,9 @@ class JobRecordAdmin(ReadOnlyAdmin):
         context = {"title": "Jobs", "max_reason": verbs.MAX_REASON, **(extra_context or {})}
         response = super().changelist_view(request, context)
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:
-            response.context_data |= joblist.company(
-                request, response.context_data["cl"], response.context_data["action_form"]
-            )
+            listed = response.context_data["cl"]
+            response.context_data["title"] = titles.title(listed.selection)
+            response.context_data |= joblist.company(request, listed, response.context_data["action_form"])
         return response
 
     # --- one job ---
