@@ -159,7 +159,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
         response = super().changelist_view(request, context)
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:
             listed = response.context_data["cl"]
-            response.context_data["title"] = titles.title(listed.selection)
+            response.context_data["title"] = titles.title(request, listed.selection)
             response.context_data |= joblist.company(request, listed, response.context_data["action_form"])
         return response
 

@@ -122,7 +122,7 @@ def _fleet() -> Fleet:
     found = Fleet(
         workers,
         [process for process in live if process.kind == "scheduler"],
-        fleet.unservable_types(workers),
+        fleet.unservable_types(workers) if workers else [],  # without one another sentence says all
         stranded.summary(),
         _waits_in_vain(workers),
         trouble,

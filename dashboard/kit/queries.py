@@ -15,7 +15,7 @@ from handlers import bounded
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, QueueSwitch
 from handlers.models.kept import database
-from handlers.models.sql import as_rows, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
 from handlers.queues import known_queues
 from handlers.states import FINAL, State
 

@@ -68,9 +68,9 @@ def test_address_outside_the_console_is_told_in_its_look(client: Client) -> None
         ("", "Jobs"),
         ("state=failed", "Failed jobs"),
         ("state=failed&type=app.Note", "Failed jobs of app.Note"),
-        ("state=enqueued&queue=default", "Enqueued jobs on default"),
-        ("state=retrying&q=order", 'Jobs that are retried: "order"'),
-        ("q=state:failed state:deleted", "Jobs: state:failed state:deleted"),
+        ("state=enqueued&queue=default", "Enqueued jobs on queue default"),
+        ("state=retrying&q=order", "Retrying jobs, with “order” in type, error or arguments"),
+        ("q=state:failed state:deleted", "Jobs that failed or were deleted"),
         ("q=nonsense:7", "Jobs"),
     ],
 )
