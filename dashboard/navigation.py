@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest
+from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -30,6 +31,11 @@ class Link(NamedTuple):
     url: str
     is_current: bool
     mark: trouble.Mark | None = None
+
+    @property
+    def mark_id(self) -> str:
+        """The element that holds the mark, which live pages fetch anew."""
+        return f"mark-{slugify(self.name).replace('_', '-')}"
 
 
 class Group(NamedTuple):

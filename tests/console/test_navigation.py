@@ -69,7 +69,7 @@ def test_entries_say_how_much_trouble_they_lead_to(superuser: Client) -> None:
     nav = nav_of(superuser)
     assert mark(nav, "failures") == "2 jobs are failed now"
     assert mark(nav, "queues") == "1 without a worker, 1 paused"
-    assert mark(nav, "job_types") == "1 paused"
+    assert mark(nav, "job-types") == "1 paused"
     assert mark(nav, "bulk") == "1 run is paused"
     assert not mark(nav, "workers")
 

@@ -64,6 +64,14 @@
     wait = Math.min(wait * 2, LONGEST);
   };
 
+  // What is around the page, such as the navigation's counts and the icon (data-around), comes with each answer.
+  const freshen = (page) => {
+    for (const element of document.querySelectorAll("[id][data-around]")) {
+      const fresh = page.getElementById(element.id);
+      if (fresh && fresh.outerHTML !== element.outerHTML) element.replaceWith(document.adoptNode(fresh));
+    }
+  };
+
   const refresh = async () => {
     const wanted = parts().filter((part) => !inUse(part));
     if (!worthIt(wanted)) return;
@@ -97,6 +105,7 @@
       seen.set(node, now);
       node.dispatchEvent(new CustomEvent("live:swapped", { bubbles: true }));
     }
+    freshen(page);
     asOf = new Date();
     wait = EVERY;
     say("");
