@@ -38,6 +38,11 @@ def icon_of(client: Client) -> str:
     return found[1]
 
 
+@pytest.fixture(autouse=True)
+def _redis_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_scheduler, "transport_trouble", lambda: "")
+
+
 def live_fleet() -> None:
     for kind in ("worker", "scheduler"):
         WorkerProcess.objects.create(
