@@ -83,12 +83,13 @@ class JobsSite(SigningIn):
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """The stock addresses after our own."""
         # They need models, which are not loaded when this module is.
+        from dashboard.audit import undo
         from dashboard.bulk import new as bulk_new
         from dashboard.bulk import pages as bulk
         from dashboard.clients import pages as clients
         from dashboard.failures import page as failures
         from dashboard.foreign import page as foreign
-        from dashboard.jobs import edit, export, joblist
+        from dashboard.jobs import after, edit, export, joblist
         from dashboard.limits import pages as limits
         from dashboard.policies import pages as policies
         from dashboard.queues import page as queues
@@ -160,6 +161,8 @@ class JobsSite(SigningIn):
                 for what in bulk.SWITCHES
             ),
             path("jobs/export/", self._page(export.export), name="jobs_export"),
+            path("undo/<int:entry_id>/", self.admin_view(undo.undo), name="undo"),
+            path("jobs/after/", self._page(after.after), name="jobs_after"),
             path("jobs/new/", self._page(joblist.new_jobs), name="jobs_new"),
             path("jobs/", self.admin_view(self.app_index), {"app_label": LABEL}),
             *(_at_jobs(each) for each in super().get_urls()),

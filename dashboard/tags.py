@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django import template
+from django.contrib.messages.storage.base import Message
 from django.utils import timezone as clock
 from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from dashboard.kit import once, queries, text
+from dashboard.kit import once, queries, said, text
+from dashboard.kit.became import Became, became
 from handlers.conf import jobs_settings
 from handlers.models import JobRecord
 
@@ -21,6 +24,26 @@ register = template.Library()
 def form_key() -> SafeString:
     """A form's hidden key, by which ``dashboard.kit.once`` knows it when it is sent twice."""
     return format_html('<input type="hidden" name="{}" value="{}">', once.FIELD, once.new_key())
+
+
+class After(NamedTuple):
+    """What a message is shown with."""
+
+    undo: int | None
+    jobs: list[int]
+    became: Became | None
+
+    @property
+    def query(self) -> str:
+        """Of the address that tells what became of the jobs."""
+        return urlencode([("id", pk) for pk in self.jobs])
+
+
+@register.simple_tag
+def after_action(message: Message) -> After:
+    """What rides on a message: ``dashboard.kit.said``."""
+    found = said.read(message)
+    return After(found.undo, found.jobs, became(found.jobs) if found.jobs else None)
 
 
 @register.filter

@@ -22,6 +22,7 @@ TABLE = AuditEntry._meta.db_table
 USER = "user:"  # how a user's name begins in histories
 
 acting_from: ContextVar[str] = ContextVar("acting_from", default="")
+_noted: ContextVar[list[int] | None] = ContextVar("noted", default=None)
 
 
 @contextmanager
@@ -32,6 +33,17 @@ def acts_from(address: str) -> Iterator[None]:
         yield
     finally:
         acting_from.reset(before)
+
+
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """The ids of the entries that are written in here."""
+    before, ids = _noted.get(), list[int]()
+    _noted.set(ids)
+    try:
+        yield ids
+    finally:
+        _noted.set(before)
 
 
 def user_name(user: AbstractBaseUser, limit: int = LONGEST_NAME) -> str:
@@ -77,5 +89,9 @@ def audit(by: By, verb: str, target: str, count: int, reason: str = "", data: di
     clock = "clock_timestamp()" if is_postgresql(connection) else "%(at)s"
     row |= {} if is_postgresql(connection) else {"at": to_time(connection, database_now(connection))}
     columns = {name: f"%({name})s" for name in row} | {"at": clock}
+    ids = _noted.get()
+    told = "" if ids is None else " RETURNING id"
     with prepared(connection) as cursor:
-        cursor.execute(f"INSERT INTO {TABLE} ({', '.join(columns)}) VALUES ({', '.join(columns.values())})", row)
+        cursor.execute(f"INSERT INTO {TABLE} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}){told}", row)
+        if ids is not None:
+            ids += [found for (found,) in cursor.fetchall()]

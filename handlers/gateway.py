@@ -159,6 +159,10 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         """Put a deleted job back to where it was, within JOBS RESTORE_MINUTES and unless it was running."""
         return self.restore_many([job_id], by=by, reason=reason, expect=_expect(job_id, expect)) == 1
 
+    def take_back(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
+        """A job that was retried, requeued or run now, and has not begun: put it back to where it was, as it stood."""
+        return self.take_back_many([job_id], by=by, reason=reason, expect=_expect(job_id, expect)) == 1
+
     def move(self, job_id: Any, queue: str, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
         """Put a job that waits (scheduled and retrying ones too) on another queue; a failed one, for its next retry.
 
@@ -196,6 +200,12 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         """``restore`` for each of ``ids``; how many are back."""
         within = timedelta(minutes=jobs_settings().restore_minutes)
         return self._act(lifecycle.restore, ids, by, reason, expect, within=within)
+
+    def take_back_many(
+        self, ids: Iterable[Any], *, by: By = None, reason: str = "", expect: Mapping[int, str] | None = None
+    ) -> int:
+        """``take_back`` for each of ``ids``; how many are back."""
+        return self._act(lifecycle.take_back, ids, by, reason, expect)
 
     def move_many(
         self,
@@ -316,12 +326,14 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
     aretry = twin(retry)
     arequeue = twin(requeue)
     arestore = twin(restore)
+    atake_back = twin(take_back)
     amove = twin(move)
     ashow_stack = twin(show_stack)
     adelete_many = twin(delete_many)
     aretry_many = twin(retry_many)
     arequeue_many = twin(requeue_many)
     arestore_many = twin(restore_many)
+    atake_back_many = twin(take_back_many)
     amove_many = twin(move_many)
     apause_queue = twin(pause_queue)
     aresume_queue = twin(resume_queue)

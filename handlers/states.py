@@ -40,6 +40,9 @@ TRANSITIONS: dict[State, dict[State, str]] = {
     S.DELETED: dict.fromkeys((S.AWAITING, S.SCHEDULED, S.ENQUEUED, S.FAILED), "restore"),
 }
 
+# Where a job is again whose retry, requeue or "run now" is taken back before it began: from its queue, and only so.
+TAKEN_BACK = frozenset({S.FAILED, S.SUCCEEDED, S.SCHEDULED})
+
 FINAL = frozenset({S.SUCCEEDED, S.FAILED, S.DELETED})
 ACTIVE = frozenset(S) - FINAL
 UNSTARTED = frozenset({S.AWAITING, S.SCHEDULED, S.ENQUEUED})  # with no attempt: a failed one leads there, too

@@ -129,7 +129,8 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
             max_failed_share=percent / 100 if percent is not None else None,
             confirm_count=given.get("confirm_count"),
         )
-        messages.success(request, f"Started: {Run(made).what}, in the background.")
+        what = Run(made).what
+        messages.success(request, f"Started: {what[:1].lower()}{what[1:]}, in the background.")
         return str(made.pk)
 
     try:

@@ -9,12 +9,17 @@ from django.contrib.admin import helpers
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
 
 from dashboard.jobs.confirmation import Way, ask, queue_asked
-from dashboard.kit import health
+from dashboard.kit import health, undoing
+from dashboard.kit.became import became, what_happened
 from dashboard.kit.once import act_once
 from dashboard.kit.readonly import ReadOnlyAdmin
+from dashboard.kit.said import say
 from dashboard.kit.verbs import MAX_TICKED, VERBS, Verb, jobs_in_words, refusal
+from handlers.audit import noted
+from handlers.models import AuditEntry
 
 
 def expected(request: HttpRequest) -> dict[int, str]:
@@ -77,15 +82,33 @@ def _act(admin: ReadOnlyAdmin, request: HttpRequest, verb: Verb, expect: dict[in
         back = Way(request.get_full_path(), "Back to the list")
         return ask(admin.admin_site, request, verb, expect, back, problem if confirmed else "")
     reason = request.POST.get("reason", "")
-    did, is_new = act_once(request, lambda: str(verb.many(expect, request.user, reason, queue)))
-    answer = verb.answer(int(did), len(expect), queue)
+    with noted() as entries:
+        did, is_new = act_once(request, lambda: str(verb.many(expect, request.user, reason, queue)))
     if is_new:
         health.forget()  # the next page must not say that they still wait where they were
-        level = messages.SUCCESS if int(did) == len(expect) else messages.WARNING
-        messages.add_message(request, level, answer)
+        _tell(request, verb, expect, queue, entries)
     else:
-        messages.info(request, f"{answer} That was when this was sent before; nothing was done now.")
+        before = _("That was when this was sent before; nothing was done now.")
+        answer = verb.answer(int(did), len(expect), queue)
+        messages.info(request, f"{answer} {became(list(expect)).text} {before}")
     return None
+
+
+def _tell(request: HttpRequest, verb: Verb, expect: dict[int, str], queue: str, entries: list[int]) -> None:
+    """How many moved, what became of those that had moved on, and a way to undo it."""
+    entry = AuditEntry.objects.filter(pk__in=entries).first()
+    moved = (entry.data or {}).get("job_ids", []) if entry else []
+    late = sorted(set(expect) - set(moved))
+    answer, where = verb.answer(len(moved), len(expect), queue), f" to queue {queue}" if queue else ""
+    if story := what_happened(request, late):
+        answer = (
+            f"{verb.past} {jobs_in_words(len(moved))}{where}. {story}"
+            if moved
+            else f"{story} {_('Nothing was done now.')}"
+        )
+    undo = undoing.offered(entries)
+    jobs = moved if verb.is_followed else []
+    say(request, messages.WARNING if late else messages.SUCCESS, answer, undo=undo.pk if undo else None, jobs=jobs)
 
 
 ACTIONS = [action(verb) for verb in VERBS.values()]

@@ -11,13 +11,16 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from dashboard.kit import catalogue, verbs
+from dashboard.jobs.views import tell_what_was
+from dashboard.kit import catalogue, undoing, verbs
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
 from dashboard.kit.once import act_once
 from dashboard.kit.payload_page import OWN, code_of, is_engines_own, is_raw, render
+from dashboard.kit.said import say
 from dashboard.kit.sensitive import may_see, shown
 from dashboard.kit.text import inert
+from handlers.audit import noted
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.job_types import JobType
@@ -60,11 +63,12 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
         code = code_of(request, job_type, form.data_json)
         if acts:
             try:
-                moved, is_new = act_once(request, lambda: str(int(_retry(request, job_id, form.data_json, expect))))
+                with noted() as entries:
+                    moved, is_new = act_once(request, lambda: str(int(_retry(request, job_id, form.data_json, expect))))
             except InvalidJob as error:
                 form.problem_at(error)
             else:
-                _tell(request, job_id, moved == "1", is_new=is_new)
+                _tell(request, job_id, moved == "1", is_new, entries)
                 return back
     context = {
         "record": record,
@@ -85,14 +89,13 @@ def _retry(request: HttpRequest, job_id: int, data: Any, expect: str) -> bool:
     return bool(job_scheduler.retry(job_id, payload=data, by=by, reason=reason, expect=expect))
 
 
-def _tell(request: HttpRequest, job_id: int, moved: bool, *, is_new: bool) -> None:
-    if moved and is_new:
-        messages.success(request, f"Retried job {job_id} with these arguments; the old ones stay in its history.")
-    elif moved:
-        told = f"Retried job {job_id} with these arguments when this was sent before; nothing was done now."
-        messages.info(request, told)
-    else:
-        messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
+def _tell(request: HttpRequest, job_id: int, moved: bool, is_new: bool, entries: list[int]) -> None:
+    if not (moved and is_new):
+        tell_what_was(request, [job_id], is_late=not moved)
+        return
+    done = f"Retried job {job_id} with these arguments; the old ones stay in its history."
+    entry = undoing.offered(entries)
+    say(request, messages.SUCCESS, done, undo=entry.pk if entry else None, jobs=[job_id])
 
 
 def _misfit(job_type: JobType, stored: Any) -> str:

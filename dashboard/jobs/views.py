@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
@@ -10,12 +10,16 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from dashboard.jobs.actions import expected
 from dashboard.jobs.confirmation import Way, ask, queue_asked
-from dashboard.kit import health, verbs
+from dashboard.kit import health, undoing, verbs
+from dashboard.kit.became import what_happened
 from dashboard.kit.once import act_once
+from dashboard.kit.said import say
+from handlers.audit import noted
 
 
 def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
@@ -47,15 +51,21 @@ def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
 def _act(request: HttpRequest, verb: verbs.Verb, job_id: int, token: str, queue: str) -> None:
     """Do it, and say what came of it."""
     reason = request.POST.get("reason", "")
-    did, is_new = act_once(request, lambda: str(int(verb.one(job_id, token, request.user, reason, queue))))
-    done = f"{verb.past} job {job_id}{f' to queue {queue}' if queue else ''}"
-    if did == "0":
-        messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
-    elif is_new:
-        health.forget()  # the next page must not say that it still waits where it was
-        messages.success(request, f"{done}.")
-    else:
-        messages.info(request, f"{done} when this was sent before; nothing was done now.")
+    with noted() as entries:
+        did, is_new = act_once(request, lambda: str(int(verb.one(job_id, token, request.user, reason, queue))))
+    if did == "0" or not is_new:
+        tell_what_was(request, [job_id], is_late=did == "0")
+        return
+    health.forget()  # the next page must not say that it still waits where it was
+    done = f"{verb.past} job {job_id}{f' to queue {queue}' if queue else ''}."
+    entry = undoing.offered(entries)
+    say(request, messages.SUCCESS, done, undo=entry.pk if entry else None, jobs=[job_id] if verb.is_followed else [])
+
+
+def tell_what_was(request: HttpRequest, ids: Sequence[int], *, is_late: bool) -> None:
+    """Nothing was done: somebody was first, or this was sent before. Says what that did, and what came of it."""
+    level = messages.WARNING if is_late else messages.INFO
+    messages.add_message(request, level, f"{what_happened(request, ids)} {_('Nothing was done now.')}")
 
 
 def back_to(request: HttpRequest, job_id: int) -> str:

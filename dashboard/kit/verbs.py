@@ -32,6 +32,7 @@ class Verb:
     sources: frozenset[State]  # states that it applies to
     confirm: bool = False  # for ticked rows: ask first, with a preview
     to_queue: bool = False  # ask first, for one job too: which queue it goes to
+    is_followed: bool = False  # something comes of it soon, which the page follows
 
     def allowed(self, user: AbstractBaseUser | AnonymousUser) -> bool:
         """Whether ``user`` holds the permission."""
@@ -78,11 +79,15 @@ class Verb:
         return f"{self.past} {moved:,}{where}; {stale:,} had moved on."
 
 
-RETRY = Verb("retry", "Retry", "Retried", "jobsite_jobs.retry_jobrecord", RETRYABLE)
-REQUEUE = Verb("requeue", "Requeue", "Requeued", "jobsite_jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}))
+RETRY = Verb("retry", "Retry", "Retried", "jobsite_jobs.retry_jobrecord", RETRYABLE, is_followed=True)
+REQUEUE = Verb(
+    "requeue", "Requeue", "Requeued", "jobsite_jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}), is_followed=True
+)
 DELETE = Verb("delete", "Delete", "Deleted", "jobsite_jobs.delete_jobrecord", DELETABLE, confirm=True)
 MOVE = Verb("move", "Move", "Moved", "jobsite_jobs.move_jobrecord", MOVABLE, confirm=True, to_queue=True)
-RESTORE = Verb("restore", "Restore", "Restored", "jobsite_jobs.delete_jobrecord", frozenset({State.DELETED}))
+RESTORE = Verb(
+    "restore", "Restore", "Restored", "jobsite_jobs.delete_jobrecord", frozenset({State.DELETED}), is_followed=True
+)
 
 BULK_VERBS = (RETRY, REQUEUE, MOVE, DELETE)  # that a bulk operation can do
 VERBS = {verb.name: verb for verb in (RETRY, REQUEUE, RESTORE, MOVE, DELETE)}

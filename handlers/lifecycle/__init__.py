@@ -29,7 +29,16 @@ from handlers.lifecycle.creation import HolderId, JobId, NewJob, create
 from handlers.lifecycle.due import Agenda, agenda, promote_due, release
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out, forget_keys, forget_workflows
-from handlers.lifecycle.verbs import delete, delete_unstarted, move_to_queue, postpone, requeue, restore, retry
+from handlers.lifecycle.verbs import (
+    delete,
+    delete_unstarted,
+    move_to_queue,
+    postpone,
+    requeue,
+    restore,
+    retry,
+    take_back,
+)
 from handlers.models.kept import database
 
 __all__ = [
@@ -75,5 +84,6 @@ __all__ = [
     "retry",
     "set_apart",
     "still_enqueued",
+    "take_back",
     "with_payload",
 ]

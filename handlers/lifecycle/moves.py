@@ -22,7 +22,7 @@ from handlers.lifecycle.counting import outcome_of
 from handlers.models import FailureGroup
 from handlers.models.kept import database
 from handlers.models.sql import chunks, is_postgresql
-from handlers.states import State, is_allowed
+from handlers.states import TAKEN_BACK, State, is_allowed
 from handlers.transport import Message
 
 CHUNK = 1_000
@@ -64,6 +64,7 @@ class Change(NamedTuple):
     run_at: datetime | None = None
     delay: timedelta | None = None  # from now, by the database's clock; not together with run_at
     failure: Failure | None = None
+    takes_back: bool = False  # what was asked for, before it began: to where the job was, and it counts as nothing
     refusal: Refusal | None = None  # the job goes back to its queue, yet not to whoever comes next
 
     @property
@@ -138,6 +139,8 @@ def dialect(connection: BaseDatabaseWrapper) -> ModuleType:
 
 def _check(change: Change) -> None:
     source = change.source
+    if change.takes_back and source == State.ENQUEUED and change.target in TAKEN_BACK:
+        return
     for step in change.steps:
         if not is_allowed(source, step.target):
             raise AssertionError(f"no job can move from {source} to {step.target}")
@@ -219,7 +222,7 @@ def _row(change: Change, former: Container[tuple[str, str]]) -> tuple[Any, ...]:
         change.alone, change.run_at, None if change.delay is None else change.delay.total_seconds(),
         failure.line if failure else None, _fingerprint(failure, former) if failure else None,
         failure.version if failure else "",
-        outcome_of(change.source, [step.target for step in change.steps]),
+        outcome_of(change.source, [step.target for step in change.steps]) if not change.takes_back else None,
     )  # fmt: skip
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
+from django.db.models import Max
 
 from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
@@ -19,8 +20,10 @@ from handlers.models import JobHistory, JobPayload, JobRecord, JobTag
 from handlers.models.kept import database
 from handlers.models.sql import chunks, database_now, is_postgresql, take_lock
 from handlers.registry import registry
-from handlers.states import DELETABLE, MOVABLE, RETRYABLE, State
+from handlers.states import DELETABLE, FINAL, MOVABLE, RETRYABLE, TAKEN_BACK, State
 from handlers.transport import Message
+
+LONGEST_ROUND = 500  # moves of a job that are counted back
 
 
 class _Row(NamedTuple):
@@ -30,6 +33,8 @@ class _Row(NamedTuple):
     token: str
     state: str
     attempt: int
+    crashes: int
+    alone: bool
     queue: str
     run_at: datetime | None
     finished_at: datetime | None
@@ -103,12 +108,8 @@ def retry(
     alias = database()
     with transaction.atomic(using=alias):
         rows = [row for row in _rows(ids, expect, alias) if row.state in RETRYABLE]
-        data = {"old_payload": _payload(rows[0].pk, alias)} if rows and payload is not None else None
-        changes: dict[str, Change] = {}
-        for state in RETRYABLE:
-            step = Step(State.ENQUEUED, reason or ("retried" if state == State.FAILED else "run now"), data)
-            changes[state] = Change(state, (step,), new_round=True)
-        moves = [Move(row.pk, row.token, changes[row.state]) for row in rows]
+        data = {"old_payload": _payload(rows[0].pk, alias)} if rows and payload is not None else {}
+        moves = _anew(rows, lambda state: reason or ("retried" if state == State.FAILED else "run now"), data)
         applied = apply(moves, actor=actor, using=alias)
         if payload is not None and applied.moved:
             JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(
@@ -129,11 +130,73 @@ def _payload(job_id: int, alias: str) -> Any:
 def requeue(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
     """Run succeeded jobs again, in a new round."""
     alias = database()
-    change = Change(State.SUCCEEDED, (Step(State.ENQUEUED, reason or "requeued"),), new_round=True)
     with transaction.atomic(using=alias):
-        rows = _rows(ids, expect, alias)
-        moves = [Move(row.pk, row.token, change) for row in rows if row.state == change.source]
-        return apply(moves, actor=actor, using=alias)
+        rows = [row for row in _rows(ids, expect, alias) if row.state == State.SUCCEEDED]
+        return apply(_anew(rows, lambda _: reason or "requeued", {}), actor=actor, using=alias)
+
+
+def _anew(rows: Sequence[_Row], why: Callable[[str], str], data: Mapping[str, Any]) -> list[Move]:
+    """A new round each. What no history has of the former one is noted, for ``take_back``; else they share a change."""
+    changes: dict[str, Change] = {}
+    moves = []
+    for row in rows:
+        told = {**data, "crashes": row.crashes, "alone": row.alone}
+        if row.state == State.SCHEDULED:
+            told |= {"old_run_at": str(row.run_at)}
+        told = {name: value for name, value in told.items() if value or name == "old_payload"}
+        change = changes.get(key := json.dumps([row.state, told]))
+        if change is None:
+            step = Step(State.ENQUEUED, why(row.state), told or None)
+            change = changes[key] = Change(State(row.state), (step,), new_round=True)
+        moves.append(Move(row.pk, row.token, change))
+    return moves
+
+
+def take_back(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
+    """Put jobs that were retried, requeued or run now, and have not begun, back to where they were, as they stood."""
+    alias = database()
+    with transaction.atomic(using=alias):
+        rows = {row.pk: row for row in _rows(ids, expect, alias) if row.state == State.ENQUEUED}
+        steps = JobHistory.objects.using(alias).filter(job_id__in=list(rows))
+        last = steps.values("job_id").annotate(last=Max("pk"))
+        moves = []
+        for step in steps.filter(pk__in=[each["last"] for each in last]):
+            if (change := _taken_back(step, reason, alias)) is None:
+                continue
+            if "old_payload" in (data := step.data or {}):
+                JobPayload.objects.using(alias).filter(pk=step.job_id).update(data=data["old_payload"])
+            moves.append(Move(step.job_id, rows[step.job_id].token, change))
+        return _told(apply(moves, actor=actor, using=alias), list(rows.values()))
+
+
+def _taken_back(step: JobHistory, reason: str, alias: str) -> Change | None:
+    """What takes back ``step``, a job's last; None: it is not what somebody asked for."""
+    data = step.data or {}
+    if step.to_state != State.ENQUEUED or step.from_state not in TAKEN_BACK:
+        return None
+    is_scheduled = step.from_state == State.SCHEDULED
+    if is_scheduled and "old_run_at" not in data:
+        return None  # nobody ran it: it was due
+    return Change(
+        State.ENQUEUED,
+        (Step(State(step.from_state), reason or "taken back before it began"),),
+        failures_by=_failures_before(step, alias),
+        crashes_by=data.get("crashes", 0),
+        alone=data.get("alone", False),
+        run_at=datetime.fromisoformat(data["old_run_at"]) if is_scheduled else None,
+        takes_back=True,
+    )
+
+
+def _failures_before(step: JobHistory, alias: str) -> int:
+    """Failed attempts of the round that ended with ``step``."""
+    before = JobHistory.objects.using(alias).filter(job_id=step.job_id, pk__lt=step.pk).order_by("-pk")
+    failures = 0
+    for source, target, data in before.values_list("from_state", "to_state", "data")[:LONGEST_ROUND]:
+        if target == State.ENQUEUED and (source in FINAL or "old_run_at" in (data or {})):
+            break  # the round began
+        failures += int(source == State.PROCESSING and target == State.FAILED)
+    return failures
 
 
 def restore(

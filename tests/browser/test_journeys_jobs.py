@@ -235,7 +235,8 @@ def test_without_javascript_jobs_are_browsed_and_retried_one_by_one_and_in_bulk(
     expect(page.locator("#result_list tbody tr")).to_have_count(1)
     page.get_by_role("link", name=f"#{ids[3]}").click()
     page.get_by_role("button", name="Retry").click()
-    expect(page.locator(".messagelist")).to_have_text(f"Retried job {ids[3]}.")
+    expect(page.locator(".messagelist")).to_contain_text(f"Retried job {ids[3]}. It waits for a worker.")
+    expect(page.locator(".messagelist").get_by_role("link", name="Look again")).to_be_visible()
 
     page.get_by_role("navigation", name="Console").get_by_role("link", name="Jobs", exact=True).click()
     page.get_by_role("navigation", name="State").get_by_role("link", name="Failed").click()

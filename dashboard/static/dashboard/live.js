@@ -7,6 +7,22 @@
   const EVERY = 5000; // ms
   const SOON = 1000; // ms
   const LONGEST = 60000; // ms between tries while the server does not answer
+  // What a part has to say aloud (data-say) when that changes: in a region that stays, or screen readers miss it.
+  const tell = (text) => {
+    let region = document.getElementById("live-told");
+    if (!region) {
+      region = document.createElement("p");
+      region.id = "live-told";
+      region.className = "visually-hidden";
+      region.setAttribute("role", "status");
+      document.body.append(region);
+    }
+    // A region that is new is listened to a moment later.
+    setTimeout(() => { region.textContent = text; }, 100);
+  };
+
+  // What others have to say aloud goes through the same region.
+  document.addEventListener("live:say", (event) => tell(event.detail));
   const parts = () => [...document.querySelectorAll("[id][data-live]")];
   // What is marked "too" comes along, and is no reason to ask.
   const worthIt = (some) => some.some((part) => part.dataset.live !== "too");
@@ -43,20 +59,6 @@
     }
     if (line.textContent !== text) line.textContent = text;
     line.hidden = !text;
-  };
-
-  // What a part has to say aloud (data-say) when that changes: in a region that stays, or screen readers miss it.
-  const tell = (text) => {
-    let region = document.getElementById("live-told");
-    if (!region) {
-      region = document.createElement("p");
-      region.id = "live-told";
-      region.className = "visually-hidden";
-      region.setAttribute("role", "status");
-      document.body.append(region);
-    }
-    // A region that is new is listened to a moment later.
-    setTimeout(() => { region.textContent = text; }, 100);
   };
 
   const failed = () => {
@@ -131,10 +133,12 @@
     if (goesOn()) later();
   };
 
-  document.addEventListener("visibilitychange", () => {
-    clearTimeout(timer);
-    turn();
-  });
+  for (const event of ["visibilitychange", "live:ask"]) {
+    document.addEventListener(event, () => {
+      clearTimeout(timer);
+      turn();
+    });
+  }
   if (parts().some((part) => part.dataset.live === "now")) turn();
   else later();
 })();

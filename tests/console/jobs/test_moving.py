@@ -107,7 +107,7 @@ def test_move_pressed_twice_moves_once_and_says_so(operator: Client) -> None:
     form = {"expect": f"{job.pk}:{job.token}", "confirmed": "yes", "queue": "mail", "form_key": key[1]}
     for _ in range(2):
         answer = operator.post(f"{LIST}{job.pk}/move/", form)
-    assert told(answer)[-1].endswith("when this was sent before; nothing was done now.")
+    assert told(answer)[-1] == f"You moved job {job.pk} just now; it waits for a worker. Nothing was done now."
     assert AuditEntry.objects.count() == 1
 
 
@@ -120,7 +120,8 @@ def test_ticked_jobs_are_moved_with_an_honest_count(operator: Client) -> None:
     assert OLD not in options(html)
     assert 'href="/admin/jobs/jobrecord/?queue=gone-queue"' in html
     answer = act(operator, "move", jobs, "?queue=gone-queue", confirmed="yes", queue="mail", reason="clean up")
-    assert told(answer) == ["Moved 2 to queue mail; 1 had moved on."]
+    late = f"Job {jobs[2].pk} has moved on since the page was made: it succeeded on attempt 1."
+    assert told(answer) == [f"Moved 2 jobs to queue mail. {late}"]
     assert queues(*jobs) == ["mail", "mail", "default"]
     assert [JobRecord.objects.get(pk=job.pk).state for job in jobs] == [job.state for job in jobs]
 
@@ -140,7 +141,7 @@ def test_all_that_match_are_moved_by_a_run(runner: Client) -> None:
     assert f'<a href="{NEW.replace("&", "&amp;")}" class="bulk-move">Move all that match …</a>' in listed
     html = runner.get(NEW).content.decode()
     assert "Move 3 jobs</button>" in html
-    assert "Moves to another queue every job that matches" in html
+    assert "Moves to another queue all" in html
     assert "Canary" not in html
     assert OLD not in options(html)
 

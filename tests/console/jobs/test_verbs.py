@@ -58,7 +58,8 @@ def test_stale_page_is_told_and_not_forced(operator: Client, expect: str) -> Non
     job = make_job()
     data = {"stale": {"expect": f"{job.pk}:{'0' * 16}"}, "missing": {}, "malformed": {"expect": "x:y"}}[expect]
     response = operator.post(f"{LIST}{job.pk}/retry/", data)
-    assert told(response) == [f"Job {job.pk} had moved on since the page was made; nothing was done."]
+    now = "it failed on attempt 1: ConnectError: connection refused"
+    assert told(response) == [f"Job {job.pk} has moved on since the page was made: {now}. Nothing was done now."]
     assert states(job) == [State.FAILED]
 
 
@@ -68,7 +69,7 @@ def test_second_press_on_the_same_page_changes_nothing(operator: Client) -> None
     operator.post(f"{LIST}{job.pk}/retry/", data)
     token = JobRecord.objects.get(pk=job.pk).token
     response = operator.post(f"{LIST}{job.pk}/delete/", data)
-    assert "moved on" in told(response)[-1]
+    assert told(response)[-1] == f"You retried job {job.pk} just now; it waits for a worker. Nothing was done now."
     assert JobRecord.objects.get(pk=job.pk).token == token
 
 
@@ -125,7 +126,7 @@ def test_ticked_rows_are_retried_with_an_honest_count(operator: Client) -> None:
     untouched = make_job()
     operator.post(f"{LIST}{jobs[0].pk}/delete/", {"expect": f"{jobs[0].pk}:{jobs[0].token}"})
     response = act(operator, "retry", jobs, "?state=failed")
-    assert told(response)[-1] == "Retried 2; 1 had moved on."
+    assert told(response)[-1] == f"Retried 2 jobs. You deleted job {jobs[0].pk} just now; it is deleted."
     assert response.headers["Location"] == f"{LIST}?state=failed"
     assert states(*jobs, untouched) == [State.DELETED, State.ENQUEUED, State.ENQUEUED, State.FAILED]
     entry = AuditEntry.objects.filter(verb="retry").get()
@@ -158,7 +159,8 @@ def test_delete_of_ticked_rows_asks_first_and_shows_what_it_would_do(operator: C
     assert not AuditEntry.objects.exists()
 
     response = act(operator, "delete", jobs, confirmed="yes", reason="duplicates")
-    assert told(response) == ["Deleted 2; 1 had moved on."]
+    late = f"Job {jobs[2].pk} has moved on since the page was made: it succeeded on attempt 1."
+    assert told(response) == [f"Deleted 2 jobs. {late}"]
     assert states(*jobs) == [State.DELETED, State.DELETED, State.SUCCEEDED]
     assert AuditEntry.objects.get().reason == "duplicates"
 

@@ -1,0 +1,53 @@
+"""The address that undoes what a person did a moment ago: POST only, their own act, and with the permission still."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.contrib import messages
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from dashboard.kit import health, undoing
+from dashboard.kit.once import act_once
+from handlers.models import AuditEntry
+
+LEVELS = {"0": messages.WARNING, "1": messages.SUCCESS}
+
+
+@require_POST
+def undo(request: HttpRequest, entry_id: int) -> HttpResponse:
+    """Take it back, as far as nothing went on from there, and say how far."""
+    by = cast("AbstractBaseUser", request.user)
+    entry = AuditEntry.objects.filter(pk=entry_id, user_id=by.pk).first() if entry_id < 2**63 else None
+    if entry is None:
+        raise Http404("There is nothing of yours to undo here.")
+    way = undoing.way_of(entry)
+    if way is None:
+        messages.warning(request, _("That is too long ago to be undone here; nothing was done."))
+        return HttpResponseRedirect(_back(request))
+    if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not request.user.has_perm(way.permission):
+        raise PermissionDenied(_("You may not do this any more, so you may not undo it."))
+
+    def act() -> str:
+        undone = way.act(entry, by)
+        return f"{int(undone.is_whole)} {undone.words}"[:200]
+
+    answer, is_new = act_once(request, act)
+    level, _space, words = answer.partition(" ")
+    health.forget()  # the next page must not say that it still is where it was
+    messages.add_message(request, LEVELS[level] if is_new else messages.INFO, words)
+    return HttpResponseRedirect(_back(request))
+
+
+def _back(request: HttpRequest) -> str:
+    """The page that the button stood on."""
+    back = request.POST.get("back", "")
+    if back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+        return back
+    return reverse("admin:index", current_app=request.current_app)
