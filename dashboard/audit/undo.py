@@ -23,6 +23,8 @@ LEVELS = {"0": messages.WARNING, "1": messages.SUCCESS}
 @require_POST
 def undo(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Take it back, as far as nothing went on from there, and say how far."""
+    if not request.user.has_perm("jobsite_jobs.view_jobrecord"):
+        raise PermissionDenied(_("You may not see jobs."))
     by = cast("AbstractBaseUser", request.user)
     entry = AuditEntry.objects.filter(pk=entry_id, user_id=by.pk).first() if entry_id < 2**63 else None
     if entry is None:
@@ -31,7 +33,7 @@ def undo(request: HttpRequest, entry_id: int) -> HttpResponse:
     if way is None:
         messages.warning(request, _("That is too long ago to be undone here; nothing was done."))
         return HttpResponseRedirect(_back(request))
-    if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not request.user.has_perm(way.permission):
+    if not request.user.has_perm(way.permission):
         raise PermissionDenied(_("You may not do this any more, so you may not undo it."))
 
     def act() -> str:

@@ -71,6 +71,8 @@ PAGES: dict[str, tuple[int, int]] = {
     "jobsite_jobs_jobrecord_stack": (NOBODY, OPERATOR),
     "jobs_export": (VIEWER, VIEWER),
     "jobs_new": (VIEWER, VIEWER),
+    "jobs_after": (VIEWER, VIEWER),
+    "undo": (NOBODY, VIEWER),  # of one's own acts, with the permission for it
     # audit
     "jobsite_jobs_auditentry_changelist": (VIEWER, VIEWER),
     "jobsite_jobs_auditentry_add": (NOBODY, NOBODY),
