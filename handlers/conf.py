@@ -26,7 +26,8 @@ MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000, "metrics_series":
 SHORTEST_TOKEN = 16
 LONGEST_VERSION = 64
 NEXT_VERSION = "next"  # what people say where they mean the one that is not out yet
-SWITCHES = ("eager", "metrics_loopback")
+SWITCHES = ("eager", "metrics_loopback", "call_private_addresses")
+ADDRESSES = ("console_url", "dead_man_url")
 MOST_DAYS = 36_500  # the calendar has to hold what lies so long ago
 POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
@@ -74,6 +75,9 @@ class JobsSettings:
     metrics_token: str = field(default="", repr=False)  # by which a scrape of /metrics shows that it may
     metrics_loopback: bool = False  # whether it needs none from this machine
     metrics_series: int = 100  # pairs of queue and type with series of their own; the rest is counted together
+    console_url: str = ""  # where people find the console, for links in alerts: https://ops.example.org/admin/
+    dead_man_url: str = field(default="", repr=False)  # called once a minute while all is well; who hears nothing warns
+    call_private_addresses: bool = False  # whether typed addresses may lead into this server's own network
     retention_days: dict[str, float | None] = field(  # after which what has ended is removed; None: never
         default_factory=lambda: {"succeeded": 7.0, "deleted": 7.0, "failed": None}
     )
@@ -108,6 +112,10 @@ def _check_texts(parsed: JobsSettings) -> None:
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be {what}, not {value!r}.")
     if problem := version_problem(parsed.version):
         raise ImproperlyConfigured(f"JOBS: VERSION {problem}.")
+    for name in ADDRESSES:
+        value = getattr(parsed, name)
+        if not isinstance(value, str) or not (value == "" or re.fullmatch(r"https?://[^\s@]+", value)):
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be an http or https address, without a password.")
     token: object = parsed.metrics_token  # of which no error repeats anything
     if not isinstance(token, str) or not (token == "" or len(token) >= SHORTEST_TOKEN):
         raise ImproperlyConfigured(f"JOBS: METRICS_TOKEN must be text of {SHORTEST_TOKEN} or more random characters.")

@@ -7,6 +7,9 @@ from datetime import timedelta
 
 from asgiref.sync import sync_to_async
 
+from handlers.alerts import notices
+from handlers.alerts.notices import SendAlert
+from handlers.alerts.sending import deliver
 from handlers.bulk import RunBulk, run_chunk
 from handlers.bulk.runs import TYPE_NAME
 from handlers.cancellation import CancellationToken
@@ -46,6 +49,12 @@ def open_gate(job: OpenGate, token: CancellationToken) -> None:
 def govern_workflow(job: GovernWorkflow) -> None:
     """Cancel or retry a chunk of a workflow's jobs."""
     governing.govern_rest(job)
+
+
+@handles(SendAlert, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=12), name=notices.TYPE_NAME, keep_result=False)
+def send_alert(job: SendAlert) -> None:
+    """Tell people, or a program of theirs, what an alert rule has found."""
+    deliver(job.notice_id)
 
 
 @handles(SendEmail, name=messages.TYPE_NAME, keep_result=False)

@@ -1,6 +1,7 @@
 """The durable record: jobs with all that hangs on them, and what people and processes say about them."""
 
 from handlers.models.act import Act
+from handlers.models.alert import AlertIncident, AlertKind, AlertNotice, AlertRule
 from handlers.models.audit import AuditEntry
 from handlers.models.blocking import BlockingCall
 from handlers.models.bulk import BulkItem, BulkOperation, BulkState
@@ -32,6 +33,10 @@ __all__ = [
     "BUCKET_FIELDS",
     "OPEN_STATES",
     "Act",
+    "AlertIncident",
+    "AlertKind",
+    "AlertNotice",
+    "AlertRule",
     "ApiAnswer",
     "ApiClient",
     "AttemptError",

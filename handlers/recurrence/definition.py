@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from handlers import queues
 from handlers.exceptions import InvalidJob
 from handlers.models import Misfire, Overlap, RecurringJob
+from handlers.outbound import check_url
 from handlers.payloads import Command, Job
 from handlers.recurrence.cron import Cron
 from handlers.recurrence.times import SHORTEST, Times, check_moment, check_span, zone_of
 from handlers.registry import registry
 
-LONGEST_NAME, LONGEST_URL = 200, 500
+LONGEST_NAME = 200
 MOST_CATCH_UP, MOST_FAILURES = 10_000, 1_000
 RULE = (
     "cron",
@@ -75,7 +75,7 @@ def check_options(cron: str | None, options: Options) -> dict[str, Any]:
         "catch_up_seconds": check_span("catch_up_within", options.catch_up_within).total_seconds(),
         "overlap": _choice("overlap", options.overlap, Overlap),
         "pause_after": _whole("pause_after", options.pause_after, 0, MOST_FAILURES),
-        "heartbeat_url": _url(options.heartbeat_url),
+        "heartbeat_url": check_url("heartbeat_url", options.heartbeat_url),
     }
 
 
@@ -143,26 +143,3 @@ def _whole(field: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise InvalidJob(f"{field}: must be a whole number from {least} to {most:,}, not {value!r}", field=field)
     return value
-
-
-def _url(value: object) -> str:
-    if value == "" or (isinstance(value, str) and len(value) <= LONGEST_URL and _can_be_asked_for(value)):
-        return str(value)
-    raise InvalidJob(
-        f"heartbeat_url: must be an http or https address of at most {LONGEST_URL} characters, without a user's name or"
-        " password in it",
-        field="heartbeat_url",
-    )
-
-
-def _can_be_asked_for(url: str) -> bool:
-    if not url.isascii() or not url.isprintable() or " " in url:
-        return False
-    try:
-        parts = urlsplit(url)
-        # A name and a password would be taken for host and port, and an error would tell them.
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
-        )
-    except ValueError:  # a port that is no number
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from dataclasses import dataclass
 
 from django.db import connections, transaction
@@ -13,6 +12,7 @@ from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
 from handlers.lifecycle import NewJob
 from handlers.models import JobRecord, Occurrence, RecurringJob
 from handlers.models.sql import is_postgresql, take_lock
+from handlers.outbound import call
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.firing import ACTOR
@@ -21,7 +21,6 @@ from handlers.states import ACTIVE, State
 
 HEARTBEAT = f"{ENGINE_TYPES}SendHeartbeat"
 LOOK = 5_000  # occurrences in one go, the oldest first
-TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,6 @@ def address(recurring_id: int) -> str:
 
 
 def ask(url: str) -> None:
-    """Ask for ``url``. Raises the errors of urllib, an answer of 400 or more among them; none of them names it."""
+    """Ask for ``url``. Raises as ``handlers.outbound.call`` does; no error names it."""
     if url:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310 - http or https, as checked when it was set
-            answer.read(1_024)
+        call(url)

@@ -25,6 +25,7 @@ from rq.serializers import JSONSerializer
 from rq_scheduler import Scheduler
 
 from handlers import fleet, folding, lifecycle, recovery
+from handlers.alerts import dead_man, watching
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.models import JobRecord, WorkerProcess
@@ -52,11 +53,14 @@ SWEEP_SECONDS = 5.0  # how often the delayed set is compared with the database, 
 SWEEP_CHUNK = 500
 RETENTION_SECONDS = 60.0  # how often it is looked what is past its retention
 ERASE_SECONDS = 0.1  # between two chunks of it: what is due meanwhile waits for one chunk at most
+ALERT_SECONDS = 10.0  # between two looks at what people want to be told of
+DEAD_MAN_SECONDS = 60.0
 TIDY_SECONDS = 300.0  # how often the rows of long dead workers are removed
 LEFTOVERS_SECONDS = 900.0  # between two looks through Redis for what killed workers left
 LOOK_SECONDS = 1.0  # between two chunks of one: most of the keys are a backlog's, and nothing is urgent here
 LISTENING, PROMOTION, RETENTION, OLD_COUNTS = "wake-ups", "promotion", "retention", "old counts"
 LEFTOVERS = "leftovers"
+OLD_ALERTS = "old alerts"
 
 
 class JSONJob(Job):
@@ -153,6 +157,9 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
             self._duties.again_in("row", 0.0)
         turn("row", REGISTER_SECONDS, self._show)
         turn("tidying", TIDY_SECONDS, fleet.tidy)
+        turn("alerts", ALERT_SECONDS, watching.watch)
+        turn("dead man's switch", DEAD_MAN_SECONDS, dead_man.call_dead_man)
+        turn(OLD_ALERTS, RETENTION_SECONDS, partial(self._erase, OLD_ALERTS, watching.age_out))
         turn(RETENTION, RETENTION_SECONDS, partial(self._erase, RETENTION, recovery.age_out))
         turn(OLD_COUNTS, RETENTION_SECONDS, partial(self._erase, OLD_COUNTS, folding.prune))
         look = partial(self._erase, LEFTOVERS, self._leftovers.clear, pause=LOOK_SECONDS)
