@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from functools import partial
@@ -26,14 +27,24 @@ class Refused(OSError):
 
 
 def check_url(field: str, value: object) -> str:
-    """``value``, which must be empty or an address that can be called. Raises InvalidJob, naming ``field``."""
-    if value == "" or (isinstance(value, str) and len(value) <= LONGEST_URL and _can_be_called(value)):
-        return str(value)
-    raise InvalidJob(
-        f"{field}: must be an http or https address of at most {LONGEST_URL} characters, without a user's name or"
-        " password in it",
-        field=field,
-    )
+    """``value``, which must be empty or an address that can be called. Raises InvalidJob, naming ``field``.
+
+    Where a name leads, is looked up when it is called: it may lead elsewhere by then.
+    """
+    if value == "":
+        return ""
+    if not isinstance(value, str) or len(value) > LONGEST_URL or not _can_be_called(value):
+        raise InvalidJob(
+            f"{field}: must be an http or https address of at most {LONGEST_URL} characters, without a user's name or"
+            " password in it",
+            field=field,
+        )
+    if not jobs_settings().call_private_addresses:
+        try:
+            _refuse_literal(urlsplit(value).hostname or "")
+        except Refused as error:
+            raise InvalidJob(f"{field}: {error}", field=field) from None
+    return value
 
 
 def _can_be_called(url: str) -> bool:
@@ -54,8 +65,13 @@ def call(url: str, body: bytes | None = None, headers: Mapping[str, str] | None 
     Refused for an address inside the host's own network, unless ``JOBS["CALL_PRIVATE_ADDRESSES"]`` allows that.
     """
     request = urllib.request.Request(url, data=body, headers=dict(headers or {}))  # noqa: S310 - http or https, as checked
-    with _opener(url).open(request, timeout=TIMEOUT_SECONDS) as answer:
-        answer.read(READ_BYTES)
+    try:
+        with _opener(url).open(request, timeout=TIMEOUT_SECONDS) as answer:
+            answer.read(READ_BYTES)
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, Refused):
+            raise error.reason from None
+        raise
 
 
 def _opener(url: str) -> urllib.request.OpenerDirector:
@@ -118,7 +134,7 @@ def _connect(address: tuple[str, int], timeout: Any = None, *rest: Any, **option
 
 def _refuse_literal(host: str) -> None:
     if host == "localhost" or host.endswith(".localhost"):
-        raise Refused(f"{host} is inside this server's own network")
+        raise _inside(host)
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -132,4 +148,8 @@ def _refuse(address: str, host: str) -> None:
         place = place.ipv4_mapped
     is_wrapped = any(place in network for network in WRAPPING if network.version == place.version)
     if is_wrapped or not place.is_global or place.is_multicast:
-        raise Refused(f'{host} is inside this server\'s own network: JOBS["CALL_PRIVATE_ADDRESSES"] allows that')
+        raise _inside(host)
+
+
+def _inside(host: str) -> Refused:
+    return Refused(f'{host} is inside this server\'s own network: JOBS["CALL_PRIVATE_ADDRESSES"] would allow that')

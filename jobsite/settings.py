@@ -141,6 +141,9 @@ JOBS: dict[str, Any] = {
     "VERSION": environment.version(),
     "METRICS_TOKEN": os.environ.get("JOBSITE_METRICS_TOKEN", ""),
     "METRICS_LOOPBACK": environment.flag("JOBSITE_METRICS_LOOPBACK"),
+    "CONSOLE_URL": os.environ.get("JOBSITE_CONSOLE_URL", ""),
+    "DEAD_MAN_URL": os.environ.get("JOBSITE_DEAD_MAN_URL", ""),
+    "CALL_PRIVATE_ADDRESSES": environment.flag("JOBSITE_CALL_PRIVATE_ADDRESSES"),
 }
 if find_spec("django.tasks") or find_spec("django_tasks"):  # Django's own is there from 6.0 on
     TASKS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "handlers.tasks.DurableBackend", "QUEUES": []}}

@@ -10,6 +10,7 @@ from django.db.models import Case, F, IntegerField, Q, Sum, When
 from django.utils.http import urlencode
 
 from handlers import bounded, fleet, queues
+from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import database
 from handlers.models import (
     AlertKind,
@@ -99,7 +100,7 @@ def _workers(rule: AlertRule, now: datetime) -> Iterator[Finding]:
     if not workers and not rule.queue:
         yield Finding("", "No worker is running", "workers/")
         return
-    served = {name for worker in workers for name in worker.queues}
+    served = {SYSTEM_QUEUE, *(name for worker in workers for name in worker.queues)}
     paused = _paused(now)
     for depth in bounded.depths(queues.known_queues(), CAP):
         if depth.number and depth.queue not in served | paused and rule.queue in ("", depth.queue):
@@ -122,6 +123,7 @@ def _recurring(rule: AlertRule, now: datetime) -> Iterator[Finding]:
 
 def _bulk(rule: AlertRule, now: datetime) -> Iterator[Finding]:
     rows = BulkOperation.objects.using(database()).filter(state=BulkState.PAUSED).order_by("-pk")
+    rows = rows.exclude(note__startswith="Paused")  # by a person, who knows
     for row in rows[:MOST]:
         yield Finding(str(row.pk), f"Bulk operation {row.pk} waits: {row.note}"[:500], f"bulk/{row.pk}/")
 

@@ -5,79 +5,119 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('jobsite_jobs', '0038_bulk_held'),
+        ("jobsite_jobs", "0038_bulk_held"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='AlertRule',
+            name="AlertRule",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('name', models.CharField(max_length=100, unique=True)),
-                ('kind', models.CharField(choices=[('group', 'A new failure group, or one that came back'), ('share', 'Share of failed attempts'), ('wait', 'Oldest wait on a queue'), ('worker', 'No worker'), ('recurring', 'A recurring job missed its time'), ('bulk', 'A bulk operation paused')], max_length=9)),
-                ('job_type', models.CharField(blank=True, default='', max_length=200)),
-                ('queue', models.CharField(blank=True, default='', max_length=64)),
-                ('threshold', models.FloatField(default=0)),
-                ('least', models.PositiveIntegerField(default=20)),
-                ('minutes', models.PositiveIntegerField(default=15)),
-                ('hold_seconds', models.PositiveIntegerField(default=0)),
-                ('again_minutes', models.PositiveIntegerField(default=240)),
-                ('emails', models.JSONField(default=list)),
-                ('webhook_url', models.CharField(blank=True, default='', max_length=500)),
-                ('webhook_secret', models.CharField(blank=True, default='', max_length=100)),
-                ('muted_until', models.DateTimeField(null=True)),
-                ('muted_by', models.CharField(blank=True, default='', max_length=150)),
-                ('created_at', models.DateTimeField()),
-                ('changed_at', models.DateTimeField()),
-                ('looked_at', models.DateTimeField(null=True)),
-                ('told_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("group", "A new failure group, or one that came back"),
+                            ("share", "Share of failed attempts"),
+                            ("wait", "Oldest wait on a queue"),
+                            ("worker", "No worker"),
+                            ("recurring", "A recurring job missed its time"),
+                            ("bulk", "A bulk operation paused"),
+                        ],
+                        max_length=9,
+                    ),
+                ),
+                ("job_type", models.CharField(blank=True, default="", max_length=200)),
+                ("queue", models.CharField(blank=True, default="", max_length=64)),
+                ("threshold", models.FloatField(default=0)),
+                ("least", models.PositiveIntegerField(default=20)),
+                ("minutes", models.PositiveIntegerField(default=15)),
+                ("hold_seconds", models.PositiveIntegerField(default=0)),
+                ("again_minutes", models.PositiveIntegerField(default=240)),
+                ("emails", models.JSONField(default=list)),
+                ("webhook_url", models.CharField(blank=True, default="", max_length=500)),
+                ("webhook_secret", models.CharField(blank=True, default="", max_length=100)),
+                ("muted_until", models.DateTimeField(null=True)),
+                ("muted_by", models.CharField(blank=True, default="", max_length=150)),
+                ("created_at", models.DateTimeField()),
+                ("changed_at", models.DateTimeField()),
+                ("looked_at", models.DateTimeField(null=True)),
+                ("told_at", models.DateTimeField(null=True)),
             ],
             options={
-                'verbose_name': 'alert rule',
-                'db_table': 'jobs_alertrule',
-                'permissions': [('mute_alertrule', 'Can mute alert rules')],
-                'default_permissions': ('view', 'add', 'change', 'delete'),
+                "verbose_name": "alert rule",
+                "db_table": "jobs_alertrule",
+                "permissions": [("mute_alertrule", "Can mute alert rules")],
+                "default_permissions": ("view", "add", "change", "delete"),
             },
         ),
         migrations.CreateModel(
-            name='AlertNotice',
+            name="AlertNotice",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('at', models.DateTimeField()),
-                ('channel', models.CharField(max_length=7)),
-                ('event', models.JSONField()),
-                ('claimed_at', models.DateTimeField(null=True)),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('error', models.CharField(blank=True, default='', max_length=300)),
-                ('rule', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='notices', to='jobsite_jobs.alertrule')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("at", models.DateTimeField()),
+                ("channel", models.CharField(max_length=7)),
+                ("event", models.JSONField()),
+                ("claimed_at", models.DateTimeField(null=True)),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("error", models.CharField(blank=True, default="", max_length=300)),
+                (
+                    "rule",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notices",
+                        to="jobsite_jobs.alertrule",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'jobs_alertnotice',
-                'default_permissions': (),
-                'indexes': [models.Index(fields=['rule', '-id'], name='jobs_notice_of_rule'), models.Index(fields=['at'], name='jobs_notice_at')],
+                "db_table": "jobs_alertnotice",
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["rule", "-id"], name="jobs_notice_of_rule"),
+                    models.Index(fields=["at"], name="jobs_notice_at"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='AlertIncident',
+            name="AlertIncident",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('key', models.CharField(max_length=200)),
-                ('words', models.CharField(max_length=500)),
-                ('path', models.CharField(blank=True, default='', max_length=300)),
-                ('began_at', models.DateTimeField()),
-                ('seen_at', models.DateTimeField()),
-                ('ended_at', models.DateTimeField(null=True)),
-                ('told_at', models.DateTimeField(null=True)),
-                ('told_end', models.BooleanField(default=False)),
-                ('rule', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='incidents', to='jobsite_jobs.alertrule')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("key", models.CharField(max_length=200)),
+                ("words", models.CharField(max_length=500)),
+                ("path", models.CharField(blank=True, default="", max_length=300)),
+                ("began_at", models.DateTimeField()),
+                ("seen_at", models.DateTimeField()),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("told_at", models.DateTimeField(null=True)),
+                ("told_end", models.BooleanField(default=False)),
+                (
+                    "rule",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="incidents",
+                        to="jobsite_jobs.alertrule",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'jobs_alertincident',
-                'default_permissions': (),
-                'indexes': [models.Index(fields=['rule', '-id'], name='jobs_alert_of_rule'), models.Index(condition=models.Q(('ended_at__isnull', False)), fields=['ended_at'], name='jobs_alert_ended')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True)), fields=('rule', 'key'), name='jobs_alert_open')],
+                "db_table": "jobs_alertincident",
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["rule", "-id"], name="jobs_alert_of_rule"),
+                    models.Index(
+                        condition=models.Q(("ended_at__isnull", False)), fields=["ended_at"], name="jobs_alert_ended"
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at__isnull", True)), fields=("rule", "key"), name="jobs_alert_open"
+                    )
+                ],
             },
         ),
     ]
