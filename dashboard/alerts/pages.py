@@ -1,0 +1,233 @@
+"""What is wrong now, the rules that say so, and what each of them has found and sent."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.admin import AdminSite
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from dashboard.alerts.form import KINDS, RuleForm, shown
+from dashboard.kit.drafts import is_draft
+from dashboard.kit.text import sentence
+from dashboard.kit.verbs import MAX_REASON
+from handlers import alerts
+from handlers.alerts.edits import facts
+from handlers.conf import jobs_settings
+from handlers.exceptions import InvalidJob
+from handlers.models import AlertIncident, AlertKind, AlertRule
+
+VIEW, ADD, CHANGE, DELETE, MUTE = (f"jobsite_jobs.{verb}_alertrule" for verb in ("view", "add", "change", "delete", "mute"))
+OPEN = 100  # incidents that the page names
+HISTORY = 25
+SPANS = (
+    (1, gettext_lazy("1 hour")),
+    (4, gettext_lazy("4 hours")),
+    (24, gettext_lazy("1 day")),
+    (168, gettext_lazy("1 week")),
+)
+
+
+def overview(site: AdminSite, request: HttpRequest) -> TemplateResponse:
+    """What is wrong now, and every rule."""
+    _need(request, VIEW, _("You may not see alerts."))
+    rules = list(AlertRule.objects.order_by("name"))
+    incidents = list(AlertIncident.objects.filter(ended_at=None).select_related("rule").order_by("-began_at")[: OPEN + 1])
+    of_rule: dict[int, int] = {}
+    for incident in incidents:
+        of_rule[incident.rule_id] = of_rule.get(incident.rule_id, 0) + 1
+    now = timezone.now()
+    context = {
+        "incidents": incidents[:OPEN],
+        "more": len(incidents) > OPEN,
+        "rows": [{**_row(rule, now), "open": of_rule.get(rule.pk, 0)} for rule in rules],
+        "may_add": request.user.has_perm(ADD),
+        "has_dead_man": bool(jobs_settings().dead_man_url),
+        "lacks_address": not jobs_settings().console_url,
+    }
+    return _page(site, request, "alerts", _("Alerts"), context)
+
+
+def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
+    """Choose a kind, then fill in the rule."""
+    _need(request, ADD, _("You may not make alert rules."))
+    kind = request.GET.get("kind", "")
+    if kind not in AlertKind.values:
+        return _page(site, request, "kinds", _("New alert rule"), {"kinds": KINDS})
+    form = RuleForm(AlertKind(kind), request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid() and not is_draft(request):
+        try:
+            rule = alerts.add_rule(form.terms, by=_by(request), reason=form.cleaned_data["reason"])
+        except InvalidJob as error:
+            form.refuse(error)
+        else:
+            messages.success(request, _("The rule %s holds from now on.") % rule.name)
+            return _to(request, rule.pk)
+    context = {"form": form, "kind_words": dict(KINDS)[AlertKind(kind)]}
+    return _page(site, request, "new", _("New alert rule"), context, status=400 if form.errors else 200)
+
+
+def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
+    """One rule: what it has found, and the form that changes it."""
+    _need(request, VIEW, _("You may not see alerts."))
+    row = AlertRule.objects.filter(pk=rule_id).first() if rule_id < 2**63 else None
+    if row is None:
+        return _gone(request)
+    if request.method == "POST":
+        _need(request, CHANGE, _("You may not change alert rules."))
+    initial = {**shown(facts(row)), "version": row.version}
+    form = RuleForm(AlertKind(row.kind), request.POST if request.method == "POST" else None, initial=initial)
+    if form.is_bound and form.is_valid() and not is_draft(request):
+        sent = form.cleaned_data
+        try:
+            changed = alerts.change_rule(
+                row.pk, form.terms, version=sent["version"], by=_by(request), reason=sent["reason"]
+            )
+        except InvalidJob as error:
+            form.refuse(error)
+        else:
+            messages.success(
+                request, _("The rule is so from now on.") if changed else _("Nothing changed: the rule was so already.")
+            )
+            return _to(request, row.pk)
+    may_change = request.user.has_perm(CHANGE)
+    context = {
+        **_row(row, timezone.now()),
+        "form": form,
+        "kind_words": dict(KINDS)[AlertKind(row.kind)],
+        "incidents": row.incidents.order_by("-pk")[:HISTORY],
+        "notices": row.notices.order_by("-pk")[:HISTORY],
+        "may_change": may_change,
+        "may_mute": request.user.has_perm(MUTE),
+        "may_delete": request.user.has_perm(DELETE),
+        "secret": row.webhook_secret if may_change else "",
+        "spans": SPANS,
+        "max_reason": MAX_REASON,
+    }
+    return _page(site, request, "rule", row.name, context, status=400 if form.errors else 200)
+
+
+def mute(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """Tell nobody for some hours. POST only."""
+    hours = request.POST.get("hours", "")
+    span = int(hours) if hours in {str(each) for each, _words in SPANS} else SPANS[0][0]
+
+    def act() -> None:
+        alerts.mute_rule(rule_id, timezone.now() + timedelta(hours=span), by=_by(request), reason=_reason(request))
+        messages.success(request, _("Nobody is told for %s. What is still so then is told.") % dict(SPANS)[span])
+
+    return _act(request, rule_id, MUTE, act)
+
+
+def unmute(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """Tell people again. POST only."""
+
+    def act() -> None:
+        was = alerts.unmute_rule(rule_id, by=_by(request), reason=_reason(request))
+        messages.success(request, _("It is told again.") if was else _("It was not muted."))
+
+    return _act(request, rule_id, MUTE, act)
+
+
+def test(request: HttpRequest, rule_id: int) -> HttpResponse:
+    """Send a message that is a test. POST only."""
+
+    def act() -> None:
+        number = alerts.send_test(rule_id, by=_by(request))
+        told = ngettext("A test goes out to %d place; see below.", "A test goes out to %d places; see below.", number)
+        messages.success(request, told % number)
+
+    return _act(request, rule_id, CHANGE, act)
+
+
+def delete(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
+    """Ask, and delete the rule with what it has found."""
+    _need(request, DELETE, _("You may not delete alert rules."))
+    row = AlertRule.objects.filter(pk=rule_id).first() if rule_id < 2**63 else None
+    if row is None:
+        return _gone(request)
+    if request.method != "POST" or is_draft(request):
+        return _page(site, request, "delete", _("Delete %s") % row.name, {"rule": row, "max_reason": MAX_REASON})
+    alerts.delete_rule(row.pk, by=_by(request), reason=_reason(request))
+    messages.success(request, _("Deleted the alert rule %s.") % row.name)
+    return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
+
+
+def _act(request: HttpRequest, rule_id: int, permission: str, act: Any) -> HttpResponse:
+    if request.method != "POST":
+        return HttpResponseNotAllowed(["POST"])
+    _need(request, permission, _("You may not do that with alert rules."))
+    try:
+        act()
+    except InvalidJob as error:
+        messages.error(request, sentence(error))
+    if not request.user.has_perm(VIEW):
+        return HttpResponseRedirect(reverse("admin:index", current_app=request.current_app))
+    return _to(request, rule_id)
+
+
+def _row(row: AlertRule, now: Any) -> dict[str, Any]:
+    is_muted = row.muted_until is not None and row.muted_until > now
+    scope = row.job_type or row.queue
+    return {
+        "rule": row,
+        "is_muted": is_muted,
+        "scope": scope,
+        "condition": _condition(row),
+        "places": [*row.emails, *([_webhook(row.webhook_url)] if row.webhook_url else [])],
+    }
+
+
+def _condition(row: AlertRule) -> str:
+    if row.kind == AlertKind.SHARE:
+        return _("%(percent)s %% of at least %(least)d attempts in %(minutes)d min") % {
+            "percent": f"{row.threshold * 100:g}",
+            "least": row.least,
+            "minutes": row.minutes,
+        }
+    if row.kind == AlertKind.WAIT:
+        return _("longer than %s min") % f"{row.threshold / 60:g}"
+    return ""
+
+
+def _webhook(url: str) -> str:
+    """Where it leads, without what may be its key."""
+    return f"{'/'.join(url.split('/')[:3])}/…"
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "")[:MAX_REASON]
+
+
+def _need(request: HttpRequest, permission: str, words: str) -> None:
+    if not request.user.has_perm(permission):
+        raise PermissionDenied(words)
+
+
+def _by(request: HttpRequest) -> AbstractBaseUser:
+    return cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
+
+
+def _to(request: HttpRequest, rule_id: int) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:alert_rule", args=[rule_id], current_app=request.current_app))
+
+
+def _gone(request: HttpRequest) -> HttpResponse:
+    messages.warning(request, _("There is no such alert rule any more."))
+    return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
+
+
+def _page(
+    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
+) -> TemplateResponse:
+    full = {**site.each_context(request), "title": title, **context}
+    return TemplateResponse(request, f"dashboard/alerts/{name}.html", full, status=status)
