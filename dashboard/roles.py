@@ -21,6 +21,7 @@ VIEWER = frozenset(
         "recurringjob",
         "limitoverride",
         "workflow",
+        "alertrule",
     )
 )
 OPERATOR = VIEWER | {
@@ -35,12 +36,15 @@ OPERATOR = VIEWER | {
     "jobsite_jobs.trigger_recurringjob",
     "jobsite_jobs.pause_recurringjob",
     "jobsite_jobs.change_workflow",
+    "jobsite_jobs.mute_alertrule",
     "jobsite_jobs.change_failuregroup",
 }
 ADMINISTRATOR = OPERATOR | {"jobsite_jobs.change_limitoverride"}
 ADMINISTRATOR |= {f"jobsite_jobs.{verb}_apiclient" for verb in ("view", "add", "revoke")}
 ADMINISTRATOR |= {
-    f"jobsite_jobs.{verb}_{model}" for verb in ("add", "change", "delete") for model in ("storedpolicy", "recurringjob")
+    f"jobsite_jobs.{verb}_{model}"
+    for verb in ("add", "change", "delete")
+    for model in ("storedpolicy", "recurringjob", "alertrule")
 }
 # Of the site's own user model, whichever it is. Sensitive arguments are nobody's by being in a ready-made role.
 USER = settings.AUTH_USER_MODEL.lower().partition(".")

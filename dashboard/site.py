@@ -37,6 +37,7 @@ VIEW_JOBS = "jobsite_jobs.view_jobrecord"
 # Pages without a model: (url name, words, a permission that they ask for beside that to see jobs).
 PAGES = (
     ("failures", "Failures", VIEW_JOBS),
+    ("alerts", "Alerts", "jobsite_jobs.view_alertrule"),
     ("bulk", "Bulk operations", VIEW_JOBS),
     ("recurring", "Recurring jobs", "jobsite_jobs.view_recurringjob"),
     ("workflows", "Workflows", "jobsite_jobs.view_workflow"),
@@ -83,6 +84,7 @@ class JobsSite(SigningIn):
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """The stock addresses after our own."""
         # They need models, which are not loaded when this module is.
+        from dashboard.alerts import pages as alerts
         from dashboard.audit import undo
         from dashboard.bulk import new as bulk_new
         from dashboard.bulk import pages as bulk
@@ -106,6 +108,13 @@ class JobsSite(SigningIn):
 
         return [
             path("failures/", self._page(failures.failures), name="failures"),
+            path("alerts/", self._page(alerts.overview), name="alerts"),
+            path("alerts/new/", self._page(alerts.new), name="alert_new"),
+            path("alerts/<int:rule_id>/", self._page(alerts.rule), name="alert_rule"),
+            path("alerts/<int:rule_id>/delete/", self._page(alerts.delete), name="alert_delete"),
+            path("alerts/<int:rule_id>/mute/", self.admin_view(alerts.mute), name="alert_mute"),
+            path("alerts/<int:rule_id>/unmute/", self.admin_view(alerts.unmute), name="alert_unmute"),
+            path("alerts/<int:rule_id>/test/", self.admin_view(alerts.test), name="alert_test"),
             path("queues/", self._page(queues.queues), name="queues"),
             path("queues/<slug:name>/pause/", self.admin_view(queues.pause_queue), name="pause_queue"),
             path("queues/<slug:name>/resume/", self.admin_view(queues.resume_queue), name="resume_queue"),

@@ -95,7 +95,9 @@ class RuleForm(forms.Form):
         for name, factor in threshold.items():
             if name in self.fields:
                 own["threshold"] = round(sent[name] * factor, 6)
-        return Terms(kind=self.kind.value, emails=[each for each in re.split(r"[\s,;]+", sent["emails"]) if each], **own)
+        return Terms(
+            kind=self.kind.value, emails=[each for each in re.split(r"[\s,;]+", sent["emails"]) if each], **own
+        )
 
     def clean(self) -> dict[str, Any]:
         """The engine's own checks, when each field by itself is readable."""

@@ -26,7 +26,9 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.models import AlertIncident, AlertKind, AlertRule
 
-VIEW, ADD, CHANGE, DELETE, MUTE = (f"jobsite_jobs.{verb}_alertrule" for verb in ("view", "add", "change", "delete", "mute"))
+VIEW, ADD, CHANGE, DELETE, MUTE = (
+    f"jobsite_jobs.{verb}_alertrule" for verb in ("view", "add", "change", "delete", "mute")
+)
 OPEN = 100  # incidents that the page names
 HISTORY = 25
 SPANS = (
@@ -41,7 +43,9 @@ def overview(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """What is wrong now, and every rule."""
     _need(request, VIEW, _("You may not see alerts."))
     rules = list(AlertRule.objects.order_by("name"))
-    incidents = list(AlertIncident.objects.filter(ended_at=None).select_related("rule").order_by("-began_at")[: OPEN + 1])
+    incidents = list(
+        AlertIncident.objects.filter(ended_at=None).select_related("rule").order_by("-began_at")[: OPEN + 1]
+    )
     of_rule: dict[int, int] = {}
     for incident in incidents:
         of_rule[incident.rule_id] = of_rule.get(incident.rule_id, 0) + 1

@@ -23,6 +23,7 @@ from dashboard.people.entries import PEOPLE_VERBS
 from dashboard.people.fields import is_field
 from dashboard.tags import ago
 from handlers.admission.edits import VERBS as LIMIT_VERBS
+from handlers.alerts.edits import VERBS as ALERT_VERBS
 from handlers.audit import user_name
 from handlers.failure_groups import VERBS as GROUP_VERBS
 from handlers.models import AuditEntry
@@ -64,7 +65,15 @@ class VerbFilter(EntryFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """Every verb that is on the audit."""
-        own = (*RECURRING_VERBS, *WORKFLOW_VERBS, *POLICY_VERBS, *LIMIT_VERBS, *CLIENT_VERBS, *PEOPLE_VERBS)
+        own = (
+            *RECURRING_VERBS,
+            *WORKFLOW_VERBS,
+            *POLICY_VERBS,
+            *LIMIT_VERBS,
+            *ALERT_VERBS,
+            *CLIENT_VERBS,
+            *PEOPLE_VERBS,
+        )
         verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *GROUP_VERBS, *own, *SITE_VERBS)
         return [(verb, in_words(verb)) for verb in verbs]
 

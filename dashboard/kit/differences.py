@@ -19,6 +19,16 @@ LABELS = {
     "types": "Job types",
     "concurrency": "At once",
     "rate": "Starts",
+    # of alert rules
+    "job_type": "Job type",
+    "queue": "Queue",
+    "threshold": "Threshold",
+    "least": "Attempts, at least",
+    "minutes": "Minutes",
+    "hold_seconds": "Lasting, seconds",
+    "again_minutes": "Told again after, minutes",
+    "emails": "Mail to",
+    "webhook_url": "Webhook",
     # of users and groups, on the audit's page
     "email": "Email",
     "is_active": "Active",

@@ -22,6 +22,7 @@ from handlers.models import AlertKind, AlertRule
 from handlers.models.sql import database_now
 from handlers.outbound import check_url
 
+VERBS = ("add_alert", "change_alert", "delete_alert", "mute_alert", "unmute_alert", "test_alert")
 LONGEST_NAME, LONGEST_TYPE = 100, 200
 MOST_RULES, MOST_EMAILS = 100, 20
 MOST_MINUTES = 60  # of attempts that one look adds up

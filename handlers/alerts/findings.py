@@ -18,6 +18,7 @@ from handlers.models import (
     BulkOperation,
     BulkState,
     FailureGroup,
+    GroupState,
     How,
     JobCount,
     Occurrence,
@@ -26,6 +27,7 @@ from handlers.models import (
     QueueSwitch,
     RecurringJob,
 )
+from handlers.models.failure_group import OPEN_STATES
 
 MOST = 200  # things that one rule finds at once
 CAP = 1_000  # jobs of a queue that are counted
@@ -53,8 +55,9 @@ def of_rule(rule: AlertRule, now: datetime) -> list[Finding]:
 
 
 def _groups(rule: AlertRule, now: datetime) -> Iterator[Finding]:
-    rows = FailureGroup.objects.using(database()).filter(last_at__gte=now - RECENT)
-    rows = rows.filter(first_at__gte=max(now - NEW, rule.created_at))
+    since = max(now - NEW, rule.created_at)
+    rows = FailureGroup.objects.using(database()).filter(last_at__gte=now - RECENT, state__in=OPEN_STATES)
+    rows = rows.filter(Q(first_at__gte=since) | Q(state=GroupState.REGRESSED, regressed_at__gte=since))
     if rule.job_type:
         counts = JobCount.objects.using(database()).filter(period=Period.DAY, at__gte=now - NEW - timedelta(days=1))
         counts = counts.filter(queue="").exclude(fingerprint="")
@@ -62,7 +65,8 @@ def _groups(rule: AlertRule, now: datetime) -> Iterator[Finding]:
     for group in rows.order_by("-last_at", "-fingerprint")[:MOST]:
         what = group.exception.rpartition(".")[2] or "Failure"
         where = group.frame or group.job_type
-        words = f"New failure: {what}{f' at {where}' if where else ''}"
+        how = "Came back" if group.state == GroupState.REGRESSED else "New failure"
+        words = f"{how}: {what}{f' at {where}' if where else ''}"
         yield Finding(group.pk, words, f"failures/{group.pk}/")
 
 

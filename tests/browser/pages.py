@@ -10,8 +10,12 @@ from django.utils import timezone
 from dashboard.roles import create_roles
 from handlers import job_scheduler
 from handlers.admission.edits import set_limit
+from handlers.alerts import add_rule
+from handlers.alerts.edits import Terms
 from handlers.api.clients import create_client
 from handlers.models import (
+    AlertIncident,
+    AlertRule,
     ApiClient,
     AttemptLog,
     AuditEntry,
@@ -87,6 +91,11 @@ def furnish() -> list[JobRecord]:
     assign("app.Note", policy, by=user)
     create_client("billing", verbs=["enqueue", "read"], types=["app.Note"], by=user, reason="order 7")
     set_limit("tills", concurrency=2, by=user, reason="a second till")
+    terms = Terms("mail waits for very long", "wait", threshold=600, emails=["ops@shop.example"])
+    AlertIncident.objects.create(
+        rule=add_rule(terms, by=user), key="mail", words="mail: 2,140 waiting, the oldest for 12 min", path="queues/",
+        began_at=now, seen_at=now,
+    )  # fmt: skip
     job_scheduler.start_bulk(
         "retry", Selection.parse("type:app.Note state:failed"), by=user, reason="gateway is back", canary=1
     )
@@ -183,6 +192,11 @@ def every_page() -> list[str]:
         client,
         "/admin/limits/",
         "/admin/limits/tills/",
+        "/admin/alerts/",
+        "/admin/alerts/new/",
+        "/admin/alerts/new/?kind=share",
+        f"/admin/alerts/{AlertRule.objects.get().pk}/",
+        f"/admin/alerts/{AlertRule.objects.get().pk}/delete/",
         "/admin/retry-policies/",
         "/admin/retry-policies/new/",
         policy,

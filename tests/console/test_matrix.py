@@ -23,6 +23,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from handlers import job_scheduler
+from handlers.alerts import add_rule
+from handlers.alerts.edits import Terms
 from handlers.api.clients import create_client
 from handlers.models import (
     AuditEntry,
@@ -108,6 +110,13 @@ PAGES: dict[str, tuple[int, int]] = {
     "client_new": (ADMINISTRATOR, ADMINISTRATOR),
     "client": (ADMINISTRATOR, ADMINISTRATOR),
     "client_revoke": (NOBODY, ADMINISTRATOR),
+    "alerts": (VIEWER, VIEWER),
+    "alert_new": (ADMINISTRATOR, ADMINISTRATOR),
+    "alert_rule": (VIEWER, ADMINISTRATOR),
+    "alert_delete": (ADMINISTRATOR, ADMINISTRATOR),
+    "alert_mute": (NOBODY, OPERATOR),
+    "alert_unmute": (NOBODY, OPERATOR),
+    "alert_test": (NOBODY, ADMINISTRATOR),
     "limits": (VIEWER, VIEWER),
     "limit": (VIEWER, ADMINISTRATOR),
     "limit_reset": (NOBODY, ADMINISTRATOR),
@@ -176,6 +185,12 @@ FORMS: dict[str, dict[str, Any]] = {
     "client_revoke": {},
     "limit": {"concurrency": "3", "rate": "", "version": "1", "do": "save", "seen": "concurrency: 3; rate: "},
     "limit_reset": {"version": "1"},
+    "alert_new": {"name": "new", "hold_seconds": "0", "again_minutes": "0", "emails": "a@b.example"},
+    "alert_rule": {"name": "other", "hold_seconds": "0", "again_minutes": "0", "emails": "a@b.example"},
+    "alert_delete": {},
+    "alert_mute": {"hours": "4"},
+    "alert_unmute": {},
+    "alert_test": {},
     "recurring_new": {"name": "new", "version": ""},
     "recurring_edit": {"version": "{recurring_version}"},
     "recurring_delete": {"version": "{recurring_version}"},
@@ -206,7 +221,7 @@ RECURRING = {
 }  # fmt: skip
 FORMS["recurring_new"] |= RECURRING
 FORMS["recurring_edit"] |= RECURRING
-QUERIES = {"bulk_new": "verb=retry&state=failed"}
+QUERIES = {"bulk_new": "verb=retry&state=failed", "alert_new": "kind=bulk"}
 
 
 def patterns() -> Iterator[tuple[str, URLPattern]]:
@@ -258,7 +273,8 @@ class World:
         return {"app_label": "jobsite_jobs", "content_type_id": ContentType.objects.get_for_model(JobRecord).pk,
                 "policy_id": self.facts["policy"],
                 "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"],
-                "workflow_id": self.facts["workflow"], "client_id": self.facts["client"]}[argument]  # fmt: skip
+                "workflow_id": self.facts["workflow"], "client_id": self.facts["client"],
+                "rule_id": self.facts["rule"]}[argument]  # fmt: skip
 
     def form(self, name: str) -> dict[str, Any]:
         """What the page's form sends."""
@@ -306,6 +322,7 @@ def world(db: None) -> World:
             "workflow": workflow.pk, "node": node.pk, "node_token": node.token,
             "recurring": recurring.pk, "recurring_version": recurring.version,
             "client": create_client("billing", verbs=["read"])[0].pk,
+            "rule": add_rule(Terms("runs", "bulk", emails=["ops@shop.example"])).pk,
             "user": target.pk, "group": Group.objects.create(name="empty").pk,
         }
     )  # fmt: skip

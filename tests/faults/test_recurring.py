@@ -8,6 +8,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from django.conf import LazySettings
 from django.db.models import Sum
 
 from handlers import job_scheduler
@@ -84,6 +85,14 @@ def test_each_is_fired_once_by_several_schedulers_of_which_one_is_killed(start_s
     assert set(made) == set(JobRecord.objects.values_list("pk", flat=True))
 
 
+@pytest.fixture
+def _inside(child_env: dict[str, str], settings: LazySettings) -> None:
+    """The switch is on this machine."""
+    child_env["JOBSITE_CALL_PRIVATE_ADDRESSES"] = "1"
+    settings.JOBS = settings.JOBS | {"CALL_PRIVATE_ADDRESSES": True}
+
+
+@pytest.mark.usefixtures("_inside")
 def test_a_job_that_recurs_runs_and_its_success_is_told(
     start_scheduler: Start, start_worker: Start, notes: Notes, switch: Switch
 ) -> None:
