@@ -69,3 +69,15 @@ def check_lockouts(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[Ch
         hint = "Name a class such as dashboard.kit.lockouts.Lockouts, by its dotted path, or nothing."
         return [Error(f"{lockouts.SETTING}: {error}", hint=hint, id="dashboard.E003")]
     return []
+
+
+@register(Tags.security)
+def check_idle(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """The time after which people are signed out is one."""
+    from dashboard.access import idle  # needs models, which are not loaded when this module is
+
+    try:
+        idle.minutes()
+    except ImproperlyConfigured as error:
+        return [Error(str(error), id="dashboard.E005")]
+    return []

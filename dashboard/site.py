@@ -182,7 +182,8 @@ class JobsSite(SigningIn):
 
         A form that is sent when nobody is signed in gets the login in the place of an answer, and is given back after.
         """
-        from dashboard.access import pages as access  # needs models, which are not loaded when this module is
+        from dashboard.access import idle  # these need models, which are not loaded when this module is
+        from dashboard.access import pages as access
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             request.current_app = self.name
@@ -209,6 +210,7 @@ class JobsSite(SigningIn):
         @wraps(stock)
         def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             with answered():
+                idle.look(request)
                 is_logout = request.path == reverse("admin:logout", current_app=self.name)  # which is done already
                 if request.method == "POST" and not is_logout and not self.has_permission(request):
                     return access.signed_out(self, request)

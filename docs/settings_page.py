@@ -34,6 +34,7 @@ CONSOLE = """
 | setting | default | what it is |
 |---|---|---|
 | `CONSOLE_ENVIRONMENT` | none | a word on the console's badge, such as `staging` |
+| `CONSOLE_IDLE_MINUTES` | none | after which whoever did nothing is signed out: [install.md](install.md#signing-in) |
 | `CONSOLE_LOCKOUTS` | none | dotted path of who knows who is locked out: [install.md](install.md#signing-in) |
 | `CONSOLE_SLOW_ALL` | 3 | exports and exact counts under way at once, of all people: [console.md](console.md#search) |
 | `CONSOLE_SLOW_EACH` | 2 | the same, of one person |

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from asgiref.sync import sync_to_async
 
-from handlers.alerts import notices
+from handlers.alerts import names
 from handlers.alerts.notices import SendAlert
 from handlers.alerts.sending import deliver
 from handlers.bulk import RunBulk, run_chunk
@@ -51,7 +51,7 @@ def govern_workflow(job: GovernWorkflow) -> None:
     governing.govern_rest(job)
 
 
-@handles(SendAlert, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=12), name=notices.TYPE_NAME, keep_result=False)
+@handles(SendAlert, queue=SYSTEM_QUEUE, retry=RetryPolicy(max_attempts=12), name=names.TYPE_NAME, keep_result=False)
 def send_alert(job: SendAlert) -> None:
     """Tell people, or a program of theirs, what an alert rule has found."""
     deliver(job.notice_id)

@@ -37,6 +37,16 @@ def flag(name: str, *, default: bool = False) -> bool:
     raise ImproperlyConfigured(f"{name} must be 1 or 0, not {raw!r}.")
 
 
+def minutes(name: str) -> float | None:
+    """The number in variable ``name``; None where there is none. Raises ImproperlyConfigured for anything else."""
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return None
+    if raw.isascii() and raw.isdigit() and int(raw) > 0:
+        return float(raw)
+    raise ImproperlyConfigured(f"{name} must be a number of minutes, such as 30, not {raw!r}.")
+
+
 def names(name: str, default: Sequence[str] = ()) -> list[str]:
     """The comma-separated items in variable ``name``, or ``default`` when it is unset."""
     raw = os.environ.get(name)

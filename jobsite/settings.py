@@ -43,6 +43,7 @@ X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_AGE = 14 * 24 * 3600
 # Browsers send a host's cookies to each of its ports and paths: two sites there must not take each other's.
 SESSION_COOKIE_NAME = environment.cookie_name("session", SECRET_KEY)
+CONSOLE_IDLE_MINUTES = environment.minutes("JOBSITE_IDLE_MINUTES")
 CSRF_COOKIE_NAME = environment.cookie_name("csrf", SECRET_KEY)
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # the default's cookie has a fixed name
 CONSOLE_TRUSTED_PROXIES = environment.proxies()

@@ -111,7 +111,8 @@ class RuleForm(forms.Form):
     def refuse(self, error: InvalidJob) -> None:
         """Show what the engine said, beside the field that it names."""
         name = FIELD_OF.get(self.kind) if error.field == "threshold" else error.field
-        self.add_error(name if name in self.fields else None, sentence(error))
+        is_seen = name in self.fields and name != "version"
+        self.add_error(name if is_seen else None, sentence(error))
 
 
 def shown(terms: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from django.db.models import Case, F, IntegerField, Q, Sum, When
 from django.utils.http import urlencode
 
 from handlers import bounded, fleet, queues
+from handlers.alerts.names import TYPE_NAME
 from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import database
 from handlers.models import (
@@ -57,6 +58,7 @@ def of_rule(rule: AlertRule, now: datetime) -> list[Finding]:
 def _groups(rule: AlertRule, now: datetime) -> Iterator[Finding]:
     since = max(now - NEW, rule.created_at)
     rows = FailureGroup.objects.using(database()).filter(last_at__gte=now - RECENT, state__in=OPEN_STATES)
+    rows = rows.exclude(job_type=TYPE_NAME)  # alerts that cannot be sent: to send one more helps nobody
     rows = rows.filter(Q(first_at__gte=since) | Q(state=GroupState.REGRESSED, regressed_at__gte=since))
     if rule.job_type:
         counts = JobCount.objects.using(database()).filter(period=Period.DAY, at__gte=now - NEW - timedelta(days=1))

@@ -12,14 +12,14 @@ from django.db import transaction
 
 from handlers import fleet, lifecycle
 from handlers.alerts import sending
-from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
+from handlers.alerts.names import TYPE_NAME
+from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import NewJob
 from handlers.models import AlertIncident, AlertNotice, AlertRule
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 
-TYPE_NAME = f"{ENGINE_TYPES}SendAlert"
 ACTOR = "alerts"
 SHOWN = 20  # incidents that one message names
 

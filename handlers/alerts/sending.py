@@ -167,7 +167,7 @@ def _why(error: Exception) -> str:
         return "the address is inside this server's own network, which is not allowed"
     reason = getattr(error, "reason", None)
     inner = reason if isinstance(reason, Exception) else error
-    return clean(class_path(inner).rpartition(".")[2], 300)
+    return clean(f"not reached: {class_path(inner).rpartition('.')[2]}", 300)
 
 
 def _moment(text_of: str) -> str:

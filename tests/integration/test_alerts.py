@@ -107,6 +107,8 @@ def test_a_new_group_is_told_once_and_its_end_too() -> None:
     )  # fmt: skip
     old = {"first_at": now - timedelta(days=9), "last_at": now, "count": 3}
     FailureGroup.objects.create(fingerprint="f0", exception="OldError", **old)
+    own = {"job_type": "jobs.SendAlert", "exception": "NotSent"}
+    FailureGroup.objects.create(fingerprint="f3", **old | own | {"first_at": now})
     FailureGroup.objects.create(fingerprint="f2", exception="KnownError", state="ignored", **old | {"first_at": now})
     worker()
     assert look() == 1
