@@ -76,14 +76,15 @@ class Failing(NamedTuple):
     failed: Count
     last_at: datetime | None  # when the last of those failed
     paused_runs: int  # bulk operations, of the newest
+    incidents: int  # of alerts, that are open
 
 
 def failing() -> Failing:
     """What is failed now, in one statement."""
     with connections[database()].cursor() as cursor:
         cursor.execute(statements.FAILING)
-        number, last, paused = cursor.fetchone()
-    return Failing(Count.of(number), from_time(last), paused)
+        number, last, paused, incidents = cursor.fetchone()
+    return Failing(Count.of(number), from_time(last), paused, incidents)
 
 
 def failed_of_groups(fingerprints: Collection[str]) -> dict[str, Count]:

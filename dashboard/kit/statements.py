@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from handlers import bounded
 from handlers.bounded import RETRYING, first
-from handlers.models import BulkOperation, JobRecord
+from handlers.models import AlertIncident, BulkOperation, JobRecord
 from handlers.models.bulk import BulkState
 from handlers.states import State
 
@@ -28,7 +28,9 @@ STATES = (
 FAILING = f"""
     SELECT COUNT(*), MAX(finished_at), (SELECT COUNT(*) FROM (
         SELECT state FROM {BulkOperation._meta.db_table} ORDER BY id DESC LIMIT {NEWEST_RUNS}
-    ) AS newest WHERE state = '{BulkState.PAUSED}')
+    ) AS newest WHERE state = '{BulkState.PAUSED}'), (SELECT COUNT(*) FROM (
+        SELECT 1 FROM {AlertIncident._meta.db_table} WHERE ended_at IS NULL LIMIT {CAP}
+    ) AS wrong)
     FROM ({first(State.FAILED.value, "finished_at", CAP)}) AS some_failed
 """
 

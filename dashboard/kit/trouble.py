@@ -38,6 +38,9 @@ def marks(request: HttpRequest) -> dict[str, Mark]:
     if paused := now.paused_runs:
         words = ngettext("%(number)d run is paused", "%(number)d runs are paused", paused)
         found["bulk"] = Mark(str(paused), words % {"number": paused}, is_grave=True)
+    if user.has_perm("jobsite_jobs.view_alertrule") and (wrong := now.incidents):
+        words = ngettext("%(number)d thing is wrong now", "%(number)d things are wrong now", wrong)
+        found["alerts"] = Mark(f"{wrong:,}", words % {"number": wrong}, is_grave=True)
     unserved = len(known.fleet.unserved)
     if unserved or known.queues:
         said = []

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -23,7 +24,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from handlers import job_scheduler
-from handlers.alerts import add_rule
+from handlers.alerts import add_rule, mute_rule
 from handlers.alerts.edits import Terms
 from handlers.api.clients import create_client
 from handlers.models import (
@@ -186,7 +187,13 @@ FORMS: dict[str, dict[str, Any]] = {
     "limit": {"concurrency": "3", "rate": "", "version": "1", "do": "save", "seen": "concurrency: 3; rate: "},
     "limit_reset": {"version": "1"},
     "alert_new": {"name": "new", "hold_seconds": "0", "again_minutes": "0", "emails": "a@b.example"},
-    "alert_rule": {"name": "other", "hold_seconds": "0", "again_minutes": "0", "emails": "a@b.example"},
+    "alert_rule": {
+        "version": "{rule_version}",
+        "name": "other",
+        "hold_seconds": "0",
+        "again_minutes": "0",
+        "emails": "a@b.example",
+    },
     "alert_delete": {},
     "alert_mute": {"hours": "4"},
     "alert_unmute": {},
@@ -313,6 +320,8 @@ def world(db: None) -> World:
     WorkflowNode.objects.create(pk=node.pk, workflow_id=workflow.pk, job_type="app.Note", outcome="failed")
     entry = AuditEntry.objects.create(at=now, username="x", verb="retry", target="job 1", count=1)
     target = User.objects.create_user("target", password="secret")
+    rule = add_rule(Terms("runs", "bulk", emails=["ops@shop.example"]))
+    mute_rule(rule.pk, now + timedelta(hours=1))
     return World(
         {
             "failed": failed.pk, "token": failed.token, "jobrecord": failed.pk, "succeeded": succeeded.pk,
@@ -322,7 +331,7 @@ def world(db: None) -> World:
             "workflow": workflow.pk, "node": node.pk, "node_token": node.token,
             "recurring": recurring.pk, "recurring_version": recurring.version,
             "client": create_client("billing", verbs=["read"])[0].pk,
-            "rule": add_rule(Terms("runs", "bulk", emails=["ops@shop.example"])).pk,
+            "rule": rule.pk, "rule_version": rule.version,
             "user": target.pk, "group": Group.objects.create(name="empty").pk,
         }
     )  # fmt: skip

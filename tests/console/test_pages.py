@@ -27,8 +27,6 @@ PAGES = (
     "/admin/job-types/",
     "/admin/limits/",
     "/admin/alerts/",
-    "/admin/alerts/new/",
-    "/admin/alerts/new/?kind=share",
     "/admin/clients/",
     "/admin/retry-policies/",
     "/admin/auth/user/",

@@ -178,3 +178,10 @@ def test_each_act_asks_for_its_permission(make_user: MakeUser, rule: AlertRule, 
     assert without.post(f"{LIST}{rule.pk}/{path}", form(version=rule.version)).status_code == 403
     assert logged_in(make_user("n", "view_jobrecord")).get(LIST).status_code == 403
     assert not AuditEntry.objects.exists()
+
+
+def test_the_navigation_counts_what_is_wrong_now(viewer: Client, rule: AlertRule) -> None:
+    incident(rule)
+    incident(rule, key="slow", ended_at=timezone.now())
+    html = viewer.get(LIST).content.decode()
+    assert "1 thing is wrong now" in html
