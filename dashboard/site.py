@@ -89,7 +89,9 @@ class JobsSite(SigningIn):
         from dashboard.bulk import new as bulk_new
         from dashboard.bulk import pages as bulk
         from dashboard.clients import pages as clients
-        from dashboard.failures import page as failures
+        from dashboard.failures import actions as failure_actions
+        from dashboard.failures import listing as failures
+        from dashboard.failures import page as failure_page
         from dashboard.foreign import page as foreign
         from dashboard.jobs import after, edit, export, joblist
         from dashboard.limits import pages as limits
@@ -115,6 +117,11 @@ class JobsSite(SigningIn):
             path("alerts/<int:rule_id>/mute/", self.admin_view(alerts.mute), name="alert_mute"),
             path("alerts/<int:rule_id>/unmute/", self.admin_view(alerts.unmute), name="alert_unmute"),
             path("alerts/<int:rule_id>/test/", self.admin_view(alerts.test), name="alert_test"),
+            path("failures/<slug:fingerprint>/", self._page(failure_page.group_page), name="failure_group"),
+            *(
+                path(f"failures/<slug:fingerprint>/{verb}/", self.admin_view(view), name=f"{verb}_group")
+                for verb, view in failure_actions.VERBS.items()
+            ),
             path("queues/", self._page(queues.queues), name="queues"),
             path("queues/<slug:name>/pause/", self.admin_view(queues.pause_queue), name="pause_queue"),
             path("queues/<slug:name>/resume/", self.admin_view(queues.resume_queue), name="resume_queue"),

@@ -51,6 +51,11 @@ def between(start: datetime, end: datetime) -> list[Deploy]:
     return list(rows[:SHOWN])[::-1]
 
 
+def newest(limit: int) -> list[Deploy]:
+    """The newest marks, the newest first."""
+    return list(Deploy.objects.using(database()).order_by("-at", "-pk")[:limit])
+
+
 def in_use() -> bool:
     """Whether any deploy is marked."""
     return Deploy.objects.using(database()).exists()

@@ -203,6 +203,10 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         if entry.verb in RECURRING_VERBS:
             name = entry.target.partition(" ")[2].removesuffix("\N{HORIZONTAL ELLIPSIS}")
             return f"{reverse('admin:recurring', current_app=site)}?{urlencode({'q': name})}"
+        if entry.verb in GROUP_VERBS:
+            name = entry.target.removeprefix("failure group ").partition(" ")[0]
+            is_name = name.isalnum() and name.isascii()
+            return reverse("admin:failure_group", args=[name], current_app=site) if is_name else ""
         page = PAGES.get(entry.target.partition(" ")[0])
         return reverse(f"admin:{page}", current_app=site) if page else ""
 

@@ -1,125 +1,129 @@
-"""The page of failure groups: what is broken, rather than which job failed."""
+"""A failure group's page: what is broken, since when, for whom, and what to do about it."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
-from django.db.models import Q
-from django.http import HttpRequest
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.kit import charts, metrics
-from dashboard.kit.queries import Count, failed_of_groups
+from dashboard.failures import assignees, evidence, words
+from dashboard.failures.access import bulk_url, may_change
+from dashboard.kit import charts, in_short, metrics
+from dashboard.kit.queries import Count
 from dashboard.kit.text import inert
-from dashboard.kit.verbs import RUN_BULK
-from handlers.models import FailureGroup, JobCount
+from dashboard.kit.verbs import MAX_REASON
+from handlers import deploys
+from handlers.conf import NEXT_VERSION, jobs_settings
+from handlers.failure_groups import LONGEST_NOTE, MOST_TIMES
+from handlers.models import FailureGroup, GroupEvent, JobRecord
 
-PAGE = 25
-TYPES = 5  # named for each group
-NEW_SINCE = timedelta(days=1)
-
-
-class GroupRow(NamedTuple):
-    """One group, and what is known of it at this moment."""
-
-    group: FailureGroup
-    counts: metrics.GroupCounts
-    spark: SafeString
-    types: list[str]
-    more_types: int
-    failed_now: Count
-    is_new: bool
-    retry_url: str
-    delete_url: str
+SPANS = {"24h": gettext_lazy("24 hours"), "30d": gettext_lazy("30 days")}
+EVENTS = 20  # of the diary that are shown
+VERSIONS = 8  # offered, and told
+PLACES = 8  # types and queues that are told
 
 
-def failures(site: AdminSite, request: HttpRequest) -> TemplateResponse:
-    """All failure groups, newest first, by pages; ``type`` narrows to those that a job type failed in lately."""
-    job_type = request.GET.get("type", "").strip()
-    position, problem = _position(request.GET.get("after", ""))
-    now = timezone.now()
-    groups = FailureGroup.objects.order_by("-last_at", "-fingerprint")
-    if "\0" in job_type or len(job_type) > 200:
-        job_type, problem = "", "There is no such job type; these are the failures of all."
-    if job_type:
-        counts = JobCount.objects.filter(period="day", job_type=job_type, queue="", at__gte=now - timedelta(days=8))
-        groups = groups.filter(pk__in=counts.exclude(fingerprint="").values("fingerprint"))
-    if position:
-        at, fingerprint = position
-        groups = groups.filter(Q(last_at__lt=at) | Q(last_at=at, fingerprint__lt=fingerprint))
-    found = list(groups[: PAGE + 1])
+def group_page(site: AdminSite, request: HttpRequest, fingerprint: str) -> TemplateResponse:
+    """One failure group. Raises Http404."""
+    group, now = found(fingerprint), timezone.now()
+    counts = metrics.group_counts([group.pk])[group.pk]
+    span = request.GET.get("span", "")
+    if span not in SPANS:
+        span = "24h" if counts.day else "30d"
+    curve = metrics.group_curve(group.pk, span)
+    failed, places = evidence.failed_now(group.pk)
+    records = evidence.jobs(group.pk)
+    types = counts.types or evidence.type_names(places) or list(curve.types) or _types_of(group)
+    shared, compared = evidence.shared_arguments(request, group.pk)
+    heading = words.heading(group, types)
+    changes = may_change(request)
+    assignee = assignees.names_of([group.assignee_id]).get(group.assignee_id, "")
+    marks = deploys.between(curve.points[0].at, now)
     context: dict[str, Any] = {
         **site.each_context(request),
-        "title": "Failures",
-        "rows": _rows(request, found[:PAGE], now),
-        "job_type": inert(job_type, 200),
-        "problem": problem,
-        "is_first": position is None,
-        "first_url": f"?{urlencode({'type': job_type})}" if job_type else "?",
-        "next_url": _next_url(found[PAGE - 1], job_type) if len(found) > PAGE else "",
+        "title": heading,
+        "group": group,
+        "badge": words.badge_of(group, now),
+        "standing": words.standing(group),
+        "place": words.place(group),
+        "sample": evidence.sample(group.pk),
+        "counts": counts,
+        "chart": charts.failure_chart(curve.points, marks),
+        "curve": curve,
+        "curve_types": list(curve.types.items())[:PLACES],
+        "span_words": SPANS[span],
+        "spans": [(name, told, name == span) for name, told in SPANS.items()],
+        "failed": failed,
+        "places": places[:PLACES],
+        "more_places": max(len(places) - PLACES, 0),
+        "shared": shared,
+        "compared": compared,
+        "jobs": _with_arguments(request, records[: evidence.NEWEST]),
+        "more_jobs": len(records) > evidence.NEWEST,
+        "search": f"group:{group.pk}",
+        "retry_url": bulk_url(request, "retry", group.pk) if failed.value else "",
+        "retry_words": retry_words(failed),
+        "delete_url": bulk_url(request, "delete", group.pk) if failed.value else "",
+        "changes": changes,
+        "assignee": assignee,
+        "people": assignees.choices(request, group.assignee_id) if changes else [],
+        "versions": _choices(group) if changes else [],
+        "seen_versions": [(inert(str(v), 64), n) for v, n in (group.versions or [])[: -VERSIONS - 1 : -1]],
+        "events": [(event, words.event_words(event)) for event in _events(group)[:EVENTS]],
+        "max_reason": MAX_REASON,
+        "max_note": LONGEST_NOTE,
+        "max_times": MOST_TIMES,
     }
-    return TemplateResponse(request, "dashboard/failures/failures.html", context)
+    return TemplateResponse(request, "dashboard/failures/group.html", context)
 
 
-def _rows(request: HttpRequest, groups: list[FailureGroup], now: datetime) -> list[GroupRow]:
-    names = [group.pk for group in groups]
-    counts = metrics.group_counts(names)
-    failed_now = failed_of_groups(names)
-    runs = request.user.has_perm(RUN_BULK)
-    may = {verb: runs and request.user.has_perm(f"jobsite_jobs.{verb}_jobrecord") for verb in ("retry", "delete")}
-    rows = []
-    for group in groups:
-        known = counts[group.pk]
-        urls = {
-            verb: _bulk_url(request, verb, group.pk) if may[verb] and failed_now[group.pk].value else ""
-            for verb in ("retry", "delete")
-        }
-        words = f"{known.day:,} failed attempts in 24 hours, by hour"
-        rows.append(
-            GroupRow(
-                group,
-                known,
-                charts.sparkline(known.sparkline, words),
-                known.types[:TYPES],
-                len(known.types[TYPES:]),
-                failed_now[group.pk],
-                group.first_at >= now - NEW_SINCE,
-                urls["retry"],
-                urls["delete"],
-            )
-        )
-    return rows
+def found(fingerprint: str) -> FailureGroup:
+    """The group of this fingerprint. Raises Http404."""
+    group = FailureGroup.objects.filter(pk=fingerprint).first() if len(fingerprint) <= 16 else None
+    if group is None:
+        raise Http404("There is no such failure group. One appears within seconds after its first failure.")
+    return group
 
 
-def _bulk_url(request: HttpRequest, verb: str, fingerprint: str) -> str:
-    try:
-        url = reverse("admin:bulk_new", current_app=request.current_app)
-    except NoReverseMatch:
-        return ""
-    return f"{url}?{urlencode({'verb': verb, 'q': f'group:{fingerprint}', 'state': 'failed'})}"
+def retry_words(failed: Count) -> str:
+    """What the button says: how many jobs it is about."""
+    return ngettext("Retry %(number)s job …", "Retry %(number)s jobs …", failed.value) % {"number": str(failed)}
 
 
-def _position(text: str) -> tuple[tuple[datetime, str] | None, str]:
-    """Where a page begins, as ``time~fingerprint``; and what was wrong with it."""
-    if not text:
-        return None, ""
-    at, _, fingerprint = text.partition("~")
-    try:
-        time = parse_datetime(at)
-    except ValueError:
-        time = None
-    if time is None or time.tzinfo is None or not fingerprint.isalnum() or len(fingerprint) > 16:
-        return None, "There is no such page; this is the first."
-    return (time, fingerprint), ""
+def group_url(request: HttpRequest, fingerprint: str, **query: str) -> str:
+    """The group's address."""
+    url = reverse("admin:failure_group", args=[fingerprint], current_app=request.current_app)
+    return f"{url}?{urlencode(query)}" if query else url
 
 
-def _next_url(last: FailureGroup, job_type: str) -> str:
-    query = {"type": job_type} if job_type else {}
-    return f"?{urlencode(query | {'after': f'{last.last_at.isoformat()}~{last.pk}'})}"
+def _with_arguments(request: HttpRequest, records: list[JobRecord]) -> list[tuple[JobRecord, str]]:
+    short = in_short.of_jobs(request, records)
+    return [(record, short[record.pk]) for record in records]
+
+
+def _types_of(group: FailureGroup) -> list[str]:
+    """The type of the job that failed last, where nothing else tells any more."""
+    return list(JobRecord.objects.filter(pk=group.last_job_id or 0).values_list("job_type", flat=True))
+
+
+def _choices(group: FailureGroup) -> list[tuple[str, str]]:
+    """In which versions it can be said to be mended."""
+    marked = [deploy.version for deploy in deploys.newest(VERSIONS)]
+    ours = jobs_settings().version
+    known = dict.fromkeys([*([ours] if ours else []), *marked, *(str(v) for v, _n in (group.versions or [])[::-1])])
+    if not known:
+        return []
+    named = [(version, inert(version, 64)) for version in list(known)[:VERSIONS]]
+    return [(NEXT_VERSION, _("in the next version")), *((v, _("in %(version)s") % {"version": w}) for v, w in named)]
+
+
+def _events(group: FailureGroup) -> QuerySet[GroupEvent]:
+    return GroupEvent.objects.filter(group=group).order_by("-pk")

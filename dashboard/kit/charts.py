@@ -271,7 +271,7 @@ def _column(point: Point, x: float, width: float, zero: float, scale: float, ste
 
 
 def _times(points: Sequence[Point], step: timedelta) -> SafeString:
-    days = _is_long(step)
+    days = _is_long(step) and step * len(points) > timedelta(days=2)
     every = max(len(points) // (7 if days else 4), 1)
     places = range(every // 2, len(points), every)
     return format_html_join(

@@ -40,7 +40,8 @@ def lines(marks: Sequence[Mark], start: datetime, end: datetime, top: int, botto
     return format_html_join(
         "",
         '<g class="mark"><title data-at="{}" data-as="moment" data-beside="utc">{}</title>'
-        '<rect class="hit" x="{}%" y="{}" width="1%" height="{}"/><line x1="{}%" x2="{}%" y1="{}" y2="{}"/></g>',
+        '<rect class="hit" x="{}%" y="{}" width="1%" height="{}"/><line x1="{}%" x2="{}%" y1="{}" y2="{}"/>'
+        '<circle cx="{}%" cy="{}" r="4"/></g>',
         (
             (
                 mark.at.isoformat(),
@@ -52,6 +53,8 @@ def lines(marks: Sequence[Mark], start: datetime, end: datetime, top: int, botto
                 f"{place:.2f}",
                 top,
                 bottom,
+                f"{place:.2f}",
+                top - 5,
             )
             for mark in within(marks, start, end)
             for place in (100 * (mark.at - start).total_seconds() / whole,)

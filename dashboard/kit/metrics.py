@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import Q, Sum
+from django.db.models import BooleanField, Q, Sum
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from handlers.models import FailureGroup, JobCount
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, Outcome, Period
 
+# As the index jobs_count_group has it: of a parameter SQLite could not tell that it fits.
+HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField())
 ENDED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 # What puts a job on its queue. A scheduled one counts when it is created, not when it is due.
 INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK)
@@ -190,7 +193,7 @@ def type_stats(only: str = "") -> dict[str, TypeStats]:
 def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:
     """The failures of each group of ``fingerprints``; zeros for one that did not fail lately."""
     hour, day, week = (SPANS[span].began() for span in ("1h", "24h", "7d"))
-    rows = JobCount.objects.filter(fingerprint__in=list(fingerprints)).exclude(fingerprint="")
+    rows = JobCount.objects.filter(HAS_FINGERPRINT, fingerprint__in=list(fingerprints))
     sparks = {fingerprint: [0] * 24 for fingerprint in fingerprints}
     again: Counter[str] = Counter()
     hourly = rows.filter(period=Period.HOUR, at__gte=day, at__lt=day + DAY).values_list("fingerprint", "at")
@@ -220,6 +223,48 @@ def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:
         )
         for fingerprint, spark in sparks.items()
     }
+
+
+GROUP_SPANS = {"24h": (HOUR, Period.HOUR, 24), "30d": (DAY, Period.DAY, 30)}
+
+
+class GroupCurve(NamedTuple):
+    """The failed attempts of one group over a time: evenly spaced, oldest first; and how many of each type."""
+
+    points: list[Point]
+    types: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.types.values())
+
+
+def group_curve(fingerprint: str, span: str) -> GroupCurve:
+    """The last 24 hours by the hour, or the last 30 days by the day: the present one is the last, and still growing."""
+    step, period, number = GROUP_SPANS[span]
+    first = _floor(timezone.now(), step) - (number - 1) * step
+    rows = JobCount.objects.filter(HAS_FINGERPRINT, fingerprint=fingerprint, period=period, at__gte=first)
+    found: defaultdict[int, Counter[str]] = defaultdict(Counter)
+    types: Counter[str] = Counter()
+    for at, outcome, job_type, count in rows.values_list("at", "outcome", "job_type", "count"):
+        if (place := (at - first) // step) < number:
+            found[place][outcome] += count
+            types[job_type] += count
+    points = [
+        Point(first + place * step, failed=found[place][Outcome.FAILED], retried=found[place][Outcome.RETRIED])
+        for place in range(number)
+    ]
+    return GroupCurve(points, dict(types.most_common()))
+
+
+def failed_today(fingerprints: Collection[str]) -> dict[str, int]:
+    """How many attempts of each group of ``fingerprints`` failed in the last 24 hours; those without are left out."""
+    day = SPANS["24h"].began()
+    rows = JobCount.objects.filter(
+        HAS_FINGERPRINT, fingerprint__in=list(fingerprints), period=Period.HOUR, at__gte=day, at__lt=day + DAY
+    )
+    return dict(rows.order_by().values_list("fingerprint").annotate(total=Sum("count")))
 
 
 def new_groups(since: datetime, limit: int = 5) -> list[FailureGroup]:

@@ -12,6 +12,7 @@ from handlers.models.bulk import BulkState
 from handlers.states import State
 
 CAP = 1000  # a count above this reads "1,000+"
+FEW = 100  # what is counted of each of a thousand
 NEWEST_RUNS = 100  # bulk operations among which those that wait are looked for
 LOOK = 2_000  # jobs of one state among which one read tells queues or types apart
 
@@ -37,11 +38,16 @@ FAILING = f"""
 # Rows: a state, a queue, how many.
 IN_HAND = " UNION ALL ".join(bounded.by_queue(state, LOOK) for state in (State.PROCESSING, State.SCHEDULED))
 
-# After ``WITH RECURSIVE named(name) AS (…)``. Rows: a failure group, how many of its jobs are failed now.
-FAILED_OF_GROUPS = f"""
+
+def failed_of_groups(cap: int) -> str:
+    """What stands after ``WITH named(name) AS (…)``.
+
+    Rows: a failure group, how many of its jobs are failed now, up to ``cap`` + 1.
+    """
+    return f"""
     SELECT name, (SELECT COUNT(*) FROM (
         SELECT 1 FROM {_JOBS} WHERE NOT (fingerprint = '')
-            AND state = '{State.FAILED}' AND fingerprint = named.name LIMIT {CAP + 1}
+            AND state = '{State.FAILED}' AND fingerprint = named.name LIMIT {cap + 1}
     ) AS some_failed)
     FROM named
-"""
+    """

@@ -66,6 +66,8 @@ def addresses(size: int) -> dict[str, str]:
         "Job, failed": f"{jobs}{failed}/change/",
         "Job, succeeded": f"{jobs}{done}/change/",
         "Failures": "/admin/failures/",
+        "Failures, by what is failed now": "/admin/failures/?state=all&sort=failed",
+        "One failure group": f"/admin/failures/{group}/",
         "Bulk operations": "/admin/bulk/",
         "New bulk operation, failed": "/admin/bulk/new/?verb=retry&state=failed",
         "Recurring jobs": "/admin/recurring/",

@@ -162,6 +162,8 @@ def every_page() -> list[str]:
         f"{JOBS}{failed.pk}/edit/?raw=1",
         "/admin/failures/",
         "/admin/failures/?type=app.Note",
+        "/admin/failures/?state=all&sort=failed",
+        "/admin/failures/00000000000000aa/",
         "/admin/bulk/",
         "/admin/bulk/new/?verb=retry&state=failed",
         "/admin/bulk/new/?verb=delete",

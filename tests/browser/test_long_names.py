@@ -149,6 +149,7 @@ def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_ser
         *(f"{JOBS}{job.pk}/change/" for job in jobs),
         f"{JOBS}{jobs[-1].pk}/edit/",
         f"/admin/failures/?type={TYPE}",
+        f"/admin/failures/{GROUP}/",
         "/admin/bulk/",
         f"/admin/bulk/new/?verb=retry&type={TYPE}",
         f"/admin/bulk/new/?verb=move&queue={GONE}",

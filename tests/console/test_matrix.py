@@ -30,6 +30,7 @@ from handlers.api.clients import create_client
 from handlers.models import (
     AuditEntry,
     BulkOperation,
+    FailureGroup,
     JobRecord,
     LimitOverride,
     RecurringJob,
@@ -84,6 +85,12 @@ PAGES: dict[str, tuple[int, int]] = {
     "jobsite_jobs_auditentry_history": (VIEWER, VIEWER),
     # what has no table of its own
     "failures": (VIEWER, VIEWER),
+    "failure_group": (VIEWER, VIEWER),
+    "resolve_group": (NOBODY, OPERATOR),
+    "ignore_group": (NOBODY, OPERATOR),
+    "reopen_group": (NOBODY, OPERATOR),
+    "assign_group": (NOBODY, OPERATOR),
+    "note_group": (NOBODY, OPERATOR),
     "foreign": (VIEWER, VIEWER),
     "queues": (VIEWER, VIEWER),
     "pause_queue": (NOBODY, OPERATOR),
@@ -184,6 +191,11 @@ FORMS: dict[str, dict[str, Any]] = {
     "retry_policy_delete": {"version": "{version}"},
     "client_new": {"name": "new", "verbs": "read"},
     "client_revoke": {},
+    "resolve_group": {"reason": "mended"},
+    "ignore_group": {"for": "1d", "times": ""},
+    "reopen_group": {"reason": "not mended"},
+    "assign_group": {"user": "{assignee}"},
+    "note_group": {"text": "the bank is down"},
     "limit": {"concurrency": "3", "rate": "", "version": "1", "do": "save", "seen": "concurrency: 3; rate: "},
     "limit_reset": {"version": "1"},
     "alert_new": {"name": "new", "hold_seconds": "0", "again_minutes": "0", "emails": "a@b.example"},
@@ -265,6 +277,8 @@ class World:
     def _argument(self, name: str, argument: str) -> Any:
         if argument == "name" and name.startswith("limit"):
             return "tills"
+        if argument == "fingerprint":
+            return "feed1" if name == "reopen_group" else "feed0"
         if argument == "name":
             return "app.Note" if "type" in name or name == "enqueue_one" else "default"
         if argument in ("object_id", "id"):
@@ -322,6 +336,9 @@ def world(db: None) -> World:
     target = User.objects.create_user("target", password="secret")
     rule = add_rule(Terms("runs", "bulk", emails=["ops@shop.example"]))
     mute_rule(rule.pk, now + timedelta(hours=1))
+    colleague = User.objects.create_user("colleague", is_staff=True)
+    for name, state in (("feed0", "open"), ("feed1", "resolved")):
+        FailureGroup.objects.create(pk=name, first_at=now, last_at=now, state=state)
     return World(
         {
             "failed": failed.pk, "token": failed.token, "jobrecord": failed.pk, "succeeded": succeeded.pk,
@@ -332,7 +349,7 @@ def world(db: None) -> World:
             "recurring": recurring.pk, "recurring_version": recurring.version,
             "client": create_client("billing", verbs=["read"])[0].pk,
             "rule": rule.pk, "rule_version": rule.version,
-            "user": target.pk, "group": Group.objects.create(name="empty").pk,
+            "user": target.pk, "assignee": colleague.pk, "group": Group.objects.create(name="empty").pk,
         }
     )  # fmt: skip
 

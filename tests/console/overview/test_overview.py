@@ -149,7 +149,7 @@ def test_overview_needs_at_most_twenty_queries_with_fifty_queues(operator: Clien
         bounded.by_state(statements.STATES, statements.CAP),
         statements.IN_HAND,
         f"WITH RECURSIVE named(name) AS (VALUES ('a')) {bounded.waiting(statements.CAP)}",
-        f"WITH RECURSIVE named(name) AS (VALUES ('a')) {statements.FAILED_OF_GROUPS}",
+        f"WITH RECURSIVE named(name) AS (VALUES ('a')) {statements.failed_of_groups(statements.CAP)}",
         bounded.first("failed", "job_type, queue", 10, "job_type IN ('a', 'b')"),
         bounded.first("enqueued", "job_type, queue", 10, "queue IN ('a', 'b')"),
     ],

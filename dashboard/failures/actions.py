@@ -1,0 +1,184 @@
+"""What people do to a failure group: resolve, ignore, reopen, assign, note. Each is one call of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from django.contrib import messages
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.middleware.csrf import get_token
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from dashboard.failures import assignees
+from dashboard.failures.access import need_change
+from dashboard.failures.page import found, group_url
+from dashboard.failures.words import standing
+from dashboard.kit.once import act_once
+from dashboard.kit.text import inert, sentence
+from dashboard.kit.verbs import MAX_REASON
+from handlers.exceptions import InvalidJob
+from handlers.gateway import job_scheduler
+from handlers.models import FailureGroup, GroupState
+
+LENGTHS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
+
+
+@require_POST
+def resolve(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Put it away as mended."""
+    version = (request.POST.get("other", "").strip() or request.POST.get("version", "").strip())[:100]
+
+    def act(group: FailureGroup) -> bool:
+        return job_scheduler.resolve_group(group.pk, version, **_said(request, group))
+
+    return _change(request, fingerprint, act, _("Resolved."))
+
+
+@require_POST
+def ignore(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Put it away, for a time or until it has happened so often."""
+    times, length = request.POST.get("times", "").strip(), request.POST.get("for", "")
+    until = request.POST.get("until", "")
+
+    def act(group: FailureGroup) -> bool:
+        return job_scheduler.ignore_group(
+            group.pk, until=_until(length, until), times=_times(times), **_said(request, group)
+        )
+
+    return _change(request, fingerprint, act, _("Ignored."))
+
+
+@require_POST
+def reopen(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Open it again."""
+
+    def act(group: FailureGroup) -> bool:
+        return job_scheduler.reopen_group(group.pk, **_said(request, group))
+
+    return _change(request, fingerprint, act, _("Opened again."))
+
+
+@require_POST
+def assign(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Make it somebody's business, or nobody's."""
+    need_change(request)
+    group, wanted = found(fingerprint), request.POST.get("user", "")
+    user = assignees.find(wanted) if wanted else None
+    if wanted and user is None:
+        messages.error(request, _("There is no such account that may enter the console; nothing was done."))
+        return _back(request, group.pk)
+    name = inert(str(user.get_username()), 150) if user else ""
+    moved = job_scheduler.assign_group(group.pk, user, by=_by(request), reason=_reason(request))
+    told = _("Assigned to %(name)s.") % {"name": name} if name else _("It is nobody's now.")
+    if moved:
+        messages.success(request, told)
+    else:
+        messages.warning(request, _("Nothing was done: that was so already."))
+    return _back(request, group.pk)
+
+
+@require_POST
+def note(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    """Write a note beside it."""
+    need_change(request)
+    group = found(fingerprint)
+    try:
+        _id, is_new = act_once(
+            request, lambda: str(job_scheduler.note_group(group.pk, request.POST.get("text", ""), by=_by(request)).pk)
+        )
+    except InvalidJob as error:
+        messages.error(request, sentence(error))
+        return _back(request, group.pk)
+    if is_new:
+        messages.success(request, _("Noted."))
+    else:
+        messages.info(request, _("This note was sent before; nothing was done now."))
+    return _back(request, group.pk)
+
+
+def _change(request: HttpRequest, fingerprint: str, act: Callable[[FailureGroup], bool], told: str) -> HttpResponse:
+    need_change(request)
+    before = found(fingerprint)
+    try:
+        moved = act(before)
+    except InvalidJob as error:
+        messages.error(request, _("Nothing was done. %(why)s") % {"why": sentence(error)})
+        return _back(request, before.pk)
+    after = found(fingerprint)
+    if moved:
+        words = f"{told} {standing(after)}".strip()
+        messages.success(request, format_html("{} {}", words, _undo(request, before, after)))
+    else:
+        state = {"state": str(after.get_state_display()).lower(), "name": inert(after.state_by.removeprefix("user:"))}
+        by = _("It is %(state)s, by %(name)s.") if after.state_by else _("It is %(state)s.")
+        messages.warning(request, _("Nothing was done: it has changed since the page was made.") + " " + by % state)
+    return _back(request, before.pk)
+
+
+def _undo(request: HttpRequest, before: FailureGroup, after: FailureGroup) -> SafeString:
+    """A form that puts it back to where it was. It expects what was just done: later it does nothing."""
+    fields = {"csrfmiddlewaretoken": get_token(request), "expect": after.mark}
+    verb = "reopen"
+    if before.state == GroupState.RESOLVED:
+        verb, fields = "resolve", fields | {"version": before.fixed_in}
+    elif before.state == GroupState.IGNORED:
+        verb = "ignore"
+        if before.ignored_until is not None:
+            fields |= {"until": before.ignored_until.isoformat()}
+        if before.ignored_to is not None:
+            fields |= {"times": str(max(before.ignored_to - before.count, 1))}
+    url = reverse(f"admin:{verb}_group", args=[before.pk], current_app=request.current_app)
+    hidden = format_html_join("", '<input type="hidden" name="{}" value="{}">', fields.items())
+    return format_html(
+        '<form method="post" action="{}" class="inline undo">{}<button type="submit" class="small">{}</button></form>',
+        url,
+        hidden,
+        _("Undo"),
+    )
+
+
+def _said(request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
+    return {"by": _by(request), "reason": _reason(request), "expect": request.POST.get("expect", group.mark)}
+
+
+def _until(length: str, moment: str) -> datetime | None:
+    """The time until which it is ignored; None for good. Raises InvalidJob."""
+    if moment:
+        try:
+            return datetime.fromisoformat(moment)
+        except ValueError:
+            raise InvalidJob(f"until: {moment[:40]!r} is no time", field="until") from None
+    if length and length not in LENGTHS:
+        raise InvalidJob(f"until: there is no span {length[:20]!r}; there are {', '.join(LENGTHS)}", field="until")
+    return timezone.now() + LENGTHS[length] if length else None
+
+
+def _times(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise InvalidJob(f"times: must be a whole number, not {text[:20]!r}", field="times")
+    return int(text)
+
+
+def _by(request: HttpRequest) -> AbstractBaseUser:
+    return cast("AbstractBaseUser", request.user)
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "")[:MAX_REASON]
+
+
+def _back(request: HttpRequest, fingerprint: str) -> HttpResponse:
+    return HttpResponseRedirect(group_url(request, fingerprint))
+
+
+VERBS = {"resolve": resolve, "ignore": ignore, "reopen": reopen, "assign": assign, "note": note}
