@@ -24,6 +24,7 @@ from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
+from dashboard.kit import crowd
 from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
 from dashboard.kit.waiting import answered
@@ -221,7 +222,13 @@ class JobsSite(SigningIn):
                 is_logout = request.path == reverse("admin:logout", current_app=self.name)  # which is done already
                 if request.method == "POST" and not is_logout and not self.has_permission(request):
                     return access.signed_out(self, request)
-                return stock(request, *args, **kwargs)
+                if "X-Live" not in request.headers:
+                    return stock(request, *args, **kwargs)
+                try:
+                    with crowd.live.place(str(request.user.pk)):
+                        return stock(request, *args, **kwargs)
+                except crowd.Crowded:
+                    return crowd.later()
 
         return asked
 

@@ -20,7 +20,7 @@ from dashboard.jobs import page as job_page
 from dashboard.jobs.actions import ACTIONS, pass_over_what_is_no_id
 from dashboard.jobs.changelist import JobChangeList
 from dashboard.jobs.filters import QueueFilter, SinceFilter, StateFilter, TypeFilter, WorkerFilter
-from dashboard.kit import queries, verbs
+from dashboard.kit import crowd, queries, verbs
 from dashboard.kit.changelist import KeysetChangeList
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.search import cleaned
@@ -156,7 +156,10 @@ class JobRecordAdmin(ReadOnlyAdmin):
         elif (clean := cleaned(request.GET)) is not None:
             return HttpResponseRedirect(f"{request.path}?{clean}" if clean else request.path)
         context = {"title": "Jobs", "max_reason": verbs.MAX_REASON, **(extra_context or {})}
-        response = super().changelist_view(request, context)
+        try:
+            response = super().changelist_view(request, context)
+        except crowd.Crowded:
+            return crowd.refused(self.admin_site, request, request.path)
         if isinstance(response, TemplateResponse) and response.context_data and "cl" in response.context_data:
             listed = response.context_data["cl"]
             response.context_data["title"] = titles.title(request, listed.selection)

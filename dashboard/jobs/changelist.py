@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any, cast
 
 from django.db.models import Model, QuerySet
@@ -10,6 +11,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.jobs.counts import tab_counts
 from dashboard.jobs.filters import JobFilter, StateFilter
+from dashboard.kit import crowd
 from dashboard.kit.changelist import KeysetChangeList
 from dashboard.kit.filters import DeclaredFilter
 from dashboard.kit.search import SEARCH, list_query, selection_of, without
@@ -25,10 +27,12 @@ class JobChangeList(KeysetChangeList):
     looked = 0  # jobs that were looked at one by one
     newest: int | None = None  # the newest job there was, where they were
     until = ""
+    _person = ""  # a key
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
         """Every row; the filters only show what is chosen. No lookup of the stock admin reaches the database."""
         self._forget_place()
+        self._person = str(request.user.pk)
         self.query = " ".join(request.GET.getlist(SEARCH))  # the stock form refuses some texts, and forgets them
         self.list_query = list_query(request.GET)
         self.until = request.GET.get("until", "")
@@ -49,7 +53,9 @@ class JobChangeList(KeysetChangeList):
         """At most ``size`` jobs of the selection: fewer where no index finds them, and looking took its time."""
         if self.selection is None:
             return []
-        seen = self.selection.look(size, before=self.before, after=self.after)
+        looks = self.selection.looks_at_newest  # at jobs one by one, which takes a thread for a while
+        with crowd.searches.place(self._person) if looks else nullcontext():
+            seen = self.selection.look(size, before=self.before, after=self.after)
         self.looked, self.newest = seen.looked, seen.newest
         self.reached = seen.reached if len(seen.rows) < size else None
         return seen.rows

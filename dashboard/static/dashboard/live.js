@@ -89,6 +89,7 @@
       under = true;
       return;
     }
+    if (answer.status === 429) return; // many ask at this moment: its turn comes again
     if (!answer.ok) throw new Error(String(answer.status));
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of wanted) {
