@@ -9,7 +9,7 @@ NEEDED = ("handlers", "django.contrib.admin", "django.contrib.auth", "django.con
 
 
 class DashboardConfig(AppConfig):
-    """No models of its own: pages over ``handlers``, mounted with ``path("admin/", include("dashboard.urls"))``."""
+    """Pages over ``handlers``, and what people keep for themselves: ``path("admin/", include("dashboard.urls"))``."""
 
     name = "dashboard"
     label = "jobsite_dashboard"

@@ -38,8 +38,9 @@ OPERATOR = VIEWER | {
     "jobsite_jobs.change_workflow",
     "jobsite_jobs.mute_alertrule",
     "jobsite_jobs.change_failuregroup",
+    "jobsite_dashboard.share_savedview",
 }
-ADMINISTRATOR = OPERATOR | {"jobsite_jobs.change_limitoverride"}
+ADMINISTRATOR = OPERATOR | {"jobsite_jobs.change_limitoverride", "jobsite_dashboard.delete_savedview"}
 ADMINISTRATOR |= {f"jobsite_jobs.{verb}_apiclient" for verb in ("view", "add", "revoke")}
 ADMINISTRATOR |= {
     f"jobsite_jobs.{verb}_{model}"

@@ -104,6 +104,7 @@ class JobsSite(SigningIn):
         from dashboard.recurring import page as recurring
         from dashboard.types import enqueue
         from dashboard.types import pages as types
+        from dashboard.views import pages as views
         from dashboard.workers import page as workers
         from dashboard.workflows import actions as workflow_actions
         from dashboard.workflows import listing as workflows
@@ -180,6 +181,11 @@ class JobsSite(SigningIn):
             path("jobs/export/", self._page(export.export), name="jobs_export"),
             path("undo/<int:entry_id>/", self.admin_view(undo.undo), name="undo"),
             path("jobs/after/", self._page(after.after), name="jobs_after"),
+            path("jobs/views/", self._page(views.views), name="job_views"),
+            path("jobs/views/new/", self._page(views.new), name="job_view_new"),
+            path("jobs/views/<int:view_id>/", self._page(views.view), name="job_view"),
+            path("jobs/views/<int:view_id>/edit/", self._page(views.edit), name="job_view_edit"),
+            path("jobs/views/<int:view_id>/delete/", self._page(views.delete), name="job_view_delete"),
             path("jobs/new/", self._page(joblist.new_jobs), name="jobs_new"),
             path("jobs/", self.admin_view(self.app_index), {"app_label": LABEL}),
             *(_at_jobs(each) for each in super().get_urls()),

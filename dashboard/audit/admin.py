@@ -22,6 +22,7 @@ from dashboard.kit.text import in_words, inert, one_line, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
 from dashboard.people.fields import is_field
 from dashboard.tags import ago
+from dashboard.views.saved import VERBS as VIEW_VERBS
 from handlers.admission.edits import VERBS as LIMIT_VERBS
 from handlers.alerts.edits import VERBS as ALERT_VERBS
 from handlers.audit import user_name
@@ -43,7 +44,14 @@ ELSEWHERE = ("asked", "job_ids", "from")  # parts of an entry's data that other 
 LABELS = {("retry", "scheduled"): "Run now", ("delete", "processing"): "Stop and delete"}
 # What a target's first words name, and the page that holds it; the rest of the target is its id or name.
 NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow"}
-PAGES = {"queue": "queues", "type": "job_types", "policy": "retry_policies", "limit": "limits", "client": "clients"}
+PAGES = {
+    "queue": "queues",
+    "type": "job_types",
+    "policy": "retry_policies",
+    "limit": "limits",
+    "client": "clients",
+    "view": "job_views",
+}
 
 
 class EntryFilter(DeclaredFilter):
@@ -73,6 +81,7 @@ class VerbFilter(EntryFilter):
             *ALERT_VERBS,
             *CLIENT_VERBS,
             *PEOPLE_VERBS,
+            *VIEW_VERBS,
         )
         verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *GROUP_VERBS, *own, *SITE_VERBS)
         return [(verb, in_words(verb)) for verb in verbs]

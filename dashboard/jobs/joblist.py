@@ -17,6 +17,7 @@ from dashboard.kit import verbs
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import RETRYING, capped
 from dashboard.kit.search import place, selection_of
+from dashboard.views import saved
 from handlers.models import JobRecord
 from handlers.registry import registry
 from handlers.selection import WINDOW, InvalidSelection, Selection
@@ -49,6 +50,7 @@ def company(request: HttpRequest, changelist: JobChangeList, action_form: Any) -
     query = changelist.list_query
     return {
         **searched(request, changelist),
+        **saved.menu(request),
         "search_help": HELP,
         "choices": _useful(changelist, action_form) if action_form else [],
         "bulk_links": _bulk_links(request, changelist),

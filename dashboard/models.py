@@ -1,0 +1,45 @@
+"""What people of the console keep for themselves."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import models, router
+
+
+class OwnManager(models.Manager[Any]):
+    """Reads where it is written: whoever has just saved something must find it, and a replica is behind."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Every row."""
+        return super().get_queryset().using(self._db or router.db_for_write(self.model))
+
+
+class SavedView(models.Model):
+    """A filter of the job list that somebody gave a name. By the text of their key: accounts may be of any kind."""
+
+    id = models.BigAutoField(primary_key=True)
+    person = models.CharField(max_length=150)
+    person_name = models.CharField(max_length=150)  # for those with whom it is shared, also when the account is gone
+    name = models.CharField(max_length=60)
+    query = models.TextField()  # of the list's address: times stay "the last hour", and people can read it
+    is_shared = models.BooleanField(default=False)
+    saved_at = models.DateTimeField()
+
+    objects = OwnManager()
+
+    class Meta:
+        db_table = "jobs_savedview"
+        verbose_name = "saved view"
+        default_permissions = ()
+        permissions: ClassVar = [
+            ("share_savedview", "Can share saved views"),
+            ("delete_savedview", "Can remove saved views that others share"),
+        ]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["person", "name"], name="jobs_view_of_person")]
+        indexes: ClassVar = [
+            models.Index(fields=["name"], condition=models.Q(is_shared=True), name="jobs_views_shared"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
