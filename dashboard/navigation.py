@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard.kit import trouble
+from dashboard.views.saved import in_navigation
 
 FOLDED_COOKIE = "console_nav"  # console.js sets it to "folded", so that no page unfolds before one's eyes
 
@@ -74,6 +75,9 @@ def navigation(request: HttpRequest, home: str, apps: Iterable[Mapping[str, Any]
             else:
                 others.setdefault(str(app["name"]), []).append(link)
     groups = [Group(str(title), [links[name] for name in names if name in links]) for title, names in GROUPS]
+    if "JobRecord" in links and (some := in_navigation(request)):
+        views = [Link(f"view-{entry.view.pk}", entry.name, entry.url, entry.is_current) for entry in some]
+        groups.insert(1, Group(_("Views"), views))
     groups += [Group(name, some) for name, some in others.items()]
     here = next((link.words for group in groups for link in group.links if link.is_current), "")
     return Navigation(

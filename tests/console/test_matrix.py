@@ -23,6 +23,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from dashboard.models import SavedView
 from handlers import job_scheduler
 from handlers.alerts import add_rule, mute_rule
 from handlers.alerts.edits import Terms
@@ -77,6 +78,12 @@ PAGES: dict[str, tuple[int, int]] = {
     "jobs_new": (VIEWER, VIEWER),
     "jobs_after": (VIEWER, VIEWER),
     "undo": (NOBODY, VIEWER),  # of one's own acts, with the permission for it
+    # saved views
+    "job_views": (VIEWER, VIEWER),
+    "job_view": (VIEWER, VIEWER),
+    "job_view_new": (VIEWER, VIEWER),
+    "job_view_edit": (VIEWER, VIEWER),  # of one's own; that of another leads back
+    "job_view_delete": (NOBODY, ADMINISTRATOR),  # of another, who shares it
     # audit
     "jobsite_jobs_auditentry_changelist": (VIEWER, VIEWER),
     "jobsite_jobs_auditentry_add": (NOBODY, NOBODY),
@@ -174,6 +181,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "jobsite_jobs_jobrecord_move": {"expect": "{failed}:{token}", "confirmed": "yes", "queue": "mail"},
     "jobsite_jobs_jobrecord_stack": {"expect": "{running}:{running_token}"},
     "jobs_export": {},
+    "job_view_new": {"name": "mine", "query": "state=failed"},
+    "job_view_delete": {},
     "pause_queue": {"span": "1h", "reason": "calm"},
     "resume_queue": {},
     "stop_worker": {"name": "host-1.1.0"},
@@ -295,7 +304,7 @@ class World:
                 "policy_id": self.facts["policy"],
                 "operation_id": self.facts["operation"], "entry_id": self.facts["recurring"],
                 "workflow_id": self.facts["workflow"], "client_id": self.facts["client"],
-                "rule_id": self.facts["rule"]}[argument]  # fmt: skip
+                "rule_id": self.facts["rule"], "view_id": self.facts["view"]}[argument]  # fmt: skip
 
     def form(self, name: str) -> dict[str, Any]:
         """What the page's form sends."""
@@ -339,6 +348,9 @@ def world(db: None) -> World:
     colleague = User.objects.create_user("colleague", is_staff=True)
     for name, state in (("feed0", "open"), ("feed1", "resolved")):
         FailureGroup.objects.create(pk=name, first_at=now, last_at=now, state=state)
+    view = SavedView.objects.create(
+        person=str(target.pk), person_name="target", name="failed", query="state=failed", is_shared=True, saved_at=now
+    )
     return World(
         {
             "failed": failed.pk, "token": failed.token, "jobrecord": failed.pk, "succeeded": succeeded.pk,
@@ -348,7 +360,7 @@ def world(db: None) -> World:
             "workflow": workflow.pk, "node": node.pk, "node_token": node.token,
             "recurring": recurring.pk, "recurring_version": recurring.version,
             "client": create_client("billing", verbs=["read"])[0].pk,
-            "rule": rule.pk, "rule_version": rule.version,
+            "view": view.pk, "rule": rule.pk, "rule_version": rule.version,
             "user": target.pk, "assignee": colleague.pk, "group": Group.objects.create(name="empty").pk,
         }
     )  # fmt: skip
