@@ -59,13 +59,13 @@ def enqueue() -> Figures:
 
 
 @contextmanager
-def serving() -> Iterator[int]:
+def serving(site: str = "tests.bench.api_site") -> Iterator[int]:
     """gunicorn with two workers; the port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         command = [
             sys.executable, "-m", "gunicorn", "--bind", f"fd://{listener.fileno()}", "--workers", str(WORKERS),
-            "--threads", "4", "--log-level", "error", "tests.bench.api_site",
+            "--threads", "4", "--log-level", "error", site,
         ]  # fmt: skip
         with Popen(command, cwd=ROOT, pass_fds=[listener.fileno()]) as server:
             try:
@@ -99,7 +99,7 @@ def rate(port: int, address: str, headers: dict[str, str]) -> float:
 def _answers(port: int) -> bool:
     try:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        connection.request("GET", "/api/v1/openapi.json")
+        connection.request("GET", "/healthz")
         return connection.getresponse().status == 200
     except OSError:
         return False

@@ -26,6 +26,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("recurring.fired", {"count": 2_000}),
     ("recurring.started", {"minute": 1_000, "others": 9_000}),
     ("api.enqueue", {}),
+    ("adopting.adopt", {"queued": 20_000, "scheduled": 20_000}),
     ("engine.promotion", {"count": 60_000}),
     ("engine.killed", {}),
     ("engine.flushed", {"count": 100_000}),
@@ -72,6 +73,8 @@ def console(places: Places, databases: Sequence[str]) -> Figures:
         figures = results[database] = compared(places, database, MIDDLE)
         figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("bulk.retry", count=100_000)
         figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("scrapes.scrape")
+        with places.get(database, MIDDLE).copy() as there:
+            figures[str(MIDDLE)]["other"] |= there.measure("crowded.exporting")
     return results
 
 
