@@ -34,6 +34,11 @@ def once(key: str, act: Callable[[], str]) -> tuple[str, bool]:
     return Act.objects.using(alias).get(pk=key).answer, False
 
 
+def was_done(key: str) -> bool:
+    """Whether something was done under ``key``."""
+    return Act.objects.using(database()).filter(pk=key).exists()
+
+
 def forget(limit: int = 5_000) -> bool:
     """Erase up to ``limit`` acts, and answers of the API, that are past their time; whether there may be more."""
     alias = database()

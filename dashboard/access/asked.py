@@ -34,7 +34,7 @@ UNTYPED = {
 # The pages that show a form as it was sent, and do nothing yet. So do the pages of users and groups.
 DRAFTS = {
     "enqueue_one", "jobsite_jobs_jobrecord_edit", "bulk_new", "retry_policy_new", "retry_policy", "recurring_new",
-    "recurring_edit", "recurring_backfill",
+    "recurring_edit", "recurring_backfill", "client_new", "limit",
 }  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from django.utils import timezone
 from dashboard.clients.form import ClientForm
 from dashboard.clients.grants import ADD, REVOKE, VIEW, grantable
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.once import act_once
+from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.verbs import MAX_REASON
 from handlers.api.clients import acting_as, create_client, revoke_client
 from handlers.api.scopes import VERBS
@@ -45,14 +47,29 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     form = ClientForm(grantable(request), request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid() and not is_draft(request):
         try:
-            client, token = create_client(**form.values, by=_by(request))
+            return _made(site, request, form)
         except InvalidJob as error:
             form.refuse(error)
-        else:
-            context = {**_row(client, timezone.now()), "token": token, "api_url": _api_url()}
-            # As all pages of the admin, no browser stores it.
-            return _page(site, request, "made", f"The token of {client.name}", context)
     return _page(site, request, "new", "New API client", {"form": form}, status=400 if form.errors else 200)
+
+
+def _made(site: AdminSite, request: HttpRequest, form: ClientForm) -> HttpResponse:
+    """The page with the token, which no database has: who sends the form again finds the client alone."""
+    made: list[tuple[ApiClient, str]] = []
+
+    def act() -> str:
+        made.append(create_client(**form.values, by=_by(request)))
+        return str(made[0][0].pk)
+
+    pk, is_new = act_once(request, act)
+    if not is_new:
+        told = "This form was sent before and made this client then. Its token was shown only there: if nobody has it,"
+        messages.warning(request, f"{told} revoke it and make another.")
+        return HttpResponseRedirect(reverse("admin:client", args=[pk], current_app=request.current_app))
+    client, token = made[0]
+    context = {**_row(client, timezone.now()), "token": token, "api_url": _api_url()}
+    # As all pages of the admin, no browser stores it.
+    return _page(site, request, "made", f"The token of {client.name}", context)
 
 
 def client(site: AdminSite, request: HttpRequest, client_id: int) -> HttpResponse:
@@ -79,10 +96,10 @@ def revoke(site: AdminSite, request: HttpRequest, client_id: int) -> HttpRespons
     row = ApiClient.objects.filter(pk=client_id).first() if client_id < 2**63 else None
     if row is None:
         return _gone(request)
-    if revoke_client(row.pk, by=_by(request), reason=request.POST.get("reason", "")[:MAX_REASON]):
-        messages.success(request, f"Revoked the token of {row.name}. It opens nothing from now on.")
-    else:
-        messages.info(request, f"The token of {row.name} was revoked already.")
+    reason = request.POST.get("reason", "")[:MAX_REASON]
+    found = switch_once(request, lambda: revoke_client(row.pk, by=_by(request), reason=reason))
+    done = f"Revoked the token of {row.name}. It opens nothing from now on."
+    tell(request, found, done, f"The token of {row.name} was revoked already.")
     if not request.user.has_perm(VIEW):
         return HttpResponseRedirect(reverse("admin:index", current_app=request.current_app))
     return HttpResponseRedirect(reverse("admin:client", args=[row.pk], current_app=request.current_app))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest
 
-from handlers.once import once
+from handlers.once import once, was_done
 
 FIELD = "form_key"
 
@@ -19,6 +19,11 @@ def new_key() -> str:
     return secrets.token_urlsafe(16)
 
 
+def sent_before(request: HttpRequest) -> bool:
+    """Whether this very form, filled in like this, did its act: for what is gone by that."""
+    return bool(request.POST.get(FIELD)) and was_done(_key(request))
+
+
 def act_once(request: HttpRequest, act: Callable[[], str]) -> tuple[str, bool]:
     """Do ``act``, unless this very form, filled in like this, did it: its answer, and whether that was now.
 
@@ -26,6 +31,10 @@ def act_once(request: HttpRequest, act: Callable[[], str]) -> tuple[str, bool]:
     """
     if not request.POST.get(FIELD):
         return act(), True
+    return once(_key(request), act)
+
+
+def _key(request: HttpRequest) -> str:
     fields = sorted((name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken")
     sent = json.dumps([str(request.user.pk), request.get_full_path(), fields])
-    return once(hashlib.sha256(sent.encode()).hexdigest(), act)
+    return hashlib.sha256(sent.encode()).hexdigest()

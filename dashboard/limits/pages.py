@@ -15,6 +15,7 @@ from django.urls import reverse
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.slots import terms_in_words
+from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from dashboard.limits.form import LimitForm
@@ -77,11 +78,11 @@ def reset(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     version, reason = request.POST.get("version", ""), request.POST.get("reason", "")[:MAX_REASON]
     seen = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else NO_VERSION
     try:
-        changed = reset_limit(name, expect_version=seen, by=_by(request), reason=reason)
+        found = switch_once(request, lambda: reset_limit(name, expect_version=seen, by=_by(request), reason=reason))
     except InvalidJob as error:
         messages.error(request, sentence(error))
     else:
-        messages.success(request, f"The limit {name} has the code's values {'again' if changed else 'already'}.")
+        tell(request, found, f"The limit {name} has the code's values again.", f"The limit {name} has them already.")
     return HttpResponseRedirect(_url(request, name))
 
 
@@ -89,12 +90,14 @@ def _save(request: HttpRequest, name: str, form: LimitForm) -> bool:
     seen, reason = form.cleaned_data["version"], form.cleaned_data["reason"]
     expected = NO_VERSION if seen is None else seen
     try:
-        changed = set_limit(name, **form.values, expect_version=expected, by=_by(request), reason=reason)
+        found = switch_once(
+            request, lambda: set_limit(name, **form.values, expect_version=expected, by=_by(request), reason=reason)
+        )
     except InvalidJob as error:
         form.refuse(error)
         return False
     done = f"Changed {name}. It holds in every worker, and those for whom there is room now are admitted."
-    messages.success(request, done if changed else f"The limit {name} had these values already.")
+    tell(request, found, done, f"The limit {name} had these values already.")
     return True
 
 

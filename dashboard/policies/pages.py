@@ -15,6 +15,7 @@ from django.urls import reverse
 from dashboard.kit import catalogue
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.once import act_once, sent_before
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from dashboard.policies.form import PolicyForm
@@ -23,6 +24,7 @@ from handlers.exceptions import InvalidJob
 from handlers.models import PolicyAssignment, StoredPolicy
 from handlers.policy_edits import assign_types, delete_policy, facts, save_policy
 
+SENT_BEFORE = "That was when this was sent before; nothing was done now."
 VIEW, ADD, CHANGE, DELETE = (f"jobsite_jobs.{verb}_storedpolicy" for verb in ("view", "add", "change", "delete"))
 
 
@@ -69,31 +71,41 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     shown = set(request.POST.getlist("shown"))  # what the page offered: a type that it did not show keeps its policy
     held = set(_followed().get(policy.pk, []))
     ticked = {name for name in request.POST.getlist("types") if name in shown}
+
+    def act() -> str:
+        return str(assign_types(policy, (held - shown) | ticked, by=_by(request), reason=_reason(request)))
+
     try:
-        changed = assign_types(policy, (held - shown) | ticked, by=_by(request), reason=_reason(request))
+        changed, is_new = act_once(request, act)
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        words = f"{changed} job type{'' if changed == 1 else 's'} changed" if changed else "Nothing changed"
-        messages.success(request, f"{words}. It holds from the next failure on.")
+        words = f"{changed} job type{'' if changed == '1' else 's'} changed" if changed != "0" else "Nothing changed"
+        _tell(request, f"{words}. It holds from the next failure on.", is_new)
     return _to_policy(request, policy.pk)
 
 
 def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
     """Delete a policy, after a page that says who falls back to the code."""
     _need(request, DELETE, "delete retry policies")
+    if request.method == "POST" and sent_before(request):
+        messages.info(request, f"It is deleted. {SENT_BEFORE}")
+        return HttpResponseRedirect(_list_url(request))
     policy = StoredPolicy.objects.filter(pk=policy_id).first()
     if policy is None:
         return _gone(request)
-    if request.method != "POST":
+    if request.method != "POST" or is_draft(request):
         context = {"policy": policy, "types": _followed().get(policy.pk, []), "max_reason": MAX_REASON}
         return _page(site, request, "delete", f"Delete {policy.name}?", context)
-    version = request.POST.get("version", "")
+    version, types = request.POST.get("version", ""), list[str]()
+
+    def act() -> str:
+        seen = int(version) if version.isdecimal() and len(version) < 10 else 0
+        types.extend(delete_policy(policy.pk, expect_version=seen, by=_by(request), reason=_reason(request)))
+        return ""
+
     try:
-        types = delete_policy(
-            policy.pk, expect_version=int(version) if version.isdecimal() and len(version) < 10 else 0,
-            by=_by(request), reason=_reason(request),
-        )  # fmt: skip
+        act_once(request, act)
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return _to_policy(request, policy.pk)
@@ -109,16 +121,13 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
     valid = form.is_bound and form.is_valid()
     if valid and request.POST.get("do") == "save" and not is_draft(request):
         try:
-            saved = save_policy(
-                policy.pk if policy else None, form.fields_of_policy,
-                expect_version=(form.cleaned_data["version"] or 0) if policy else None,
-                by=_by(request), reason=form.cleaned_data["reason"],
-            )  # fmt: skip
+            answer, is_new = act_once(request, lambda: _saved(request, policy, form))
         except InvalidJob as error:
             form.refuse(error)
         else:
-            messages.success(request, f"Saved {saved.name}. It holds from the next failure on, in every worker.")
-            return _to_policy(request, saved.pk)
+            pk, _, name = answer.partition(" ")
+            _tell(request, f"Saved {name}. It holds from the next failure on, in every worker.", is_new)
+            return _to_policy(request, int(pk))
     followed = _followed()
     types = followed.get(policy.pk, []) if policy else []
     draft = form.draft if form.is_bound else None
@@ -138,6 +147,23 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
     }
     title = policy.name if policy else "New retry policy"
     return _page(site, request, "policy", title, context, status=400 if form.errors else 200)
+
+
+def _saved(request: HttpRequest, policy: StoredPolicy | None, form: PolicyForm) -> str:
+    """Id and name of what the form makes of the policy, or of the new one."""
+    saved = save_policy(
+        policy.pk if policy else None, form.fields_of_policy,
+        expect_version=(form.cleaned_data["version"] or 0) if policy else None,
+        by=_by(request), reason=form.cleaned_data["reason"],
+    )  # fmt: skip
+    return f"{saved.pk} {saved.name}"
+
+
+def _tell(request: HttpRequest, words: str, is_new: bool) -> None:
+    if is_new:
+        messages.success(request, words)
+    else:
+        messages.info(request, f"{words} {SENT_BEFORE}")
 
 
 def _followed() -> dict[int, list[str]]:

@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import health, metrics, queries, serving, verbs
+from dashboard.kit.switching import switch_once, tell
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -75,13 +76,15 @@ def pause_queue(request: HttpRequest, name: str) -> HttpResponse:
         return _back(request)
     length = SPANS[span][1]
     until: datetime | None = timezone.now() + length if length else None
+    was_paused = name in job_scheduler.paused_queues()  # to undo a longer pause is not to end it
     try:
-        job_scheduler.pause_queue(name, until, by=by, reason=reason)
+        found = switch_once(request, lambda: job_scheduler.pause_queue(name, until, by=by, reason=reason))
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
         ends = f" It resumes by itself at {until:%Y-%m-%d %H:%M} UTC." if until else ""
-        messages.success(request, f"Paused queue {name}: what runs now ends, nothing new starts.{ends}")
+        done = f"Paused queue {name}: what runs now ends, nothing new starts.{ends}"
+        tell(request, found, done, can_undo=not was_paused)
     return _back(request)
 
 
@@ -90,11 +93,11 @@ def resume_queue(request: HttpRequest, name: str) -> HttpResponse:
     """Let a queue run again."""
     by, reason = _asked(request, name)
     try:
-        job_scheduler.resume_queue(name, by=by, reason=reason)
+        found = switch_once(request, lambda: job_scheduler.resume_queue(name, by=by, reason=reason))
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"Queue {name} runs again.")
+        tell(request, found, f"Queue {name} runs again.")
     return _back(request)
 
 

@@ -18,7 +18,8 @@ from django.views.decorators.http import require_POST
 
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.fields import UtcField
-from dashboard.kit.once import act_once
+from dashboard.kit.once import act_once, sent_before
+from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert, sentence
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
 from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, reason, to_list, to_page
@@ -91,7 +92,9 @@ def pause(request: HttpRequest, entry_id: int) -> HttpResponse:
         return job_scheduler.pause_recurring(row.name, until, by=by(request), reason=reason(request))
 
     told = "Paused {}" + ends + ": what falls in between is not made up for."
-    return _switch(request, row, act, told, "Nothing was done: {} was paused so already.")
+    was_paused = row.paused_at is not None and (row.paused_until is None or row.paused_until > timezone.now())
+    not_moved = "Nothing was done: {} was paused so already."
+    return _switch(request, row, act, told, not_moved, can_undo=not was_paused)  # to undo a longer one is not to end it
 
 
 @require_POST
@@ -107,32 +110,45 @@ def resume(request: HttpRequest, entry_id: int) -> HttpResponse:
 
 
 def _switch(
-    request: HttpRequest, row: RecurringJob, act: Callable[[], bool], told: str, not_moved: str
+    request: HttpRequest,
+    row: RecurringJob,
+    act: Callable[[], bool],
+    told: str,
+    not_moved: str,
+    *,
+    can_undo: bool = True,
 ) -> HttpResponse:
     try:
-        moved = act()
+        found = switch_once(request, act)
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return to_list(request)
-    (messages.success if moved else messages.warning)(request, (told if moved else not_moved).format(inert(row.name)))
+    name = inert(row.name)
+    tell(request, found, told.format(name), not_moved.format(name), can_undo=can_undo)
     return to_page(request, row.pk)
 
 
 def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
     """Let it run no more, after a page that says what that means."""
     need(request, DELETE, "delete recurring jobs")
+    if request.method == "POST" and sent_before(request):
+        messages.info(request, "This form was sent before and deleted it then; nothing was done now.")
+        return to_list(request)
     row = found(entry_id)
-    if request.method != "POST":
+    if request.method != "POST" or is_draft(request):
         context = {"row": row, "max_reason": MAX_REASON}
         return _page(site, request, "delete", f"Delete {inert(row.name)}?", context)
+
+    def act() -> bool:
+        expect = request.POST.get("version", "") or "?"
+        return job_scheduler.remove_recurring(row.name, by=by(request), reason=reason(request), expect=expect)
+
     try:
-        job_scheduler.remove_recurring(
-            row.name, by=by(request), reason=reason(request), expect=request.POST.get("version", "") or "?"
-        )
+        switched = switch_once(request, act)
     except InvalidJob as error:
         messages.error(request, f"Nothing was deleted. {sentence(error)}")
         return to_page(request, row.pk)
-    messages.success(request, f"Deleted {inert(row.name)}. Jobs that it has enqueued stay.")
+    tell(request, switched, f"Deleted {inert(row.name)}. Jobs that it has enqueued stay.")
     return to_list(request)
 
 

@@ -20,6 +20,7 @@ from dashboard.kit.catalogue import TypeRow
 from dashboard.kit.one_at_a_time import rule_in_words
 from dashboard.kit.payload_page import ENQUEUE, is_engines_own
 from dashboard.kit.slots import terms_in_words
+from dashboard.kit.switching import switch_once, tell
 from handlers import fleet
 from handlers.admission.terms import terms_of
 from handlers.exceptions import InvalidJob
@@ -90,13 +91,14 @@ def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
     reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     act: Callable[..., Any] = job_scheduler.pause_type if pause else job_scheduler.resume_type
+    was_paused = found.name in job_scheduler.paused_types()
     try:
-        act(found.name, by=by, reason=reason)
+        switched = switch_once(request, lambda: act(found.name, by=by, reason=reason))
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
         done = "Paused {}: what runs now ends, nothing new starts." if pause else "{} runs again."
-        messages.success(request, done.format(found.name))
+        tell(request, switched, done.format(found.name), can_undo=was_paused != pause)
     return HttpResponseRedirect(reverse("admin:job_type", args=[found.name], current_app=request.current_app))
 
 

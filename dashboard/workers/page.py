@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import verbs
+from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
 from handlers import fleet
 from handlers.exceptions import InvalidJob
@@ -137,14 +138,10 @@ def stop_worker(request: HttpRequest) -> HttpResponse:
     reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     try:
-        asked = job_scheduler.stop_worker(name, by=by, reason=reason)
+        found = switch_once(request, lambda: job_scheduler.stop_worker(name, by=by, reason=reason))
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        if asked:
-            messages.success(
-                request, f"Worker {inert(name)} is asked to finish and stop; it stays until its jobs have ended."
-            )
-        else:
-            messages.warning(request, f"Worker {inert(name)} had been asked to stop before; nothing was done.")
+        done = f"Worker {inert(name)} is asked to finish and stop; it stays until its jobs have ended."
+        tell(request, found, done, f"Worker {inert(name)} had been asked to stop before; nothing was done.")
     return HttpResponseRedirect(reverse("admin:workers", current_app=request.current_app))

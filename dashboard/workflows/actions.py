@@ -17,6 +17,7 @@ from dashboard.kit import health
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
 from dashboard.kit.queries import Count, capped
+from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
 from dashboard.workflows.access import by, found, may_change, may_retry, may_skip, need, reason, to_page
@@ -157,11 +158,9 @@ def _switch(
 ) -> HttpResponse:
     row = found(workflow_id)
     name = Standing(row, timezone.now()).title
-    if act(row.pk, by=by(request), reason=reason(request)):
-        health.forget()
-        messages.success(request, told.format(name))
-    else:
-        messages.warning(request, f"Nothing was done: {not_moved.format(name)}.")
+    switched = switch_once(request, lambda: act(row.pk, by=by(request), reason=reason(request)))
+    health.forget()
+    tell(request, switched, told.format(name), f"Nothing was done: {not_moved.format(name)}.")
     return to_page(request, row.pk)
 
 

@@ -6,15 +6,28 @@ for (const select of document.querySelectorAll(".filter-bar select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
 
-// One press is enough: a second one while the answer is on its way would find that the job had moved on.
-for (const form of document.querySelectorAll("form.verbs, form.confirm, form.inline")) {
-  let sent = false;
-  form.addEventListener("submit", (event) => {
-    if (sent) event.preventDefault();
-    sent = true;
-  });
-  window.addEventListener("pageshow", () => { sent = false; });
-}
+// One press is enough, of any form that does something: a second one while the answer is on its way would do nothing.
+// One listener for all: live parts come and go. The server counts a form once, too (dashboard/kit/once.py).
+const pressed = new Map(); // forms that were sent, with the buttons that wait with them
+const release = (form) => {
+  for (const button of pressed.get(form) || []) button.disabled = false;
+  pressed.delete(form);
+};
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post" || event.defaultPrevented) return;
+  if (pressed.has(form)) {
+    event.preventDefault();
+    return;
+  }
+  const buttons = [...form.querySelectorAll("button:not(:disabled), input[type=submit]:not(:disabled)")];
+  pressed.set(form, buttons);
+  // Not at once: a disabled button would not be sent along. And back, where no answer comes.
+  setTimeout(() => { for (const button of buttons) button.disabled = true; });
+  setTimeout(() => release(form), 15_000);
+});
+// Gone back to, as the browser kept the page.
+window.addEventListener("pageshow", () => { for (const form of [...pressed.keys()]) release(form); });
 
 // What scrolls can be reached by keyboard, also where the browser does not see to it.
 const reachable = () => {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +13,9 @@ from django.test import Client
 from django.utils import timezone
 
 from handlers import job_scheduler
-from handlers.models import AuditEntry, JobRecord
+from handlers.models import AuditEntry, JobRecord, RecurringJob, Workflow
 from handlers.states import State
+from tests.app.jobs import Note
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job
 from tests.running import run
@@ -152,3 +153,55 @@ def test_message_says_what_became_of_few_jobs_and_the_page_can_ask_again(operato
     assert f'data-say="Job {job.pk}: it succeeded on attempt 2"' in part
     assert "data-goes-on" not in part
     assert operator.get("/admin/jobs/after/?id=x&id=9999999999999999999999").content.strip() == b""
+
+
+def queue(client: Client) -> tuple[str, Callable[[], bool]]:
+    return "/admin/queues/default/", lambda: "default" in job_scheduler.paused_queues()
+
+
+def job_type(client: Client) -> tuple[str, Callable[[], bool]]:
+    return "/admin/job-types/app.Note/", lambda: "app.Note" in job_scheduler.paused_types()
+
+
+def recurring(client: Client) -> tuple[str, Callable[[], bool]]:
+    job_scheduler.add_or_update_recurring("hourly", Note("it"), "0 * * * *")
+    row = RecurringJob.objects.get()
+    return f"/admin/recurring/{row.pk}/", lambda: RecurringJob.objects.get().paused_at is not None
+
+
+def workflow(client: Client) -> tuple[str, Callable[[], bool]]:
+    with job_scheduler.workflow() as flow:
+        flow.enqueue(Note("first"))
+    return f"/admin/workflows/{flow.workflow_id}/", lambda: Workflow.objects.get().paused_at is not None
+
+
+@pytest.mark.parametrize("kind", [queue, job_type, recurring, workflow])
+def test_pause_and_resume_are_undone_by_each_other(
+    superuser: Client, kind: Callable[[Client], tuple[str, Callable[[], bool]]]
+) -> None:
+    url, is_paused = kind(superuser)
+    undo = undo_of(shown(superuser, f"{url}pause/", span=""))
+    assert is_paused()
+    assert "runs again" in message(shown(superuser, undo))
+    assert not is_paused()
+    assert "nothing to undo" in message(shown(superuser, undo))
+    shown(superuser, f"{url}pause/", span="")
+    undo = undo_of(shown(superuser, f"{url}resume/"))
+    assert not is_paused()
+    assert "is paused again" in message(shown(superuser, undo))
+    assert is_paused()
+
+
+def test_resumed_queue_is_paused_again_until_when_it_was(superuser: Client) -> None:
+    shown(superuser, "/admin/queues/default/pause/", span="1h")
+    until = job_scheduler.paused_queues()["default"].until
+    undo = undo_of(shown(superuser, "/admin/queues/default/resume/"))
+    shown(superuser, undo)
+    assert job_scheduler.paused_queues()["default"].until == until
+
+
+def test_second_pause_offers_no_undo_that_would_end_the_first(superuser: Client) -> None:
+    shown(superuser, "/admin/queues/default/pause/", span="")
+    html = shown(superuser, "/admin/queues/default/pause/", span="1h")
+    assert "Paused queue default" in html
+    assert "/admin/undo/" not in html

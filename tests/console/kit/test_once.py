@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from html import unescape
+from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -13,9 +15,13 @@ import pytest
 from django.db import connections
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
-from handlers.models import AuditEntry, BulkOperation, JobRecord
+from handlers import job_scheduler
+from handlers.api.clients import create_client
+from handlers.models import AuditEntry, BulkOperation, JobRecord, RecurringJob
 from handlers.states import State
+from tests.app.jobs import Note
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job
 
@@ -135,3 +141,61 @@ def test_edit_and_retry_sent_twice_runs_the_job_once_and_says_so(operator: Clien
     changed = operator.post(url, fields | {"arg-text": "another"}, follow=True).content.decode()
     assert "it succeeded on attempt 1. Nothing was done now." in changed
     assert AuditEntry.objects.filter(count=1).count() == 1
+
+
+TEMPLATES = Path(__file__).parents[3] / "templates" / "dashboard"
+# One gives back a form with its own key, one is the stock admin's.
+OTHERS = {"access/nothing_done.html", "site/admin/base_site.html", "site/registration/password_change_form.html"}
+
+
+def test_every_form_that_acts_carries_a_key() -> None:
+    bare = []
+    for path in TEMPLATES.rglob("*.html"):
+        text = path.read_text()
+        if text.count("{% csrf_token %}") != text.count("{% csrf_token %}{% form_key %}"):
+            bare.append(str(path.relative_to(TEMPLATES)))
+    assert set(bare) <= OTHERS
+
+
+def paused(client: Client) -> tuple[str, dict[str, Any]]:
+    return "/admin/queues/default/pause/", {"span": "1h"}
+
+
+def resumed(client: Client) -> tuple[str, dict[str, Any]]:
+    job_scheduler.pause_queue("default")
+    return "/admin/queues/default/resume/", {}
+
+
+def paused_type(client: Client) -> tuple[str, dict[str, Any]]:
+    return "/admin/job-types/app.Note/pause/", {}
+
+
+def made_policy(client: Client) -> tuple[str, dict[str, Any]]:
+    url = "/admin/retry-policies/new/"
+    page = client.get(url).content.decode()
+    found = re.findall(r'<(?:input|select)[^>]* name="([^"]+)"(?:[^>]* value="([^"]*)")?', page)
+    fields = {name: value for name, value in found if name not in ("csrfmiddlewaretoken", "form_key")}
+    return url, fields | {"name": "patient", "do": "save"}
+
+
+def revoked(client: Client) -> tuple[str, dict[str, Any]]:
+    row, _ = create_client("shop", verbs=["read"], expires_at=timezone.now() + timedelta(days=1), by="somebody")
+    return f"/admin/clients/{row.pk}/revoke/", {}
+
+
+def paused_recurring(client: Client) -> tuple[str, dict[str, Any]]:
+    job_scheduler.add_or_update_recurring("hourly", Note("it"), "0 * * * *")
+    return f"/admin/recurring/{RecurringJob.objects.get().pk}/pause/", {"span": ""}
+
+
+@pytest.mark.parametrize("form", [paused, resumed, paused_type, made_policy, revoked, paused_recurring])
+def test_form_that_is_sent_twice_changes_it_once_and_says_so(
+    superuser: Client, form: Callable[[Client], tuple[str, dict[str, Any]]]
+) -> None:
+    url, fields = form(superuser)
+    before = AuditEntry.objects.count()
+    superuser.post(url, fields | {"form_key": "one"}, follow=True)
+    assert AuditEntry.objects.count() == before + 1
+    again = superuser.post(url, fields | {"form_key": "one"}, follow=True).content.decode()
+    assert "othing was done now" in again
+    assert AuditEntry.objects.count() == before + 1
