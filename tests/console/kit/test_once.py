@@ -171,11 +171,8 @@ def paused_type(client: Client) -> tuple[str, dict[str, Any]]:
 
 
 def made_policy(client: Client) -> tuple[str, dict[str, Any]]:
-    url = "/admin/retry-policies/new/"
-    page = client.get(url).content.decode()
-    found = re.findall(r'<(?:input|select)[^>]* name="([^"]+)"(?:[^>]* value="([^"]*)")?', page)
-    fields = {name: value for name, value in found if name not in ("csrfmiddlewaretoken", "form_key")}
-    return url, fields | {"name": "patient", "do": "save"}
+    rule = {"max_attempts": 5, "backoff": "fixed", "delay_seconds": 5, "factor": 2, "jitter": 0, "on_exhausted": "fail"}
+    return "/admin/retry-policies/new/", {**rule, "name": "patient", "do": "save", "version": "0"}
 
 
 def revoked(client: Client) -> tuple[str, dict[str, Any]]:
