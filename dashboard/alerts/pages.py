@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.alerts.form import KINDS, RuleForm, shown
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.once import act_once, sent_before
+from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from handlers import alerts
@@ -70,12 +73,13 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     form = RuleForm(AlertKind(kind), request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid() and not is_draft(request):
         try:
-            rule = alerts.add_rule(form.terms, by=_by(request), reason=form.cleaned_data["reason"])
+            made, is_new = act_once(request, lambda: _added(request, form))
         except InvalidJob as error:
             form.refuse(error)
         else:
-            messages.success(request, _("The rule %s holds from now on.") % rule.name)
-            return _to(request, rule.pk)
+            pk, _space, name = made.partition(" ")
+            _tell(request, _("The rule %s holds from now on.") % name, is_new)
+            return _to(request, int(pk))
     context = {"form": form, "kind_words": dict(KINDS)[AlertKind(kind)]}
     return _page(site, request, "new", _("New alert rule"), context, status=400 if form.errors else 200)
 
@@ -93,15 +97,16 @@ def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     if form.is_bound and form.is_valid() and not is_draft(request):
         sent = form.cleaned_data
         try:
-            changed = alerts.change_rule(
-                row.pk, form.terms, version=sent["version"], by=_by(request), reason=sent["reason"]
+            found = switch_once(
+                request,
+                lambda: alerts.change_rule(
+                    row.pk, form.terms, version=sent["version"], by=_by(request), reason=sent["reason"]
+                ),
             )
         except InvalidJob as error:
             form.refuse(error)
         else:
-            messages.success(
-                request, _("The rule is so from now on.") if changed else _("Nothing changed: the rule was so already.")
-            )
+            tell(request, found, _("The rule is so from now on."), _("Nothing changed: the rule was so already."))
             return _to(request, row.pk)
     may_change = request.user.has_perm(CHANGE)
     context = {
@@ -120,14 +125,19 @@ def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     return _page(site, request, "rule", row.name, context, status=400 if form.errors else 200)
 
 
+def _added(request: HttpRequest, form: RuleForm) -> str:
+    rule = alerts.add_rule(form.terms, by=_by(request), reason=form.cleaned_data["reason"])
+    return f"{rule.pk} {rule.name}"
+
+
 def mute(request: HttpRequest, rule_id: int) -> HttpResponse:
     """Tell nobody for some hours. POST only."""
     hours = request.POST.get("hours", "")
     span = int(hours) if hours in {str(each) for each, _words in SPANS} else SPANS[0][0]
 
-    def act() -> None:
+    def act() -> str:
         alerts.mute_rule(rule_id, timezone.now() + timedelta(hours=span), by=_by(request), reason=_reason(request))
-        messages.success(request, _("Nobody is told for %s. What is still so then is told.") % dict(SPANS)[span])
+        return _("Nobody is told for %s. What is still so then is told.") % dict(SPANS)[span]
 
     return _act(request, rule_id, MUTE, act)
 
@@ -135,9 +145,9 @@ def mute(request: HttpRequest, rule_id: int) -> HttpResponse:
 def unmute(request: HttpRequest, rule_id: int) -> HttpResponse:
     """Tell people again. POST only."""
 
-    def act() -> None:
+    def act() -> str:
         was = alerts.unmute_rule(rule_id, by=_by(request), reason=_reason(request))
-        messages.success(request, _("It is told again.") if was else _("It was not muted."))
+        return _("It is told again.") if was else _("It was not muted.")
 
     return _act(request, rule_id, MUTE, act)
 
@@ -145,10 +155,10 @@ def unmute(request: HttpRequest, rule_id: int) -> HttpResponse:
 def test(request: HttpRequest, rule_id: int) -> HttpResponse:
     """Send a message that is a test. POST only."""
 
-    def act() -> None:
+    def act() -> str:
         number = alerts.send_test(rule_id, by=_by(request))
         told = ngettext("A test goes out to %d place; see below.", "A test goes out to %d places; see below.", number)
-        messages.success(request, told % number)
+        return told % number
 
     return _act(request, rule_id, CHANGE, act)
 
@@ -156,22 +166,33 @@ def test(request: HttpRequest, rule_id: int) -> HttpResponse:
 def delete(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     """Ask, and delete the rule with what it has found."""
     _need(request, DELETE, _("You may not delete alert rules."))
+    if request.method == "POST" and sent_before(request):
+        _tell(request, _("It is deleted."), is_new=False)
+        return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
     row = AlertRule.objects.filter(pk=rule_id).first() if rule_id < 2**63 else None
     if row is None:
         return _gone(request)
     if request.method != "POST" or is_draft(request):
         return _page(site, request, "delete", _("Delete %s") % row.name, {"rule": row, "max_reason": MAX_REASON})
-    alerts.delete_rule(row.pk, by=_by(request), reason=_reason(request))
-    messages.success(request, _("Deleted the alert rule %s.") % row.name)
+    switched = switch_once(request, lambda: alerts.delete_rule(row.pk, by=_by(request), reason=_reason(request)))
+    tell(request, switched, _("Deleted the alert rule %s.") % row.name, _("It was deleted before."))
     return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
 
 
-def _act(request: HttpRequest, rule_id: int, permission: str, act: Any) -> HttpResponse:
+def _tell(request: HttpRequest, words: str, is_new: bool) -> None:
+    if is_new:
+        messages.success(request, words)
+    else:
+        before = _("That was when this was sent before; nothing was done now.")
+        messages.info(request, f"{words} {before}")
+
+
+def _act(request: HttpRequest, rule_id: int, permission: str, act: Callable[[], str]) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     _need(request, permission, _("You may not do that with alert rules."))
     try:
-        act()
+        _tell(request, *act_once(request, act))
     except InvalidJob as error:
         messages.error(request, sentence(error))
     if not request.user.has_perm(VIEW):
