@@ -43,3 +43,20 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Visit(models.Model):
+    """When a person looked at the Overview. By the text of their key: accounts may be of any kind, anywhere."""
+
+    person = models.CharField(max_length=150, primary_key=True)
+    seen_at = models.DateTimeField()  # for the last time
+    since_at = models.DateTimeField()  # and for the last time before they had been away: what is new came after
+
+    objects = OwnManager()
+
+    class Meta:
+        db_table = "jobs_visit"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"visit of {self.person}"

@@ -96,6 +96,8 @@ class JobsSite(SigningIn):
         from dashboard.foreign import page as foreign
         from dashboard.jobs import after, edit, export, joblist
         from dashboard.limits import pages as limits
+        from dashboard.overview import ended
+        from dashboard.overview import page as overview
         from dashboard.policies import pages as policies
         from dashboard.queues import page as queues
         from dashboard.recurring import actions, listing
@@ -111,6 +113,8 @@ class JobsSite(SigningIn):
         from dashboard.workflows import page as workflow
 
         return [
+            path("seen/", self.admin_view(overview.caught_up), name="caught_up"),
+            path("jobs/ended/", self._page(ended.jobs_ended), name="jobs_ended"),
             path("failures/", self._page(failures.failures), name="failures"),
             path("alerts/", self._page(alerts.overview), name="alerts"),
             path("alerts/new/", self._page(alerts.new), name="alert_new"),

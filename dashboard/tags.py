@@ -99,6 +99,17 @@ def utc(at: datetime | None) -> SafeString | str:
 
 
 @register.filter
+def clock_time(at: datetime | None) -> SafeString | str:
+    """A moment by the clock, with its day where that is another one; the browser shows it in the operator's zone."""
+    if at is None:
+        return ""
+    is_near = abs(clock.now() - at) < timedelta(hours=20)
+    shown = f"{at.astimezone(UTC):{'%H:%M' if is_near else '%a %d %b %H:%M'}}"
+    form = "time" if is_near else "moment"
+    return format_html('<span data-at="{}" data-as="{}" title="{}">{}</span>', at.isoformat(), form, exact(at), shown)
+
+
+@register.filter
 def duration(value: timedelta | float | None) -> str:
     """A length of time in words."""
     return text.duration(value)

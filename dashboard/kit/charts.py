@@ -5,7 +5,7 @@ Nothing inline that a strict Content-Security-Policy forbids. Each chart says in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from math import log10
 from typing import Protocol
@@ -47,10 +47,13 @@ class Point(Protocol):
         """Attempts that failed and are to be repeated."""
 
 
-def throughput_chart(points: Sequence[Point], marks: Sequence[Mark] = ()) -> SafeString:
+def throughput_chart(
+    points: Sequence[Point], marks: Sequence[Mark] = (), link: Callable[[Point], str] | None = None
+) -> SafeString:
     """What succeeded as bars upward, what failed as bars downward from the same line: told apart without colour.
 
     ``points`` are evenly spaced, oldest first. One scale serves both directions. ``marks``: deploys, oldest first.
+    ``link``: the address of what a bar counts. The keyboard finds the same links in the table.
     """
     if len(points) < 2:
         return format_html('<p class="note">{}</p>', "Nothing was counted yet.")
@@ -65,11 +68,11 @@ def throughput_chart(points: Sequence[Point], marks: Sequence[Mark] = ()) -> Saf
     lines += [(zero + value * scale, value) for value in range(unit, below + 1, unit)]
     width = 100 / len(points)
     columns = format_html_join(
-        "", "{}", ((_column(p, i * width, width, zero, scale, step),) for i, p in enumerate(points))
+        "", "{}", ((_linked(_column(p, i * width, width, zero, scale, step), p, link),) for i, p in enumerate(points))
     )
     return format_html(
         '<figure class="chart throughput"><div class="chart-body">{axis}'
-        '<svg class="plot" width="100%" height="{height}" role="img" aria-label="{summary}">{grid}{columns}'
+        '<svg class="plot" width="100%" height="{height}" role="{role}" aria-label="{summary}">{grid}{columns}'
         '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{marks}{times}</svg></div>'
         '<figcaption><span class="key"><span class="swatch up" aria-hidden="true"></span>succeeded (up)</span>'
         '<span class="key"><span class="swatch down" aria-hidden="true"></span>failed (down)</span>'
@@ -86,7 +89,8 @@ def throughput_chart(points: Sequence[Point], marks: Sequence[Mark] = ()) -> Saf
         named=marked.caption(marked.within(marks, points[0].at, points[-1].at + step)),
         times=_times(points, step),
         each=duration(step),
-        table=_table(points, step),
+        table=_table(points, step, link),
+        role="group" if link else "img",  # in a picture there are no links
     )
 
 
@@ -291,16 +295,19 @@ def _times(points: Sequence[Point], step: timedelta) -> SafeString:
     )
 
 
-def _table(points: Sequence[Point], step: timedelta) -> SafeString:
+def _linked(column: SafeString, point: Point, link: Callable[[Point], str] | None) -> SafeString:
+    if link is None or not (point.succeeded or point.failed or point.retried):
+        return column
+    return format_html('<a href="{}" tabindex="-1">{}</a>', link(point), column)
+
+
+def _table(points: Sequence[Point], step: timedelta, link: Callable[[Point], str] | None) -> SafeString:
     rows = format_html_join(
         "",
-        '<tr><th scope="row" data-at="{}" data-as="{}">{}</th><td class="number">{}</td><td class="number">{}</td>'
-        '<td class="number">{}</td></tr>',
+        '<tr>{}<td class="number">{}</td><td class="number">{}</td><td class="number">{}</td></tr>',
         (
             (
-                point.at.isoformat(),
-                _form(step),
-                _clock(point.at, step),
+                _row_head(point, step, link),
                 f"{point.succeeded:,}",
                 f"{point.failed:,}",
                 f"{point.retried:,}",
@@ -317,6 +324,21 @@ def _table(points: Sequence[Point], step: timedelta) -> SafeString:
         '<th scope="col" class="number">Failed</th><th scope="col" class="number">Run again</th></tr></thead>'
         "<tbody>{}</tbody></table></details>",
         rows,
+    )
+
+
+def _row_head(point: Point, step: timedelta, link: Callable[[Point], str] | None) -> SafeString:
+    at, words, form = point.at.isoformat(), _clock(point.at, step), _form(step)
+    if link is None:
+        return format_html('<th scope="row" data-at="{}" data-as="{}" title="{} UTC">{}</th>', at, form, words, words)
+    return format_html(
+        '<th scope="row" data-at="{}"><a href="{}" data-at="{}" data-as="{}" title="{} UTC">{}</a></th>',
+        at,
+        link(point),
+        at,
+        form,
+        words,
+        words,
     )
 
 

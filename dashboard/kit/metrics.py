@@ -16,7 +16,7 @@ from django.db.models import BooleanField, Q, Sum
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
-from handlers.models import FailureGroup, JobCount
+from handlers.models import FailureGroup, GroupState, JobCount
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, Outcome, Period
 
 # As the index jobs_count_group has it: of a parameter SQLite could not tell that it fits.
@@ -99,17 +99,47 @@ class GroupCounts(NamedTuple):
 
 def throughput(span: str) -> list[Point]:
     """How attempts ended, evenly spaced, oldest first, zero where nothing did. The last point is still growing."""
-    _, _, step, period = SPANS[span]
+    return throughput_and_before(span)[0]
+
+
+def throughput_and_before(span: str) -> tuple[list[Point], dict[str, int]]:
+    """The same, and how many ended how in the span of the same length before, by whole periods: in one statement."""
+    length, whole, step, period = SPANS[span]
     first = SPANS[span].began()
+    totals = JobCount.objects.filter(queue="", job_type="", fingerprint="", outcome__in=ENDED)
+    shown = totals.filter(period=period, at__gte=first)
+    earlier = totals.filter(period=whole, at__gte=first - length, at__lt=first)
+    rows = shown.values_list("at", "outcome", "count").union(earlier.values_list("at", "outcome", "count"), all=True)
     found: defaultdict[datetime, dict[str, int]] = defaultdict(dict)
-    rows = JobCount.objects.filter(
-        period=period, queue="", job_type="", fingerprint="", at__gte=first, outcome__in=ENDED
-    ).values_list("at", "outcome", "count")
+    before: Counter[str] = Counter()
     for at, outcome, count in rows:
+        if at < first:
+            before[outcome] += count
+            continue
         place = found[first + (at - first) // step * step]
         place[outcome] = place.get(outcome, 0) + count
     points = (timezone.now() - first) // step + 1
-    return [Point(at, **found.get(at, {})) for at in (first + place * step for place in range(points))]
+    return [Point(at, **found.get(at, {})) for at in (first + place * step for place in range(points))], dict(before)
+
+
+def ended_between(since: datetime, until: datetime) -> Point:
+    """How attempts ended from ``since`` to ``until``: a day at most, by minutes or, from an hour on, by hours."""
+    period = Period.HOUR if until - since >= HOUR else Period.MINUTE
+    rows = JobCount.objects.filter(
+        period=period, queue="", job_type="", fingerprint="", outcome__in=ENDED, at__gte=since, at__lt=until
+    )
+    return Point(since, **dict(rows.values_list("outcome").annotate(total=Sum("count"))))
+
+
+def percentiles_by_outcome(span: str, outcomes: Collection[str]) -> dict[str, Percentiles]:
+    """The durations that each of ``outcomes`` is counted with, of all types, in one statement."""
+    chosen = SPANS[span]
+    rows = JobCount.objects.filter(
+        period=chosen.whole, fingerprint="", queue="", job_type="", outcome__in=outcomes, at__gte=chosen.began()
+    )
+    sums = rows.values_list("outcome").annotate(**{f"sum_{name}": Sum(name) for name in BUCKET_FIELDS})
+    found: dict[str, list[int]] = {outcome: [value or 0 for value in values] for outcome, *values in sums}
+    return {outcome: _shares(found.get(str(outcome), [0] * len(BUCKET_FIELDS))) for outcome in outcomes}
 
 
 def percentiles(span: str, *, outcome: str = "succeeded", job_type: str | None = None) -> Percentiles:
@@ -119,6 +149,10 @@ def percentiles(span: str, *, outcome: str = "succeeded", job_type: str | None =
     rows = rows.filter(queue="", job_type="") if job_type is None else rows.filter(job_type=job_type)
     sums = rows.aggregate(**{name: Sum(name) for name in BUCKET_FIELDS})
     buckets = [sums[name] or 0 for name in BUCKET_FIELDS]
+    return _shares(buckets)
+
+
+def _shares(buckets: list[int]) -> Percentiles:
     return Percentiles(quantile(buckets, 0.5), quantile(buckets, 0.95), quantile(buckets, 0.99), sum(buckets))
 
 
@@ -273,6 +307,12 @@ def new_groups(since: datetime, limit: int = 5) -> list[FailureGroup]:
     return list(
         FailureGroup.objects.filter(last_at__gte=since, first_at__gte=since).order_by("-last_at", "-pk")[:limit]
     )
+
+
+def stirred_groups(since: datetime, limit: int = 50) -> list[FailureGroup]:
+    """The newest failure groups that began after ``since`` or came back, those seen last first."""
+    began_or_back = Q(first_at__gte=since) | Q(state=GroupState.REGRESSED)
+    return list(FailureGroup.objects.filter(began_or_back, last_at__gte=since).order_by("-last_at", "-pk")[:limit])
 
 
 def _floor(at: datetime, step: timedelta) -> datetime:

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connections
-from django.db.models import Model, QuerySet
+from django.db.models import BooleanField, Model, QuerySet
+from django.db.models.expressions import RawSQL
 
 from dashboard.kit import statements
 from handlers import bounded
@@ -22,6 +23,10 @@ from handlers.states import FINAL, State
 CAP = statements.CAP  # a count above this reads "1,000+"
 
 RETRYING = bounded.RETRYING
+# The condition of the index jobs_ageing: of parameters SQLite could not tell that it fits.
+AGES = RawSQL(  # noqa: S611 - no value in it
+    f"state IN ('{State.SUCCEEDED.value}', '{State.DELETED.value}')", (), output_field=BooleanField()
+)
 
 # What the console tells apart, in the order in which it wants a person's attention.
 STATES = (
@@ -101,6 +106,14 @@ def failed_of_groups(fingerprints: Collection[str], *, few: bool = False) -> dic
 def last_failures(limit: int = 8) -> list[JobRecord]:
     """The jobs that failed last, newest first."""
     return list(JobRecord.objects.filter(state=State.FAILED.value).order_by("-finished_at", "-id")[:limit])
+
+
+def ended(state: str, since: datetime, until: datetime, limit: int) -> list[JobRecord]:
+    """The jobs that are ``state`` (failed, or succeeded) since a time in that span, newest first."""
+    rows = JobRecord.objects.filter(state=state, finished_at__gte=since, finished_at__lt=until)
+    if state != State.FAILED.value:
+        rows = rows.filter(AGES)
+    return list(rows.order_by("-finished_at", "-id")[:limit])
 
 
 class Waits(NamedTuple):

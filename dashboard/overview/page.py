@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
 
-from dashboard.kit import charts, health, metrics, queries, runs, serving
-from dashboard.kit.text import duration, inert, rough
-from handlers import fleet
-from handlers.models import FailureGroup, JobRecord, WorkerProcess
+from dashboard.kit import charts, health, metrics, queries, runs
+from dashboard.kit.text import duration, inert
+from dashboard.overview import ended, lines, since
+from dashboard.overview.lines import QueueLine
+from handlers import deploys, fleet
+from handlers.models import GroupState, JobRecord, WorkerProcess
 from handlers.models.count import Outcome
 from handlers.states import State
 
 SPAN_WORDS = {"1h": "hour", "24h": "24 hours", "7d": "7 days"}
 DEFAULT_SPAN = "1h"
 NEW_SINCE = timedelta(days=1)
+MOST_GROUPS = 5  # that are new
 
 
 @dataclass(frozen=True)
@@ -28,14 +36,9 @@ class Tile:
     state: str
     count: queries.Count
     period: str = ""
-
-
-class QueueLine(NamedTuple):
-    """A queue and how it is, in words."""
-
-    row: queries.QueueRow
-    words: str
-    stuck: bool  # jobs wait, and nobody comes for them
+    ended: str = ""  # attempts that ended so in the span
+    ended_words: str = ""
+    change: str = ""  # against the span before
 
 
 class Span(NamedTuple):
@@ -60,24 +63,29 @@ class Times:
 def overview(request: HttpRequest) -> dict[str, Any]:
     """What the start page shows to those who may see jobs."""
     span, problem = _span(request)
-    known = health.of(request)
-    counts, times = queries.state_counts(), _times(span)
-    rows = queries.queue_rows(known.queues)
+    known, app, now = health.of(request), getattr(request, "current_app", None), timezone.now()
+    counts, times, (points, before) = queries.state_counts(), _times(span), metrics.throughput_and_before(span)
+    queues = queue_lines(queries.queue_rows(known.queues), known.fleet.workers, metrics.queue_rates())
     workers = known.fleet.workers
+    visited, began = since.visited(request), points[0].at
+    marks = deploys.between(min(visited or began, began), now)
+    groups = metrics.stirred_groups(now - NEW_SINCE)
+    regressed = [group for group in groups if group.state == GroupState.REGRESSED]
     return {
         "shows_jobs": True,
-        "tiles": _tiles(counts, times, span),
+        "since": since.news_since(visited, marks, groups, request) if visited else None,
+        "tiles": _tiles(counts, times, span, changes(points, before)),
         "is_empty": not any(count.value for count in counts.values()) and not JobRecord.objects.exists(),
         "spans": [Span(name, words, name == span) for name, words in SPAN_WORDS.items()],
         "span": span,
         "span_words": SPAN_WORDS[span],
         "span_problem": problem,
-        "chart": charts.throughput_chart(metrics.throughput(span)),
+        "chart": charts.throughput_chart(points, marks, ended.link(app, points)),
         "times": times.values(),
         "bulk_runs": runs.going(),
-        "groups": new_groups(),
+        "trouble": lines.trouble(known, queues, regressed, app),
+        "groups": [group for group in groups if group.first_at >= now - NEW_SINCE][:MOST_GROUPS],
         "failures": queries.last_failures(),
-        "queues": queue_lines(rows, workers),
         "workers": workers,
         "busy": sum(fleet.running(worker) > 0 for worker in workers),
         "running": sum(fleet.running(worker) for worker in workers),
@@ -87,9 +95,29 @@ def overview(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def new_groups() -> list[FailureGroup]:
-    """Failures of a kind that was never seen before yesterday."""
-    return metrics.new_groups(timezone.now() - NEW_SINCE)
+@require_POST
+def caught_up(request: HttpRequest) -> HttpResponse:
+    """The button that says: I have seen this."""
+    if not request.user.has_perm(health.VIEW_JOBS):
+        raise PermissionDenied(_("You may not see jobs."))
+    since.caught_up(request)
+    return HttpResponseRedirect(reverse("admin:index", current_app=getattr(request, "current_app", None)))
+
+
+def queue_lines(
+    rows: list[queries.QueueRow], workers: list[WorkerProcess], rates: dict[str, metrics.Rate] | None = None
+) -> list[QueueLine]:
+    """Each queue in words, those that need somebody first. ``workers``: the live ones."""
+    return lines.queue_lines(rows, workers, timezone.now(), rates)
+
+
+def changes(points: Sequence[metrics.Point], before: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """How many attempts failed and succeeded in the span, and how many more than in the one before."""
+    found = {}
+    for outcome in (Outcome.FAILED, Outcome.SUCCEEDED):
+        now = sum(getattr(point, outcome.value) for point in points)
+        found[outcome.value] = (now, now - before.get(outcome.value, 0))
+    return found
 
 
 def lag_words(lags: list[float | None]) -> str:
@@ -98,35 +126,6 @@ def lag_words(lags: list[float | None]) -> str:
     if not known:
         return ""
     return "in time" if min(known) < 1 else f"{duration(min(known))} late"
-
-
-def queue_lines(rows: list[queries.QueueRow], workers: list[WorkerProcess]) -> list[QueueLine]:
-    """Each queue in words, those that need somebody first. ``workers``: the live ones."""
-    now = timezone.now()
-    lines = []
-    for row in rows:
-        serve = serving.workers_of(row.name, workers)
-        lines.append(QueueLine(row, _words(row, serve, now), bool(row.waiting.value) and not serve))
-    return sorted(lines, key=_urgency)
-
-
-def _urgency(line: QueueLine) -> tuple[bool, bool, str]:
-    return not line.stuck, not (line.row.waiting.value or line.row.processing.value), line.row.name
-
-
-def _words(row: queries.QueueRow, workers: int, now: datetime) -> str:
-    """``214 waiting, oldest 9 min, no live worker serves it``."""
-    parts = [f"{row.waiting} waiting" if row.waiting.value else "nothing waiting"]
-    if row.waiting.value and row.oldest_at:
-        parts.append(f"oldest {rough((now - row.oldest_at).total_seconds())}")
-    if row.processing.value:
-        parts.append(f"{row.processing} running")
-    if row.switch:
-        parts.append("paused" + (f" by {inert(row.switch.by.removeprefix('user:'), 60)}" if row.switch.by else ""))
-    if not row.known:
-        parts.append("the code no longer names it")
-    parts.append("no live worker serves it" if not workers else "1 worker" if workers == 1 else f"{workers:,} workers")
-    return ", ".join(parts)
 
 
 def _span(request: HttpRequest) -> tuple[str, str]:
@@ -138,16 +137,32 @@ def _span(request: HttpRequest) -> tuple[str, str]:
     return DEFAULT_SPAN, f"There is no span “{inert(asked, 30)}”; there are {choices}. This is the last hour."
 
 
-def _tiles(counts: dict[str, queries.Count], times: dict[str, Times], span: str) -> list[Tile]:
-    succeeded = Tile(State.SUCCEEDED, queries.Count(times[Outcome.SUCCEEDED].count), f"last {SPAN_WORDS[span]}")
-    return [Tile(state, counts[state]) if state in counts else succeeded for state in queries.STATES]
+def _tiles(
+    counts: dict[str, queries.Count], times: dict[str, Times], span: str, changed: dict[str, tuple[int, int]]
+) -> list[Tile]:
+    words = f"last {SPAN_WORDS[span]}"
+    tiles = []
+    for state in queries.STATES:
+        ended, more = changed.get(state, (0, 0))
+        if state == State.SUCCEEDED:
+            tiles.append(Tile(state, queries.Count(times[Outcome.SUCCEEDED].count), words, change=_signed(more)))
+        elif state == State.FAILED:
+            tiles.append(Tile(state, counts[state], ended=f"{ended:,}", ended_words=words, change=_signed(more)))
+        else:
+            tiles.append(Tile(state, counts[state]))
+    return tiles
+
+
+def _signed(number: int) -> str:
+    return f"{number:+,}".replace("-", "\N{MINUS SIGN}") if number else "±0"
 
 
 def _times(span: str) -> dict[str, Times]:
     """The waits and the run times, by the outcome that they are counted with."""
     found = {}
+    both = metrics.percentiles_by_outcome(span, (Outcome.STARTED, Outcome.SUCCEEDED))
     for label, outcome in (("Wait", Outcome.STARTED), ("Run", Outcome.SUCCEEDED)):
-        shares = metrics.percentiles(span, outcome=outcome)
+        shares = both[outcome]
         found[outcome.value] = Times(
             label, duration(shares.p50), duration(shares.p95), duration(shares.p99), shares.count
         )

@@ -14,6 +14,7 @@ from pytest_django.fixtures import Settings
 
 from dashboard.kit import queries, statements
 from dashboard.overview import page as overview
+from dashboard.overview.lines import QueueLine
 from handlers import bounded
 from handlers.models import FailureGroup, JobCount, JobRecord, QueueSwitch, WorkerProcess
 from handlers.models.count import Outcome, Period
@@ -37,7 +38,7 @@ def tile(html: str, state: str) -> str:
     return found[1]
 
 
-def line(name: str, served: list[list[str]] | None = None) -> overview.QueueLine:
+def line(name: str, served: list[list[str]] | None = None) -> QueueLine:
     """The words about queue ``name``."""
     workers = [WorkerProcess(name=str(place), queues=queues) for place, queues in enumerate(served or [])]
     lines = overview.queue_lines(queries.queue_rows(), workers)

@@ -1,0 +1,154 @@
+"""What changed since this person last looked: kept for each on the server, so on every device the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db.models import Sum
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from dashboard.kit import metrics
+from dashboard.kit.text import in_words, inert
+from dashboard.models import Visit
+from handlers.audit import user_name
+from handlers.models import AuditEntry, Deploy, FailureGroup, JobCount
+from handlers.models.count import Outcome, Period
+from handlers.states import State
+
+AWAY = timedelta(minutes=10)  # whoever comes back after it is told what happened meanwhile
+OFTEN = timedelta(minutes=1)  # how often a visit is written down
+LONGEST = timedelta(days=7)  # what came before is no news
+MINUTES_KEPT = timedelta(hours=24)  # for so long counts are read by the minute
+KNOWN = timedelta(days=1)
+MOST = 50  # of one kind that are counted
+NAMED = 3  # acts that are told one by one
+# Acts that change what happens by itself. What people do with jobs shows in the jobs.
+TELLING = (
+    "pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker", "start_bulk", "stop_bulk",
+    "pause_recurring", "resume_recurring", "set_limit", "save_policy",
+)  # fmt: skip
+PAUSED, RESUMED = gettext_lazy("%(what)s paused by %(who)s"), gettext_lazy("%(what)s resumed by %(who)s")
+WORDS = {"pause_queue": PAUSED, "pause_type": PAUSED, "resume_queue": RESUMED, "resume_type": RESUMED}
+ANY = gettext_lazy("%(verb)s: %(what)s, by %(who)s")
+
+
+class News(NamedTuple):
+    """One thing that is new, and where one sees it. ``is_bad``: it failed or stands still."""
+
+    words: str
+    url: str
+    is_bad: bool = False
+
+
+class Since(NamedTuple):
+    """What is new since ``at``; nothing in ``news``: nothing is."""
+
+    at: datetime
+    news: list[News]
+
+
+def news_since(at: datetime, marks: Sequence[Deploy], groups: Sequence[FailureGroup], request: HttpRequest) -> Since:
+    """What is new since ``at`` for this person.
+
+    ``marks``: deploys of that time, oldest first; ``groups``: those that began or came back in the last day.
+    """
+    deployed = [mark for mark in marks if mark.at >= at]
+    news = [*_groups(at, groups, request), *_failed(at, request), *_deployed(deployed, request), *_acts(at, request)]
+    return Since(at, news)
+
+
+def caught_up(request: HttpRequest) -> None:
+    """From now on only what comes next is new."""
+    now = timezone.now()
+    Visit.objects.update_or_create(person=_key(request), defaults={"seen_at": now, "since_at": now})
+
+
+def _key(request: HttpRequest) -> str:
+    return str(request.user.pk)[:150]
+
+
+def visited(request: HttpRequest) -> datetime | None:
+    """Since when this person knows nothing; None on their first visit. A live part's request is no visit."""
+    now, person = timezone.now(), _key(request)
+    known = Visit.objects.filter(person=person).first()
+    is_live = "X-Live" in request.headers
+    if known is None:
+        if not is_live:
+            first = Visit(person=person, seen_at=now, since_at=now)
+            Visit.objects.bulk_create([first], ignore_conflicts=True)  # another tab may have been first
+        return None
+    if not is_live and now - known.seen_at > OFTEN:
+        changed = {"since_at": known.seen_at} if now - known.seen_at > AWAY else {}
+        Visit.objects.filter(person=person).update(seen_at=now, **changed)
+        known.since_at = changed.get("since_at", known.since_at)
+    return max(known.since_at, now - LONGEST)
+
+
+def _groups(at: datetime, known: Sequence[FailureGroup], request: HttpRequest) -> list[News]:
+    """New kinds of failure, and those that came back: no group began, or came back, after it was last seen.
+
+    ``known``: those of the last day.
+    """
+    if timezone.now() - at > KNOWN:
+        known = metrics.stirred_groups(at, MOST)
+    new = sum(group.first_at >= at for group in known)
+    back = sum(group.first_at < at and group.regressed_at is not None and group.regressed_at >= at for group in known)
+    page = reverse("admin:failures", current_app=getattr(request, "current_app", None))
+    news = []
+    if new:
+        words = ngettext("%(count)s new kind of failure", "%(count)s new kinds of failure", new)
+        news.append(News(words % {"count": _capped(new)}, page, is_bad=True))
+    if back:
+        words = ngettext("%(count)s kind of failure came back", "%(count)s kinds of failure came back", back)
+        news.append(News(words % {"count": _capped(back)}, page, is_bad=True))
+    return news
+
+
+def _failed(at: datetime, request: HttpRequest) -> list[News]:
+    period = Period.MINUTE if timezone.now() - at < MINUTES_KEPT else Period.HOUR
+    began = at.astimezone(UTC).replace(second=0, microsecond=0)
+    began = began if period is Period.MINUTE else began.replace(minute=0)
+    rows = JobCount.objects.filter(
+        period=period, queue="", job_type="", fingerprint="", outcome=Outcome.FAILED, at__gte=began
+    )
+    failed = rows.aggregate(total=Sum("count"))["total"] or 0
+    if not failed:
+        return []
+    jobs = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))
+    words = ngettext("%(count)s job failed", "%(count)s jobs failed", failed) % {"count": f"{failed:,}"}
+    return [News(words, f"{jobs}?{urlencode({'state': State.FAILED.value})}", is_bad=True)]
+
+
+def _deployed(marks: Sequence[Deploy], request: HttpRequest) -> list[News]:
+    page = reverse("admin:index", current_app=getattr(request, "current_app", None))
+    return [News(_("%(version)s deployed") % {"version": inert(mark.version, 40)}, page) for mark in marks[-NAMED:]]
+
+
+def _acts(at: datetime, request: HttpRequest) -> list[News]:
+    """What other people changed, as far as this person may see the audit, among its newest entries."""
+    user: Any = request.user
+    if not user.has_perm("jobsite_jobs.view_auditentry"):
+        return []
+    own = user_name(user)
+    newest = AuditEntry.objects.order_by("-pk").values_list("at", "verb", "target", "username")[:MOST]
+    acts = [entry for entry in newest if entry[0] >= at and entry[1] in TELLING and entry[3] != own]
+    audit = reverse("admin:jobsite_jobs_auditentry_changelist", current_app=getattr(request, "current_app", None))
+    news = []
+    for _at, verb, what, who in acts[:NAMED]:
+        told = {"verb": in_words(verb).lower(), "what": inert(what, 60), "who": inert(who, 60)}
+        news.append(News(str(WORDS.get(verb, ANY)) % told, audit))
+    if (more := len(acts) - NAMED) > 0:
+        words = ngettext("%(count)s more act", "%(count)s more acts", more)
+        news.append(News(words % {"count": _capped(more)}, audit))
+    return news
+
+
+def _capped(count: int) -> str:
+    return f"{count:,}+" if count >= MOST else f"{count:,}"
