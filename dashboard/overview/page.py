@@ -68,12 +68,12 @@ def overview(request: HttpRequest) -> dict[str, Any]:
     queues = queue_lines(queries.queue_rows(known.queues), known.fleet.workers, metrics.queue_rates())
     workers = known.fleet.workers
     visited, began = since.visited(request), points[0].at
-    marks = deploys.between(min(visited or began, began), now)
+    marks = deploys.between(min(visited, began), now)
     groups = metrics.stirred_groups(now - NEW_SINCE)
     regressed = [group for group in groups if group.state == GroupState.REGRESSED]
     return {
         "shows_jobs": True,
-        "since": since.news_since(visited, marks, groups, request) if visited else None,
+        "since": since.news_since(visited, marks, groups, request),
         "tiles": _tiles(counts, times, span, changes(points, before)),
         "is_empty": not any(count.value for count in counts.values()) and not JobRecord.objects.exists(),
         "spans": [Span(name, words, name == span) for name, words in SPAN_WORDS.items()],
@@ -97,9 +97,12 @@ def overview(request: HttpRequest) -> dict[str, Any]:
 
 @require_POST
 def caught_up(request: HttpRequest) -> HttpResponse:
-    """The button that says: I have seen this."""
+    """The button that says: I have seen this; or, with ``visit``, what the page sends once somebody looks at it."""
     if not request.user.has_perm(health.VIEW_JOBS):
         raise PermissionDenied(_("You may not see jobs."))
+    if request.POST.get("visit"):
+        since.note_visit(request)
+        return HttpResponse(status=204)
     since.caught_up(request)
     return HttpResponseRedirect(reverse("admin:index", current_app=getattr(request, "current_app", None)))
 

@@ -25,6 +25,7 @@ from handlers.states import State
 AWAY = timedelta(minutes=10)  # whoever comes back after it is told what happened meanwhile
 OFTEN = timedelta(minutes=1)  # how often a visit is written down
 LONGEST = timedelta(days=7)  # what came before is no news
+FIRST = timedelta(days=1)  # what somebody is told who has never looked
 MINUTES_KEPT = timedelta(hours=24)  # for so long counts are read by the minute
 KNOWN = timedelta(days=1)
 MOST = 50  # of one kind that are counted
@@ -64,31 +65,34 @@ def news_since(at: datetime, marks: Sequence[Deploy], groups: Sequence[FailureGr
     return Since(at, news)
 
 
+def visited(request: HttpRequest) -> datetime:
+    """Since when this person knows nothing. Looking writes nothing: a visit is noted by what the page sends after."""
+    known, now = Visit.objects.filter(person=_key(request)).first(), timezone.now()
+    return max(_since(known, now), now - LONGEST) if known else now - FIRST
+
+
+def note_visit(request: HttpRequest) -> None:
+    """Write down that this person looks now."""
+    now, person = timezone.now(), _key(request)
+    known = Visit.objects.filter(person=person).first()
+    if known is None or now - known.seen_at > OFTEN:
+        since_at = _since(known, now) if known else now - FIRST
+        Visit.objects.update_or_create(person=person, defaults={"seen_at": now, "since_at": since_at})
+
+
 def caught_up(request: HttpRequest) -> None:
     """From now on only what comes next is new."""
     now = timezone.now()
     Visit.objects.update_or_create(person=_key(request), defaults={"seen_at": now, "since_at": now})
 
 
+def _since(known: Visit, now: datetime) -> datetime:
+    """Whoever was away is told what came after they had looked for the last time."""
+    return known.seen_at if now - known.seen_at > AWAY else known.since_at
+
+
 def _key(request: HttpRequest) -> str:
     return str(request.user.pk)[:150]
-
-
-def visited(request: HttpRequest) -> datetime | None:
-    """Since when this person knows nothing; None on their first visit. A live part's request is no visit."""
-    now, person = timezone.now(), _key(request)
-    known = Visit.objects.filter(person=person).first()
-    is_live = "X-Live" in request.headers
-    if known is None:
-        if not is_live:
-            first = Visit(person=person, seen_at=now, since_at=now)
-            Visit.objects.bulk_create([first], ignore_conflicts=True)  # another tab may have been first
-        return None
-    if not is_live and now - known.seen_at > OFTEN:
-        changed = {"since_at": known.seen_at} if now - known.seen_at > AWAY else {}
-        Visit.objects.filter(person=person).update(seen_at=now, **changed)
-        known.since_at = changed.get("since_at", known.since_at)
-    return max(known.since_at, now - LONGEST)
 
 
 def _groups(at: datetime, known: Sequence[FailureGroup], request: HttpRequest) -> list[News]:

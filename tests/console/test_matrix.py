@@ -91,6 +91,8 @@ PAGES: dict[str, tuple[int, int]] = {
     "jobsite_jobs_auditentry_delete": (NOBODY, NOBODY),
     "jobsite_jobs_auditentry_history": (VIEWER, VIEWER),
     # what has no table of its own
+    "caught_up": (NOBODY, VIEWER),
+    "jobs_ended": (VIEWER, VIEWER),
     "failures": (VIEWER, VIEWER),
     "failure_group": (VIEWER, VIEWER),
     "resolve_group": (NOBODY, OPERATOR),
@@ -249,7 +251,11 @@ RECURRING = {
 }  # fmt: skip
 FORMS["recurring_new"] |= RECURRING
 FORMS["recurring_edit"] |= RECURRING
-QUERIES = {"bulk_new": "verb=retry&state=failed", "alert_new": "kind=bulk"}
+QUERIES = {
+    "bulk_new": "verb=retry&state=failed",
+    "jobs_ended": "since=2026-05-04T07:00Z&until=2026-05-04T07:15Z",
+    "alert_new": "kind=bulk",
+}
 
 
 def patterns() -> Iterator[tuple[str, URLPattern]]:

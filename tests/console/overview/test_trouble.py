@@ -34,6 +34,11 @@ def news(client: Client) -> str:
     return " ".join(re.sub(r"<[^>]+>", "", found[1]).split()) if found else ""
 
 
+def look(client: Client) -> None:
+    """What the page sends once somebody looks at it."""
+    assert client.post("/admin/seen/", {"visit": "1"}).status_code == 204
+
+
 def was_away(hours: float = 2) -> None:
     then = timezone.now() - timedelta(hours=hours)
     Visit.objects.update(seen_at=then, since_at=then - timedelta(days=1))
@@ -57,8 +62,9 @@ def test_who_comes_back_is_told_what_happened_meanwhile_until_they_say_that_they
 ) -> None:
     anna = User.objects.create_superuser("anna")
     make_job()
-    assert news(superuser) == ""  # the first visit
     assert news(superuser).endswith("nothing new.")
+    assert not Visit.objects.exists()  # looking writes nothing
+    look(superuser)
     was_away()
     now = timezone.now()
     for name, first, back in (("a", 60, None), ("b", 90, None), ("c", 9_000, 30)):
@@ -72,21 +78,28 @@ def test_who_comes_back_is_told_what_happened_meanwhile_until_they_say_that_they
     said = news(superuser)
     assert "2 new kinds of failure, 1 kind of failure came back, 412 jobs failed, v1.2 deployed" in said
     assert "queue default paused by anna" in said
+    look(superuser)
     assert "412 jobs failed" in news(superuser)  # looked at again, not away
     assert superuser.post("/admin/seen/").status_code == 302
     assert "412" not in news(superuser)
 
 
-def test_own_acts_are_no_news_and_a_live_part_is_no_visit(superuser: Client) -> None:
+def test_own_acts_are_no_news_and_each_person_has_visits_of_their_own(superuser: Client, viewer: Client) -> None:
     make_job()
-    page(superuser)
+    look(superuser)
+    look(viewer)
     was_away()
-    job_scheduler.pause_queue("default", by=User.objects.get())
-    then = Visit.objects.get().seen_at
-    page(superuser, **{"X-Live": "tiles"})
-    assert Visit.objects.get().seen_at == then
+    job_scheduler.pause_queue("default", by=User.objects.get(is_superuser=True))
     assert "paused by" not in news(superuser)
-    assert Visit.objects.get().since_at == then
+    superuser.post("/admin/seen/")
+    count(Outcome.FAILED, 3)
+    assert "3 jobs failed" in news(viewer)
+
+
+def test_who_may_not_see_jobs_leaves_no_visit(client: Client) -> None:
+    client.force_login(User.objects.create_user("outsider", is_staff=True))
+    assert client.post("/admin/seen/").status_code == 403
+    assert not Visit.objects.exists()
 
 
 def test_trouble_comes_first_and_what_is_well_is_one_line_however_many_queues_there_are(superuser: Client) -> None:
