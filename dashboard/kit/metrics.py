@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from django.db.models import BooleanField, Q, Sum
+from django.db.models import BooleanField, Q, Sum, Value
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -24,6 +24,7 @@ HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField
 ENDED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 # What puts a job on its queue. A scheduled one counts when it is created, not when it is due.
 INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK)
+NEAR = timedelta(hours=3)  # within which what is counted since a time is counted by the minute
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
@@ -97,29 +98,49 @@ class GroupCounts(NamedTuple):
     types: list[str]
 
 
+class Ended(NamedTuple):
+    """How attempts ended in a span, and beside it."""
+
+    points: list[Point]  # evenly spaced, oldest first, zero where nothing did; the last one is still growing
+    before: dict[str, int]  # by outcome, in the span of the same length before, by whole periods
+    failed_since: int  # for good, since the time that was asked for
+
+
 def throughput(span: str) -> list[Point]:
     """How attempts ended, evenly spaced, oldest first, zero where nothing did. The last point is still growing."""
-    return throughput_and_before(span)[0]
+    return ended(span).points
 
 
-def throughput_and_before(span: str) -> tuple[list[Point], dict[str, int]]:
-    """The same, and how many ended how in the span of the same length before, by whole periods: in one statement."""
+def ended(span: str, since: datetime | None = None) -> Ended:
+    """The same, compared with the span before, and what failed ``since`` a time: in one statement."""
     length, whole, step, period = SPANS[span]
     first = SPANS[span].began()
-    totals = JobCount.objects.filter(queue="", job_type="", fingerprint="", outcome__in=ENDED)
-    shown = totals.filter(period=period, at__gte=first)
-    earlier = totals.filter(period=whole, at__gte=first - length, at__lt=first)
-    rows = shown.values_list("at", "outcome", "count").union(earlier.values_list("at", "outcome", "count"), all=True)
+    totals = JobCount.objects.filter(queue="", job_type="", fingerprint="")
+    parts = [
+        ("shown", totals.filter(period=period, outcome__in=ENDED, at__gte=first)),
+        ("before", totals.filter(period=whole, outcome__in=ENDED, at__gte=first - length, at__lt=first)),
+    ]
+    if since is not None:
+        is_near = timezone.now() - since < NEAR
+        unit, began = (Period.MINUTE, _floor(since, MINUTE)) if is_near else (Period.HOUR, _floor(since, HOUR))
+        parts.append(("since", totals.filter(period=unit, outcome=Outcome.FAILED, at__gte=began)))
+    rows, *others = (
+        some.order_by().annotate(part=Value(name)).values_list("part", "at", "outcome", "count") for name, some in parts
+    )
     found: defaultdict[datetime, dict[str, int]] = defaultdict(dict)
     before: Counter[str] = Counter()
-    for at, outcome, count in rows:
-        if at < first:
+    failed = 0
+    for part, at, outcome, count in rows.union(*others, all=True):
+        if part == "shown":
+            place = found[first + (at - first) // step * step]
+            place[outcome] = place.get(outcome, 0) + count
+        elif part == "before":
             before[outcome] += count
-            continue
-        place = found[first + (at - first) // step * step]
-        place[outcome] = place.get(outcome, 0) + count
-    points = (timezone.now() - first) // step + 1
-    return [Point(at, **found.get(at, {})) for at in (first + place * step for place in range(points))], dict(before)
+        else:
+            failed += count
+    number = (timezone.now() - first) // step + 1
+    points = [Point(at, **found.get(at, {})) for at in (first + place * step for place in range(number))]
+    return Ended(points, dict(before), failed)
 
 
 def ended_between(since: datetime, until: datetime) -> Point:

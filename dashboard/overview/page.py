@@ -64,17 +64,21 @@ def overview(request: HttpRequest) -> dict[str, Any]:
     """What the start page shows to those who may see jobs."""
     span, problem = _span(request)
     known, app, now = health.of(request), getattr(request, "current_app", None), timezone.now()
-    counts, times, (points, before) = queries.state_counts(), _times(span), metrics.throughput_and_before(span)
-    queues = queue_lines(queries.queue_rows(known.queues), known.fleet.workers, metrics.queue_rates())
-    workers = known.fleet.workers
-    visited, began = since.visited(request), points[0].at
-    marks = deploys.between(min(visited, began), now)
-    groups = metrics.stirred_groups(now - NEW_SINCE)
+    visited = since.visited(request)
+    counts, times, ended_then = queries.state_counts(), _times(span), metrics.ended(span, visited)
+    points, workers = ended_then.points, known.fleet.workers
+    rows = queries.queue_rows(known.queues)
+    # Only a queue with some jobs on it may grow.
+    rates = metrics.queue_rates() if any(row.waiting.value >= lines.GROWS for row in rows) else {}
+    queues = queue_lines(rows, workers, rates)
+    marks = deploys.between(min(visited, points[0].at), now)
+    yesterday = now - NEW_SINCE
+    groups = metrics.stirred_groups(min(visited, yesterday))
     regressed = [group for group in groups if group.state == GroupState.REGRESSED]
     return {
         "shows_jobs": True,
-        "since": since.news_since(visited, marks, groups, request),
-        "tiles": _tiles(counts, times, span, changes(points, before)),
+        "since": since.news_since(visited, ended_then.failed_since, marks, groups, request),
+        "tiles": _tiles(counts, times, span, changes(points, ended_then.before)),
         "is_empty": not any(count.value for count in counts.values()) and not JobRecord.objects.exists(),
         "spans": [Span(name, words, name == span) for name, words in SPAN_WORDS.items()],
         "span": span,
@@ -84,7 +88,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "times": times.values(),
         "bulk_runs": runs.going(),
         "trouble": lines.trouble(known, queues, regressed, app),
-        "groups": [group for group in groups if group.first_at >= now - NEW_SINCE][:MOST_GROUPS],
+        "groups": [group for group in groups if group.first_at >= yesterday][:MOST_GROUPS],
         "failures": queries.last_failures(),
         "workers": workers,
         "busy": sum(fleet.running(worker) > 0 for worker in workers),

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -14,20 +13,16 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.kit import metrics
 from dashboard.kit.text import in_words, inert
 from dashboard.models import Visit
 from handlers.audit import user_name
-from handlers.models import AuditEntry, Deploy, FailureGroup, JobCount
-from handlers.models.count import Outcome, Period
+from handlers.models import AuditEntry, Deploy, FailureGroup
 from handlers.states import State
 
 AWAY = timedelta(minutes=10)  # whoever comes back after it is told what happened meanwhile
 OFTEN = timedelta(minutes=1)  # how often a visit is written down
 LONGEST = timedelta(days=7)  # what came before is no news
 FIRST = timedelta(days=1)  # what somebody is told who has never looked
-MINUTES_KEPT = timedelta(hours=24)  # for so long counts are read by the minute
-KNOWN = timedelta(days=1)
 MOST = 50  # of one kind that are counted
 NAMED = 3  # acts that are told one by one
 # Acts that change what happens by itself. What people do with jobs shows in the jobs.
@@ -55,13 +50,21 @@ class Since(NamedTuple):
     news: list[News]
 
 
-def news_since(at: datetime, marks: Sequence[Deploy], groups: Sequence[FailureGroup], request: HttpRequest) -> Since:
+def news_since(
+    at: datetime, failed: int, marks: Sequence[Deploy], groups: Sequence[FailureGroup], request: HttpRequest
+) -> Since:
     """What is new since ``at`` for this person.
 
-    ``marks``: deploys of that time, oldest first; ``groups``: those that began or came back in the last day.
+    ``failed``: how many attempts did since; ``marks``: deploys of that time, oldest first; ``groups``: the failure
+    groups that began or came back in that time and maybe before.
     """
     deployed = [mark for mark in marks if mark.at >= at]
-    news = [*_groups(at, groups, request), *_failed(at, request), *_deployed(deployed, request), *_acts(at, request)]
+    news = [
+        *_groups(at, groups, request),
+        *_failed(failed, request),
+        *_deployed(deployed, request),
+        *_acts(at, request),
+    ]
     return Since(at, news)
 
 
@@ -96,12 +99,6 @@ def _key(request: HttpRequest) -> str:
 
 
 def _groups(at: datetime, known: Sequence[FailureGroup], request: HttpRequest) -> list[News]:
-    """New kinds of failure, and those that came back: no group began, or came back, after it was last seen.
-
-    ``known``: those of the last day.
-    """
-    if timezone.now() - at > KNOWN:
-        known = metrics.stirred_groups(at, MOST)
     new = sum(group.first_at >= at for group in known)
     back = sum(group.first_at < at and group.regressed_at is not None and group.regressed_at >= at for group in known)
     page = reverse("admin:failures", current_app=getattr(request, "current_app", None))
@@ -115,14 +112,7 @@ def _groups(at: datetime, known: Sequence[FailureGroup], request: HttpRequest) -
     return news
 
 
-def _failed(at: datetime, request: HttpRequest) -> list[News]:
-    period = Period.MINUTE if timezone.now() - at < MINUTES_KEPT else Period.HOUR
-    began = at.astimezone(UTC).replace(second=0, microsecond=0)
-    began = began if period is Period.MINUTE else began.replace(minute=0)
-    rows = JobCount.objects.filter(
-        period=period, queue="", job_type="", fingerprint="", outcome=Outcome.FAILED, at__gte=began
-    )
-    failed = rows.aggregate(total=Sum("count"))["total"] or 0
+def _failed(failed: int, request: HttpRequest) -> list[News]:
     if not failed:
         return []
     jobs = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))

@@ -15,7 +15,7 @@ from django.utils import timezone
 from dashboard.kit import health, queries
 from dashboard.models import Visit
 from handlers import deploys, job_scheduler
-from handlers.models import FailureGroup, JobCount, WorkerProcess
+from handlers.models import FailureGroup, JobCount, JobRecord, WorkerProcess
 from handlers.models.count import Outcome, Period
 from handlers.states import State
 from tests.console.factories import make_job
@@ -70,7 +70,7 @@ def test_who_comes_back_is_told_what_happened_meanwhile_until_they_say_that_they
     for name, first, back in (("a", 60, None), ("b", 90, None), ("c", 9_000, 30)):
         FailureGroup.objects.create(
             fingerprint=name * 16, first_at=now - timedelta(minutes=first), last_at=now, count=1,
-            state="regressed" if back else "open", regressed_at=back and now - timedelta(minutes=back),
+            state="regressed" if back else "open", regressed_at=now - timedelta(minutes=back) if back else None,
         )  # fmt: skip
     count(Outcome.FAILED, 412)
     job_scheduler.pause_queue("default", by=anna, reason="gateway")
@@ -163,7 +163,7 @@ def test_address_that_no_bar_has_is_told(viewer: Client, query: str) -> None:
 def test_jobs_that_ended_are_found_by_an_index(state: str) -> None:
     now = timezone.now()
     sql, params = (
-        queries.JobRecord.objects.filter(state=state, finished_at__gte=now)
+        JobRecord.objects.filter(state=state, finished_at__gte=now)
         .filter(*([] if state == "failed" else [queries.AGES]))
         .order_by("-finished_at", "-id")[:9]
         .query.sql_with_params()
