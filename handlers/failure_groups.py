@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -82,6 +83,20 @@ class FailureGroupVerbs:
         """Open one that was resolved or ignored; whether it was."""
         return _put(fingerprint, GroupState.OPEN, {}, Kind.REOPENED, by, reason, expect)
 
+    def put_group_back(self, fingerprint: str, entry: Mapping[str, Any], *, by: By = None, reason: str = "") -> bool:
+        """Undo what the audit's ``entry`` (its data) says of a resolve, an ignore or a reopen; whether that was done.
+
+        Not where the group has moved on since. How often it may still happen counts from now.
+        """
+        was, expect = entry.get("was") or {}, str(entry.get("mark", ""))
+        said: dict[str, Any] = {"by": by, "reason": reason, "expect": expect}
+        if entry.get("from") == GroupState.RESOLVED:
+            return self.resolve_group(fingerprint, was.get("version", ""), **said)
+        if entry.get("from") == GroupState.IGNORED:
+            until = datetime.fromisoformat(was["until"]) if was.get("until") else None
+            return self.ignore_group(fingerprint, until=until, times=was.get("times"), **said)
+        return self.reopen_group(fingerprint, **said)
+
     def assign_group(self, fingerprint: str, user: AbstractBaseUser | None, *, by: By = None, reason: str = "") -> bool:
         """Make it the business of ``user``, or nobody's; whether it was not. InvalidJob for an account that is off."""
         if user is not None and not user.is_active:
@@ -112,6 +127,7 @@ class FailureGroupVerbs:
 
     # --- for asynchronous callers
 
+    aput_group_back = twin(put_group_back)
     aresolve_group = twin(resolve_group)
     aignore_group = twin(ignore_group)
     areopen_group = twin(reopen_group)
@@ -133,14 +149,25 @@ def _put(
         same = group.is_open if state is GroupState.OPEN else group.state == state
         if same and all(getattr(group, name) == value for name, value in facts.items()):
             return False
-        before = group.state
+        before, was = group.state, _said_of(group)
         _enter(group, state, database_now(connections[alias]), clean(actor_name(by), 150), facts)
         until = facts["ignored_until"]
-        told = {"from": before, "version": facts["fixed_in"], "until": until and until.isoformat(), "times": times}
+        told = {"version": facts["fixed_in"], "until": until and until.isoformat(), "times": times}
         told = {name: value for name, value in told.items() if value}
-        _tell(group, kind, by, clean(reason, 500), told)
-        _audit(by, f"{VERB_OF[kind]}_group", group, reason, told)
+        _tell(group, kind, by, clean(reason, 500), {"from": before} | told)
+        _audit(by, f"{VERB_OF[kind]}_group", group, reason, {"from": before, "was": was, "mark": group.mark} | told)
     return True
+
+
+def _said_of(group: FailureGroup) -> dict[str, Any]:
+    """How it is put away, as ``put_back`` reads it."""
+    until, left = group.ignored_until, group.ignored_to
+    was = {
+        "version": group.fixed_in,
+        "until": until and until.isoformat(),
+        "times": left and max(left - group.count, 1),
+    }
+    return {name: value for name, value in was.items() if value}
 
 
 VERB_OF = {Kind.RESOLVED: "resolve", Kind.IGNORED: "ignore", Kind.REOPENED: "reopen"}

@@ -40,7 +40,7 @@ SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "sto
 SITE_VERBS = ("mark_deploy",)
 BULK_VERBS = ("start_bulk", "pause_bulk", "try_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export", "exported")
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
-ELSEWHERE = ("asked", "job_ids", "from")  # parts of an entry's data that other columns tell
+ELSEWHERE = ("asked", "job_ids", "from", "was", "mark")  # parts of an entry's data that other columns tell
 LABELS = {("retry", "scheduled"): "Run now", ("delete", "processing"): "Stop and delete"}
 # What a target's first words name, and the page that holds it; the rest of the target is its id or name.
 NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow"}

@@ -26,6 +26,7 @@ NEEDED = {
         "pause_recurringjob", "enqueue_jobrecord",
     ),
     "workflows": ("change_workflow", "retry_jobrecord", "delete_jobrecord"),
+    "failures": ("change_failuregroup",),
     "sensitive": ("view_sensitive",),
 }  # fmt: skip
 

@@ -9,11 +9,7 @@ from typing import Any, cast
 from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.middleware.csrf import get_token
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -21,12 +17,15 @@ from dashboard.failures import assignees
 from dashboard.failures.access import need_change
 from dashboard.failures.page import found, group_url
 from dashboard.failures.words import standing
+from dashboard.kit import undoing
 from dashboard.kit.once import act_once
+from dashboard.kit.said import say
 from dashboard.kit.text import inert, sentence
 from dashboard.kit.verbs import MAX_REASON
+from handlers.audit import noted
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
-from handlers.models import FailureGroup, GroupState
+from handlers.models import FailureGroup
 
 LENGTHS = {"1h": timedelta(hours=1), "1d": timedelta(days=1), "7d": timedelta(days=7), "30d": timedelta(days=30)}
 
@@ -46,12 +45,9 @@ def resolve(request: HttpRequest, fingerprint: str) -> HttpResponse:
 def ignore(request: HttpRequest, fingerprint: str) -> HttpResponse:
     """Put it away, for a time or until it has happened so often."""
     times, length = request.POST.get("times", "").strip(), request.POST.get("for", "")
-    until = request.POST.get("until", "")
 
     def act(group: FailureGroup) -> bool:
-        return job_scheduler.ignore_group(
-            group.pk, until=_until(length, until), times=_times(times), **_said(request, group)
-        )
+        return job_scheduler.ignore_group(group.pk, until=_until(length), times=_times(times), **_said(request, group))
 
     return _change(request, fingerprint, act, _("Ignored."))
 
@@ -108,14 +104,16 @@ def _change(request: HttpRequest, fingerprint: str, act: Callable[[FailureGroup]
     need_change(request)
     before = found(fingerprint)
     try:
-        moved = act(before)
+        with noted() as entries:
+            moved = act(before)
     except InvalidJob as error:
         messages.error(request, _("Nothing was done. %(why)s") % {"why": sentence(error)})
         return _back(request, before.pk)
     after = found(fingerprint)
     if moved:
         words = f"{told} {standing(after)}".strip()
-        messages.success(request, format_html("{} {}", words, _undo(request, before, after)))
+        entry = undoing.offered(entries)
+        say(request, messages.SUCCESS, words, undo=entry.pk if entry else None)
     else:
         state = {"state": str(after.get_state_display()).lower(), "name": inert(after.state_by.removeprefix("user:"))}
         by = _("It is %(state)s, by %(name)s.") if after.state_by else _("It is %(state)s.")
@@ -123,39 +121,12 @@ def _change(request: HttpRequest, fingerprint: str, act: Callable[[FailureGroup]
     return _back(request, before.pk)
 
 
-def _undo(request: HttpRequest, before: FailureGroup, after: FailureGroup) -> SafeString:
-    """A form that puts it back to where it was. It expects what was just done: later it does nothing."""
-    fields = {"csrfmiddlewaretoken": get_token(request), "expect": after.mark}
-    verb = "reopen"
-    if before.state == GroupState.RESOLVED:
-        verb, fields = "resolve", fields | {"version": before.fixed_in}
-    elif before.state == GroupState.IGNORED:
-        verb = "ignore"
-        if before.ignored_until is not None:
-            fields |= {"until": before.ignored_until.isoformat()}
-        if before.ignored_to is not None:
-            fields |= {"times": str(max(before.ignored_to - before.count, 1))}
-    url = reverse(f"admin:{verb}_group", args=[before.pk], current_app=request.current_app)
-    hidden = format_html_join("", '<input type="hidden" name="{}" value="{}">', fields.items())
-    return format_html(
-        '<form method="post" action="{}" class="inline undo">{}<button type="submit" class="small">{}</button></form>',
-        url,
-        hidden,
-        _("Undo"),
-    )
-
-
 def _said(request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
     return {"by": _by(request), "reason": _reason(request), "expect": request.POST.get("expect", group.mark)}
 
 
-def _until(length: str, moment: str) -> datetime | None:
+def _until(length: str) -> datetime | None:
     """The time until which it is ignored; None for good. Raises InvalidJob."""
-    if moment:
-        try:
-            return datetime.fromisoformat(moment)
-        except ValueError:
-            raise InvalidJob(f"until: {moment[:40]!r} is no time", field="until") from None
     if length and length not in LENGTHS:
         raise InvalidJob(f"until: there is no span {length[:20]!r}; there are {', '.join(LENGTHS)}", field="until")
     return timezone.now() + LENGTHS[length] if length else None

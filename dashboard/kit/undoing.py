@@ -134,6 +134,21 @@ def _switched(act: Callable[[str, datetime | None, AbstractBaseUser, str], Any],
     return undo
 
 
+# --- failure groups
+
+
+def _group_back(entry: AuditEntry, by: AbstractBaseUser) -> Undone:
+    name = entry.target.removeprefix("failure group ").partition(" ")[0]
+    try:
+        done = job_scheduler.put_group_back(name, entry.data or {}, by=by, reason=_reason(entry))
+    except InvalidJob as error:
+        return Undone(0, 1, str(error))
+    if not done:
+        return Undone(0, 1, _("It has changed since: nothing to undo."))
+    return Undone(1, 1, _("Undone: the failure group is as it was."))
+
+
+_GROUP = Way("jobsite_jobs.change_failuregroup", _group_back)
 _PAUSED, _RUNS = gettext_lazy("Undone: %(name)s is paused again."), gettext_lazy("Undone: %(name)s runs again.")
 _VIA = job_scheduler
 WAYS: Mapping[str, Way] = {
@@ -142,6 +157,9 @@ WAYS: Mapping[str, Way] = {
     "requeue": Way(verbs.REQUEUE.permission, _take_back),
     "delete": Way(verbs.RESTORE.permission, _restore),
     "move": Way(verbs.MOVE.permission, _move_back),
+    "resolve_group": _GROUP,
+    "ignore_group": _GROUP,
+    "reopen_group": _GROUP,
     "pause_queue": Way(PAUSE, _switched(lambda name, _, by, why: _VIA.resume_queue(name, by=by, reason=why), _RUNS)),
     "resume_queue": Way(
         PAUSE, _switched(lambda name, until, by, why: _VIA.pause_queue(name, until, by=by, reason=why), _PAUSED)

@@ -1,25 +1,21 @@
-"""What can run here, and what is broken, over HTTP."""
+"""What can run here, and how it is going, over HTTP."""
 
 from __future__ import annotations
 
 import inspect
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from django.db.models import Q
 from django.http import HttpRequest
-from ninja import Query, Router
+from ninja import Router
 
 from handlers import bounded, fleet, queues
 from handlers.api import shapes
 from handlers.api.asking import asker
 from handlers.api.choosing import in_time
-from handlers.api.jobs import MOST_LISTED
 from handlers.api.problems import Problem
 from handlers.conf import ENGINE_TYPES
 from handlers.gateway import job_scheduler
-from handlers.lifecycle import database
-from handlers.models import FailureGroup, QueueSwitch
+from handlers.models import QueueSwitch
 from handlers.registry import registry
 from handlers.states import State
 
@@ -47,25 +43,6 @@ def list_types(request: HttpRequest) -> Any:
             if not known.name.startswith(ENGINE_TYPES) and (not scope.types or known.name in scope.types)
         ]
     )
-
-
-@router.get("/failures", response=shapes.FailureGroupList)
-def list_failures(
-    request: HttpRequest,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
-    cursor: Annotated[str | None, Query(max_length=60)] = None,
-) -> Any:
-    """The failure groups, the latest first. Their jobs: GET /jobs?q=group:ID."""
-    asker(request, "read", "limit", "cursor").need_all("failure groups")
-    groups = FailureGroup.objects.using(database()).order_by("-last_at", "-fingerprint")
-    if cursor is not None:
-        at, fingerprint = _place(cursor)
-        groups = groups.filter(Q(last_at__lt=at) | Q(last_at=at, fingerprint__lt=fingerprint))
-    with in_time():
-        found = list(groups[: limit + 1])
-    shown = found[:limit]
-    last = f"{shown[-1].last_at.isoformat()}~{shown[-1].pk}" if len(found) > limit else None
-    return shapes.FailureGroupList.model_construct(groups=[_given(group) for group in shown], next=last)
 
 
 @router.get("/queues", response=shapes.QueueList)
@@ -108,21 +85,3 @@ def _queue(depth: bounded.Depth, switch: QueueSwitch | None) -> shapes.QueueStat
         paused_by=switch.by if switch else "",
         paused_until=switch.until if switch else None,
     )
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    at, _, fingerprint = cursor.partition("~")
-    try:
-        told = datetime.fromisoformat(at)
-        moment = None if told.utcoffset() is None else told.astimezone(UTC)
-    except (ValueError, OverflowError):
-        moment = None
-    if moment is None or not fingerprint.isalnum() or not fingerprint.isascii():
-        raise Problem(422, "cursor: is no cursor of this list", field="cursor", mend="Send what 'next' was, or none.")
-    return moment, fingerprint
-
-
-def _given(group: FailureGroup) -> shapes.FailureGroup:
-    names = ("exception", "frame", "message", "first_at", "last_at", "count", "last_job_id")
-    facts = {name: getattr(group, name) for name in names}
-    return shapes.FailureGroup.model_construct(id=group.pk, type=group.job_type, **facts)

@@ -18,6 +18,7 @@ VERBS = {
     "bulk": "Do the verbs that it has to all jobs that match",
     "recurring": "Change, pause and trigger recurring jobs",
     "workflows": "Pause, cancel and retry workflows",
+    "failures": "Resolve, ignore and open failure groups",
     "sensitive": "See and search sensitive arguments",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -24,6 +24,7 @@ def _moment(value: Any) -> Any:
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_moment, json_schema_input_type=AwareDatetime)]
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+GroupStates = Literal["open", "regressed", "resolved", "ignored"]
 Text = Annotated[str, Field(max_length=500)]
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Tag = Annotated[str, Field(min_length=1, max_length=LONGEST, examples=["customer:42"])]
@@ -119,6 +120,19 @@ class TryMore(Reason):
     jobs: Annotated[int, Field(ge=1, le=1_000)] = 5
 
 
+class Resolve(Reason):
+    """From which version on the failures of a group count again."""
+
+    version: Annotated[str, Field(max_length=64, description="Empty: now; next: those that come")] = ""
+
+
+class Ignore(Reason):
+    """How long a failure group is ignored; for good, where nothing is said."""
+
+    until: Moment | None = None
+    times: Annotated[int, Field(ge=1, le=1_000_000_000, description="So many more failed attempts")] | None = None
+
+
 class Pause(Reason):
     """A pause, until then or until it is resumed."""
 
@@ -162,6 +176,13 @@ class Done(Given):
     """A verb was done to a job."""
 
     id: int
+    did: str
+
+
+class GroupDone(Given):
+    """Something was done to a failure group."""
+
+    id: str
     did: str
 
 
@@ -381,6 +402,15 @@ class FailureGroup(Given):
     last_at: datetime
     count: int
     last_job_id: int | None
+    first_version: str
+    last_version: str
+    state: GroupStates
+    state_at: datetime | None
+    state_by: str
+    fixed_in: str = Field(description="Resolved: failures from this version on open it; empty: any; next: later ones")
+    ignored_until: datetime | None
+    ignored_to: int | None = Field(description="Ignored until count is that high")
+    regressed_at: datetime | None
 
 
 class FailureGroupList(Given):

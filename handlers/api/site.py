@@ -18,7 +18,7 @@ from ninja.renderers import BaseRenderer
 from pydantic_core import to_json
 
 from handlers.addresses import client_address
-from handlers.api import bodies, bulk, jobs, looking, recurring, workflows
+from handlers.api import bodies, bulk, failures, jobs, looking, recurring, workflows
 from handlers.api.asking import RATE, Token, refused
 from handlers.api.document import DESCRIPTION, URLS, document
 from handlers.api.problems import Problem
@@ -58,7 +58,7 @@ api = JobsAPI(
     parser=bodies.StrictParser(),
     renderer=Renderer(),
 )
-for room in (jobs, bulk, recurring, workflows, looking):
+for room in (jobs, bulk, recurring, workflows, failures, looking):
     api.add_router("", room.router)
 
 

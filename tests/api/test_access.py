@@ -127,6 +127,7 @@ def test_revoked_or_expired_token_opens_nothing(caller: Make) -> None:
         ("bulk", "POST", "/bulk", {"verb": "retry", "q": "state:failed"}),
         ("recurring", "PUT", "/recurring/x", {"type": "app.Note", "payload": {"text": "a"}, "every_seconds": 60}),
         ("workflows", "POST", "/workflows/1/cancel", None),
+        ("failures", "POST", "/failures/abc/resolve", None),
         ("read", "GET", "/types", None),
         ("read", "GET", "/failures", None),
     ],
@@ -156,6 +157,7 @@ def test_token_for_some_types_and_queues_knows_of_no_others(caller: Make) -> Non
     problem(ask.post(f"/jobs/{mine.pk}/move", {"queue": "default"}), 403, "queue")
     problem(ask.get("/workflows"), 403)
     problem(ask.get("/failures"), 403)
+    problem(ask.post("/failures/abc/resolve"), 403)
     assert [known["name"] for known in ask.get("/types").json()["types"]] == ["app.Note"]
     bulk = ask.post("/bulk", {"verb": "delete"})
     assert (bulk.status_code, bulk.json()["count"]) == (201, 2)

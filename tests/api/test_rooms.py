@@ -157,6 +157,29 @@ def test_types_tell_their_schemas_and_failures_their_groups(caller: Make) -> Non
     problem(ask.get("/failures?cursor=yesterday"), 422, "cursor")
 
 
+def test_failure_groups_are_resolved_ignored_and_opened(caller: Make) -> None:
+    ask, now = caller(), timezone.now()
+    FailureGroup.objects.create(fingerprint="abc", exception="KeyError", first_at=now, last_at=now, count=7)
+    assert ask.post("/failures/abc/resolve", {"version": "2", "reason": "mended"}).json() == {
+        "id": "abc", "did": "resolved",
+    }  # fmt: skip
+    told = ask.get("/failures/abc").json()
+    assert (told["state"], told["fixed_in"], told["state_by"]) == ("resolved", "2", "api:billing-1")
+    problem(ask.post("/failures/abc/resolve", {"version": "2"}), 409)
+    assert ask.post("/failures/abc/ignore", {"times": 5}).status_code == 200
+    assert [group["ignored_to"] for group in ask.get("/failures?state=ignored").json()["groups"]] == [12]
+    assert ask.get("/failures?state=open").json()["groups"] == []
+    assert ask.post("/failures/abc/reopen").json()["did"] == "reopened"
+    assert AuditEntry.objects.get(verb="resolve_group").reason == "mended"
+    problem(ask.post("/failures/abc/reopen"), 409)
+    problem(ask.get("/failures/nothing"), 404)
+    problem(ask.post("/failures/nothing/resolve"), 404)
+    problem(ask.post("/failures/abc/resolve", {"version": "x" * 65}), 422)
+    problem(ask.post("/failures/abc/resolve", {"version": "next"}), 422, "version")
+    problem(ask.post("/failures/abc/ignore", {"until": "2020-01-01T00:00:00Z"}), 422, "until")
+    problem(ask.get("/failures?state=gone"), 422)
+
+
 def test_recurring_job_that_came_meanwhile_is_not_taken_over(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     ask, find = caller("recurring", types=["app.Note"]), find_new_type
 

@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django.utils import timezone
 
-from handlers import GiveUp, job_scheduler
+from handlers import GiveUp, folding, job_scheduler
 from handlers.bulk import run_chunk
 from handlers.command_line import acting, listing
 from handlers.command_line.screen import Screen, plain
@@ -69,6 +69,33 @@ def audited() -> AuditEntry:
     entry = AuditEntry.objects.order_by("-pk").first()
     assert entry is not None
     return entry
+
+
+# --- failure groups
+
+
+def test_failure_groups_are_listed_shown_and_put_away() -> None:
+    job_id = failed()
+    folding.fold()
+    name = record(job_id).fingerprint
+    ran = Ran("failures", "list")
+    assert ran.out.splitlines()[1].split()[:4] == [name, "open", "1", "0"]
+    assert Ran("failures", "resolve", name, "--in", "2", "--reason", "mended", "--json").rows == [
+        {"id": name, "did": "resolve", "done": True}
+    ]
+    assert (audited().verb, audited().reason) == ("resolve_group", "mended")
+    assert Ran("failures", "list").out == "no such failure group\n"
+    assert [row["fixed_in"] for row in Ran("failures", "list", "--state", "resolved", "--json").rows] == ["2"]
+    again = Ran("failures", "resolve", name, "--in", "2")
+    assert (again.code, again.out) == (1, f"{name} was resolved already\n")
+    assert Ran("failures", "ignore", name, "--times", "5").out == f"ignored {name}\n"
+    (row,) = Ran("failures", "show", name, "--json").rows
+    assert (row["state"], row["ignored_to"]) == ("ignored", 6)
+    assert "state: ignored" in Ran("failures", "show", name).out
+    assert Ran("failures", "reopen", name).code == 0
+    assert Ran("failures", "show", "nothing").code == 1
+    assert "there is no failure group" in Ran("failures", "reopen", "nothing").error
+    assert "no version is known" in Ran("failures", "resolve", name, "--in", "next").error
 
 
 # --- looking
