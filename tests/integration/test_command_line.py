@@ -22,7 +22,7 @@ from handlers import GiveUp, folding, job_scheduler
 from handlers.bulk import run_chunk
 from handlers.command_line import acting, listing
 from handlers.command_line.screen import Screen, plain
-from handlers.models import AuditEntry, BulkOperation, JobRecord, QueueSwitch, RecurringJob
+from handlers.models import AuditEntry, BulkOperation, FailureGroup, JobRecord, QueueSwitch, RecurringJob
 from handlers.selection import Selection
 from handlers.testing import fail_next, run_due_jobs
 from jobsite.demo.jobs import SendReceipt
@@ -79,7 +79,7 @@ def test_failure_groups_are_listed_shown_and_put_away() -> None:
     folding.fold()
     name = record(job_id).fingerprint
     ran = Ran("failures", "list")
-    assert ran.out.splitlines()[1].split()[:4] == [name, "open", "1", "0"]
+    assert ran.out.splitlines()[1].split()[:4] == [name, "open", "1", "0s"]
     assert Ran("failures", "resolve", name, "--in", "2", "--reason", "mended", "--json").rows == [
         {"id": name, "did": "resolve", "done": True}
     ]
@@ -522,6 +522,8 @@ def test_examples_of_the_docs_make_sense(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("time.sleep", end)  # of tail
     get_user_model()._default_manager.create(username="ann")
+    now = timezone.now()
+    FailureGroup.objects.create(pk="3f2a9c0011223344", first_at=now, last_at=now)
     lines = re.findall(r"^manage\.py jobs (.*)$", DOCS.read_text(), re.MULTILINE)
     assert len(lines) > 25
     for line in lines:
