@@ -60,3 +60,19 @@ class Visit(models.Model):
 
     def __str__(self) -> str:
         return f"visit of {self.person}"
+
+
+class JobColumns(models.Model):
+    """What a person wants to see in the job list. By the text of their key: accounts may be of any kind, anywhere."""
+
+    person = models.CharField(max_length=150, primary_key=True)
+    names = models.JSONField(default=list)
+
+    objects = OwnManager()
+
+    class Meta:
+        db_table = "jobs_jobcolumns"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"columns of {self.person}"

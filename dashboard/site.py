@@ -94,7 +94,7 @@ class JobsSite(SigningIn):
         from dashboard.failures import listing as failures
         from dashboard.failures import page as failure_page
         from dashboard.foreign import page as foreign
-        from dashboard.jobs import after, edit, export, joblist
+        from dashboard.jobs import after, columns, edit, export, joblist
         from dashboard.limits import pages as limits
         from dashboard.overview import ended
         from dashboard.overview import page as overview
@@ -190,6 +190,7 @@ class JobsSite(SigningIn):
             path("jobs/views/<int:view_id>/", self._page(views.view), name="job_view"),
             path("jobs/views/<int:view_id>/edit/", self._page(views.edit), name="job_view_edit"),
             path("jobs/views/<int:view_id>/delete/", self._page(views.delete), name="job_view_delete"),
+            path("jobs/columns/", self._page(columns.choose), name="jobs_columns"),
             path("jobs/new/", self._page(joblist.new_jobs), name="jobs_new"),
             path("jobs/", self.admin_view(self.app_index), {"app_label": LABEL}),
             *(_at_jobs(each) for each in super().get_urls()),

@@ -6,6 +6,7 @@ before it raises it (encodes it, cuts it) is not seen through.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -14,6 +15,7 @@ from urllib.parse import quote, quote_plus
 
 from handlers.exceptions import JobsError
 from handlers.job_types import JobType
+from handlers.payloads import Command, Job
 from handlers.registry import registry
 
 MASK = "••••••"
@@ -40,6 +42,32 @@ def mask(job_type: JobType | None, data: Any) -> Any:
             key: _masked(value, _below(secret, key)) if key in known else _all(value) for key, value in data.items()
         }
     return _masked(data, secret)
+
+
+def mask_object(job_type: JobType, payload: Any) -> Any:
+    """A copy of ``payload``, an object of ``job_type``, with MASK for what is sensitive, whatever its hint says."""
+    return _masked_object(payload, _split(job_type))
+
+
+def _masked_object(value: Any, secret: tuple[_Path, ...]) -> Any:
+    if value is None or () in secret:
+        return None if value is None else MASK
+    if isinstance(value, Job | Command) and not secret:  # one that is an argument has secrets of its own
+        try:
+            secret = _split(registry.for_object(value))
+        except JobsError:
+            return MASK
+    if isinstance(value, dict):
+        return {key: _masked_object(item, _below(secret, key)) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_masked_object(item, secret) for item in value]
+        return items if hasattr(value, "_fields") else type(value)(items)
+    if hasattr(value, "__dataclass_fields__"):
+        made = copy.copy(value)
+        for name in value.__dataclass_fields__:
+            object.__setattr__(made, name, _masked_object(getattr(value, name, None), _below(secret, name)))
+        return made
+    return MASK if secret else value
 
 
 def mask_result(job_type: JobType | None, data: Any, payload: Any) -> Any:

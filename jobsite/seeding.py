@@ -93,7 +93,8 @@ def seed(
     """Write ``count`` jobs of ``types`` on ``queues``, made over the last ``days``; yields what it is doing.
 
     ``templates``: of each type's arguments, as ``made_up`` makes them; without them all get the arguments of an order.
-    About 1.5 % are failed, 0.7 % scheduled (half of them to be retried), 0.2 % enqueued, 0.3 % deleted, 100 processing.
+    A tenth has the tag ``nightly``, a fifth one of 5,000 customers. About 1.5 % are failed, 0.7 % scheduled (half of
+    them to be retried), 0.2 % enqueued, 0.3 % deleted, 100 processing.
     """
     alias = using or database()
     connection = connections[alias]
@@ -179,6 +180,9 @@ class _Told:
             SELECT i, ({self.arguments}){self.sql.json}, {self.type_name}, {self.queue_name},
                 CASE WHEN i % 50 = 1 AND i > {self.start} THEN i - 1 END,
                 CASE WHEN i % 50 < 2 THEN 'order-' || (i / 50) ELSE '' END FROM g"""
+        yield f"""{cte} INSERT INTO jobs_jobtag (job_id, tag) SELECT i, 'nightly' FROM g WHERE {draw(9, 10)} = 0"""
+        yield f"""{cte} INSERT INTO jobs_jobtag (job_id, tag)
+            SELECT i, 'customer:' || {draw(6, 5000)} FROM g WHERE {draw(10, 5)} = 0"""
         into = "INSERT INTO jobs_jobhistory (job_id, from_state, to_state, at, attempt, reason, actor, data)"
         waited = f"""('{{"latency_seconds": ' || {self.wait} || '}}'){self.sql.json}"""
         facts = f"""('{{"duration_seconds": ' || {self.took} || '}}'){self.sql.json}"""

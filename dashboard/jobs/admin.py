@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
 
-from dashboard.jobs import joblist, stack, titles, views
+from dashboard.jobs import columns, joblist, rows, stack, titles, views
 from dashboard.jobs import page as job_page
 from dashboard.jobs.actions import ACTIONS, pass_over_what_is_no_id
 from dashboard.jobs.changelist import JobChangeList
@@ -48,10 +48,25 @@ class JobRecordAdmin(ReadOnlyAdmin):
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """The columns; the buttons only for those who may use one."""
-        columns: list[Any] = ["state_badge", "job", "queue", "attempts", "last_error", "when", "ran_on"]
+        chosen = [name for name in columns.chosen(request) if name not in columns.IN_JOB]
+        listed: list[Any] = ["state_badge", self._job(request), *chosen]
         if any(verb.allowed(request.user) for verb in verbs.VERBS.values()):
-            columns.append(self._buttons(request))
-        return columns
+            listed.append(self._buttons(request))
+        return listed
+
+    def _job(self, request: HttpRequest) -> Any:
+        """The column that leads to each job, with the way back to this list."""
+        back = self.get_preserved_filters(request)
+
+        @display(description="job")
+        def job(record: JobRecord) -> SafeString:
+            url = self._url("change", record.pk)
+            link = format_html(
+                '<a href="{}" class="job-link">{}</a>', f"{url}?{back}" if back else url, rows.heading(record)
+            )
+            return link + rows.below(record)
+
+        return job
 
     def _buttons(self, request: HttpRequest) -> Any:
         """A column that carries each row's token for the actions, and a button for the verb most used."""
@@ -86,17 +101,12 @@ class JobRecordAdmin(ReadOnlyAdmin):
         box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
         return format_html(box, ACTION_CHECKBOX_NAME, record.pk, label)
 
-    list_display_links = ("job",)
+    list_display_links = None  # the job's cell has its link, and others beside it
 
     @display(description="state")
     def state_badge(self, record: JobRecord) -> SafeString:
         """The state as a coloured word."""
         return record_badge(record)
-
-    @display(description="job")
-    def job(self, record: JobRecord) -> SafeString:
-        """Type and id."""
-        return format_html('{} <span class="quiet">#{}</span>', inert(record.job_type), record.pk)
 
     @display(description="attempts")
     def attempts(self, record: JobRecord) -> SafeString | str:
@@ -112,6 +122,26 @@ class JobRecordAdmin(ReadOnlyAdmin):
             return ""
         line = one_line(record.error)
         return format_html('<span class="error-line" title="{}">{}</span>', line, line)
+
+    @display(description="created")
+    def created(self, record: JobRecord) -> SafeString | str:
+        """When it was enqueued or scheduled."""
+        return ago(record.created_at)
+
+    @display(description="started")
+    def started(self, record: JobRecord) -> SafeString | str:
+        """When its last attempt began."""
+        return ago(record.started_at)
+
+    @display(description="finished")
+    def finished(self, record: JobRecord) -> SafeString | str:
+        """When it ended."""
+        return ago(record.finished_at)
+
+    @display(description="duration")
+    def took(self, record: JobRecord) -> str:
+        """How long its last attempt ran."""
+        return rows.took(record)
 
     @display(description="when")
     def when(self, record: JobRecord) -> SafeString | str:

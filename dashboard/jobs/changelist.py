@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
+from dashboard.jobs import rows
 from dashboard.jobs.counts import tab_counts
 from dashboard.jobs.filters import JobFilter, StateFilter
 from dashboard.kit import crowd
@@ -28,6 +30,12 @@ class JobChangeList(KeysetChangeList):
     newest: int | None = None  # the newest job there was, where they were
     until = ""
     _person = ""  # a key
+    tags: Sequence[Sequence[str]] = ()  # of each job on the page
+
+    def get_results(self, request: HttpRequest) -> None:
+        """The jobs, each with what is shown of it beside its row."""
+        super().get_results(request)
+        self.tags = rows.dress(request, self.result_list)
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Model]:
         """Every row; the filters only show what is chosen. No lookup of the stock admin reaches the database."""

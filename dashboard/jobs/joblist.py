@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
+from dashboard.jobs import columns, tagged
 from dashboard.jobs.changelist import JobChangeList
 from dashboard.jobs.searched import searched
 from dashboard.kit import verbs
@@ -60,6 +61,10 @@ def company(request: HttpRequest, changelist: JobChangeList, action_form: Any) -
         ]
         if changelist.selection is not None
         else [],
+        "columns": columns.choices(request),
+        "columns_url": _url(request, "jobs_columns"),
+        "back": request.GET.urlencode(),
+        "tags": tagged.most_common(changelist.tags),
         "words_url": _words_url(changelist),
         "passes_over": _passes_over(changelist.selection),
         "new_url": _new_url(request, changelist),

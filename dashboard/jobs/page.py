@@ -16,20 +16,21 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from dashboard.jobs import comparison, stack, timeline
+from dashboard.jobs import comparison, rows, stack, timeline
 from dashboard.jobs.flow import flow_of, with_later
 from dashboard.jobs.log import ShownLine, shown_lines
 from dashboard.jobs.markdown import failure_markdown
 from dashboard.jobs.neighbours import neighbours
 from dashboard.jobs.relations import payload_of, relations
-from dashboard.kit import catalogue, health, queries, sensitive, serving, verbs
+from dashboard.kit import catalogue, health, in_short, queries, sensitive, serving, verbs
 from dashboard.kit.one_at_a_time import hold_in_words
+from dashboard.kit.subjects import Titles, links_of
 from dashboard.kit.text import call, inert
 from handlers import stranded
 from handlers.admission.places import place_of
 from handlers.conf import jobs_settings
 from handlers.masking import mask
-from handlers.models import AttemptError, JobRecord
+from handlers.models import AttemptError, JobPayload, JobRecord
 from handlers.policies import effective
 from handlers.registry import JobType
 from handlers.states import State
@@ -62,6 +63,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
     runs = timeline.attempts(record, moves, errors, now)
     job_type = catalogue.find(record.job_type)
     payload = payload_of(record)
+    stored = payload.data if payload else None
     # What is copied leaves the console, for whoever reads the ticket: masked, whatever this person may see.
     to_copy = _call(record, job_type, mask(job_type, payload.data) if payload else None)
     held = held_by(record.pk)
@@ -86,10 +88,14 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         and not (verb is verbs.RESTORE and was_running)  # its handler ran on: the engine does not take it back
     ]
     data = payload.data if payload else None
+    titled = Titles(request).of(record, stored)
     attempts = _attempts(request, record, runs, errors)
     context: dict[str, Any] = {
         **site.each_context(request),
-        "title": f"{_state_word(record)}: {inert(record.job_type)} #{record.pk}",
+        "title": f"{_state_word(record)}: {titled or inert(record.job_type)} #{record.pk}",
+        "job_words": titled,
+        "tags": _tags(site, job_type, payload),
+        "links": links_of(request, record, stored),
         "opts": JobRecord._meta,
         "record": record,
         "job_type": job_type,
@@ -137,6 +143,13 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "max_reason": verbs.MAX_REASON,
     }
     return TemplateResponse(request, "dashboard/jobs/page.html", context)
+
+
+def _tags(site: AdminSite, job_type: JobType | None, payload: JobPayload | None) -> str:
+    own = vars(payload).get("own_tags") if payload else None
+    tags = in_short.all_tags(job_type, in_short.split(own))
+    base = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=site.name)
+    return rows.chips(tags, base) if tags else ""
 
 
 def _may_skip(request: HttpRequest) -> bool:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.db.models import OuterRef, Subquery
 
+from dashboard.kit import in_short
 from handlers.models import FailureGroup, JobPayload, JobRecord, Occurrence, RecurringJob
 from handlers.selection import Selection
 
@@ -42,6 +43,7 @@ def payload_of(record: JobRecord) -> JobPayload | None:
     return (
         JobPayload.objects.filter(pk=record.pk)
         .annotate(
+            own_tags=in_short.own_tags(),
             parent_type=Subquery(parent.values("job_type")),
             parent_state=Subquery(parent.values("state")),
             parent_failures=Subquery(parent.values("failures")),

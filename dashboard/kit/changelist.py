@@ -110,6 +110,7 @@ class KeysetChangeList(ChangeList):
         return {
             "selects": selects,
             "kept": kept,
+            "is_narrowed": any(select["value"] for select in selects),
             "is_active": bool(self.query) or any(select["value"] for select in selects) or "until" in dict(kept),
             "clear": urlencode([pair for pair in kept if pair[0] != "until"]),
         }

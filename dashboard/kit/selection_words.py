@@ -65,6 +65,9 @@ def _belonging(selection: Selection) -> list[str]:
         parts.append(_("of workflow %(number)d") % {"number": selection.workflow})
     if selection.parent is not None:
         parts.append(_("that job %(number)d enqueued") % {"number": selection.parent})
+    if selection.tags:
+        words = ngettext("tagged %(tags)s", "tagged with each of %(tags)s", len(selection.tags))
+        parts.append(words % {"tags": ", ".join(map(_cut, selection.tags))})
     if selection.correlation:
         parts.append(_("of correlation “%(text)s”") % {"text": _cut(selection.correlation)})
     if selection.fingerprint:

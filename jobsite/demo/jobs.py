@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F, Sum
+from django.urls import reverse
 from django.utils import timezone
 
 from handlers import (
@@ -43,6 +45,13 @@ SHOP_ZONE = ZoneInfo("Europe/Berlin")
 CHARGE_TIME = timedelta(seconds=30)  # at most
 # Whoever learns of a payment has the order's own charge run again: only that records it, and what waits for it goes on.
 CHARGED = "its card was charged: to be recorded"
+
+
+class AboutOrder(Protocol):
+    """A job about one order."""
+
+    @property
+    def order_id(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,12 @@ class CancelUnpaidOrder(Command):
     order_id: int
 
 
-@handles(ReserveStock)
+def order_page(job: AboutOrder) -> dict[str, str]:
+    """Where the order that a job is about is to be seen, by its name."""
+    return {f"Order {job.order_id} in the shop": f"{reverse('shop:shop')}#order-{job.order_id}"}
+
+
+@handles(ReserveStock, tags=["orders"], title=lambda job: f"Stock for order {job.order_id}", links=order_page)
 def reserve_stock(job: ReserveStock) -> None:
     """Move an order from placed to reserved, once."""
     order = _order(job.order_id)
@@ -132,6 +146,9 @@ def reserve_stock(job: ReserveStock) -> None:
     queue="payments",
     retry=RetryPolicy(max_attempts=2, backoff=FixedBackoff(timedelta(seconds=2)), jitter=0.0),
     timeout=CHARGE_TIME,
+    tags=["orders", "money"],
+    title=lambda job: f"Charge order {job.order_id}",
+    links=order_page,
     # What the contract with the gateway allows. The others wait for their turn, on no worker.
     limits=[Limit("payment-gateway", concurrency=8)],
 )
@@ -161,7 +178,7 @@ class ChargeCardHandler(JobHandler[ChargeCard]):
         return payment_id
 
 
-@handles(PackParcel)
+@handles(PackParcel, tags=["orders"], title=lambda job: f"Parcel of order {job.order_id}", links=order_page)
 def pack_parcel(job: PackParcel) -> str:
     """Note the parcel's number. Raises GiveUp when the order is not paid."""
     order = _order(job.order_id)
@@ -172,7 +189,14 @@ def pack_parcel(job: PackParcel) -> str:
 
 
 # While one waits for the gateway, hundreds of others do, in the same process.
-@handles(CheckPayment, queue="payments", timeout=timedelta(minutes=1))
+@handles(
+    CheckPayment,
+    queue="payments",
+    timeout=timedelta(minutes=1),
+    tags=["money"],
+    title=lambda job: f"Check the payment of order {job.order_id}",
+    links=order_page,
+)
 async def check_payment(job: CheckPayment) -> None:
     """Have a payment recorded that the gateway has made and the order does not know of. Raises PaymentGatewayError."""
     order = await sync_to_async(_order)(job.order_id)
@@ -182,7 +206,13 @@ async def check_payment(job: CheckPayment) -> None:
         await job_scheduler.aretry_workflow(order.workflow_id, reason=CHARGED)
 
 
-@handles(SendReceipt, queue="mail")
+@handles(
+    SendReceipt,
+    queue="mail",
+    tags=["orders", "mail"],
+    title=lambda job: f"Receipt for order {job.order_id}",
+    links=order_page,
+)
 def send_receipt(job: SendReceipt) -> None:
     """Send the receipt of a paid order, unless it was sent. Raises what Django's e-mail backend raises."""
     order = _order(job.order_id)
@@ -199,7 +229,7 @@ def send_receipt(job: SendReceipt) -> None:
     Order.objects.filter(pk=order.pk).update(receipt_sent_at=timezone.now())
 
 
-@handles(SendSalesReport, queue="mail")
+@handles(SendSalesReport, queue="mail", tags=["mail"], title=lambda job: "Sales of the day before")
 def send_sales_report(job: SendSalesReport) -> None:
     """Mail yesterday's sales, by the shop's own day."""
     today = timezone.now().astimezone(SHOP_ZONE).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -216,7 +246,7 @@ def send_sales_report(job: SendSalesReport) -> None:
     ).send()
 
 
-@handles(WatchStock)
+@handles(WatchStock, title=lambda job: f"Products of which fewer than {job.below} are left")
 def watch_stock(job: WatchStock) -> None:
     """Warn of products of which fewer are left than it says."""
     for product in Product.objects.filter(stock__lt=job.below):
@@ -227,14 +257,22 @@ recurring("shop: sales report", SendSalesReport(), "30 6 * * *", timezone=SHOP_Z
 recurring("shop: stock", WatchStock(below=20), every=timedelta(minutes=5), overlap="skip", misfire="skip")
 
 
-@handles_command(CancelUnpaidOrder)
+@handles_command(
+    CancelUnpaidOrder, tags=["orders"], title=lambda job: f"Cancel order {job.order_id} if unpaid", links=order_page
+)
 def cancel_unpaid_order(command: CancelUnpaidOrder) -> None:
     """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
     _cancel(_order(command.order_id), "not paid in time")
 
 
 # Who clicks twice gets the job that is there: two clicks, one cancellation.
-@handles(CancelUnwantedOrder, unique=Unique(key=("order_id",)))
+@handles(
+    CancelUnwantedOrder,
+    unique=Unique(key=("order_id",)),
+    tags=["orders"],
+    title=lambda job: f"Cancel order {job.order_id}, as its customer asks",
+    links=order_page,
+)
 def cancel_order(job: CancelUnwantedOrder) -> None:
     """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
     order = _order(job.order_id)

@@ -14,6 +14,7 @@ from jobsite.demo.jobs import CancelUnpaidOrder, ChargeCard, PackParcel, Reserve
 from jobsite.demo.models import Card, Order, Product
 
 MAX_QUANTITY = 99
+WHOLESALE = 10  # pieces, from which an order's jobs are tagged so
 PAYMENT_DEADLINE = timedelta(minutes=30)
 
 
@@ -53,9 +54,10 @@ def place_orders(lines: Sequence[OrderLine]) -> list[Order]:
 
 def _open_workflow(order: Order) -> int:
     """What is to be done for an order. A step that fails holds those that come after it until it is retried."""
+    tags = [f"product:{order.product_id}", *(["wholesale"] if order.quantity >= WHOLESALE else [])]
     with job_scheduler.workflow(f"Order {order.pk}") as flow:
-        reserved = flow.enqueue(ReserveStock(order.pk))
-        paid = flow.enqueue(ChargeCard(order.pk), after=reserved)
-        flow.enqueue(SendReceipt(order.pk, payment=flow.result(paid)), after=paid)
-        flow.enqueue(PackParcel(order.pk), after=paid)
+        reserved = flow.enqueue(ReserveStock(order.pk), tags=tags)
+        paid = flow.enqueue(ChargeCard(order.pk), after=reserved, tags=tags)
+        flow.enqueue(SendReceipt(order.pk, payment=flow.result(paid)), after=paid, tags=tags)
+        flow.enqueue(PackParcel(order.pk), after=paid, tags=tags)
     return flow.workflow_id

@@ -124,3 +124,30 @@ def test_search_that_goes_on_can_be_stopped(page: Page, live_server: Any, monkey
     page.unroute("**/*before=*")
     page.get_by_role("button", name="Keep searching until one fits").click()
     expect(page.get_by_text("Nothing fits.")).to_be_visible()
+
+
+def test_first_view_of_a_phone_has_five_jobs_and_no_width_scrolls_sideways(new_page: NewPage, live_server: Any) -> None:
+    for number in range(12):
+        arguments = {"order_id": number, "customer": "c" * 60, "note": "n" * 60}
+        make_job(payload=arguments, message="refused " * 20, tags=("nightly", f"customer:{number}"))
+    for width, height, least in ((390, 844, 5), (820, 1180, 4), (1024, 768, 1), (1440, 900, 4)):
+        page = new_page(viewport={"width": width, "height": height})
+        sign_in(page, live_server.url, "admin", "secret")
+        page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
+        rows = page.locator("#result_list tbody tr")
+        expect(rows).to_have_count(12)
+        told = page.locator("#banners").bounding_box()  # that there is no worker, which is so in this test alone
+        bottoms = [box["y"] + box["height"] for row in rows.all() if (box := row.bounding_box())]
+        assert sum(bottom - (told["height"] if told else 0) <= height for bottom in bottoms) >= least, (width, bottoms)
+        assert page.evaluate(
+            "[...document.querySelectorAll('.results, html')].every(e => e.scrollWidth <= e.clientWidth)"
+        )
+        # The filters are one press away, without a script.
+        if width == 390:
+            expect(page.get_by_label("Type", exact=True)).to_be_hidden()
+            page.get_by_text("Filters", exact=True).click()
+            expect(page.get_by_label("Type", exact=True)).to_be_visible()
+            page.get_by_text("Columns", exact=True).click()
+            page.get_by_label("Duration").check()
+            page.get_by_role("button", name="Show these").click()
+            expect(rows.first).to_contain_text("customer:11")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord
+from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord, JobTag
 from handlers.states import State
 
 WORKER = "host-1.4411.0"
@@ -35,6 +36,7 @@ def make_job(
     fingerprint: str = "",
     parent_id: int | None = None,
     correlation: str = "",
+    tags: Sequence[str] = (),
 ) -> JobRecord:
     """One job. ``retrying``: a scheduled job that waits out the backoff of its first failed attempt."""
     start = timezone.now() - age
@@ -66,6 +68,7 @@ def make_job(
         parent_id=parent_id,
         correlation=correlation,
     )
+    JobTag.objects.bulk_create([JobTag(job_id=job.pk, tag=tag) for tag in tags])
     if ran:
         _move(job, State.ENQUEUED, State.PROCESSING, start + timedelta(seconds=1), "claimed", {"worker": WORKER})
     if failed:

@@ -84,6 +84,7 @@ PAGES: dict[str, tuple[int, int]] = {
     "job_view_new": (VIEWER, VIEWER),
     "job_view_edit": (VIEWER, VIEWER),  # of one's own; that of another leads back
     "job_view_delete": (NOBODY, ADMINISTRATOR),  # of another, who shares it
+    "jobs_columns": (NOBODY, VIEWER),
     # audit
     "jobsite_jobs_auditentry_changelist": (VIEWER, VIEWER),
     "jobsite_jobs_auditentry_add": (NOBODY, NOBODY),
@@ -185,6 +186,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "jobs_export": {},
     "job_view_new": {"name": "mine", "query": "state=failed"},
     "job_view_delete": {},
+    "jobs_columns": {"column": "queue", "back": "state=failed"},
     "pause_queue": {"span": "1h", "reason": "calm"},
     "resume_queue": {},
     "stop_worker": {"name": "host-1.1.0"},
