@@ -7,7 +7,7 @@ from typing import cast
 from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
@@ -28,7 +28,8 @@ def undo(request: HttpRequest, entry_id: int) -> HttpResponse:
     by = cast("AbstractBaseUser", request.user)
     entry = AuditEntry.objects.filter(pk=entry_id, user_id=by.pk).first() if entry_id < 2**63 else None
     if entry is None:
-        raise Http404("There is nothing of yours to undo here.")
+        messages.warning(request, _("There is nothing of yours to undo here; nothing was done."))
+        return HttpResponseRedirect(_back(request))
     way = undoing.way_of(entry)
     if way is None:
         messages.warning(request, _("That is too long ago to be undone here; nothing was done."))

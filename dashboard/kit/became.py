@@ -39,6 +39,7 @@ class Became(NamedTuple):
     text: str
     say: str  # aloud: with the job's number
     goes_on: bool  # whether it is worth asking again
+    failed: bool  # whether one of them failed
     has_begun: bool  # whether none of them waits any more, so that nothing can be taken back
 
 
@@ -47,14 +48,15 @@ def became(ids: Sequence[int]) -> Became:
     rows = list(JobRecord.objects.filter(pk__in=ids[:FOLLOWED]).order_by("pk"))
     goes_on = any(row.state in UNDER_WAY for row in rows)
     begun = all(row.state != State.ENQUEUED for row in rows)
+    failed = any(row.state == State.FAILED or row.is_retrying for row in rows)
     if len(ids) == 1:
         words = state_words(rows[0]) if rows else _("it is no longer there")
         text = _("Job %(number)d: %(words)s") % {"number": ids[0], "words": words}
-        return Became(f"{words[:1].upper()}{words[1:]}.", text, goes_on, begun)
+        return Became(f"{words[:1].upper()}{words[1:]}.", text, goes_on, failed, begun)
     counts = Counter(row.state for row in rows)
     parts = [str(text) % {"count": f"{counts[state]:,}"} for state, text in COUNTED.items() if counts[state]]
     text = ", ".join(parts)
-    return Became(f"{text[:1].upper()}{text[1:]}.", text, goes_on, begun)
+    return Became(f"{text[:1].upper()}{text[1:]}.", text, goes_on, failed, begun)
 
 
 def state_words(record: JobRecord) -> str:

@@ -14,8 +14,10 @@
     const look = () => {
       const now = spot.querySelector(".became");
       if (!now) return false;
+      const line = spot.closest("li");
+      if (line) line.className = "failed" in now.dataset ? "warning" : line.dataset.level;
       if ("begun" in now.dataset) {
-        const undo = spot.closest("li")?.querySelector("form.undo");
+        const undo = line?.querySelector("form.undo");
         if (undo && !undo.contains(document.activeElement)) undo.hidden = true;
       }
       const goesOn = "goesOn" in now.dataset;

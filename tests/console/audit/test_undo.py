@@ -119,7 +119,7 @@ def test_running_job_that_was_stopped_and_deleted_offers_no_undo(operator: Clien
 def test_undo_is_of_ones_own_acts_while_one_may_and_not_for_long(operator: Client, make_user: MakeUser) -> None:
     job = make_job()
     url = undo_of(shown(operator, f"{JOBS}{job.pk}/retry/", expect=f"{job.pk}:{job.token}"))
-    assert logged_in(make_user("otto", *OPERATES)).post(url).status_code == 404
+    assert "nothing of yours to undo" in shown(logged_in(make_user("otto", *OPERATES)), url)
     assert operator.get(url).status_code == 405
     AuditEntry.objects.update(at=timezone.now() - timedelta(minutes=16))
     assert "too long ago" in shown(operator, url)
@@ -149,6 +149,7 @@ def test_message_says_what_became_of_few_jobs_and_the_page_can_ask_again(operato
     assert found
     run(job.pk)
     part = operator.get(found[1]).content.decode()
+    assert "data-failed" not in part
     assert "It succeeded on attempt 2." in part
     assert f'data-say="Job {job.pk}: it succeeded on attempt 2"' in part
     assert "data-goes-on" not in part

@@ -179,7 +179,7 @@ def test_run_that_its_canary_paused_goes_on_by_a_second_canary_or_when_that_is_c
     page = f"/admin/bulk/{made.pk}/"
     html = runner.get(page).content.decode()
     assert "Try 5 more</button>" in html
-    assert 'class="button quiet-button" formaction="/admin/bulk/' in html
+    assert 'class="button outlined" formaction="/admin/bulk/' in html
     assert "Run the other 3 anyway …" in html
     assert ">Resume<" not in html
     assert "Paused by itself" in html
