@@ -177,7 +177,7 @@ def _rows(request: HttpRequest, groups: Sequence[FailureGroup], now: datetime) -
         rows.append(
             GroupRow(
                 group,
-                words.heading(group, types[group.pk]),
+                words.heading(group, types[group.pk], is_short=True),
                 words.badge_of(group, now),
                 words.place(group),
                 known,

@@ -26,9 +26,13 @@ def badge_of(group: FailureGroup, now: datetime) -> str:
     return "new" if is_new(group, now) else str(group.state)
 
 
-def heading(group: FailureGroup, types: Sequence[str]) -> str:
-    """What it is called: its exception, and whose it is, so that many of one exception are told apart."""
-    what = one_line(group.exception, 120) or _("Failure")
+def heading(group: FailureGroup, types: Sequence[str], *, is_short: bool = False) -> str:
+    """What it is called: its exception, and whose it is, so that many of one exception are told apart.
+
+    ``is_short``: without the exception's module.
+    """
+    name = group.exception.rpartition(".")[2] if is_short else group.exception
+    what = one_line(name, 120) or _("Failure")
     whose = ", ".join(one_line(name, 100) for name in types[:NAMED]) or one_line(group.job_type, 100)
     if not whose:
         return what
