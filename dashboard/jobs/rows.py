@@ -49,25 +49,24 @@ def dress(request: HttpRequest, records: Sequence[JobRecord]) -> list[list[str]]
 def heading(record: JobRecord) -> SafeString:
     """The text of the row's link. What stands below it is in ``below``, which is no part of the link."""
     dress: Dress = getattr(record, "dress", None) or Dress()
-    name = inert(record.job_type)
-    if not dress.title:
-        return format_html('<span class="job-words">{}</span> <span class="quiet">#{}</span>', name, record.pk)
-    return format_html('<span class="job-words">{}</span> <span class="quiet">#{}</span>', dress.title, record.pk)
+    words = dress.title or inert(record.job_type)
+    return format_html('<span class="job-words">{}</span> <span class="quiet">#{}</span>', words, record.pk)
 
 
 def below(record: JobRecord) -> SafeString:
     """The type, where the heading says something else; the arguments; the tags."""
     dress: Dress = getattr(record, "dress", None) or Dress()
-    what = []
-    if dress.title:
-        what.append(format_html('<span class="job-type">{}</span>', inert(record.job_type)))
-    if dress.arguments:
-        what.append(format_html('<code class="job-arguments">{}</code>', dress.arguments))
-    words = format_html_join(" ", "{}", [(part,) for part in what])
-    parts = [format_html('<span class="job-what" title="{}">{}</span>', dress.arguments, words)] if what else []
-    if dress.tags:
-        parts.append(chips(dress.tags))
-    return format_html('<div class="job-below">{}</div>', format_html_join(" ", "{}", [(part,) for part in parts]))
+    if not (dress.title or dress.arguments or dress.tags):
+        return SafeString("")
+    kind = format_html('<span class="job-type">{}</span> ', inert(record.job_type)) if dress.title else ""
+    code = format_html('<code class="job-arguments">{}</code>', dress.arguments) if dress.arguments else ""
+    return format_html(
+        '<div class="job-below"><span class="job-what" title="{}">{}{}</span> {}</div>',
+        dress.arguments,
+        kind,
+        code,
+        chips(dress.tags) if dress.tags else "",
+    )
 
 
 def chips(tags: Sequence[str], base: str = "") -> SafeString:

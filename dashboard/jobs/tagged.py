@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -33,6 +34,7 @@ def shown(names: Iterable[str]) -> list[ShownTag]:
     return [ShownTag(name, url(name)) for name in names]
 
 
+@lru_cache(1_000)
 def url(tag: str) -> str:
     """The address of the jobs with ``tag``, below the job list's."""
     return f"?{urlencode({'q': str(Selection(tags=(tag,)))})}"

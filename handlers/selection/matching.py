@@ -29,6 +29,7 @@ from handlers.selection.values import MAX_ID, stored_names
 from handlers.states import State
 
 WINDOW = 80_000  # newest jobs that are looked at for what no index finds
+FEW_TAGGED = 1_000  # jobs with one tag; of more, the index of tags gives a page in order
 MAX_BRANCHES = 16  # reads of one page; more choices than that share one
 
 Some = TypeVar("Some", bound=Criteria)
@@ -60,7 +61,7 @@ def read(
 ) -> list[JobRecord]:
     """A page of what ``by_ids`` made, each branch read through its own index and the branches merged."""
     found: dict[int, JobRecord] = {}
-    branches = [branch for way in ways(selection, FEW, using) for branch in _branches(way, using)]
+    branches = [branch for way in ways(selection, FEW_TAGGED, using) for branch in _branches(way, using)]
     for branch, names in branches:
         key = key_of(branch)
         if key == IN_PAYLOADS and branch.engine and replace(branch, types=(), queues=()).is_empty:
@@ -104,7 +105,7 @@ def by_ids(selection: Criteria, using: str) -> Criteria:
     PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
     after the other, newest first, than read the index of arguments: for a value on one job of millions, at them all.
     """
-    selection = by_few(selection, FEW, using)
+    selection = by_few(selection, FEW_TAGGED, using)
     if selection.ids or not selection.arguments or not is_postgresql(connections[using]):
         return selection
     found = JobPayload.objects.using(using).filter(*contained(selection, using, "data")).order_by()

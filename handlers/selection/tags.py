@@ -38,18 +38,19 @@ def by_few(selection: Criteria, few: int, using: str) -> Criteria:
 
 
 def ways(selection: Criteria, few: int, using: str) -> list[Criteria]:
-    """What leads to the jobs of ``selection``, which has tags: the index of tags, and those of types."""
+    """What leads to the jobs of ``selection``, which ``by_few`` made: the index of tags, and those of types."""
     if not selection.tags or selection.ids:
         return [selection]
     # A tag that no type has leads to all of its jobs by itself.
     tag, *rest = sorted(selection.tags, key=lambda each: bool(types_with(each)))
-    others = tuple(rest)
+    others, types = tuple(rest), types_with(tag)
+    if not types:
+        return [replace(selection, tags=others, own_tag=tag)]
     found = []
     if (ids := _ids(tag, few, using)) is None:
         found.append(replace(selection, tags=others, own_tag=tag))
     elif ids:
         found.append(replace(selection, tags=others, ids=ids))
-    types = types_with(tag)
     if selection.types:
         stored = {name for each in selection.types for name in stored_names(each)}
         types = [name for name in types if stored & set(stored_names(name))]

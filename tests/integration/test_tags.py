@@ -43,7 +43,7 @@ def _types() -> Iterator[None]:
 def _many(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways to a tag's jobs: by their ids, and by the index of a tag that is on too many."""
     if request.param == "many":
-        monkeypatch.setattr(matching, "FEW", 0)
+        monkeypatch.setattr(matching, "FEW_TAGGED", 0)
 
 
 def tags_of(job_id: int) -> set[str]:
@@ -172,7 +172,7 @@ def test_page_of_a_common_tag_goes_by_its_index(monkeypatch: pytest.MonkeyPatch)
     """However many jobs have it, and however many have not."""
     ids = job_scheduler.enqueue_many([Note("a")] * 2_000)
     JobTag.objects.bulk_create(JobTag(job_id=job_id, tag="common") for job_id in ids[::2])
-    monkeypatch.setattr(matching, "FEW", 100)
+    monkeypatch.setattr(matching, "FEW_TAGGED", 100)
     if is_postgresql(connection):
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE jobs_jobtag, jobs_jobrecord")
