@@ -10,9 +10,9 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db.models import BooleanField, Q, Sum, Value
+from django.db.models import BooleanField, Q, QuerySet, Sum, Value
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
@@ -24,6 +24,7 @@ HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField
 ENDED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 # What puts a job on its queue. A scheduled one counts when it is created, not when it is due.
 INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK)
+GROWS = 10  # jobs that wait: fewer come and go
 NEAR = timedelta(hours=3)  # within which what is counted since a time is counted by the minute
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -76,6 +77,10 @@ class Rate(NamedTuple):
 
     in_per_minute: float
     out_per_minute: float
+
+    def grows(self, waiting: int) -> bool:
+        """Whether more comes than goes, of ``waiting`` jobs so many that it is not for a moment."""
+        return waiting >= GROWS and self.in_per_minute > self.out_per_minute
 
 
 class TypeStats(NamedTuple):
@@ -219,19 +224,11 @@ def queue_rates(minutes: int = 5) -> dict[str, Rate]:
     return {queue: Rate(came / minutes, left / minutes) for queue, (came, left) in sums.items()}
 
 
-def type_stats(only: str = "") -> dict[str, TypeStats]:
-    """How the attempts of each type, or of ``only`` that one, ended in the last 24 hours, by whole hours."""
-    of_types = JobCount.objects.filter(job_type=only) if only else JobCount.objects.exclude(job_type="")
-    first = SPANS["24h"].began()
-    # Each hour by name: PostgreSQL takes what is after a time for many times the rows, and calls helpers to read them.
-    hours = [first + HOUR * number for number in range(25)]  # one more: the database's clock may be ahead of ours
-    rows = (
-        of_types.filter(period=Period.HOUR, at__in=hours, fingerprint="", outcome__in=ENDED)
-        .values_list("job_type", "outcome")
-        .annotate(total=Sum("count"), **{f"sum_{name}": Sum(name) for name in BUCKET_FIELDS})
-    )
-    runs: defaultdict[str, int] = defaultdict(int)
-    failures: defaultdict[str, int] = defaultdict(int)
+def type_stats(only: Collection[str] | None = None) -> dict[str, TypeStats]:
+    """How the attempts of each type, or of those of ``only``, ended in the last 24 hours, by whole hours."""
+    rows = _of_types(only).annotate(total=Sum("count"), **{f"sum_{name}": Sum(name) for name in BUCKET_FIELDS})
+    runs: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
     buckets: dict[str, list[int]] = {}
     for job_type, outcome, total, *sums in rows:
         runs[job_type] += total
@@ -243,6 +240,37 @@ def type_stats(only: str = "") -> dict[str, TypeStats]:
         name: TypeStats(number, failures[name], *(quantile(buckets.get(name, []), share) for share in (0.5, 0.95)))
         for name, number in runs.items()
     }
+
+
+class TypeCounts(NamedTuple):
+    """How many attempts of a type ended in the last 24 hours, and how many of them failed."""
+
+    runs: int
+    failures: int
+
+    @property
+    def share(self) -> float:
+        """Of the attempts that failed."""
+        return self.failures / self.runs if self.runs else 0.0
+
+
+def type_counts() -> dict[str, TypeCounts]:
+    """The same of every type, without the durations, which are most of the work."""
+    runs: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
+    for job_type, outcome, total in _of_types().annotate(total=Sum("count")):
+        runs[job_type] += total
+        failures[job_type] += 0 if outcome == Outcome.SUCCEEDED else total
+    return {name: TypeCounts(number, failures[name]) for name, number in runs.items()}
+
+
+def _of_types(only: Collection[str] | None = None) -> QuerySet[JobCount, Any]:
+    rows = JobCount.objects.exclude(job_type="") if only is None else JobCount.objects.filter(job_type__in=list(only))
+    first = SPANS["24h"].began()
+    # Each hour by name: PostgreSQL takes what is after a time for many times the rows, and calls helpers to read them.
+    hours = [first + HOUR * number for number in range(25)]  # one more: the database's clock may be ahead of ours
+    rows = rows.filter(period=Period.HOUR, at__in=hours, fingerprint="", outcome__in=ENDED)
+    return rows.order_by().values_list("job_type", "outcome")
 
 
 def group_counts(fingerprints: Collection[str]) -> dict[str, GroupCounts]:

@@ -17,7 +17,6 @@ from handlers.models import FailureGroup, WorkerProcess
 from handlers.states import State
 
 MOST = 6  # lines of one kind
-GROWS = 10  # jobs that wait: fewer come and go
 QUIET_NAMED = 12  # queues that the folded line names once it is open
 
 
@@ -62,13 +61,7 @@ def queue_lines(
     for row in rows:
         number = serve(row.name)
         rate = (rates or {}).get(row.name)
-        grows = bool(
-            rate
-            and row.waiting.value >= GROWS
-            and rate.in_per_minute > rate.out_per_minute
-            and not row.switch
-            and number
-        )
+        grows = bool(rate and number and not row.switch and rate.grows(row.waiting.value))
         words = _words(row, number, now, rate if grows else None)
         lines.append(QueueLine(row, words, bool(row.waiting.value) and not number, grows))
     return sorted(lines, key=_urgency)

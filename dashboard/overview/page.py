@@ -69,7 +69,7 @@ def overview(request: HttpRequest) -> dict[str, Any]:
     points, workers = ended_then.points, known.fleet.workers
     rows = queries.queue_rows(known.queues)
     # Only a queue with some jobs on it may grow.
-    rates = metrics.queue_rates() if any(row.waiting.value >= lines.GROWS for row in rows) else {}
+    rates = metrics.queue_rates() if any(row.waiting.value >= metrics.GROWS for row in rows) else {}
     queues = queue_lines(rows, workers, rates)
     marks = deploys.between(min(visited, points[0].at), now)
     yesterday = now - NEW_SINCE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import cast
+from typing import NamedTuple, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
@@ -14,9 +14,10 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import health, metrics, queries, serving, verbs
+from dashboard.kit import flat, health, metrics, queries, serving, verbs
 from dashboard.kit.switching import switch_once, tell
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
@@ -35,24 +36,58 @@ SPANS = {
 }
 
 
+class Fact(NamedTuple):
+    """One queue, as the page shows it."""
+
+    row: queries.QueueRow
+    rate: metrics.Rate | None
+    workers: int  # live ones that serve it
+
+    @property
+    def needs(self) -> int:
+        """How much it needs somebody: 3 its jobs wait for nobody, 2 it is paused, 1 more comes than goes; 0 not."""
+        if self.row.waiting.value and not self.workers:
+            return 3
+        if self.row.switch:
+            return 2
+        return int(self.rate is not None and self.rate.grows(self.row.waiting.value))
+
+
+COLUMNS: dict[str, flat.Column[Fact]] = {
+    "name": flat.Column(_lazy("Queue"), lambda fact: fact.row.name),
+    "waiting": flat.Column(_lazy("Waiting"), lambda fact: fact.row.waiting.value, falls=True),
+    "oldest": flat.Column(_lazy("Oldest"), lambda fact: fact.row.oldest_at),
+    "in": flat.Column(_lazy("In/min"), lambda fact: fact.rate.in_per_minute if fact.rate else 0, falls=True),
+    "out": flat.Column(_lazy("Out/min"), lambda fact: fact.rate.out_per_minute if fact.rate else 0, falls=True),
+    "running": flat.Column(_lazy("Running"), lambda fact: fact.row.processing.value, falls=True),
+    "scheduled": flat.Column(_lazy("Scheduled"), lambda fact: fact.row.scheduled.value, falls=True),
+    "workers": flat.Column(_lazy("Workers"), lambda fact: fact.workers, falls=True),
+}
+
+
 def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
-    """Every queue: is it moving?"""
+    """Every queue, by pages: is it moving?"""
     rates, known = metrics.queue_rates(), health.of(request)
     may_move = verbs.MOVE.allowed(request.user) and request.user.has_perm(verbs.RUN_BULK)
+    serve = serving.by_queue(known.fleet.workers)
+    every = [Fact(row, rates.get(row.name), serve(row.name)) for row in queries.queue_rows(known.queues)]
+    listed = flat.flat(request, every, COLUMNS, text=lambda fact: fact.row.name, needs=lambda fact: fact.needs)
     facts = [
         {
-            "row": row,
-            "rate": rates.get(row.name),
-            "service": serving.of(request, row.name),
-            "move_url": _move_url(site, row) if may_move else "",
+            "row": fact.row,
+            "rate": fact.rate,
+            "needs": fact.needs,
+            "workers": fact.workers,
+            "move_url": _move_url(site, fact.row) if may_move else "",
         }
-        for row in queries.queue_rows(known.queues)
+        for fact in listed.rows
     ]
     context = {
         **site.each_context(request),
         "title": "Queues",
         "facts": facts,
-        "spans": [(value, words) for value, (words, _) in SPANS.items()],
+        "flat": listed,
+        "spans": [(value, words) for value, (words, _length) in SPANS.items()],
         "may_pause": request.user.has_perm(PAUSE),
         "max_reason": verbs.MAX_REASON,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
@@ -13,9 +13,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import catalogue, health, metrics, serving, verbs
+from dashboard.kit import catalogue, flat, health, metrics, serving, verbs
 from dashboard.kit.catalogue import TypeRow
 from dashboard.kit.one_at_a_time import rule_in_words
 from dashboard.kit.payload_page import ENQUEUE, is_engines_own
@@ -31,15 +32,61 @@ from handlers.models.kept import database
 from handlers.policies import Effective, effective_many
 
 PAUSE = "jobsite_jobs.pause_queueswitch"
-MAX_FILTER = 200  # characters
+NONE = metrics.TypeCounts(0, 0)
+BAD_SHARE = 0.2  # of the attempts of a day that failed, above which somebody should look
+
+
+class Fact(NamedTuple):
+    """One type, as far as all of them are looked at: what the list is sorted by."""
+
+    row: TypeRow
+    counts: metrics.TypeCounts
+    paused: bool
+    workers: int  # live ones that know it
+    served: int  # live ones that serve its queue
+
+    @property
+    def needs(self) -> int:
+        """How much it needs somebody: 3 no worker can run it, 2 it is paused, 1 many of its attempts fail; 0 not."""
+        if not self.workers or not self.served:
+            return 3
+        return 2 if self.paused else int(self.counts.share > BAD_SHARE)
+
+
+COLUMNS: dict[str, flat.Column[Fact]] = {
+    "name": flat.Column(_lazy("Type"), lambda fact: fact.row.job_type.name),
+    "queue": flat.Column(_lazy("Queue"), lambda fact: fact.row.job_type.queue),
+    "runs": flat.Column(_lazy("Runs"), lambda fact: fact.counts.runs, falls=True),
+    "failures": flat.Column(_lazy("Failures"), lambda fact: fact.counts.failures, falls=True),
+    "workers": flat.Column(_lazy("Workers"), lambda fact: fact.workers),
+}
 
 
 def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
-    """Every registered type, in a table."""
-    every = catalogue.types()
-    words = request.GET.get("q", "")[:MAX_FILTER].strip().lower()
-    rows = [row for row in every if all(word in row.job_type.name.lower() for word in words.split())]
-    context = {"rows": _facts(request, rows), "total": len(every), "q": words, "title": "Job types"}
+    """Every registered type, by pages."""
+    counts, paused, workers = metrics.type_counts(), job_scheduler.paused_types(), health.of(request).fleet.workers
+    known, serve = _known_by_workers(workers), serving.by_queue(workers)
+    every = [
+        Fact(row, counts.get(name, NONE), name in paused, known[name], serve(row.job_type.queue))
+        for row in catalogue.types()
+        for name in (row.job_type.name,)
+    ]
+    listed = flat.flat(request, every, COLUMNS, text=lambda fact: fact.row.job_type.name, needs=lambda fact: fact.needs)
+    shown = [fact.row.job_type for fact in listed.rows]
+    policies, stats = effective_many(shown), metrics.type_stats([job_type.name for job_type in shown])
+    rows = [
+        {
+            "row": fact.row,
+            "policy": policies.get(fact.row.job_type.name, Effective(fact.row.job_type.retry)),
+            "stats": stats.get(fact.row.job_type.name),
+            "paused": fact.paused,
+            "workers": fact.workers,
+            "served": fact.served,
+            "needs": fact.needs,
+        }
+        for fact in listed.rows
+    ]
+    context = {"rows": rows, "flat": listed, "total": len(every), "q": listed.q, "title": "Job types"}
     return TemplateResponse(request, "dashboard/types/types.html", {**site.each_context(request), **context})
 
 
@@ -105,7 +152,7 @@ def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
 def _facts(request: HttpRequest, rows: list[TypeRow]) -> list[dict[str, Any]]:
     """Each type with what is known of it at this moment."""
     policies = effective_many([row.job_type for row in rows])
-    stats = metrics.type_stats(rows[0].job_type.name if len(rows) == 1 else "")
+    stats = metrics.type_stats([row.job_type.name for row in rows])
     paused = job_scheduler.paused_types()
     known = _known_by_workers(health.of(request).fleet.workers)
     return [

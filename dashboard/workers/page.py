@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple, cast
 
@@ -15,9 +16,10 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import verbs
+from dashboard.kit import flat, verbs
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
 from handlers import fleet
@@ -27,7 +29,8 @@ from handlers.models import WorkerProcess
 from handlers.registry import registry
 
 STOP = "jobsite_jobs.stop_workerprocess"
-MOST = 500  # rows on the page
+MOST = 2_000  # processes that are looked at
+PAGE = 100
 SHOWN = 3  # jobs of a worker that are shown at once
 NAMED = 5  # types that a worker does not know
 
@@ -63,13 +66,44 @@ class Row(NamedTuple):
         return self.running - SHOWN if len(self.runs) > SHOWN else 0
 
 
+class Known(NamedTuple):
+    """One process, as far as all of them are looked at."""
+
+    process: WorkerProcess
+    lost: bool
+    missing: list[str]  # types that it has no handler for
+
+    @property
+    def running(self) -> int:
+        """Jobs that it runs, as far as anybody knows."""
+        return 0 if self.lost else fleet.running(self.process)
+
+    @property
+    def needs(self) -> int:
+        """How much it needs somebody: 3 it is lost, 2 it cannot run some types, 1 it is asked to stop; 0 not."""
+        if self.lost:
+            return 3
+        return 2 if self.missing else int(self.process.stop_requested_at is not None)
+
+
 class Host(NamedTuple):
-    """A host and its workers."""
+    """A host, and those of its workers that are shown together."""
 
     name: str
     rows: list[Row]
-    busy: int  # processes that live
+    workers: int  # all that it has
+    busy: int  # of those that live
     running: int  # their jobs
+
+
+COLUMNS: dict[str, flat.Column[Known]] = {
+    "host": flat.Column(_lazy("Worker"), lambda known: (known.process.host, known.process.name)),
+    "running": flat.Column(_lazy("Runs"), lambda known: known.running, falls=True),
+    "heartbeat": flat.Column(_lazy("Heartbeat"), lambda known: known.process.heartbeat_at),
+    "done": flat.Column(_lazy("Done"), lambda known: known.process.done, falls=True),
+    "failed": flat.Column(_lazy("Failed"), lambda known: known.process.failed, falls=True),
+    "memory": flat.Column(_lazy("Memory"), lambda known: known.process.memory_bytes, falls=True),
+}
 
 
 def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
@@ -83,12 +117,15 @@ def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     types = fleet.known_types(shown)
     here = {job_type.name for job_type in registry.all()}
     unknown = {digest: sorted(here - names) for digest, names in types.items()}
-    rows = [_row(process, process.is_silent, unknown.get(process.types, [])) for process in shown]
+    every = [Known(process, process.is_silent, unknown.get(process.types, [])) for process in shown]
+    of_workers = [known for known in every if known.process.kind == "worker"]
+    listed = flat.flat(request, of_workers, COLUMNS, text=_text, needs=lambda known: known.needs, size=PAGE)
     context = {
         **site.each_context(request),
         "title": "Workers",
-        "hosts": _by_host(row for row in rows if row.process.kind == "worker"),
-        "schedulers": [row for row in rows if row.process.kind == "scheduler"],
+        "hosts": _by_host(listed.rows, of_workers),
+        "flat": listed,
+        "schedulers": [_row(*known) for known in every if known.process.kind == "scheduler"],
         "cut": len(found) > MOST,
         "most": MOST,
         "shown": SHOWN,
@@ -120,12 +157,20 @@ def _slots(process: WorkerProcess) -> list[Slots]:
     return [Slots(kind, used, most) for kind, used, most in kinds if used is not None and most]
 
 
-def _by_host(rows: Iterable[Row]) -> list[Host]:
+def _text(known: Known) -> str:
+    return " ".join([known.process.name, known.process.host, *known.process.queues])
+
+
+def _by_host(shown: Sequence[Known], every: Sequence[Known]) -> list[Host]:
+    """Those that are ``shown``, neighbours on a host together, with what is true of the whole host."""
+    of_hosts: defaultdict[str, list[Known]] = defaultdict(list)
+    for known in every:
+        of_hosts[known.process.host].append(known)
     found = []
-    for name, grouped in groupby(rows, key=lambda row: row.process.host):
-        some = list(grouped)
-        running = [row.running for row in some if row.running and not row.lost]
-        found.append(Host(name, some, len(running), sum(running)))
+    for name, grouped in groupby(shown, key=lambda known: known.process.host):
+        running = [known.running for known in of_hosts[name] if known.running]
+        rows = [_row(*known) for known in grouped]
+        found.append(Host(name, rows, len(of_hosts[name]), len(running), sum(running)))
     return found
 
 
