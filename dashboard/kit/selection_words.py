@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dashboard.kit.text import one_line
 from handlers.bounded import RETRYING
 from handlers.models import FailureGroup
-from handlers.selection import Selection
+from handlers.selection import ANY, Selection
 from handlers.selection.values import Number
 from handlers.states import State
 
@@ -114,7 +114,8 @@ def _contents(selection: Selection) -> list[str]:
     if selection.error:
         parts.append(_("whose error has “%(text)s”") % {"text": _cut(selection.error)})
     for path, value in selection.arguments:
-        parts.append(_("whose %(argument)s is %(value)s") % {"argument": _cut(path), "value": _value(value)})
+        words = _("with an argument that is %(value)s") if path == ANY else _("whose %(argument)s is %(value)s")
+        parts.append(words % {"argument": _cut(path), "value": _value(value)})
     if selection.text:
         texts = [f"“{_cut(word)}”" for word in selection.text]
         parts.append(_("with %(words)s in type, error or arguments") % {"words": _(" and ").join(texts)})

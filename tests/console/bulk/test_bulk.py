@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from dashboard.bulk import new
 from dashboard.kit.selection_words import in_words
@@ -81,6 +84,19 @@ def test_preview_says_the_selection_in_words_and_links_jobs_with_their_arguments
 )
 def test_selection_in_words(search: str, words: str) -> None:
     assert in_words(Selection.parse(search)).startswith(words)
+
+
+def test_every_part_of_a_selection_is_in_its_words() -> None:
+    now = timezone.now()
+    given = {
+        "states": ("failed",), "types": ("x",), "queues": ("mail",), "worker": "w", "error": "e", "fingerprint": "f",
+        "arguments": (("*", 4711),), "ids": (7,), "tags": ("vip",), "correlation": "c", "priority": 5, "parent": 6,
+        "since": now, "until": now, "text": ("t",), "operation": 3, "workflow": 4,
+    }  # fmt: skip
+    unsaid = {"sensitive", "engine", "lowest", "highest", "own_tag"}  # how it is looked for, not for what
+    assert set(given) | unsaid == {field.name for field in fields(Selection)}
+    for name, value in given.items():
+        assert in_words(Selection(**{name: value})) != "jobs", name  # type: ignore[arg-type]
 
 
 def test_preview_counts_some_at_once_and_the_rest_when_the_page_asks(
