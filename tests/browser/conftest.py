@@ -10,9 +10,10 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from tests import chromium
+from tests.console.conftest import patient
 from tests.faults.conftest import notes, private_valkey, start, start_scheduler, start_worker
 
-__all__ = ["notes", "private_valkey", "start", "start_scheduler", "start_worker"]  # fixtures: real processes
+__all__ = ["notes", "patient", "private_valkey", "start", "start_scheduler", "start_worker"]  # fixtures: real processes
 
 NewPage = Callable[..., Page]
 REFUSED = "Failed to load resource: the server responded with a status of 4"

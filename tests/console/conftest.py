@@ -9,7 +9,8 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from dashboard.jobs import counts
+from dashboard.jobs import counts, searched
+from dashboard.kit import subjects
 
 OPERATES = (
     "enqueue_jobrecord",
@@ -26,9 +27,11 @@ MakeUser = Callable[..., User]
 
 
 @pytest.fixture(autouse=True)
-def _patient_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine must not make the tabs' counts give up; one that is to give up says so itself."""
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine must not make what a page adds in a short time give up; what is to give up says so itself."""
     monkeypatch.setattr(counts, "TABS_SECONDS", 10.0)
+    monkeypatch.setattr(searched, "LIMIT_SECONDS", 10.0)
+    monkeypatch.setattr(subjects, "PAGE_SECONDS", 10.0)
 
 
 @pytest.fixture
