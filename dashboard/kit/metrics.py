@@ -359,8 +359,8 @@ def new_groups(since: datetime, limit: int = 5) -> list[FailureGroup]:
 
 
 def stirred_groups(since: datetime, limit: int = 50) -> list[FailureGroup]:
-    """The newest failure groups that began after ``since`` or came back, those seen last first."""
-    began_or_back = Q(first_at__gte=since) | Q(state=GroupState.REGRESSED)
+    """The newest open failure groups that began after ``since`` or came back, those seen last first."""
+    began_or_back = Q(state=GroupState.OPEN, first_at__gte=since) | Q(state=GroupState.REGRESSED)
     return list(FailureGroup.objects.filter(began_or_back, last_at__gte=since).order_by("-last_at", "-pk")[:limit])
 
 
