@@ -85,11 +85,9 @@ def assign(request: HttpRequest, fingerprint: str) -> HttpResponse:
 def note(request: HttpRequest, fingerprint: str) -> HttpResponse:
     """Write a note beside it."""
     need_change(request)
-    group = found(fingerprint)
+    group, text = found(fingerprint), request.POST.get("text", "").replace("\r\n", "\n")  # browsers send so
     try:
-        _id, is_new = act_once(
-            request, lambda: str(job_scheduler.note_group(group.pk, request.POST.get("text", ""), by=_by(request)).pk)
-        )
+        _id, is_new = act_once(request, lambda: str(job_scheduler.note_group(group.pk, text, by=_by(request)).pk))
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return _back(request, group.pk)

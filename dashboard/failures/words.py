@@ -72,13 +72,13 @@ def standing(group: FailureGroup) -> str:
 
 def _ignored(group: FailureGroup) -> str:
     if group.ignored_until is not None:
-        return _("Ignored until %(time)s UTC.") % {"time": f"{group.ignored_until.astimezone(UTC):%Y-%m-%d %H:%M}"}
+        return _("It stays so until %(time)s UTC.") % {"time": f"{group.ignored_until.astimezone(UTC):%Y-%m-%d %H:%M}"}
     if group.ignored_to is not None:
         left = max(group.ignored_to - group.count, 1)
         return ngettext(
-            "Ignored until %(number)s more attempt fails.", "Ignored until %(number)s more attempts fail.", left
+            "It stays so until %(number)s more attempt fails.", "It stays so until %(number)s more attempts fail.", left
         ) % {"number": f"{left:,}"}
-    return _("Ignored until somebody opens it again.")
+    return _("It stays so until somebody opens it again.")
 
 
 def event_words(event: GroupEvent) -> str:

@@ -149,9 +149,9 @@ def test_group_is_resolved_in_a_version_that_the_page_offers(changer: Client, gr
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({}, "Ignored until somebody opens it again."),
-        ({"for": "1d"}, "Ignored until 20"),
-        ({"times": "5"}, "Ignored until 5 more attempts fail."),
+        ({}, "Ignored. It stays so until somebody opens it again."),
+        ({"for": "1d"}, "Ignored. It stays so until 20"),
+        ({"times": "5"}, "Ignored. It stays so until 5 more attempts fail."),
     ],
 )
 def test_group_is_ignored_for_so_long(changer: Client, group: FailureGroup, fields: dict[str, str], words: str) -> None:
@@ -196,9 +196,9 @@ def test_assignee_and_notes(changer: Client, group: FailureGroup, make_user: Mak
     assert ">carl</option>" not in html
     assert told(post(changer, "assign", user=str(olga.pk))) == "Assigned to olga."
     assert "There is no such account" in told(post(changer, "assign", user=str(customer.pk)))
-    html = post(changer, "note", text="<b>The certificate</b>\nis over.", form_key="k")
+    html = post(changer, "note", text="<b>The certificate</b>\r\nis over.", form_key="k")
     assert "&lt;b&gt;The certificate&lt;/b&gt;<br>is over." in html
-    assert "was sent before" in told(post(changer, "note", text="<b>The certificate</b>\nis over.", form_key="k"))
+    assert "was sent before" in told(post(changer, "note", text="<b>The certificate</b>\r\nis over.", form_key="k"))
     assert "assigned it to olga" in html
     assert GroupEvent.objects.filter(kind="note").count() == 1
     assert told(post(changer, "assign", user="")) == "It is nobody's now."
