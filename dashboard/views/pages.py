@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
-from dashboard.kit.search import selection_of
+from dashboard.kit.search import SEARCH, selection_of
 from dashboard.kit.text import inert
 from dashboard.views import saved
 from dashboard.views.reading import readable
@@ -47,7 +47,8 @@ def views(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     rows = [
         {
             "entry": entry,
-            "search": _search(request, entry.view.query),
+            "search": _search(entry.view.query),
+            "problem": _problem(request, entry.view.query),
             "may_remove": saved.may_remove(request, entry.view),
         }
         for entry in saved.seen_by(request)
@@ -93,7 +94,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     context = {
         "form": form,
         "query": query,
-        "search": _search(request, query),
+        "search": _search(query),
         "back": f"{_url(request, 'jobsite_jobs_jobrecord_changelist')}?{QueryDict(query).urlencode()}",
         "button": _("Save the view"),
     }
@@ -120,7 +121,7 @@ def edit(site: AdminSite, request: HttpRequest, view_id: int) -> HttpResponse:
             return _to(request, "job_views")
     context = {
         "form": form,
-        "search": _search(request, found.query),
+        "search": _search(found.query),
         "back": _url(request, "job_views"),
         "button": _("Change the view"),
     }
@@ -141,12 +142,22 @@ def delete(site: AdminSite, request: HttpRequest, view_id: int) -> HttpResponse:
     return _to(request, "job_views")
 
 
-def _search(request: HttpRequest, query: str) -> str:
-    """What a filter looks for, in the words of the search."""
+def _search(query: str) -> str:
+    """What a filter looks for, in the words that were typed and chosen: ``since:2h`` goes with the time."""
+    asked = QueryDict(query)
+    words = asked.getlist(SEARCH) + [
+        f"{name}:{value}" for name in asked if name != SEARCH for value in asked.getlist(name)
+    ]
+    return inert(" ".join(words), 500)
+
+
+def _problem(request: HttpRequest, query: str) -> str:
+    """Why this person cannot read all of a filter; empty where they can."""
     try:
-        return inert(str(selection_of(request, QueryDict(query))), 500)
+        selection_of(request, QueryDict(query))
     except InvalidSelection as error:
-        return _("(cannot be read any more: %(why)s)") % {"why": inert(str(error), 300)}
+        return inert(str(error), 300)
+    return ""
 
 
 def _gone(request: HttpRequest) -> HttpResponse:

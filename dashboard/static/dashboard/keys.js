@@ -8,11 +8,32 @@
     target.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]") !== null;
 
   const search = () => {
-    const box = document.getElementById("searchbar");
-    box?.focus();
-    box?.select();
-    return box !== null;
+    const box = document.getElementById("searchbar"); // the list's, or else the one of the header, which a phone has not
+    if (!box?.offsetParent) return false;
+    box.focus();
+    box.select();
+    return true;
   };
+
+  // A text field would join pasted lines: ids on lines of their own to one number, and a traceback to no end of code.
+  // Of a traceback the line that names the error is taken, as the server does with what an address says.
+  const taken = (text) => {
+    const parts = text.split("Traceback (most recent call last):");
+    const lines = parts.at(-1).split(/\r?\n/);
+    const error = parts.length > 1 ? lines.slice(1).find((line) => /^\S/.test(line)) : undefined;
+    if (error) return error;
+    const isError = /^\s*(?:[A-Za-z_]\w*\.)*[A-Z]\w*:\s/.test(text);
+    return isError ? text.trim().split(/\r?\n/)[0] : text.trim().split(/\s*\n\s*/).join(" ");
+  };
+  for (const id of ["searchbar", "find-jobs"]) {
+    const box = document.getElementById(id);
+    box?.addEventListener("paste", (event) => {
+      const text = event.clipboardData?.getData("text/plain") ?? "";
+      if (!text.trim().includes("\n")) return;
+      event.preventDefault();
+      box.setRangeText(taken(text).slice(0, box.maxLength), box.selectionStart, box.selectionEnd, "end");
+    });
+  }
 
   for (const button of document.querySelectorAll("[data-keyboard-help]")) {
     button.hidden = !dialog;

@@ -120,17 +120,3 @@ document.getElementById("changelist-search")?.addEventListener("formdata", (even
     if (typeof value === "string" && !value.trim()) event.formData.delete(name);
   }
 });
-
-// A text field would join pasted lines: ids on lines of their own to one number, and a traceback to no end of code.
-// Of a traceback the line that names the error is taken, as the server does with what an address says.
-search?.addEventListener("paste", (event) => {
-  const text = event.clipboardData?.getData("text/plain") ?? "";
-  if (!text.trim().includes("\n")) return;
-  event.preventDefault();
-  const parts = text.split("Traceback (most recent call last):");
-  const lines = parts.at(-1).split(/\r?\n/);
-  const error = parts.length > 1 ? lines.slice(1).find((line) => /^\S/.test(line)) : undefined;
-  const isError = /^\s*(?:[A-Za-z_]\w*\.)*[A-Z]\w*:\s/.test(text);
-  const taken = error ?? (isError ? text.trim().split(/\r?\n/)[0] : text.trim().split(/\s*\n\s*/).join(" "));
-  search.setRangeText(taken.slice(0, search.maxLength), search.selectionStart, search.selectionEnd, "end");
-});
