@@ -28,7 +28,7 @@ from handlers.states import RETRYABLE, State
 SHOWN = 5  # jobs with a number in an argument that stand below the job with that id
 COUNTED = 100  # of them
 SECONDS = 0.02  # for each of two looks, where no index finds them
-LIMIT_SECONDS = 0.2  # for all of it
+LIMIT_SECONDS = 0.3  # for all of it
 NAMED = 5  # unknown names that are told
 
 
