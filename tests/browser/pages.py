@@ -154,6 +154,7 @@ def every_page() -> list[str]:
     return [
         "/admin/",
         "/admin/?span=7d",
+        "/admin/jobs/ended/?since=2026-05-04T07:00Z&until=2026-05-04T07:15Z",
         JOBS,
         f"{JOBS}?state=failed",
         f"{JOBS}?q=nothing-like-this",
