@@ -25,7 +25,7 @@ def nav_of(client: Client, url: str = "/admin/") -> str:
 
 def mark(nav: str, name: str) -> str:
     """The words beside the entry ``name``."""
-    found = re.search(rf'id="mark-{name}"(.*?)</a>', nav, re.DOTALL)
+    found = re.search(rf'id="mark-{name}"(.*?)</li>', nav, re.DOTALL)
     assert found, nav
     said = re.search(r"\((.*?)\)</span>", found[1])
     return said[1] if said else ""
