@@ -154,7 +154,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     page.get_by_label("Reason").fill("all of them, now")
     expect(page.locator(".action-counter")).to_have_text(f"{ORDERS - 1} of {ORDERS - 1} selected")
     page.locator(".actions").get_by_role("button", name="Retry").click()
-    expect(page.locator(".messagelist")).to_have_text(f"Retried {ORDERS - 1} jobs.")
+    expect(page.locator(".messagelist")).to_contain_text(f"Retried {ORDERS - 1} jobs.")
     shoot("retried-many")
 
     # All is well: in the console, in the shop, and in the mail.
