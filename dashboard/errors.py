@@ -79,6 +79,6 @@ def alone(status: int, title: str, lines: list[str]) -> HttpResponse:
 
 def _home() -> str:
     try:
-        return reverse("admin:index")
+        return reverse("console:index")
     except NoReverseMatch:
         return "/"

@@ -68,7 +68,8 @@ def in_navigation(request: HttpRequest) -> list[Entry]:
 
 def current(request: HttpRequest, entries: list[Entry]) -> list[Entry]:
     """``entries`` with those marked whose filter is that of the job list which ``request`` asks for."""
-    is_list = request.path == reverse("admin:jobsite_jobs_jobrecord_changelist")
+    at = getattr(request, "current_app", None)
+    is_list = request.path == reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=at)
     here = _parts(list_query(request.GET)) if is_list else []
     return [entry._replace(is_current=bool(here) and _parts(entry.view.query) == here) for entry in entries]
 

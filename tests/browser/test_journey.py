@@ -110,7 +110,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     shoot("failed-jobs")
 
     # One of them says why.
-    page.locator("#result_list tbody tr").last.get_by_role("link").click()
+    page.locator("#result_list tbody tr").last.locator(".job-link").click()
     expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
     expect(page.locator(".failure .exception")).to_have_text("jobsite.demo.payments.PaymentGatewayError")
     expect(page.locator(".failure .message")).to_have_text("payment gateway answered 503: switch it on at /shop/")
