@@ -120,6 +120,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     failed_job = page.url
 
     # The reason is mended in the shop; nothing runs again by itself.
+    page.locator(".account summary").click()
     page.get_by_role("link", name="View site").click()
     expect(page.locator(".chip.reserved")).to_have_count(ORDERS)
     expect(page.locator(".problem").first).to_contain_text("payment gateway answered 503")
@@ -135,6 +136,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     expect(page.locator("table.flow-nodes tr", has_text="retry or skip it")).to_have_count(2)  # receipt and parcel
     shoot("workflow-held")
     workflow = page.url
+    page.locator(".account summary").click()
     page.get_by_role("link", name="View site").click()
     page.get_by_role("button", name="On", exact=True).click()
     expect(page.get_by_role("status")).to_have_text("The payment gateway is now: On.")
