@@ -120,7 +120,9 @@ class BatchWorker(RQLoop):
         if messages := self._taking.pop(room):
             return messages
         self.set_state("idle" if self._runs.are_over else "busy")
-        if self._burst and not self._taking.is_stranded_due and followed is not None:
+        # Not while runs are under way: what follows from their ends would come when the others have ended, too.
+        are_over = self._runs.are_over
+        if self._burst and are_over and not self._taking.is_stranded_due and followed is not None:
             self._claiming.let_go(self._runs)
             # Nobody else has anything in hand that may bring more, and nothing has moved here since we looked.
             if self._marks.is_quiet and self._afterwards.followed == followed:
