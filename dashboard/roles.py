@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.apps import apps as installed
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, migrations, router
 
 VIEWER = frozenset(
     f"jobsite_jobs.view_{model}"
@@ -99,6 +100,24 @@ def add_to_roles(
             and group.permissions.filter(content_type__app_label="jobsite_jobs", codename="view_jobrecord").exists()
         ):
             _permit(group, labels, permission_model, using)
+
+
+def bring(new: Mapping[str, Iterable[str]], label: str = "jobsite_jobs") -> migrations.RunPython:
+    """The operation of a migration that gives the roles that exist permissions of the app ``label`` that are ``new``.
+
+    Django would only make these after the last migration.
+    """
+
+    def add(apps: Any, schema_editor: Any) -> None:
+        from django.contrib.auth.management import create_permissions  # needs models, and this is read before them
+
+        using = schema_editor.connection.alias
+        if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
+            return  # users and groups live in another database
+        create_permissions(installed.get_app_config(label), verbosity=0, using=using)
+        add_to_roles(new, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
+
+    return migrations.RunPython(add, migrations.RunPython.noop)
 
 
 def _permit(group: Any, labels: Iterable[str], permission_model: Any, using: str) -> None:

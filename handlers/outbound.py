@@ -47,6 +47,11 @@ def check_url(field: str, value: object) -> str:
     return value
 
 
+def without_path(url: str) -> str:
+    """Where ``url`` leads, for who may not have the rest, which may be a key; empty for none."""
+    return f"{'/'.join(url.split('/')[:3])}/\N{HORIZONTAL ELLIPSIS}" if url else ""
+
+
 def _can_be_called(url: str) -> bool:
     if not url.isascii() or not url.isprintable() or " " in url:
         return False

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -20,6 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dashboard.alerts.form import KINDS, RuleForm, shown
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once, sent_before
+from dashboard.kit.pages import by, need, page
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
@@ -28,6 +27,7 @@ from handlers.alerts.edits import facts
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.models import AlertIncident, AlertKind, AlertRule
+from handlers.outbound import without_path
 
 VIEW, ADD, CHANGE, DELETE, MUTE = (
     f"jobsite_jobs.{verb}_alertrule" for verb in ("view", "add", "change", "delete", "mute")
@@ -44,7 +44,7 @@ SPANS = (
 
 def overview(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """What is wrong now, and every rule."""
-    _need(request, VIEW, _("You may not see alerts."))
+    need(request, VIEW, _("You may not see alerts."))
     rules = list(AlertRule.objects.order_by("name"))
     incidents = list(
         AlertIncident.objects.filter(ended_at=None).select_related("rule").order_by("-began_at")[: OPEN + 1]
@@ -61,15 +61,15 @@ def overview(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "has_dead_man": bool(jobs_settings().dead_man_url),
         "lacks_address": not jobs_settings().console_url,
     }
-    return _page(site, request, "alerts", _("Alerts"), context)
+    return page(site, request, "alerts/alerts", _("Alerts"), context)
 
 
 def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Choose a kind, then fill in the rule."""
-    _need(request, ADD, _("You may not make alert rules."))
+    need(request, ADD, _("You may not make alert rules."))
     kind = request.GET.get("kind", "")
     if kind not in AlertKind.values:
-        return _page(site, request, "kinds", _("New alert rule"), {"kinds": KINDS})
+        return page(site, request, "alerts/kinds", _("New alert rule"), {"kinds": KINDS})
     form = RuleForm(AlertKind(kind), request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid() and not is_draft(request):
         try:
@@ -81,17 +81,17 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
             _tell(request, _("The rule %s holds from now on.") % name, is_new)
             return _to(request, int(pk))
     context = {"form": form, "kind_words": dict(KINDS)[AlertKind(kind)]}
-    return _page(site, request, "new", _("New alert rule"), context, status=400 if form.errors else 200)
+    return page(site, request, "alerts/new", _("New alert rule"), context, status=400 if form.errors else 200)
 
 
 def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     """One rule: what it has found, and the form that changes it."""
-    _need(request, VIEW, _("You may not see alerts."))
+    need(request, VIEW, _("You may not see alerts."))
     row = AlertRule.objects.filter(pk=rule_id).first() if rule_id < 2**63 else None
     if row is None:
         return _gone(request)
     if request.method == "POST":
-        _need(request, CHANGE, _("You may not change alert rules."))
+        need(request, CHANGE, _("You may not change alert rules."))
     initial = {**shown(facts(row)), "version": row.version}
     form = RuleForm(AlertKind(row.kind), request.POST if request.method == "POST" else None, initial=initial)
     if form.is_bound and form.is_valid() and not is_draft(request):
@@ -100,7 +100,7 @@ def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
             found = switch_once(
                 request,
                 lambda: alerts.change_rule(
-                    row.pk, form.terms, version=sent["version"], by=_by(request), reason=sent["reason"]
+                    row.pk, form.terms, version=sent["version"], by=by(request), reason=sent["reason"]
                 ),
             )
         except InvalidJob as error:
@@ -122,11 +122,11 @@ def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
         "spans": SPANS,
         "max_reason": MAX_REASON,
     }
-    return _page(site, request, "rule", row.name, context, status=400 if form.errors else 200)
+    return page(site, request, "alerts/rule", row.name, context, status=400 if form.errors else 200)
 
 
 def _added(request: HttpRequest, form: RuleForm) -> str:
-    rule = alerts.add_rule(form.terms, by=_by(request), reason=form.cleaned_data["reason"])
+    rule = alerts.add_rule(form.terms, by=by(request), reason=form.cleaned_data["reason"])
     return f"{rule.pk} {rule.name}"
 
 
@@ -136,7 +136,7 @@ def mute(request: HttpRequest, rule_id: int) -> HttpResponse:
     span = int(hours) if hours in {str(each) for each, _words in SPANS} else SPANS[0][0]
 
     def act() -> str:
-        alerts.mute_rule(rule_id, timezone.now() + timedelta(hours=span), by=_by(request), reason=_reason(request))
+        alerts.mute_rule(rule_id, timezone.now() + timedelta(hours=span), by=by(request), reason=_reason(request))
         return _("Nobody is told for %s. What is still so then is told.") % dict(SPANS)[span]
 
     return _act(request, rule_id, MUTE, act)
@@ -146,7 +146,7 @@ def unmute(request: HttpRequest, rule_id: int) -> HttpResponse:
     """Tell people again. POST only."""
 
     def act() -> str:
-        was = alerts.unmute_rule(rule_id, by=_by(request), reason=_reason(request))
+        was = alerts.unmute_rule(rule_id, by=by(request), reason=_reason(request))
         return _("It is told again.") if was else _("It was not muted.")
 
     return _act(request, rule_id, MUTE, act)
@@ -156,7 +156,7 @@ def test(request: HttpRequest, rule_id: int) -> HttpResponse:
     """Send a message that is a test. POST only."""
 
     def act() -> str:
-        number = alerts.send_test(rule_id, by=_by(request))
+        number = alerts.send_test(rule_id, by=by(request))
         told = ngettext("A test goes out to %d place; see below.", "A test goes out to %d places; see below.", number)
         return told % number
 
@@ -165,7 +165,7 @@ def test(request: HttpRequest, rule_id: int) -> HttpResponse:
 
 def delete(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     """Ask, and delete the rule with what it has found."""
-    _need(request, DELETE, _("You may not delete alert rules."))
+    need(request, DELETE, _("You may not delete alert rules."))
     if request.method == "POST" and sent_before(request):
         _tell(request, _("It is deleted."), is_new=False)
         return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
@@ -173,8 +173,8 @@ def delete(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     if row is None:
         return _gone(request)
     if request.method != "POST" or is_draft(request):
-        return _page(site, request, "delete", _("Delete %s") % row.name, {"rule": row, "max_reason": MAX_REASON})
-    switched = switch_once(request, lambda: alerts.delete_rule(row.pk, by=_by(request), reason=_reason(request)))
+        return page(site, request, "alerts/delete", _("Delete %s") % row.name, {"rule": row, "max_reason": MAX_REASON})
+    switched = switch_once(request, lambda: alerts.delete_rule(row.pk, by=by(request), reason=_reason(request)))
     tell(request, switched, _("Deleted the alert rule %s.") % row.name, _("It was deleted before."))
     return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
 
@@ -190,7 +190,7 @@ def _tell(request: HttpRequest, words: str, is_new: bool) -> None:
 def _act(request: HttpRequest, rule_id: int, permission: str, act: Callable[[], str]) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    _need(request, permission, _("You may not do that with alert rules."))
+    need(request, permission, _("You may not do that with alert rules."))
     try:
         _tell(request, *act_once(request, act))
     except InvalidJob as error:
@@ -208,7 +208,7 @@ def _row(row: AlertRule, now: Any) -> dict[str, Any]:
         "is_muted": is_muted,
         "scope": scope,
         "condition": _condition(row),
-        "places": [*row.emails, *([_webhook(row.webhook_url)] if row.webhook_url else [])],
+        "places": [*row.emails, *([without_path(row.webhook_url)] if row.webhook_url else [])],
     }
 
 
@@ -224,22 +224,8 @@ def _condition(row: AlertRule) -> str:
     return ""
 
 
-def _webhook(url: str) -> str:
-    """Where it leads, without what may be its key."""
-    return f"{'/'.join(url.split('/')[:3])}/…"
-
-
 def _reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "")[:MAX_REASON]
-
-
-def _need(request: HttpRequest, permission: str, words: str) -> None:
-    if not request.user.has_perm(permission):
-        raise PermissionDenied(words)
-
-
-def _by(request: HttpRequest) -> AbstractBaseUser:
-    return cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
 
 
 def _to(request: HttpRequest, rule_id: int) -> HttpResponse:
@@ -249,10 +235,3 @@ def _to(request: HttpRequest, rule_id: int) -> HttpResponse:
 def _gone(request: HttpRequest) -> HttpResponse:
     messages.warning(request, _("There is no such alert rule any more."))
     return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
-
-
-def _page(
-    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
-    full = {**site.each_context(request), "title": title, **context}
-    return TemplateResponse(request, f"dashboard/alerts/{name}.html", full, status=status)

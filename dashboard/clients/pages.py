@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
@@ -18,6 +16,7 @@ from dashboard.clients.form import ClientForm
 from dashboard.clients.grants import ADD, REVOKE, VIEW, grantable
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import by, need, page
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.verbs import MAX_REASON
 from handlers.api.clients import acting_as, create_client, revoke_client
@@ -30,27 +29,27 @@ SHOWN = 500  # clients that the list shows: those that can still ask first
 
 def clients(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every client: what it may do, and whether it still can."""
-    _need(request, VIEW, "see clients of the API")
+    need(request, VIEW, "You may not see clients of the API.")
     now = timezone.now()
     rows = ApiClient.objects.order_by("revoked_at", "name")[: SHOWN + 1]
     found = sorted((_row(row, now) for row in rows), key=lambda row: (not row["is_valid"], row["client"].name))
     context = {
         "rows": found[:SHOWN], "more": len(found) > SHOWN, "may_add": request.user.has_perm(ADD), "api_url": _api_url(),
     }  # fmt: skip
-    return _page(site, request, "clients", "API clients", context)
+    return page(site, request, "clients/clients", "API clients", context)
 
 
 def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Make a client: the answer to the form, and nothing else ever, shows its token."""
-    _need(request, VIEW, "see clients of the API")
-    _need(request, ADD, "make clients of the API")
+    need(request, VIEW, "You may not see clients of the API.")
+    need(request, ADD, "You may not make clients of the API.")
     form = ClientForm(grantable(request), request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid() and not is_draft(request):
         try:
             return _made(site, request, form)
         except InvalidJob as error:
             form.refuse(error)
-    return _page(site, request, "new", "New API client", {"form": form}, status=400 if form.errors else 200)
+    return page(site, request, "clients/new", "New API client", {"form": form}, status=400 if form.errors else 200)
 
 
 def _made(site: AdminSite, request: HttpRequest, form: ClientForm) -> HttpResponse:
@@ -58,7 +57,7 @@ def _made(site: AdminSite, request: HttpRequest, form: ClientForm) -> HttpRespon
     made: list[tuple[ApiClient, str]] = []
 
     def act() -> str:
-        made.append(create_client(**form.values, by=_by(request)))
+        made.append(create_client(**form.values, by=by(request)))
         return str(made[0][0].pk)
 
     pk, is_new = act_once(request, act)
@@ -69,12 +68,12 @@ def _made(site: AdminSite, request: HttpRequest, form: ClientForm) -> HttpRespon
     client, token = made[0]
     context = {**_row(client, timezone.now()), "token": token, "api_url": _api_url()}
     # As all pages of the admin, no browser stores it.
-    return _page(site, request, "made", f"The token of {client.name}", context)
+    return page(site, request, "clients/made", f"The token of {client.name}", context)
 
 
 def client(site: AdminSite, request: HttpRequest, client_id: int) -> HttpResponse:
     """One client: what it may do, and the button that ends that."""
-    _need(request, VIEW, "see clients of the API")
+    need(request, VIEW, "You may not see clients of the API.")
     row = ApiClient.objects.filter(pk=client_id).first() if client_id < 2**63 else None
     if row is None:
         return _gone(request)
@@ -85,19 +84,19 @@ def client(site: AdminSite, request: HttpRequest, client_id: int) -> HttpRespons
         "sees_audit": request.user.has_perm("jobsite_jobs.view_auditentry"),
         "max_reason": MAX_REASON,
     }
-    return _page(site, request, "client", row.name, context)
+    return page(site, request, "clients/client", row.name, context)
 
 
 def revoke(site: AdminSite, request: HttpRequest, client_id: int) -> HttpResponse:
     """Let its token open nothing any more. POST only."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    _need(request, REVOKE, "revoke tokens of the API")
+    need(request, REVOKE, "You may not revoke tokens of the API.")
     row = ApiClient.objects.filter(pk=client_id).first() if client_id < 2**63 else None
     if row is None:
         return _gone(request)
     reason = request.POST.get("reason", "")[:MAX_REASON]
-    found = switch_once(request, lambda: revoke_client(row.pk, by=_by(request), reason=reason))
+    found = switch_once(request, lambda: revoke_client(row.pk, by=by(request), reason=reason))
     done = f"Revoked the token of {row.name}. It opens nothing from now on."
     tell(request, found, done, f"The token of {row.name} was revoked already.")
     if not request.user.has_perm(VIEW):
@@ -123,22 +122,6 @@ def _api_url() -> str:
         return ""
 
 
-def _need(request: HttpRequest, permission: str, what: str) -> None:
-    if not request.user.has_perm(permission):
-        raise PermissionDenied(f"You may not {what}.")
-
-
-def _by(request: HttpRequest) -> AbstractBaseUser:
-    return cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
-
-
 def _gone(request: HttpRequest) -> HttpResponse:
     messages.warning(request, "There is no such client of the API.")
     return HttpResponseRedirect(reverse("admin:clients", current_app=request.current_app))
-
-
-def _page(
-    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
-    full = {**site.each_context(request), "title": title, **context}
-    return TemplateResponse(request, f"dashboard/clients/{name}.html", full, status=status)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -19,6 +18,7 @@ from dashboard.failures.page import found, group_url
 from dashboard.failures.words import standing
 from dashboard.kit import undoing
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import by
 from dashboard.kit.said import say
 from dashboard.kit.text import inert, sentence
 from dashboard.kit.verbs import MAX_REASON
@@ -72,7 +72,7 @@ def assign(request: HttpRequest, fingerprint: str) -> HttpResponse:
         messages.error(request, _("There is no such account that may enter the console; nothing was done."))
         return _back(request, group.pk)
     name = inert(str(user.get_username()), 150) if user else ""
-    moved = job_scheduler.assign_group(group.pk, user, by=_by(request), reason=_reason(request))
+    moved = job_scheduler.assign_group(group.pk, user, by=by(request), reason=_reason(request))
     told = _("Assigned to %(name)s.") % {"name": name} if name else _("It is nobody's now.")
     if moved:
         messages.success(request, told)
@@ -87,7 +87,7 @@ def note(request: HttpRequest, fingerprint: str) -> HttpResponse:
     need_change(request)
     group, text = found(fingerprint), request.POST.get("text", "").replace("\r\n", "\n")  # browsers send so
     try:
-        _id, is_new = act_once(request, lambda: str(job_scheduler.note_group(group.pk, text, by=_by(request)).pk))
+        _id, is_new = act_once(request, lambda: str(job_scheduler.note_group(group.pk, text, by=by(request)).pk))
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return _back(request, group.pk)
@@ -120,7 +120,7 @@ def _change(request: HttpRequest, fingerprint: str, act: Callable[[FailureGroup]
 
 
 def _said(request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
-    return {"by": _by(request), "reason": _reason(request), "expect": request.POST.get("expect", group.mark)}
+    return {"by": by(request), "reason": _reason(request), "expect": request.POST.get("expect", group.mark)}
 
 
 def _until(length: str) -> datetime | None:
@@ -136,10 +136,6 @@ def _times(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 12):
         raise InvalidJob(f"times: must be a whole number, not {text[:20]!r}", field="times")
     return int(text)
-
-
-def _by(request: HttpRequest) -> AbstractBaseUser:
-    return cast("AbstractBaseUser", request.user)
 
 
 def _reason(request: HttpRequest) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.contrib.auth.base_user import AbstractBaseUser
-from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.pages import by, need, page
 from dashboard.kit.slots import terms_in_words
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
@@ -32,19 +31,19 @@ NO_VERSION = -1  # a form that says none saw none
 
 def limits(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every limit: who has it, what holds, who waits."""
-    _need(request, VIEW, "see limits")
+    need(request, VIEW, "You may not see limits.")
     context = {"rows": [_row(standing) for standing in standings()]}
-    return _page(site, request, "limits", "Limits", context)
+    return page(site, request, "limits/limits", "Limits", context)
 
 
 def limit(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     """One limit, and the form that changes it: a POST shows what would change, and saves that once it was seen."""
-    _need(request, VIEW, "see limits")
+    need(request, VIEW, "You may not see limits.")
     standing = next(iter(standings([name])), None)
     if standing is None:
         return _gone(request, name)
     if request.method == "POST":
-        _need(request, CHANGE, "change limits")
+        need(request, CHANGE, "You may not change limits.")
     version = standing.override.version if standing.override else 0
     now = facts(standing.override) if standing.override else code_facts(name)
     form = LimitForm(name, request.POST if request.method == "POST" else None, initial={**now, "version": version})
@@ -65,20 +64,20 @@ def limit(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
         "history": _history(name) if request.user.has_perm("jobsite_jobs.view_auditentry") else [],
         "max_reason": MAX_REASON,
     }
-    return _page(site, request, "limit", name, context, status=400 if form.errors else 200)
+    return page(site, request, "limits/limit", name, context, status=400 if form.errors else 200)
 
 
 def reset(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     """Let the code's values hold again. POST only; the page that leads here says what they are."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    _need(request, CHANGE, "change limits")
+    need(request, CHANGE, "You may not change limits.")
     if not standings([name]):
         return _gone(request, name)
     version, reason = request.POST.get("version", ""), request.POST.get("reason", "")[:MAX_REASON]
     seen = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else NO_VERSION
     try:
-        found = switch_once(request, lambda: reset_limit(name, expect_version=seen, by=_by(request), reason=reason))
+        found = switch_once(request, lambda: reset_limit(name, expect_version=seen, by=by(request), reason=reason))
     except InvalidJob as error:
         messages.error(request, sentence(error))
     else:
@@ -91,7 +90,7 @@ def _save(request: HttpRequest, name: str, form: LimitForm) -> bool:
     expected = NO_VERSION if seen is None else seen
     try:
         found = switch_once(
-            request, lambda: set_limit(name, **form.values, expect_version=expected, by=_by(request), reason=reason)
+            request, lambda: set_limit(name, **form.values, expect_version=expected, by=by(request), reason=reason)
         )
     except InvalidJob as error:
         form.refuse(error)
@@ -119,15 +118,6 @@ def _history(name: str) -> list[dict[str, Any]]:
     return told
 
 
-def _need(request: HttpRequest, permission: str, what: str) -> None:
-    if not request.user.has_perm(permission):
-        raise PermissionDenied(f"You may not {what}.")
-
-
-def _by(request: HttpRequest) -> AbstractBaseUser:
-    return cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
-
-
 def _gone(request: HttpRequest, name: str) -> HttpResponse:
     messages.warning(request, f"No job type that is registered here has a limit {name[:100]}.")
     return HttpResponseRedirect(reverse("admin:limits", current_app=request.current_app))
@@ -135,10 +125,3 @@ def _gone(request: HttpRequest, name: str) -> HttpResponse:
 
 def _url(request: HttpRequest, name: str) -> str:
     return reverse("admin:limit", args=[name], current_app=request.current_app)
-
-
-def _page(
-    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
-    full = {**site.each_context(request), "title": title, **context}
-    return TemplateResponse(request, f"dashboard/limits/{name}.html", full, status=status)

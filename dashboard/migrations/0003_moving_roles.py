@@ -1,28 +1,15 @@
 """The permission to move jobs to another queue, for the ready-made roles that exist already."""
 
-from typing import Any
+from django.db import migrations
 
-from django.apps import apps as installed
-from django.contrib.auth.management import create_permissions
-from django.db import migrations, router
-
-from dashboard.roles import add_to_roles
+from dashboard.roles import bring
 
 MOVE = ["jobsite_jobs.move_jobrecord"]
 NEW = {"Operator": MOVE, "Administrator": MOVE}
-
-
-def add(apps: Any, schema_editor: Any) -> None:
-    """Add the permission, which Django would only make after the last migration."""
-    using = schema_editor.connection.alias
-    if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
-        return  # users and groups live in another database
-    create_permissions(installed.get_app_config("jobsite_jobs"), verbosity=0, using=using)
-    add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
 
 
 class Migration(migrations.Migration):
     """Data only: the console has no models."""
 
     dependencies = [("jobsite_dashboard", "0002_console_roles"), ("jobsite_jobs", "0013_moving_jobs")]
-    operations = [migrations.RunPython(add, migrations.RunPython.noop)]
+    operations = [bring(NEW)]

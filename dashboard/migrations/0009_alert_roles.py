@@ -1,12 +1,8 @@
 """The permissions of alerts, for the ready-made roles that exist already."""
 
-from typing import Any
+from django.db import migrations
 
-from django.apps import apps as installed
-from django.contrib.auth.management import create_permissions
-from django.db import migrations, router
-
-from dashboard.roles import add_to_roles
+from dashboard.roles import bring
 
 VIEWER = ["jobsite_jobs.view_alertrule"]
 OPERATOR = [*VIEWER, "jobsite_jobs.mute_alertrule"]
@@ -17,17 +13,8 @@ NEW = {
 }
 
 
-def add(apps: Any, schema_editor: Any) -> None:
-    """Add the permissions, which Django would only make after the last migration."""
-    using = schema_editor.connection.alias
-    if not router.allow_migrate_model(using, apps.get_model("auth", "Group")):
-        return  # users and groups live in another database
-    create_permissions(installed.get_app_config("jobsite_jobs"), verbosity=0, using=using)
-    add_to_roles(NEW, apps.get_model("auth", "Group"), apps.get_model("auth", "Permission"), using)
-
-
 class Migration(migrations.Migration):
     """Data only: the console has no models."""
 
     dependencies = [("jobsite_dashboard", "0008_failure_group_roles"), ("jobsite_jobs", "0040_alerts")]
-    operations = [migrations.RunPython(add, migrations.RunPython.noop)]
+    operations = [bring(NEW)]

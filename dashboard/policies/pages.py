@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,6 +15,7 @@ from dashboard.kit import catalogue
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once, sent_before
+from dashboard.kit.pages import by, need, page
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from dashboard.policies.form import PolicyForm
@@ -39,12 +39,12 @@ def retry_policies(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "may_open": _may_open(request),
         "may_add": request.user.has_perm(ADD),
     }
-    return _page(site, request, "policies", "Retry policies", context)
+    return page(site, request, "policies/policies", "Retry policies", context)
 
 
 def new_policy(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Create a policy: the form, its preview, and the saving."""
-    _need(request, ADD, "create retry policies")
+    need(request, ADD, "You may not create retry policies.")
     return _edit(site, request, None)
 
 
@@ -56,7 +56,7 @@ def retry_policy(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpR
     if policy is None:
         return _gone(request)
     if request.method == "POST":
-        _need(request, CHANGE, "change retry policies")
+        need(request, CHANGE, "You may not change retry policies.")
     return _edit(site, request, policy)
 
 
@@ -64,7 +64,7 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     """Let exactly the ticked types follow the policy. POST only."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    _need(request, CHANGE, "assign retry policies")
+    need(request, CHANGE, "You may not assign retry policies.")
     policy = StoredPolicy.objects.filter(pk=policy_id).first()
     if policy is None:
         return _gone(request)
@@ -73,7 +73,7 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     ticked = {name for name in request.POST.getlist("types") if name in shown}
 
     def act() -> str:
-        return str(assign_types(policy, (held - shown) | ticked, by=_by(request), reason=_reason(request)))
+        return str(assign_types(policy, (held - shown) | ticked, by=by(request), reason=_reason(request)))
 
     try:
         changed, is_new = act_once(request, act)
@@ -87,7 +87,7 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
 
 def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
     """Delete a policy, after a page that says who falls back to the code."""
-    _need(request, DELETE, "delete retry policies")
+    need(request, DELETE, "You may not delete retry policies.")
     if request.method == "POST" and sent_before(request):
         messages.info(request, f"It is deleted. {SENT_BEFORE}")
         return HttpResponseRedirect(_list_url(request))
@@ -96,12 +96,12 @@ def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
         return _gone(request)
     if request.method != "POST" or is_draft(request):
         context = {"policy": policy, "types": _followed().get(policy.pk, []), "max_reason": MAX_REASON}
-        return _page(site, request, "delete", f"Delete {policy.name}?", context)
+        return page(site, request, "policies/delete", f"Delete {policy.name}?", context)
     version, types = request.POST.get("version", ""), list[str]()
 
     def act() -> str:
         seen = int(version) if version.isdecimal() and len(version) < 10 else 0
-        types.extend(delete_policy(policy.pk, expect_version=seen, by=_by(request), reason=_reason(request)))
+        types.extend(delete_policy(policy.pk, expect_version=seen, by=by(request), reason=_reason(request)))
         return ""
 
     try:
@@ -146,7 +146,7 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
         "max_reason": MAX_REASON,
     }
     title = policy.name if policy else "New retry policy"
-    return _page(site, request, "policy", title, context, status=400 if form.errors else 200)
+    return page(site, request, "policies/policy", title, context, status=400 if form.errors else 200)
 
 
 def _saved(request: HttpRequest, policy: StoredPolicy | None, form: PolicyForm) -> str:
@@ -154,7 +154,7 @@ def _saved(request: HttpRequest, policy: StoredPolicy | None, form: PolicyForm) 
     saved = save_policy(
         policy.pk if policy else None, form.fields_of_policy,
         expect_version=(form.cleaned_data["version"] or 0) if policy else None,
-        by=_by(request), reason=form.cleaned_data["reason"],
+        by=by(request), reason=form.cleaned_data["reason"],
     )  # fmt: skip
     return f"{saved.pk} {saved.name}"
 
@@ -195,15 +195,6 @@ def _may_open(request: HttpRequest) -> bool:
     return request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)
 
 
-def _need(request: HttpRequest, permission: str, what: str) -> None:
-    if not request.user.has_perm(permission):
-        raise PermissionDenied(f"You may not {what}.")
-
-
-def _by(request: HttpRequest) -> AbstractBaseUser:
-    return cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
-
-
 def _reason(request: HttpRequest) -> str:
     return request.POST.get("reason", "")[:MAX_REASON]
 
@@ -219,10 +210,3 @@ def _to_policy(request: HttpRequest, policy_id: int) -> HttpResponse:
 
 def _list_url(request: HttpRequest) -> str:
     return reverse("admin:retry_policies", current_app=request.current_app)
-
-
-def _page(
-    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
-    full = {**site.each_context(request), "title": title, **context}
-    return TemplateResponse(request, f"dashboard/policies/{name}.html", full, status=status)

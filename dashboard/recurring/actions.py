@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -19,6 +17,7 @@ from django.views.decorators.http import require_POST
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.fields import UtcField
 from dashboard.kit.once import act_once, sent_before
+from dashboard.kit.pages import page
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert, sentence
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
@@ -137,7 +136,7 @@ def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse
     row = found(entry_id)
     if request.method != "POST" or is_draft(request):
         context = {"row": row, "max_reason": MAX_REASON}
-        return _page(site, request, "delete", f"Delete {inert(row.name)}?", context)
+        return page(site, request, "recurring/delete", f"Delete {inert(row.name)}?", context)
 
     def act() -> bool:
         expect = request.POST.get("version", "") or "?"
@@ -170,7 +169,7 @@ def backfill(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpRespon
             form.refuse(error)
     context = {"row": row, "form": form, "dues": dues, "most": MOST_BACKFILLED}
     status = 400 if form.errors else 200
-    return _page(site, request, "backfill", f"Backfill {inert(row.name)}", context, status)
+    return page(site, request, "recurring/backfill", f"Backfill {inert(row.name)}", context, status)
 
 
 def _backfill(request: HttpRequest, row: RecurringJob, start: datetime, end: datetime) -> HttpResponse:
@@ -184,10 +183,3 @@ def _backfill(request: HttpRequest, row: RecurringJob, start: datetime, end: dat
     else:
         messages.info(request, f"This form was sent before and enqueued {jobs} then; nothing was done now.")
     return to_page(request, row.pk)
-
-
-def _page(
-    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
-    full = {**site.each_context(request), "title": title, **context}
-    return TemplateResponse(request, f"dashboard/recurring/{name}.html", full, status=status)

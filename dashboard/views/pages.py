@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import page
 from dashboard.kit.search import SEARCH, selection_of
 from dashboard.kit.text import inert
 from dashboard.views import saved
@@ -53,7 +54,7 @@ def views(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         }
         for entry in saved.seen_by(request)
     ]
-    return _page(site, request, "views", _("Saved views"), {"rows": rows})
+    return page(site, request, "views/views", _("Saved views"), {"rows": rows})
 
 
 def view(site: AdminSite, request: HttpRequest, view_id: int) -> HttpResponse:
@@ -98,7 +99,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
         "back": f"{_url(request, 'jobsite_jobs_jobrecord_changelist')}?{QueryDict(query).urlencode()}",
         "button": _("Save the view"),
     }
-    return _page(site, request, "edit", _("Save as a view"), context, status=400 if form.errors else 200)
+    return page(site, request, "views/edit", _("Save as a view"), context, status=400 if form.errors else 200)
 
 
 def edit(site: AdminSite, request: HttpRequest, view_id: int) -> HttpResponse:
@@ -125,7 +126,7 @@ def edit(site: AdminSite, request: HttpRequest, view_id: int) -> HttpResponse:
         "back": _url(request, "job_views"),
         "button": _("Change the view"),
     }
-    return _page(site, request, "edit", _("Change a view"), context, status=400 if form.errors else 200)
+    return page(site, request, "views/edit", _("Change a view"), context, status=400 if form.errors else 200)
 
 
 def delete(site: AdminSite, request: HttpRequest, view_id: int) -> HttpResponse:
@@ -171,10 +172,3 @@ def _to(request: HttpRequest, name: str, *args: Any) -> HttpResponseRedirect:
 
 def _url(request: HttpRequest, name: str, *args: Any) -> str:
     return reverse(f"admin:{name}", args=args, current_app=getattr(request, "current_app", None))
-
-
-def _page(
-    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
-    full = {**site.each_context(request), "title": title, **context}
-    return TemplateResponse(request, f"dashboard/views/{name}.html", full, status=status)

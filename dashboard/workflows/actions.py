@@ -8,7 +8,6 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
@@ -16,6 +15,7 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import health
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import page
 from dashboard.kit.queries import Count, capped
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
@@ -90,7 +90,7 @@ def cancel(site: AdminSite, request: HttpRequest, workflow_id: int) -> HttpRespo
         "has_inner": any(not inner.finished_at for inner in nested(row) or ()),
         "max_reason": MAX_REASON,
     }
-    return _page(site, request, "cancel", f"Cancel {standing.title}?", context)
+    return page(site, request, "workflows/cancel", f"Cancel {standing.title}?", context)
 
 
 def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
@@ -115,7 +115,7 @@ def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
         "max_reason": MAX_REASON,
         **_what_follows(job_id),
     }
-    return _page(site, request, "skip", f"Skip {inert(job.job_type, 100)} #{job_id}?", context)
+    return page(site, request, "workflows/skip", f"Skip {inert(job.job_type, 100)} #{job_id}?", context)
 
 
 def _skip(request: HttpRequest, job_id: int) -> None:
@@ -162,10 +162,3 @@ def _switch(
     health.forget()
     tell(request, switched, told.format(name), f"Nothing was done: {not_moved.format(name)}.")
     return to_page(request, row.pk)
-
-
-def _page(
-    site: AdminSite, request: HttpRequest, name: str, title: str, context: dict[str, Any], status: int = 200
-) -> TemplateResponse:
-    full = {**site.each_context(request), "title": title, **context}
-    return TemplateResponse(request, f"dashboard/workflows/{name}.html", full, status=status)

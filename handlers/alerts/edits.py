@@ -20,7 +20,7 @@ from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import AlertKind, AlertRule
 from handlers.models.sql import database_now
-from handlers.outbound import check_url
+from handlers.outbound import check_url, without_path
 
 VERBS = ("add_alert", "change_alert", "delete_alert", "mute_alert", "unmute_alert", "test_alert")
 LONGEST_NAME, LONGEST_TYPE = 100, 200
@@ -221,8 +221,7 @@ def _tell(
         # A webhook's address may hold its key: the audit has the place alone.
         if columns is None:
             return None
-        url = columns["webhook_url"]
-        return {**columns, "webhook_url": f"{'/'.join(url.split('/')[:3])}/…" if url else ""}
+        return {**columns, "webhook_url": without_path(columns["webhook_url"])}
 
     audit(by, verb, f"alert rule {rule.name}", 1, reason, {"before": shown(before), "after": shown(after)})
 

@@ -12,6 +12,7 @@ from django.utils.http import urlencode
 from handlers import bounded, fleet, queues
 from handlers.alerts.names import TYPE_NAME
 from handlers.conf import SYSTEM_QUEUE
+from handlers.gateway import job_scheduler
 from handlers.lifecycle import database
 from handlers.models import (
     AlertKind,
@@ -25,7 +26,6 @@ from handlers.models import (
     Occurrence,
     Outcome,
     Period,
-    QueueSwitch,
     RecurringJob,
 )
 from handlers.models.failure_group import OPEN_STATES
@@ -88,7 +88,7 @@ def _shares(rule: AlertRule, now: datetime) -> Iterator[Finding]:
 
 
 def _waits(rule: AlertRule, now: datetime) -> Iterator[Finding]:
-    paused = _paused(now)
+    paused = set(job_scheduler.paused_queues())
     for depth in bounded.depths(queues.known_queues(), CAP):
         if depth.since is None or depth.queue in paused or (rule.queue and depth.queue != rule.queue):
             continue
@@ -107,7 +107,7 @@ def _workers(rule: AlertRule, now: datetime) -> Iterator[Finding]:
         yield Finding("", "No worker is running", "workers/")
         return
     served = {SYSTEM_QUEUE, *(name for worker in workers for name in worker.queues)}
-    paused = _paused(now)
+    paused = set(job_scheduler.paused_queues())
     for depth in bounded.depths(queues.known_queues(), CAP):
         if depth.number and depth.queue not in served | paused and rule.queue in ("", depth.queue):
             yield Finding(depth.queue, f"No worker serves {depth.queue}, where jobs wait", "workers/")
@@ -146,11 +146,6 @@ LOOKS: dict[AlertKind, Callable[[AlertRule, datetime], Iterator[Finding]]] = {
 
 def _scope(rule: AlertRule) -> dict[str, str]:
     return {"job_type": rule.job_type, "queue": rule.queue}
-
-
-def _paused(now: datetime) -> set[str]:
-    rows = QueueSwitch.objects.using(database()).filter(Q(until__isnull=True) | Q(until__gt=now))
-    return set(rows.values_list("name", flat=True))
 
 
 def _minutes(number: int) -> str:

@@ -119,9 +119,9 @@ class BatchWorker(RQLoop):
         followed = self._afterwards.followed  # asked first: what it publishes from now on is looked for once more
         if messages := self._taking.pop(room):
             return messages
-        self.set_state("idle" if self._runs.are_over else "busy")
-        # Not while runs are under way: what follows from their ends would come when the others have ended, too.
         are_over = self._runs.are_over
+        self.set_state("idle" if are_over else "busy")
+        # Not while runs are under way: what follows from their ends would come when the others have ended, too.
         if self._burst and are_over and not self._taking.is_stranded_due and followed is not None:
             self._claiming.let_go(self._runs)
             # Nobody else has anything in hand that may bring more, and nothing has moved here since we looked.

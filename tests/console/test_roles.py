@@ -75,7 +75,7 @@ def test_migration_adds_what_is_new_to_roles_that_exist_and_takes_nothing() -> N
     viewer.permissions.set(kept)  # as somebody made it
     operator.permissions.clear()  # shut out by somebody, or a group of the site's own
     for _ in range(2):
-        migration.add(apps, SimpleNamespace(connection=connection))
+        migration.Migration.operations[0].code(apps, SimpleNamespace(connection=connection))
     assert {f"jobsite_jobs.{name}" for name in viewer.permissions.values_list("codename", flat=True)} == {
         "jobsite_jobs.view_jobrecord",
         "jobsite_jobs.delete_jobrecord",
