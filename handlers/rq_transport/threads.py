@@ -11,7 +11,7 @@ from handlers import execution, tidying
 from handlers.lifecycle import Claim, Move
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slots import Slots, start
+from handlers.rq_transport.slots import PATIENCE_SECONDS, Slots, start
 from handlers.rq_transport.stacks import Place, of_thread
 
 
@@ -32,6 +32,11 @@ class ThreadRuns(Slots):
         """Where the run of this slot is."""
         claim, ident = self._runs.get(slot, (None, 0))
         return claim and Place(claim, of_thread(ident))
+
+    def overdue(self, seconds: float = PATIENCE_SECONDS) -> list[Claim]:
+        """Those that have waited so long for a thread; none while threads are free, which take them in a moment."""
+        busy = self._given - self.ended - len(self._ready)
+        return super().overdue(seconds) if busy >= self.most or not seconds else []
 
     def _wake(self, count: int) -> None:
         for _ in range(count):
