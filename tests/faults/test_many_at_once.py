@@ -190,7 +190,7 @@ def test_those_that_are_deleted_just_as_they_end_are_either_the_one_or_the_other
     wait_for("all have ended", lambda: "processing" not in states(ids))
     for job_id in ids:
         assert record(job_id).state == ("deleted" if deleted[job_id] else "succeeded")
-        # On a busy machine a job may wait for its turn so long that another process could have it, and go back unstarted.
+        # On a busy machine a job may wait for its turn until it goes back, unstarted: another process could have it.
         assert moves(job_id)[-2:] == ["processing", record(job_id).state]
     assert counts(ids) == {(1, 0, 0)}
     assert broken_trails(ids) == []
