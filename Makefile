@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test matrix check docs bench bench-large bench-peers format
+.PHONY: run test matrix check messages docs bench bench-large bench-peers format
 
 run: ## set everything up and start the console, a worker, the scheduler and the demo shop
 	@exec $(PYTHON) jobsite/bootstrap.py run
@@ -21,6 +21,7 @@ check: ## format, lint, types, layers, migrations, templates, deploy checks
 	$(BIN)/ruff check .
 	@git ls-files -z --cached --others --exclude-standard -- '*.py' | xargs -0 $(BIN)/django-upgrade --check --target-version 5.2
 	@git ls-files -z --cached --others --exclude-standard -- '*.html' | xargs -0 -r $(BIN)/djade --check --target-version 5.2
+	$(BIN)/python -m tests.messages --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	DJANGO_SETTINGS_MODULE=tests.settings $(BIN)/python manage.py makemigrations --check --dry-run
@@ -28,6 +29,10 @@ check: ## format, lint, types, layers, migrations, templates, deploy checks
 		{ echo "docs/openapi.json is out of date: make format writes it" >&2; exit 1; }
 	DJANGO_ALLOWED_HOSTS=jobs.example.com DJANGO_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		$(BIN)/python -W error manage.py check --deploy --fail-level WARNING
+
+messages: ## the catalogs of translations, read from code and templates and compiled
+	@$(PYTHON) jobsite/bootstrap.py messages
+	$(BIN)/python -m tests.messages
 
 docs: ## the documentation as a site, in build/docs; a link that leads nowhere is an error
 	@$(PYTHON) jobsite/bootstrap.py docs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib import messages
@@ -20,11 +20,14 @@ from django.http import (
 )
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, include, path, reverse
+from django.utils.cache import patch_cache_control
 from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+from django.views.i18n import JavaScriptCatalog, set_language
 
-from dashboard.kit import crowd
+from dashboard.kit import crowd, languages
 from dashboard.kit.drafts import TOLD, is_draft
 from dashboard.kit.rendering import in_console
 from dashboard.kit.waiting import answered
@@ -79,6 +82,8 @@ class JobsSite(SigningIn):
             **super().each_context(request),
             "console_banners": lambda: banners(request),  # asked for by pages that show them
             "console_environment": self.environment,
+            "console_languages": languages.languages,
+            "console_has_catalog": languages.has_catalog,
             "console_nav": SimpleLazyObject(lambda: self._nav(request)),  # asked for by what is rendered
         }
 
@@ -113,6 +118,7 @@ class JobsSite(SigningIn):
         from dashboard.workflows import page as workflow
 
         return [
+            path("language/", login_not_required(require_POST(set_language)), name="language"),
             path("seen/", self.admin_view(overview.caught_up), name="caught_up"),
             path("jobs/ended/", self._page(ended.jobs_ended), name="jobs_ended"),
             path("failures/", self._page(failures.failures), name="failures"),
@@ -254,6 +260,14 @@ class JobsSite(SigningIn):
         if wanted and isinstance(answer, HttpResponseRedirect) and self.has_permission(request):
             answer = access.nothing_done(self, request, wanted, access.SIGNED_OUT)
         return in_console(answer)
+
+    def i18n_javascript(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The scripts' words, the stock admin's and ours. Their address names the language: a browser may keep them."""
+        answer = cast(
+            "HttpResponse", JavaScriptCatalog.as_view(packages=["django.contrib.admin", "dashboard"])(request)
+        )
+        patch_cache_control(answer, private=True, max_age=3600)
+        return answer
 
     def _page(self, view: Callable[..., HttpResponseBase]) -> Any:
         def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:

@@ -97,6 +97,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -152,7 +153,11 @@ RQ_QUEUES: dict[str, dict[str, Any]] = {}  # filled at start with every declared
 RQ_SHOW_ADMIN_LINK = False  # django-rq's pages ask for is_staff only, so none is mounted
 
 # --- language, time, static files, mail ---
-LANGUAGE_CODE = "en-us"
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "German"), ("fr", "French")]
+LANGUAGE_COOKIE_NAME = environment.cookie_name("language", SECRET_KEY)
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
+LANGUAGE_COOKIE_HTTPONLY, LANGUAGE_COOKIE_SAMESITE, LANGUAGE_COOKIE_SECURE = True, "Lax", HTTPS
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = f"{PREFIX}/static/"

@@ -11,6 +11,7 @@ from django.core.exceptions import SuspiciousOperation
 from django.db import OperationalError, connections, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed
 from django.urls import URLPattern, reverse
+from django.utils import translation
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.operation import Operation
@@ -86,7 +87,8 @@ def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
 
     @wraps(view)
     def answer(request: HttpRequest, **path: Any) -> HttpResponseBase:
-        with acts_from(client_address(request)):
+        # English, whatever the client reads: programs compare what is said.
+        with acts_from(client_address(request)), translation.override(None):
             try:
                 bodies.check(request)
                 response = view(request, **path)
@@ -100,6 +102,7 @@ def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
             for name, value in rate.headers.items():
                 response.headers[name] = value
         response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Content-Language", "en")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
         return response
 

@@ -1,0 +1,47 @@
+"""The engine's words for people: English where they are kept or sent, in the reader's language where they are shown.
+
+Pure: whoever shows them brings the translation along, so that no log, record, command or answer of the API ever depends
+on who asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+
+class Words(str):
+    """English text that remembers of what it was made: ``words("queue: %(name)s is paused", name=name)``."""
+
+    __slots__ = ("number", "plural", "template", "values")
+
+    template: str
+    plural: str
+    number: int | None
+    values: dict[str, Any]
+
+    def __new__(cls, template: str, plural: str, number: int | None, values: dict[str, Any]) -> Self:
+        """``plural`` and ``number``: of words that differ by a number; else empty and None."""
+        chosen = template if number is None or number == 1 else plural
+        made = super().__new__(cls, chosen % values if values else chosen)
+        made.template, made.plural, made.number, made.values = template, plural, number, values
+        return made
+
+    def shown(self, gettext: Callable[[str], str], ngettext: Callable[[str, str, int], str]) -> str:
+        """The same in the language of ``gettext`` and ``ngettext``; words among the values, too."""
+        text = gettext(self.template) if self.number is None else ngettext(self.template, self.plural, self.number)
+        values = {
+            name: value.shown(gettext, ngettext) if isinstance(value, Words) else value
+            for name, value in self.values.items()
+        }
+        return text % values if values else text
+
+
+def words(text: str, /, **values: Any) -> Words:
+    """``text`` with ``values`` for its ``%(name)s``. A text without values has no placeholders, and its % are plain."""
+    return Words(text, "", None, values)
+
+
+def nwords(singular: str, plural: str, number: int, /, **values: Any) -> Words:
+    """``singular`` or ``plural`` by ``number``, which is the value ``count``, too, unless that is given."""
+    return Words(singular, plural, number, {"count": number, **values})
