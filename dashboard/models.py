@@ -76,3 +76,19 @@ class JobColumns(models.Model):
 
     def __str__(self) -> str:
         return f"columns of {self.person}"
+
+
+class Preferences(models.Model):
+    """How the console behaves for a person. By the text of their key: accounts may be of any kind, anywhere."""
+
+    person = models.CharField(max_length=150, primary_key=True)
+    single_keys = models.BooleanField(default=True)  # whether one key does something at once
+
+    objects = OwnManager()
+
+    class Meta:
+        db_table = "jobs_preferences"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"preferences of {self.person}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, cast
 
 from django.conf import settings
@@ -76,12 +76,14 @@ class JobsSite(SigningIn):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """The stock context, with what the console's base template needs."""
-        from dashboard.kit.health import banners  # needs models, which are not loaded when this module is
+        from dashboard.account import keys  # these need models, which are not loaded when this module is
+        from dashboard.kit.health import banners
 
         return {
             **super().each_context(request),
             "console_banners": lambda: banners(request),  # asked for by pages that show them
             "console_environment": self.environment,
+            "console_keys": lambda: keys.act(request),
             "console_languages": languages.languages,
             "console_has_catalog": languages.has_catalog,
             "console_nav": SimpleLazyObject(lambda: self._nav(request)),  # asked for by what is rendered
@@ -90,6 +92,7 @@ class JobsSite(SigningIn):
     def get_urls(self) -> list[URLResolver | URLPattern]:
         """The stock addresses after our own."""
         # They need models, which are not loaded when this module is.
+        from dashboard.account import pages as account
         from dashboard.alerts import pages as alerts
         from dashboard.audit import undo
         from dashboard.bulk import new as bulk_new
@@ -119,6 +122,7 @@ class JobsSite(SigningIn):
 
         return [
             path("language/", login_not_required(require_POST(set_language)), name="language"),
+            path("account/", self.admin_view(partial(account.account, self)), name="account"),
             path("seen/", self.admin_view(overview.caught_up), name="caught_up"),
             path("jobs/ended/", self._page(ended.jobs_ended), name="jobs_ended"),
             path("failures/", self._page(failures.failures), name="failures"),

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dashboard.alerts.form import KINDS, RuleForm, shown
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once, sent_before
-from dashboard.kit.pages import by, need, page
+from dashboard.kit.pages import by, need, page, why
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
@@ -136,7 +136,7 @@ def mute(request: HttpRequest, rule_id: int) -> HttpResponse:
     span = int(hours) if hours in {str(each) for each, _words in SPANS} else SPANS[0][0]
 
     def act() -> str:
-        alerts.mute_rule(rule_id, timezone.now() + timedelta(hours=span), by=by(request), reason=_reason(request))
+        alerts.mute_rule(rule_id, timezone.now() + timedelta(hours=span), by=by(request), reason=why(request))
         return _("Nobody is told for %s. What is still so then is told.") % dict(SPANS)[span]
 
     return _act(request, rule_id, MUTE, act)
@@ -146,7 +146,7 @@ def unmute(request: HttpRequest, rule_id: int) -> HttpResponse:
     """Tell people again. POST only."""
 
     def act() -> str:
-        was = alerts.unmute_rule(rule_id, by=by(request), reason=_reason(request))
+        was = alerts.unmute_rule(rule_id, by=by(request), reason=why(request))
         return _("It is told again.") if was else _("It was not muted.")
 
     return _act(request, rule_id, MUTE, act)
@@ -174,7 +174,7 @@ def delete(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
         return _gone(request)
     if request.method != "POST" or is_draft(request):
         return page(site, request, "alerts/delete", _("Delete %s") % row.name, {"rule": row, "max_reason": MAX_REASON})
-    switched = switch_once(request, lambda: alerts.delete_rule(row.pk, by=by(request), reason=_reason(request)))
+    switched = switch_once(request, lambda: alerts.delete_rule(row.pk, by=by(request), reason=why(request)))
     tell(request, switched, _("Deleted the alert rule %s.") % row.name, _("It was deleted before."))
     return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
 
@@ -222,10 +222,6 @@ def _condition(row: AlertRule) -> str:
     if row.kind == AlertKind.WAIT:
         return _("longer than %s min") % f"{row.threshold / 60:g}"
     return ""
-
-
-def _reason(request: HttpRequest) -> str:
-    return request.POST.get("reason", "")[:MAX_REASON]
 
 
 def _to(request: HttpRequest, rule_id: int) -> HttpResponse:

@@ -8,13 +8,12 @@ from django.contrib import messages
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import health, undoing
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import sent_from
 from handlers.models import AuditEntry
 
 LEVELS = {"0": messages.WARNING, "1": messages.SUCCESS}
@@ -29,11 +28,11 @@ def undo(request: HttpRequest, entry_id: int) -> HttpResponse:
     entry = AuditEntry.objects.filter(pk=entry_id, user_id=by.pk).first() if entry_id < 2**63 else None
     if entry is None:
         messages.warning(request, _("There is nothing of yours to undo here; nothing was done."))
-        return HttpResponseRedirect(_back(request))
+        return HttpResponseRedirect(sent_from(request, "index"))
     way = undoing.way_of(entry)
     if way is None:
         messages.warning(request, _("That is too long ago to be undone here; nothing was done."))
-        return HttpResponseRedirect(_back(request))
+        return HttpResponseRedirect(sent_from(request, "index"))
     if not request.user.has_perm(way.permission):
         raise PermissionDenied(_("You may not do this any more, so you may not undo it."))
 
@@ -45,12 +44,4 @@ def undo(request: HttpRequest, entry_id: int) -> HttpResponse:
     level, _space, words = answer.partition(" ")
     health.forget()  # the next page must not say that it still is where it was
     messages.add_message(request, LEVELS[level] if is_new else messages.INFO, words)
-    return HttpResponseRedirect(_back(request))
-
-
-def _back(request: HttpRequest) -> str:
-    """The page that the button stood on."""
-    back = request.POST.get("back", "")
-    if back.startswith("/") and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
-        return back
-    return reverse("admin:index", current_app=request.current_app)
+    return HttpResponseRedirect(sent_from(request, "index"))

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import verbs
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import why
 from dashboard.kit.runs import CHOICES, Run
 from dashboard.kit.selection_words import in_words
 from dashboard.kit.sensitive import may_see
@@ -111,14 +112,14 @@ def switch_view(site: AdminSite, what: str) -> Callable[..., HttpResponse]:
 def _ask(site: AdminSite, request: HttpRequest, operation: BulkOperation, back: str) -> TemplateResponse:
     """Whether the run shall go on in spite of what came out, which this page says."""
     told = Run(operation, _glances([operation]).get(operation.pk))
-    reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
+    reason = why(request)
     context = {"run": told, "operation": operation, "anyway": _anyway(told), "reason": reason, "back": back}
     return page(site, request, "anyway", f"{_anyway(told)}?", {**context, "max_reason": verbs.MAX_REASON})
 
 
 def _act(request: HttpRequest, operation_id: int, what: str) -> None:
     """Do it, and say what came of it."""
-    reason, by = request.POST.get("reason", "")[: verbs.MAX_REASON], cast("AbstractBaseUser", request.user)
+    reason, by = why(request), cast("AbstractBaseUser", request.user)
     method = getattr(job_scheduler, f"{what}_bulk")
     try:
         did, is_new = act_once(request, lambda: str(int(method(operation_id, by=by, reason=reason))))

@@ -16,7 +16,7 @@ from dashboard.clients.form import ClientForm
 from dashboard.clients.grants import ADD, REVOKE, VIEW, grantable
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
-from dashboard.kit.pages import by, need, page
+from dashboard.kit.pages import by, need, page, why
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.verbs import MAX_REASON
 from handlers.api.clients import acting_as, create_client, revoke_client
@@ -95,7 +95,7 @@ def revoke(site: AdminSite, request: HttpRequest, client_id: int) -> HttpRespons
     row = ApiClient.objects.filter(pk=client_id).first() if client_id < 2**63 else None
     if row is None:
         return _gone(request)
-    reason = request.POST.get("reason", "")[:MAX_REASON]
+    reason = why(request)
     found = switch_once(request, lambda: revoke_client(row.pk, by=by(request), reason=reason))
     done = f"Revoked the token of {row.name}. It opens nothing from now on."
     tell(request, found, done, f"The token of {row.name} was revoked already.")

@@ -18,10 +18,9 @@ from dashboard.failures.page import found, group_url
 from dashboard.failures.words import standing
 from dashboard.kit import undoing
 from dashboard.kit.once import act_once
-from dashboard.kit.pages import by
+from dashboard.kit.pages import by, why
 from dashboard.kit.said import say
 from dashboard.kit.text import inert, sentence
-from dashboard.kit.verbs import MAX_REASON
 from handlers.audit import noted
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -72,7 +71,7 @@ def assign(request: HttpRequest, fingerprint: str) -> HttpResponse:
         messages.error(request, _("There is no such account that may enter the console; nothing was done."))
         return _back(request, group.pk)
     name = inert(str(user.get_username()), 150) if user else ""
-    moved = job_scheduler.assign_group(group.pk, user, by=by(request), reason=_reason(request))
+    moved = job_scheduler.assign_group(group.pk, user, by=by(request), reason=why(request))
     told = _("Assigned to %(name)s.") % {"name": name} if name else _("It is nobody's now.")
     if moved:
         messages.success(request, told)
@@ -120,7 +119,7 @@ def _change(request: HttpRequest, fingerprint: str, act: Callable[[FailureGroup]
 
 
 def _said(request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
-    return {"by": by(request), "reason": _reason(request), "expect": request.POST.get("expect", group.mark)}
+    return {"by": by(request), "reason": why(request), "expect": request.POST.get("expect", group.mark)}
 
 
 def _until(length: str) -> datetime | None:
@@ -136,10 +135,6 @@ def _times(text: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 12):
         raise InvalidJob(f"times: must be a whole number, not {text[:20]!r}", field="times")
     return int(text)
-
-
-def _reason(request: HttpRequest) -> str:
-    return request.POST.get("reason", "")[:MAX_REASON]
 
 
 def _back(request: HttpRequest, fingerprint: str) -> HttpResponse:

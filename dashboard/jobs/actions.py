@@ -15,6 +15,7 @@ from dashboard.jobs.confirmation import Way, ask, queue_asked
 from dashboard.kit import health, undoing
 from dashboard.kit.became import became, what_happened
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import why
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.said import say
 from dashboard.kit.verbs import MAX_TICKED, VERBS, Verb, jobs_in_words, refusal
@@ -81,7 +82,7 @@ def _act(admin: ReadOnlyAdmin, request: HttpRequest, verb: Verb, expect: dict[in
     if verb.confirm and (problem or not confirmed):
         back = Way(request.get_full_path(), "Back to the list")
         return ask(admin.admin_site, request, verb, expect, back, problem if confirmed else "")
-    reason = request.POST.get("reason", "")
+    reason = why(request)
     with noted() as entries:
         did, is_new = act_once(request, lambda: str(verb.many(expect, request.user, reason, queue)))
     if is_new:

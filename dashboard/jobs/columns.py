@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.kit.pages import person_of
 from dashboard.models import JobColumns
 
 # In the order in which they stand. The state and the job itself are always there.
@@ -35,7 +36,7 @@ IN_JOB = ("arguments", "tags")  # below the job's name, and no columns of the ta
 def chosen(request: HttpRequest) -> tuple[str, ...]:
     """The columns that this person has chosen, or the usual ones."""
     if not hasattr(request, "_job_columns"):
-        row = JobColumns.objects.filter(person=_person(request)).first()
+        row = JobColumns.objects.filter(person=person_of(request)).first()
         names = row.names if row is not None and isinstance(row.names, list) else USUAL
         request._job_columns = tuple(name for name in COLUMNS if name in names)  # type: ignore[attr-defined]
     made: tuple[str, ...] = request._job_columns  # type: ignore[attr-defined]
@@ -54,15 +55,11 @@ def choose(site: AdminSite, request: HttpRequest) -> HttpResponse:
         return HttpResponseNotAllowed(["POST"])
     rows = JobColumns.objects
     if "usual" in request.POST:
-        rows.filter(person=_person(request)).delete()
+        rows.filter(person=person_of(request)).delete()
     else:
         names = [name for name in COLUMNS if name in request.POST.getlist("column")]
-        rows.update_or_create(person=_person(request), defaults={"names": names})
+        rows.update_or_create(person=person_of(request), defaults={"names": names})
     messages.success(request, _("The list shows the columns that you chose."))
     query = QueryDict(request.POST.get("back", "")[:4_000]).urlencode()
     url = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=site.name)
     return HttpResponseRedirect(f"{url}?{query}" if query else url)
-
-
-def _person(request: HttpRequest) -> str:
-    return str(request.user.pk)[:150]

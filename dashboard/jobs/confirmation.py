@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from dashboard.kit import serving
+from dashboard.kit.pages import why
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON, Verb, jobs_in_words
 from handlers.models import JobRecord
@@ -49,7 +50,7 @@ def ask(
         "button": f"{verb.label} {jobs_in_words(len(fit))}",
         "opts": JobRecord._meta,
         "verb": verb,
-        "reason": request.POST.get("reason", "")[:MAX_REASON],
+        "reason": why(request),
         "max_reason": MAX_REASON,
         "expect": [f"{job_id}:{token}" for job_id, token in expect.items()],
         "ids": list(expect),

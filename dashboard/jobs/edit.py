@@ -16,6 +16,7 @@ from dashboard.kit import catalogue, undoing, verbs
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import why
 from dashboard.kit.payload_page import OWN, code_of, is_engines_own, is_raw, render
 from dashboard.kit.said import say
 from dashboard.kit.sensitive import may_see, shown
@@ -84,7 +85,7 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
 
 
 def _retry(request: HttpRequest, job_id: int, data: Any, expect: str) -> bool:
-    reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
+    reason = why(request)
     by = cast("AbstractBaseUser", request.user)
     return bool(job_scheduler.retry(job_id, payload=data, by=by, reason=reason, expect=expect))
 

@@ -19,6 +19,7 @@ from dashboard.jobs.tracebacks import Part, parts
 from dashboard.jobs.views import back_to
 from dashboard.kit import verbs
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import why
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, LiveStack
 from handlers.states import FINAL, State
@@ -60,7 +61,7 @@ def show_stack(request: HttpRequest, job_id: int) -> HttpResponse:
         raise PermissionDenied("You may not see where running jobs are.")
     back = back_to(request, job_id)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
-    token, reason = expected(request).get(job_id, ""), request.POST.get("reason", "")[: verbs.MAX_REASON]
+    token, reason = expected(request).get(job_id, ""), why(request)
     did, _ = act_once(request, lambda: str(int(job_scheduler.show_stack(job_id, by=by, reason=reason, expect=token))))
     if did == "0":
         messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was asked.")

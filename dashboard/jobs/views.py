@@ -18,6 +18,7 @@ from dashboard.jobs.confirmation import Way, ask, queue_asked
 from dashboard.kit import health, undoing, verbs
 from dashboard.kit.became import what_happened
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import why
 from dashboard.kit.said import say
 from handlers.audit import noted
 
@@ -50,7 +51,7 @@ def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
 
 def _act(request: HttpRequest, verb: verbs.Verb, job_id: int, token: str, queue: str) -> None:
     """Do it, and say what came of it."""
-    reason = request.POST.get("reason", "")
+    reason = why(request)
     with noted() as entries:
         did, is_new = act_once(request, lambda: str(int(verb.one(job_id, token, request.user, reason, queue))))
     if did == "0" or not is_new:

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
-from dashboard.kit.pages import by, need, page
+from dashboard.kit.pages import by, need, page, why
 from dashboard.kit.slots import terms_in_words
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
@@ -74,7 +74,7 @@ def reset(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     need(request, CHANGE, "You may not change limits.")
     if not standings([name]):
         return _gone(request, name)
-    version, reason = request.POST.get("version", ""), request.POST.get("reason", "")[:MAX_REASON]
+    version, reason = request.POST.get("version", ""), why(request)
     seen = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else NO_VERSION
     try:
         found = switch_once(request, lambda: reset_limit(name, expect_version=seen, by=by(request), reason=reason))

@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dashboard.kit.pages import person_of
 from dashboard.kit.text import in_words, inert
 from dashboard.models import Visit
 from handlers.audit import user_name
@@ -70,13 +71,13 @@ def news_since(
 
 def visited(request: HttpRequest) -> datetime:
     """Since when this person knows nothing. Looking writes nothing: a visit is noted by what the page sends after."""
-    known, now = Visit.objects.filter(person=_key(request)).first(), timezone.now()
+    known, now = Visit.objects.filter(person=person_of(request)).first(), timezone.now()
     return max(_since(known, now), now - LONGEST) if known else now - FIRST
 
 
 def note_visit(request: HttpRequest) -> None:
     """Write down that this person looks now."""
-    now, person = timezone.now(), _key(request)
+    now, person = timezone.now(), person_of(request)
     known = Visit.objects.filter(person=person).first()
     if known is None or now - known.seen_at > OFTEN:
         since_at = _since(known, now) if known else now - FIRST
@@ -86,16 +87,12 @@ def note_visit(request: HttpRequest) -> None:
 def caught_up(request: HttpRequest) -> None:
     """From now on only what comes next is new."""
     now = timezone.now()
-    Visit.objects.update_or_create(person=_key(request), defaults={"seen_at": now, "since_at": now})
+    Visit.objects.update_or_create(person=person_of(request), defaults={"seen_at": now, "since_at": now})
 
 
 def _since(known: Visit, now: datetime) -> datetime:
     """Whoever was away is told what came after they had looked for the last time."""
     return known.seen_at if now - known.seen_at > AWAY else known.since_at
-
-
-def _key(request: HttpRequest) -> str:
-    return str(request.user.pk)[:150]
 
 
 def _groups(at: datetime, known: Sequence[FailureGroup], request: HttpRequest) -> list[News]:

@@ -15,7 +15,7 @@ from dashboard.kit import catalogue
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once, sent_before
-from dashboard.kit.pages import by, need, page
+from dashboard.kit.pages import by, need, page, why
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from dashboard.policies.form import PolicyForm
@@ -73,7 +73,7 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     ticked = {name for name in request.POST.getlist("types") if name in shown}
 
     def act() -> str:
-        return str(assign_types(policy, (held - shown) | ticked, by=by(request), reason=_reason(request)))
+        return str(assign_types(policy, (held - shown) | ticked, by=by(request), reason=why(request)))
 
     try:
         changed, is_new = act_once(request, act)
@@ -101,7 +101,7 @@ def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
 
     def act() -> str:
         seen = int(version) if version.isdecimal() and len(version) < 10 else 0
-        types.extend(delete_policy(policy.pk, expect_version=seen, by=by(request), reason=_reason(request)))
+        types.extend(delete_policy(policy.pk, expect_version=seen, by=by(request), reason=why(request)))
         return ""
 
     try:
@@ -193,10 +193,6 @@ def _choices(policy: StoredPolicy, followed: dict[int, list[str]]) -> list[dict[
 
 def _may_open(request: HttpRequest) -> bool:
     return request.user.has_perm(VIEW) or request.user.has_perm(CHANGE)
-
-
-def _reason(request: HttpRequest) -> str:
-    return request.POST.get("reason", "")[:MAX_REASON]
 
 
 def _gone(request: HttpRequest) -> HttpResponse:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import flat, health, metrics, queries, serving, verbs
+from dashboard.kit.pages import why
 from dashboard.kit.switching import switch_once, tell
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
@@ -143,7 +144,7 @@ def _asked(request: HttpRequest, name: str) -> tuple[AbstractBaseUser, str]:
     if name not in known_queues() and name not in job_scheduler.paused_queues():
         raise Http404(f"There is no queue {name}.")
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
-    return by, request.POST.get("reason", "")[: verbs.MAX_REASON]
+    return by, why(request)
 
 
 def _back(request: HttpRequest) -> HttpResponse:

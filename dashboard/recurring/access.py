@@ -12,7 +12,6 @@ from django.urls import reverse
 from dashboard.kit import catalogue
 from dashboard.kit.payload_page import ENQUEUE, OWN
 from dashboard.kit.text import inert
-from dashboard.kit.verbs import MAX_REASON
 from handlers.conf import ENGINE_TYPES
 from handlers.models import RecurringJob
 
@@ -60,11 +59,6 @@ def found(entry_id: int) -> RecurringJob:
 def by(request: HttpRequest) -> AbstractBaseUser:
     """Who asks: nobody anonymous holds a permission."""
     return cast("AbstractBaseUser", request.user)
-
-
-def reason(request: HttpRequest) -> str:
-    """Why, as the form says."""
-    return request.POST.get("reason", "")[:MAX_REASON]
 
 
 def to_page(request: HttpRequest, entry_id: int) -> HttpResponse:

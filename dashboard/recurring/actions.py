@@ -17,11 +17,11 @@ from django.views.decorators.http import require_POST
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.fields import UtcField
 from dashboard.kit.once import act_once, sent_before
-from dashboard.kit.pages import page
+from dashboard.kit.pages import page, why
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert, sentence
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
-from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, reason, to_list, to_page
+from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, to_list, to_page
 from dashboard.recurring.page import SPANS
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -55,7 +55,7 @@ def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
     row = found(entry_id)
 
     def act() -> str:
-        job_id = job_scheduler.trigger_recurring(row.name, by=by(request), reason=reason(request))
+        job_id = job_scheduler.trigger_recurring(row.name, by=by(request), reason=why(request))
         return f"{job_id} {'new' if job_id.is_new else 'there'}"
 
     try:
@@ -88,7 +88,7 @@ def pause(request: HttpRequest, entry_id: int) -> HttpResponse:
     ends = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ", until it is resumed"
 
     def act() -> bool:
-        return job_scheduler.pause_recurring(row.name, until, by=by(request), reason=reason(request))
+        return job_scheduler.pause_recurring(row.name, until, by=by(request), reason=why(request))
 
     told = "Paused {}" + ends + ": what falls in between is not made up for."
     was_paused = row.paused_at is not None and (row.paused_until is None or row.paused_until > timezone.now())
@@ -103,7 +103,7 @@ def resume(request: HttpRequest, entry_id: int) -> HttpResponse:
     row = found(entry_id)
 
     def act() -> bool:
-        return job_scheduler.resume_recurring(row.name, by=by(request), reason=reason(request))
+        return job_scheduler.resume_recurring(row.name, by=by(request), reason=why(request))
 
     return _switch(request, row, act, "Resumed {}.", "Nothing was done: {} was not paused.")
 
@@ -140,7 +140,7 @@ def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse
 
     def act() -> bool:
         expect = request.POST.get("version", "") or "?"
-        return job_scheduler.remove_recurring(row.name, by=by(request), reason=reason(request), expect=expect)
+        return job_scheduler.remove_recurring(row.name, by=by(request), reason=why(request), expect=expect)
 
     try:
         switched = switch_once(request, act)
@@ -174,7 +174,7 @@ def backfill(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpRespon
 
 def _backfill(request: HttpRequest, row: RecurringJob, start: datetime, end: datetime) -> HttpResponse:
     def act() -> str:
-        return str(len(job_scheduler.backfill_recurring(row.name, start, end, by=by(request), reason=reason(request))))
+        return str(len(job_scheduler.backfill_recurring(row.name, start, end, by=by(request), reason=why(request))))
 
     count, is_new = act_once(request, act)
     jobs = jobs_in_words(int(count))

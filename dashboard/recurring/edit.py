@@ -18,10 +18,11 @@ from dashboard.kit.arguments import OMIT
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
 from dashboard.kit.once import act_once
+from dashboard.kit.pages import why
 from dashboard.kit.payload_page import code_of, is_engines_own, is_raw
 from dashboard.kit.sensitive import may_see
 from dashboard.kit.text import inert
-from dashboard.recurring.access import ADD, CHANGE, by, found, need, need_target, reason, to_page
+from dashboard.recurring.access import ADD, CHANGE, by, found, need, need_target, to_page
 from dashboard.recurring.form import ZONES, RecurringForm, zones
 from dashboard.recurring.rule import Upcoming, rule_words, upcoming, warnings
 from handlers.exceptions import InvalidJob
@@ -145,7 +146,7 @@ def _save(
     def act() -> str:
         is_changed = job_scheduler.add_or_update_recurring(
             name, job_type.decode(data), form.cleaned_data["cron"] or None, **_arguments(form),
-            by=by(request), reason=reason(request), expect=expect,
+            by=by(request), reason=why(request), expect=expect,
         )  # fmt: skip
         return f"{RecurringJob.objects.get(name=name).pk} {int(is_changed)}"
 

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import catalogue, flat, health, metrics, serving, verbs
 from dashboard.kit.catalogue import TypeRow
 from dashboard.kit.one_at_a_time import rule_in_words
+from dashboard.kit.pages import why
 from dashboard.kit.payload_page import ENQUEUE, is_engines_own
 from dashboard.kit.slots import terms_in_words
 from dashboard.kit.switching import switch_once, tell
@@ -135,7 +136,7 @@ def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
     found = catalogue.find(name)
     if found is None:
         raise Http404(f"There is no job type {name[:100]}.")
-    reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
+    reason = why(request)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     act: Callable[..., Any] = job_scheduler.pause_type if pause else job_scheduler.resume_type
     was_paused = found.name in job_scheduler.paused_types()

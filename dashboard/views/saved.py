@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.kit.pages import person_of
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.text import inert
 from dashboard.models import SavedView
@@ -135,11 +136,6 @@ def remove(request: HttpRequest, view_id: int) -> str | None:
 def may_remove(request: HttpRequest, view: SavedView) -> bool:
     """Whether this person may: it is theirs, or shared and they have the permission."""
     return view.person == person_of(request) or (view.is_shared and request.user.has_perm(REMOVE))
-
-
-def person_of(request: HttpRequest) -> str:
-    """By what a person is known: the text of their account's key."""
-    return str(request.user.pk)[:150]
 
 
 def _entry(request: HttpRequest, view: SavedView, *, is_own: bool) -> Entry:

@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import flat, verbs
+from dashboard.kit.pages import why
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
 from handlers import fleet
@@ -180,7 +181,7 @@ def stop_worker(request: HttpRequest) -> HttpResponse:
     if not request.user.has_perm(STOP):
         raise PermissionDenied("You may not stop workers.")
     name = request.POST.get("name", "").replace("\x00", "")[:100]
-    reason = request.POST.get("reason", "")[: verbs.MAX_REASON]
+    reason = why(request)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     try:
         found = switch_once(request, lambda: job_scheduler.stop_worker(name, by=by, reason=reason))

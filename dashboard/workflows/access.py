@@ -9,7 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from dashboard.kit.verbs import DELETE, MAX_REASON, RETRY
+from dashboard.kit.verbs import DELETE, RETRY
 from handlers.models import Workflow
 
 VIEW, CHANGE = "jobsite_jobs.view_workflow", "jobsite_jobs.change_workflow"
@@ -56,11 +56,6 @@ def found(workflow_id: int) -> Workflow:
 def by(request: HttpRequest) -> AbstractBaseUser:
     """Who asks: nobody anonymous holds a permission."""
     return cast("AbstractBaseUser", request.user)
-
-
-def reason(request: HttpRequest) -> str:
-    """Why, as the form says."""
-    return request.POST.get("reason", "")[:MAX_REASON]
 
 
 def to_page(request: HttpRequest, workflow_id: int) -> HttpResponse:

@@ -15,12 +15,12 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import health
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
-from dashboard.kit.pages import page
+from dashboard.kit.pages import page, why
 from dashboard.kit.queries import Count, capped
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
-from dashboard.workflows.access import by, found, may_change, may_retry, may_skip, need, reason, to_page
+from dashboard.workflows.access import by, found, may_change, may_retry, may_skip, need, to_page
 from dashboard.workflows.nodes import in_state
 from dashboard.workflows.page import nested
 from dashboard.workflows.standing import Standing
@@ -54,7 +54,7 @@ def retry(request: HttpRequest, workflow_id: int) -> HttpResponse:
     row = found(workflow_id)
 
     def act() -> str:
-        return str(job_scheduler.retry_workflow(row.pk, by=by(request), reason=reason(request)))
+        return str(job_scheduler.retry_workflow(row.pk, by=by(request), reason=why(request)))
 
     did, is_new = act_once(request, act)
     count, name = int(did), Standing(row, timezone.now()).title
@@ -121,7 +121,7 @@ def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
 def _skip(request: HttpRequest, job_id: int) -> None:
     def act() -> str:
         expect = request.POST.get("token", "").replace("\x00", "") or "?"
-        return str(int(job_scheduler.skip(job_id, by=by(request), reason=reason(request), expect=expect)))
+        return str(int(job_scheduler.skip(job_id, by=by(request), reason=why(request), expect=expect)))
 
     did, is_new = act_once(request, act)
     if did == "0":
@@ -158,7 +158,7 @@ def _switch(
 ) -> HttpResponse:
     row = found(workflow_id)
     name = Standing(row, timezone.now()).title
-    switched = switch_once(request, lambda: act(row.pk, by=by(request), reason=reason(request)))
+    switched = switch_once(request, lambda: act(row.pk, by=by(request), reason=why(request)))
     health.forget()
     tell(request, switched, told.format(name), f"Nothing was done: {not_moved.format(name)}.")
     return to_page(request, row.pk)

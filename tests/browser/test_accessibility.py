@@ -105,6 +105,8 @@ def test_failed_job_is_found_and_retried_by_keyboard_alone(page: Page, live_serv
     page.wait_for_url("**/change/**")  # loaded, the scripts that bind the keys too
     expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
     page.keyboard.press("r")
+    expect(page.get_by_role("button", name="Retry", exact=True)).to_be_focused()
+    page.keyboard.press("Enter")
     page.locator("h1 .state-enqueued").wait_for()
     job.refresh_from_db()
     assert job.state == State.ENQUEUED

@@ -38,8 +38,13 @@ def test_keys_move_tick_retry_and_open(page: Page, live_server: Any) -> None:
     expect(rows.nth(1).locator("input.action-select")).to_be_checked()
     expect(page.locator(".action-counter")).to_contain_text("1 of 2 selected")
     page.keyboard.press("k")
-    page.keyboard.press("r")
+    page.keyboard.press("r")  # leads to the button and does nothing yet
+    expect(rows.nth(0).get_by_role("button", name="Retry")).to_be_focused()
+    assert JobRecord.objects.get(pk=newer.pk).state == State.FAILED
+    page.keyboard.press("Shift+R")
     expect(page.get_by_text(f"Retried job {newer.pk}.")).to_be_visible()
+    expect(page.locator("#live-told")).to_contain_text(f"Retried job {newer.pk}.")
+    expect(page.locator("ul.messagelist")).to_be_focused()
     assert JobRecord.objects.get(pk=newer.pk).state != State.FAILED
     page.wait_for_load_state()  # the message shows before the scripts that bind the keys are loaded
     page.keyboard.press("j")
@@ -69,8 +74,8 @@ def test_keys_are_letters_in_the_search_box(page: Page, live_server: Any) -> Non
     job = make_job()
     sign_in(page, live_server.url, "admin", "secret")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
-    page.locator("#searchbar").press_sequentially("jxr")
-    expect(page.locator("#searchbar")).to_have_value("jxr")
+    page.locator("#searchbar").press_sequentially("jxrR?")
+    expect(page.locator("#searchbar")).to_have_value("jxrR?")
     expect(page.locator("#result_list tr.current")).to_have_count(0)
     assert JobRecord.objects.get(pk=job.pk).state == State.FAILED
 

@@ -74,3 +74,27 @@ def beside(page: Page) -> float:
     box = page.get_by_role("heading", name="Overview").bounding_box()
     assert box
     return box["x"]
+
+
+def test_single_keys_are_turned_off_in_the_help_and_then_none_acts_on_any_page(page: Page, live_server: Any) -> None:
+    job = make_job("failed")
+    sign_in(page, live_server.url, "admin", "secret")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
+    for keys in ("Control+Shift+R", "Alt+R", "Meta+R"):  # the browser's own, or a screen reader's
+        page.evaluate(
+            "key => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'R', shiftKey: true, bubbles: true,"
+            " ctrlKey: key.includes('Control'), altKey: key.includes('Alt'), metaKey: key.includes('Meta')}))",
+            keys,
+        )
+    page.keyboard.press("?")
+    page.get_by_role("button", name="Turn single keys off").click()
+    expect(page.locator("#live-told")).to_have_text("Single keys do nothing any more.")
+    for key in ("Shift+R", "r", "/", "?"):
+        page.keyboard.press(key)
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.locator("ul.messagelist")).to_be_focused()  # still: no key went anywhere
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    page.keyboard.press("j")
+    expect(page.locator("#result_list tr.current")).to_have_count(0)
+    job.refresh_from_db()
+    assert job.state == "failed"

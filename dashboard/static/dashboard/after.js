@@ -1,4 +1,5 @@
 // After an action: what became of its few jobs is asked for at 0.5, 1 and 2 s, then at the usual pace until they have ended.
+// The messages are said aloud, and the focus goes to them: from there one tab leads to Undo, and the keys to the list.
 // Without this file the message says what it says, with a link to look again.
 "use strict";
 
@@ -57,6 +58,22 @@
     };
     if (look()) later();
   };
+
+  const told = (line) => [...line.childNodes]
+    .filter((node) => node.nodeType === Node.TEXT_NODE || node.matches?.(".followed"))
+    .map((node) => node.textContent.replace(/\s+/g, " ").trim()).filter(Boolean).join(" ");
+  const messages = document.querySelector("ul.messagelist");
+  if (messages) {
+    const lines = [...messages.querySelectorAll("li")];
+    const text = lines.map(told).join(" ");
+    document.dispatchEvent(new CustomEvent("live:say", {
+      detail: { text, isUrgent: lines.some((line) => line.dataset.level === "error") },
+    }));
+    if (document.activeElement === document.body && !location.hash) {
+      messages.tabIndex = -1;
+      messages.focus({ preventScroll: true });
+    }
+  }
 
   for (const spot of document.querySelectorAll(".followed[data-from]")) follow(spot);
 })();

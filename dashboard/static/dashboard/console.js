@@ -46,6 +46,11 @@ window.addEventListener("load", () => {
   for (const icon of document.querySelectorAll("span.help-tooltip[aria-label]")) icon.setAttribute("role", "img");
 });
 
+// A form that comes back because something in it is wrong: one goes on at the first such field.
+if (document.activeElement === document.body) {
+  document.querySelector("#content :is([aria-invalid=true], .errors :is(input, select, textarea), .wrong :is(input, select, textarea)):not([type=hidden])")?.focus();
+}
+
 // Whether the navigation is folded is kept, in a cookie so that the server draws it so at once.
 for (const folder of document.querySelectorAll(".nav-switch.on-desk")) {
   const root = document.querySelector("#site-name a");

@@ -14,6 +14,7 @@
     } catch {
       button.textContent = "Could not copy";
     }
+    document.dispatchEvent(new CustomEvent("live:say", { detail: button.textContent }));
     setTimeout(() => { button.textContent = words; }, 2000);
   });
 

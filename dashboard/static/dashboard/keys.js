@@ -1,11 +1,13 @@
-// Keyboard: "/" goes to the search box of the list, or else to that of the jobs, "?" shows the keys, "r" retries on the job page. list.js binds those of the job list.
+// Keyboard: "/" goes to the search box of the list, or else to that of the jobs, "?" shows the keys, "r" goes to the Retry
+// button of the row or the job, and with Shift presses it. What else a key is for hears "console:key", as list.js does.
+// Whoever has turned single keys off has none of them, on any page.
 "use strict";
 
 (() => {
   const dialog = document.getElementById("keyboard-help");
   const typing = (target) =>
     target instanceof Element &&
-    target.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]") !== null;
+    target.closest("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable], [role=textbox], [role=combobox], [role=listbox]") !== null;
 
   const search = () => {
     const box = document.getElementById("searchbar"); // the list's, or else the one of the header, which a phone has not
@@ -40,23 +42,34 @@
     button.addEventListener("click", () => dialog && dialog.showModal());
   }
 
-  document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || typing(event.target)) return;
-    if (dialog && dialog.open) return;
+  // The row's that has the focus, or else the job page's.
+  const retry = () =>
+    document.activeElement?.closest("#result_list tbody tr")?.querySelector("button[formaction*='/retry/']") ??
+    document.querySelector(".job form.verbs .verb-retry");
+
+  const act = (event) => {
     if (event.key === "?" && dialog) {
-      event.preventDefault();
       dialog.showModal();
-    } else if (event.key === "r" && !event.repeat) {
-      const retry = document.querySelector(".job form.verbs .verb-retry"); // the job page's; the list has its own
-      if (retry) {
-        event.preventDefault();
-        retry.click();
-      }
     } else if (event.key === "/") {
-      event.preventDefault();
       const jobs = document.querySelector(".console-nav a[data-jobs]");
       if (!search() && jobs) location.href = `${jobs.href}#searchbar`;
+    } else if (event.key === "r" || event.key === "R") {
+      const button = retry();
+      if (!button) return false;
+      // A bare key, hit by mistake or said to a machine, does nothing that cannot be taken back by looking.
+      if (event.shiftKey) button.click();
+      else button.focus();
+    } else {
+      return !document.dispatchEvent(new CustomEvent("console:key", { detail: event.key, cancelable: true }));
     }
+    return true;
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (dialog?.dataset.keys !== "on" || document.querySelector("dialog[open]")) return;
+    if (event.defaultPrevented || event.repeat && event.key.toLowerCase() === "r" || event.isComposing || typing(event.target)) return;
+    if (["Control", "Meta", "Alt", "AltGraph", "OS", "Fn"].some((name) => event.getModifierState(name))) return;
+    if (act(event)) event.preventDefault();
   });
 
   // Asked for from another page. Left in the address, it would be in that of the search too, and keys would type there.

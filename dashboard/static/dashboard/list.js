@@ -7,10 +7,6 @@ const search = document.getElementById("searchbar");
 const fresh = document.getElementById("new-jobs");
 const further = document.getElementById("search-further");
 
-function isTyping(target) {
-  return target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]") !== null;
-}
-
 function current() {
   return rows.findIndex((row) => row.contains(document.activeElement));
 }
@@ -27,17 +23,15 @@ document.addEventListener("focusin", () => {
   rows.forEach((row, place) => row.classList.toggle("current", place === at));
 });
 
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (isTyping(event.target)) {
-    if (event.key === "Escape" && event.target === search) search.blur();
-    return;
-  }
+search?.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") search.blur();
+});
+
+document.addEventListener("console:key", (event) => {
   const row = rows[current()];
-  if (event.key === "j") go(1);
-  else if (event.key === "k") go(-1);
-  else if (event.key === "x" && row) row.querySelector("input.action-select")?.click();
-  else if (event.key === "r" && row) row.querySelector("button[formaction*='/retry/']")?.click();
+  if (event.detail === "j") go(1);
+  else if (event.detail === "k") go(-1);
+  else if (event.detail === "x" && row) row.querySelector("input.action-select")?.click();
   else return;
   event.preventDefault();
 });
@@ -51,6 +45,8 @@ if (fresh) {
         const answer = await fetch(fresh.dataset.new, { headers: { Accept: "application/json" } });
         if (answer.ok) {
           const { text } = await answer.json();
+          // Said when the first ones come, and not again with each further one.
+          if (fresh.hidden && text) document.dispatchEvent(new CustomEvent("live:say", { detail: text }));
           fresh.hidden = !text;
           fresh.textContent = text;
         }

@@ -7,22 +7,16 @@
   const EVERY = 5000; // ms
   const SOON = 1000; // ms
   const LONGEST = 60000; // ms between tries while the server does not answer
-  // What a part has to say aloud (data-say) when that changes: in a region that stays, or screen readers miss it.
-  const tell = (text) => {
-    let region = document.getElementById("live-told");
-    if (!region) {
-      region = document.createElement("p");
-      region.id = "live-told";
-      region.className = "visually-hidden";
-      region.setAttribute("role", "status");
-      document.body.append(region);
-    }
+  // What a part has to say aloud (data-say) when that changes: in regions that are on every page from the start, or screen
+  // readers miss it. What needs somebody now interrupts; the rest waits until they have heard what they are at.
+  const tell = (text, isUrgent = false) => {
+    const region = document.getElementById(isUrgent ? "live-alarm" : "live-told");
     // A region that is new is listened to a moment later.
-    setTimeout(() => { region.textContent = text; }, 100);
+    if (region) setTimeout(() => { region.textContent = text; }, 100);
   };
 
-  // What others have to say aloud goes through the same region.
-  document.addEventListener("live:say", (event) => tell(event.detail));
+  // What others have to say aloud goes through the same regions.
+  document.addEventListener("live:say", (event) => tell(event.detail.text ?? event.detail, event.detail.isUrgent));
   const parts = () => [...document.querySelectorAll("[id][data-live]")];
   // What is marked "too" comes along, and is no reason to ask.
   const worthIt = (some) => some.some((part) => part.dataset.live !== "too");
@@ -46,20 +40,24 @@
 
   const clock = (at) => at.toLocaleTimeString([], { hour12: false, timeZoneName: "short" });
 
-  const say = (text) => {
+  const say = (text, isUrgent = false) => {
     let line = document.getElementById("live-status");
     if (!line) {
       if (!text) return;
       line = document.createElement("p");
       line.id = "live-status";
       line.className = "live-status";
-      line.setAttribute("role", "status");
       const content = document.getElementById("content") || document.body;
       content.prepend(line);
     }
-    if (line.textContent !== text) line.textContent = text;
+    if (line.textContent === text) return;
+    if (line.hidden || !line.textContent) tell(text, isUrgent); // once, not at each try
+    line.textContent = text;
     line.hidden = !text;
   };
+
+  // Nobody is at anything: the focus is nowhere, or at what was said when the page came.
+  const idle = () => document.activeElement === document.body || document.activeElement?.matches(".messagelist");
 
   const failed = () => {
     say(`Live data as of ${clock(asOf)}: the server does not answer. Trying again.`);
@@ -85,7 +83,7 @@
       signal: AbortSignal.timeout(20000),
     });
     if (answer.type === "opaqueredirect" || answer.status === 403) {
-      say(`Live data as of ${clock(asOf)}: you are no longer signed in. Load the page again.`);
+      say(`Live data as of ${clock(asOf)}: you are no longer signed in. Load the page again.`, true);
       under = true;
       return;
     }
@@ -94,7 +92,7 @@
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of wanted) {
       const fresh = page.getElementById(part.id);
-      if (!fresh && document.activeElement === document.body) {
+      if (!fresh && idle()) {
         location.reload(); // the page has become another one, such as the first with any job
         return;
       }
