@@ -27,10 +27,10 @@ def refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     if match.url_name == "login":
         if site.has_permission(request):  # signed in meanwhile, in another tab
             return HttpResponseRedirect(_next(request))
-        return pages.login_again(site, request, asked.read(site, request.POST.get(asked.FIELD, "")), pages.STALE)
+        return pages.login_again(site, request, asked.read(site, request.POST.get(asked.FIELD, "")), str(pages.STALE))
     if not site.has_permission(request):
         return pages.signed_out(site, request)
-    return in_console(pages.nothing_done(site, request, asked.of(site, request), pages.SIGNED_IN_ANEW))
+    return in_console(pages.nothing_done(site, request, asked.of(site, request), str(pages.SIGNED_IN_ANEW)))
 
 
 def _is_own(request: HttpRequest) -> bool:

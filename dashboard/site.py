@@ -24,6 +24,7 @@ from django.utils.cache import patch_cache_control
 from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 from django.views.i18n import JavaScriptCatalog, set_language
 
@@ -40,18 +41,18 @@ VIEW_JOBS = "jobsite_jobs.view_jobrecord"
 
 # Pages without a model: (url name, words, a permission that they ask for beside that to see jobs).
 PAGES = (
-    ("failures", "Failures", VIEW_JOBS),
-    ("alerts", "Alerts", "jobsite_jobs.view_alertrule"),
-    ("bulk", "Bulk operations", VIEW_JOBS),
-    ("recurring", "Recurring jobs", "jobsite_jobs.view_recurringjob"),
-    ("workflows", "Workflows", "jobsite_jobs.view_workflow"),
-    ("queues", "Queues", VIEW_JOBS),
-    ("workers", "Workers", VIEW_JOBS),
-    ("foreign", "RQ's own jobs", VIEW_JOBS),
-    ("job_types", "Job types", VIEW_JOBS),
-    ("limits", "Limits", "jobsite_jobs.view_limitoverride"),
-    ("retry_policies", "Retry policies", VIEW_JOBS),
-    ("clients", "API clients", "jobsite_jobs.view_apiclient"),
+    ("failures", gettext_lazy("Failures"), VIEW_JOBS),
+    ("alerts", gettext_lazy("Alerts"), "jobsite_jobs.view_alertrule"),
+    ("bulk", gettext_lazy("Bulk operations"), VIEW_JOBS),
+    ("recurring", gettext_lazy("Recurring jobs"), "jobsite_jobs.view_recurringjob"),
+    ("workflows", gettext_lazy("Workflows"), "jobsite_jobs.view_workflow"),
+    ("queues", gettext_lazy("Queues"), VIEW_JOBS),
+    ("workers", gettext_lazy("Workers"), VIEW_JOBS),
+    ("foreign", gettext_lazy("RQ's own jobs"), VIEW_JOBS),
+    ("job_types", gettext_lazy("Job types"), VIEW_JOBS),
+    ("limits", gettext_lazy("Limits"), "jobsite_jobs.view_limitoverride"),
+    ("retry_policies", gettext_lazy("Retry policies"), VIEW_JOBS),
+    ("clients", gettext_lazy("API clients"), "jobsite_jobs.view_apiclient"),
 )
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
 ORDER = ("JobRecord", *(name for name, _, _ in PAGES), "AuditEntry")
@@ -62,7 +63,7 @@ class JobsSite(SigningIn):
 
     site_title = "Jobs console"
     site_header = "Jobs console"
-    index_title = "Overview"
+    index_title = gettext_lazy("Overview")
     index_template = "dashboard/overview/overview.html"
     app_index_template = "dashboard/kit/app_index.html"
     login_template = "dashboard/access/login.html"
@@ -262,7 +263,7 @@ class JobsSite(SigningIn):
         wanted = asked.read(self, request.POST.get(asked.FIELD, ""))
         answer = super().login(request, access.carried(wanted) | (extra_context or {}))
         if wanted and isinstance(answer, HttpResponseRedirect) and self.has_permission(request):
-            answer = access.nothing_done(self, request, wanted, access.SIGNED_OUT)
+            answer = access.nothing_done(self, request, wanted, str(access.SIGNED_OUT))
         return in_console(answer)
 
     def i18n_javascript(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -276,7 +277,7 @@ class JobsSite(SigningIn):
     def _page(self, view: Callable[..., HttpResponseBase]) -> Any:
         def page(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
             if not request.user.has_perm(VIEW_JOBS):
-                raise PermissionDenied("You may not see jobs.")
+                raise PermissionDenied(_("You may not see jobs."))
             return view(self, request, **kwargs)
 
         return self.admin_view(page)

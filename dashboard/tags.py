@@ -11,9 +11,12 @@ from django.utils import timezone as clock
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 
 from dashboard.kit import once, queries, said, text
 from dashboard.kit.became import Became, became
+from dashboard.kit.vocabulary import state_label
 from handlers.conf import jobs_settings
 from handlers.models import JobRecord
 
@@ -49,7 +52,15 @@ def after_action(message: Message) -> After:
 @register.filter
 def badge(state: str) -> SafeString:
     """A state as a coloured word."""
-    return format_html('<span class="state state-{}">{}</span>', str(state).replace(" ", "-"), str(state).capitalize())
+    return format_html(
+        '<span class="state state-{}">{}</span>', str(state).replace(" ", "-"), capfirst(state_label(str(state)))
+    )
+
+
+@register.filter
+def state_words(state: str) -> str:
+    """A state, in the middle of a line."""
+    return state_label(str(state))
 
 
 @register.filter
@@ -73,11 +84,11 @@ def ago(at: datetime | None) -> SafeString | str:
         return ""
     away = (at - clock.now()).total_seconds()
     if abs(away) < 1:
-        words = "just now" if away <= 0 else "now"
+        words = _("just now") if away <= 0 else _("now")
     elif away > 0:
-        words = f"in {text.rough(away)}"
+        words = _("in %(time)s") % {"time": text.rough(away)}
     else:
-        words = f"{text.rough(-away)} ago"
+        words = _("%(time)s ago") % {"time": text.rough(-away)}
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), words)
 
 
@@ -86,7 +97,7 @@ def due(at: datetime | None) -> SafeString | str:
     """A moment at which something shall happen: "in 2 h", or "now" when it has come."""
     if at is None or at > clock.now():
         return ago(at)
-    return format_html('<time datetime="{}" title="{}">now</time>', at.isoformat(), exact(at))
+    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), _("now"))
 
 
 @register.filter
@@ -119,7 +130,10 @@ def duration(value: timedelta | float | None) -> str:
 def priority(value: int) -> str:
     """A priority, with what it comes to."""
     seconds = abs(value) * jobs_settings().priority_seconds
-    return f"{value}, as if enqueued {text.duration(seconds)} {'earlier' if value > 0 else 'later'}"
+    told = {"value": value, "time": text.duration(seconds)}
+    if value > 0:
+        return _("%(value)s, as if enqueued %(time)s earlier") % told
+    return _("%(value)s, as if enqueued %(time)s later") % told
 
 
 @register.filter

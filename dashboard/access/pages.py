@@ -10,16 +10,18 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.access import asked
 from dashboard.access.asked import Asked
 from dashboard.kit.drafts import DRAFT
 
-SIGNED_OUT = "You had been signed out when you sent this, so nothing was done."
-STALE = (
+SIGNED_OUT = gettext_lazy("You had been signed out when you sent this, so nothing was done.")
+STALE = gettext_lazy(
     "Nobody was signed in: the form was an old one, or the browser keeps no cookies, which this site needs. Try again."
 )
-SIGNED_IN_ANEW = "You signed in anew after this page was made, so nothing was done."
+SIGNED_IN_ANEW = gettext_lazy("You signed in anew after this page was made, so nothing was done.")
 
 
 def signed_out(site: AdminSite, request: HttpRequest) -> HttpResponse:
@@ -51,7 +53,7 @@ def nothing_done(site: AdminSite, request: HttpRequest, wanted: Asked, why: str)
     is_form = asked.shows_drafts(site, wanted.path)
     context = {
         **site.each_context(request),
-        "title": "Nothing was done",
+        "title": _("Nothing was done"),
         "why": why,
         "wanted": wanted,
         "is_form": is_form,
@@ -66,7 +68,7 @@ def nothing_done(site: AdminSite, request: HttpRequest, wanted: Asked, why: str)
 
 def only_sent(site: AdminSite, request: HttpRequest, allowed: str) -> TemplateResponse:
     """For who opens an address that only a button sends to."""
-    context = {**site.each_context(request), "title": "Nothing was done"}
+    context = {**site.each_context(request), "title": _("Nothing was done")}
     response = TemplateResponse(request, "dashboard/access/only_sent.html", context, status=405)
     response.headers["Allow"] = allowed
     return response

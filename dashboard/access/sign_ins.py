@@ -12,6 +12,7 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.crypto import salted_hmac
+from django.utils.translation import gettext as _
 
 from dashboard.kit import lockouts
 from dashboard.kit.logins import user_named
@@ -67,7 +68,7 @@ def refused(request: HttpRequest, password: str) -> datetime | None:
 
 def not_now(site: AdminSite, request: HttpRequest, until: datetime) -> TemplateResponse:
     """The page for whoever may not try the own password now (429)."""
-    context = {**site.each_context(request), "title": "Not now", "reason": lockouts.in_words(until)}
+    context = {**site.each_context(request), "title": _("Not now"), "reason": lockouts.in_words(until)}
     response = TemplateResponse(request, "dashboard/access/not_now.html", context, status=429)
     response.headers["Retry-After"] = str(lockouts.seconds_left(until))
     return response

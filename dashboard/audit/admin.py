@@ -110,7 +110,7 @@ class TimeFilter(DeclaredFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """A few spans."""
-        return list(SPANS)
+        return [(name, str(words)) for name, words in SPANS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """The entries since then; all for a span that is none."""

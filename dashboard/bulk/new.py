@@ -13,10 +13,13 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.bulk.pages import list_url, page
 from dashboard.kit import in_short, serving, turns, verbs
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.languages import in_language
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.once import act_once
 from dashboard.kit.runs import CHOICES, Run, count_in_words
@@ -38,48 +41,62 @@ class OptionsForm(forms.Form):
     """How a run goes."""
 
     queue = forms.ChoiceField(
-        label="To queue", error_messages={"required": "Choose the queue that they go to."},
-        help_text="What is scheduled keeps its time. Failed jobs stay failed: their next retry goes there.",
+        label=gettext_lazy("To queue"), error_messages={"required": gettext_lazy("Choose the queue that they go to.")},
+        help_text=gettext_lazy(
+            "What is scheduled keeps its time. Failed jobs stay failed: their next retry goes there."
+        ),
     )  # fmt: skip
     rate_per_second = forms.FloatField(
-        label="At most, jobs a second", required=False, min_value=0.1, max_value=10_000, help_text="Empty: no limit."
+        label=gettext_lazy("At most, jobs a second"),
+        required=False,
+        min_value=0.1,
+        max_value=10_000,
+        help_text=gettext_lazy("Empty: no limit."),
     )
     canary = forms.IntegerField(
-        label="Canary jobs", required=False, min_value=0, max_value=1_000, initial=bulk.CANARY,
-        help_text="So many go first; the rest follows only if the first attempt of each succeeds. Empty: none.",
+        label=gettext_lazy("Canary jobs"), required=False, min_value=0, max_value=1_000, initial=bulk.CANARY,
+        help_text=gettext_lazy(
+            "So many go first; the rest follows only if the first attempt of each succeeds. Empty: none."
+        ),
     )  # fmt: skip
     max_failed_percent = forms.FloatField(
-        label="Pause above, % failed", required=False, min_value=0, max_value=100, initial=FAILED_PERCENT,
-        help_text="Of first attempts, once 20 have ended. Empty: no limit.",
+        label=gettext_lazy("Pause above, % failed"), required=False, min_value=0, max_value=100, initial=FAILED_PERCENT,
+        help_text=gettext_lazy("Of first attempts, once 20 have ended. Empty: no limit."),
     )  # fmt: skip
     reason = forms.CharField(
-        label="Reason", required=False, max_length=verbs.MAX_REASON, help_text="Optional, kept in the audit."
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=verbs.MAX_REASON,
+        help_text=gettext_lazy("Optional, kept in the audit."),
     )
-    confirm_count = forms.IntegerField(label="Number of jobs, to confirm", required=False, min_value=0)
+    confirm_count = forms.IntegerField(label=gettext_lazy("Number of jobs, to confirm"), required=False, min_value=0)
 
 
 def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     """What a verb would do to which jobs, and how; a POST starts it."""
     if not request.user.has_perm(verbs.RUN_BULK):
-        raise PermissionDenied("You may not start bulk operations.")
+        raise PermissionDenied(_("You may not start bulk operations."))
     name = request.GET.get("verb", "")
     problem, verb, selection, fitting = "", CHOICES.get(name), None, None
     if verb is None:
-        problem = f"There is no verb {name[:40]!r} for all that match; there are {', '.join(CHOICES)}."
+        problem = _("There is no verb %(name)s for all that match; there are %(choices)s.") % {
+            "name": repr(name[:40]),
+            "choices": ", ".join(CHOICES),
+        }
     elif not verb.allowed(request.user):
-        raise PermissionDenied(f"You may not {verb.name} jobs.")
+        raise PermissionDenied(verb.refusal)
     else:
         try:
             selection = selection_of(request)
             fitting = bulk.narrowed(verb.name, selection)
         except (InvalidSelection, InvalidJob) as error:
-            problem = str(error)
+            problem = in_language(error)
     form = OptionsForm(request.POST if request.method == "POST" else None, use_required_attribute=False)
     if verb is None or selection is None or fitting is None:
-        return page(site, request, "new", "New bulk operation", {"problem": problem}, status=400)
+        return page(site, request, "new", _("New bulk operation"), {"problem": problem}, status=400)
     if verb.to_queue:
         choices = serving.choices(request, selection.queues[0] if len(selection.queues) == 1 else "")
-        cast("forms.ChoiceField", form.fields["queue"]).choices = [("", "(choose)"), *choices]
+        cast("forms.ChoiceField", form.fields["queue"]).choices = [("", _("(choose)")), *choices]
     else:
         del form.fields["queue"]
     if not bulk.VERBS[verb.name].runs:
@@ -93,7 +110,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     count, most = _count(fitting, whole=asks_again)
     rows = [] if asks_again else _sample(fitting)
     shorts = in_short.of_jobs(request, rows)
-    title = f"{verb.label} {count_in_words(count or 0, most) if count != 0 else 'no jobs'}"
+    title = verb.of_jobs(count_in_words(count or 0, most) if count != 0 else _("no jobs"))
     context = {
         "verb": verb,
         "form": form,
@@ -129,8 +146,7 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
             max_failed_share=percent / 100 if percent is not None else None,
             confirm_count=given.get("confirm_count"),
         )
-        what = Run(made).what
-        messages.success(request, f"Started: {what[:1].lower()}{what[1:]}, in the background.")
+        messages.success(request, _("Started in the background: %(what)s.") % {"what": Run(made).what})
         return str(made.pk)
 
     try:
@@ -138,13 +154,13 @@ def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: O
         with turns.held(request, "count") if selection.is_empty else nullcontext():
             operation_id, is_new = act_once(request, start)
     except turns.NoTurn as error:
-        form.add_error(None, str(error))
+        form.add_error(None, in_language(error))
         return None
     except InvalidJob as error:
-        form.add_error(error.field if error.field in form.fields else None, str(error))
+        form.add_error(error.field if error.field in form.fields else None, in_language(error))
         return None
     if not is_new:
-        messages.info(request, "This form was sent before and started this run then; nothing was done now.")
+        messages.info(request, _("This form was sent before and started this run then; nothing was done now."))
     return int(operation_id)
 
 

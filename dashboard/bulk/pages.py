@@ -15,9 +15,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import verbs
+from dashboard.kit.languages import in_language
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import why
@@ -36,7 +38,12 @@ from handlers.states import State
 
 NEWEST = 100  # runs that the list shows
 GLANCED = 25  # the newest of them, of which it tells what came out
-SWITCHES = {"pause": "Paused", "try": "Let some more jobs go first in", "resume": "Resumed", "stop": "Stopped"}
+SWITCHES = {
+    "pause": gettext_lazy("Paused"),
+    "try": gettext_lazy("Let some more jobs go first in"),
+    "resume": gettext_lazy("Resumed"),
+    "stop": gettext_lazy("Stopped"),
+}
 
 
 def operations(site: AdminSite, request: HttpRequest) -> TemplateResponse:
@@ -44,7 +51,7 @@ def operations(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     newest = list(BulkOperation.objects.order_by("-pk")[:NEWEST])
     receipts = _glances(newest[:GLANCED])
     context = {"rows": [Run(operation, receipts.get(operation.pk)) for operation in newest]}
-    return page(site, request, "operations", "Bulk operations", context)
+    return page(site, request, "operations", _("Bulk operations"), context)
 
 
 def run(site: AdminSite, request: HttpRequest, operation_id: int) -> TemplateResponse:
@@ -85,7 +92,7 @@ def run(site: AdminSite, request: HttpRequest, operation_id: int) -> TemplateRes
         "canary": bulk.CANARY,
         "max_reason": verbs.MAX_REASON,
     }
-    return page(site, request, "run", f"Bulk operation {operation.pk}", context)
+    return page(site, request, "run", _("Bulk operation %(number)d") % {"number": operation.pk}, context)
 
 
 def switch_view(site: AdminSite, what: str) -> Callable[..., HttpResponse]:
@@ -98,7 +105,7 @@ def switch_view(site: AdminSite, what: str) -> Callable[..., HttpResponse]:
     def switch(request: HttpRequest, operation_id: int) -> HttpResponse:
         operation = _find(operation_id)
         if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not _may(request, operation):
-            raise PermissionDenied(f"You may not {what} this bulk operation.")
+            raise PermissionDenied(_("You may not do this to this bulk operation."))
         back = reverse("admin:bulk_run", args=[operation_id], current_app=site.name)
         is_held = operation.state == BulkState.PAUSED and operation.held
         if what == "resume" and is_held and request.POST.get("confirmed") != str(operation.step):
@@ -126,13 +133,13 @@ def _act(request: HttpRequest, operation_id: int, what: str) -> None:
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return
-    done = f"{SWITCHES[what]} bulk operation {operation_id}"
+    done = _("%(done)s bulk operation %(number)d") % {"done": SWITCHES[what], "number": operation_id}
     if did == "0":
         _tell_how_it_is(request, operation_id)
     elif is_new:
         messages.success(request, f"{done}.")
     else:
-        messages.info(request, f"{done} when this was sent before; nothing was done now.")
+        messages.info(request, _("%(done)s when this was sent before; nothing was done now.") % {"done": done})
 
 
 def page(
@@ -175,7 +182,7 @@ def _glances(newest: list[BulkOperation]) -> dict[int, bulk.Receipt]:
 def _find(operation_id: int) -> BulkOperation:
     operation = BulkOperation.objects.filter(pk=operation_id).first() if operation_id < 2**63 else None
     if operation is None:
-        raise Http404(f"There is no bulk operation {operation_id}.")
+        raise Http404(_("There is no bulk operation %(number)d.") % {"number": operation_id})
     return operation
 
 
@@ -195,7 +202,7 @@ def _asked(request: HttpRequest, operation: BulkOperation) -> tuple[str, str]:
     try:
         selection = Selection.from_json(operation.selection)
     except InvalidSelection as error:
-        return "", str(error)
+        return "", in_language(error)
     shown = selection if may_see(request) else hidden(selection)
     return in_words(shown, operation.created_at), str(shown)
 

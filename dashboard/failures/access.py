@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext as _
 
 from dashboard.kit.verbs import RUN_BULK
 
@@ -22,7 +23,7 @@ def may_change(request: HttpRequest) -> bool:
 def need_change(request: HttpRequest) -> None:
     """Raise PermissionDenied unless this person sees jobs and may change failure groups."""
     if not (request.user.has_perm(VIEW_JOBS) and may_change(request)):
-        raise PermissionDenied("You may not change failure groups.")
+        raise PermissionDenied(_("You may not change failure groups."))
 
 
 def bulk_url(request: HttpRequest, verb: str, fingerprint: str) -> str:

@@ -125,7 +125,11 @@ def _said(request: HttpRequest, group: FailureGroup) -> dict[str, Any]:
 def _until(length: str) -> datetime | None:
     """The time until which it is ignored; None for good. Raises InvalidJob."""
     if length and length not in LENGTHS:
-        raise InvalidJob(f"until: there is no span {length[:20]!r}; there are {', '.join(LENGTHS)}", field="until")
+        raise InvalidJob(
+            _("until: there is no span %(length)s; there are %(lengths)s")
+            % {"length": repr(length[:20]), "lengths": ", ".join(LENGTHS)},
+            field="until",
+        )
     return timezone.now() + LENGTHS[length] if length else None
 
 
@@ -133,7 +137,7 @@ def _times(text: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise InvalidJob(f"times: must be a whole number, not {text[:20]!r}", field="times")
+        raise InvalidJob(_("times: must be a whole number, not %(text)s") % {"text": repr(text[:20])}, field="times")
     return int(text)
 
 

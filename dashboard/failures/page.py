@@ -89,7 +89,7 @@ def found(fingerprint: str) -> FailureGroup:
     """The group of this fingerprint. Raises Http404."""
     group = FailureGroup.objects.filter(pk=fingerprint).first() if len(fingerprint) <= 16 else None
     if group is None:
-        raise Http404("There is no such failure group. One appears within seconds after its first failure.")
+        raise Http404(_("There is no such failure group. One appears within seconds after its first failure."))
     return group
 
 

@@ -57,11 +57,13 @@ def action(verb: Verb) -> Callable[[ReadOnlyAdmin, HttpRequest, QuerySet[Model]]
 
     def act(admin: ReadOnlyAdmin, request: HttpRequest, queryset: QuerySet[Model]) -> HttpResponse | None:
         if not verb.allowed(request.user):
-            raise PermissionDenied(f"You may not {verb.name} jobs.")
+            raise PermissionDenied(verb.refusal)
         # Not the queryset: a job that has left the page's filter since must be counted as moved on, not forgotten.
         expect = ticked(request)
         if len(expect) > MAX_TICKED:
-            messages.error(request, f"At most {jobs_in_words(MAX_TICKED)} at once; nothing was done.")
+            messages.error(
+                request, _("At most %(jobs)s at once; nothing was done.") % {"jobs": jobs_in_words(MAX_TICKED)}
+            )
         elif why := refusal(expect):
             messages.error(request, why)
         else:
@@ -80,7 +82,7 @@ def _act(admin: ReadOnlyAdmin, request: HttpRequest, verb: Verb, expect: dict[in
     queue, problem = queue_asked(request, verb)
     confirmed = "confirmed" in request.POST
     if verb.confirm and (problem or not confirmed):
-        back = Way(request.get_full_path(), "Back to the list")
+        back = Way(request.get_full_path(), _("Back to the list"))
         return ask(admin.admin_site, request, verb, expect, back, problem if confirmed else "")
     reason = why(request)
     with noted() as entries:
@@ -100,10 +102,10 @@ def _tell(request: HttpRequest, verb: Verb, expect: dict[int, str], queue: str, 
     entry = AuditEntry.objects.filter(pk__in=entries).first()
     moved = (entry.data or {}).get("job_ids", []) if entry else []
     late = sorted(set(expect) - set(moved))
-    answer, where = verb.answer(len(moved), len(expect), queue), f" to queue {queue}" if queue else ""
+    answer = verb.answer(len(moved), len(expect), queue)
     if story := what_happened(request, late):
         answer = (
-            f"{verb.past} {jobs_in_words(len(moved))}{where}. {story}"
+            f"{verb.done(jobs_in_words(len(moved)), queue)} {story}"
             if moved
             else f"{story} {_('Nothing was done now.')}"
         )

@@ -15,6 +15,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.jobs import columns, joblist, rows, stack, titles, views
 from dashboard.jobs import page as job_page
@@ -36,7 +38,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
 
     list_filter = (StateFilter, TypeFilter, QueueFilter, WorkerFilter, SinceFilter)
     search_fields = ("pk",)  # what makes the stock admin show a search box; ``dashboard.kit.search`` reads it
-    search_help_text = "An id, words, or args.order_id:7"
+    search_help_text = gettext_lazy("An id, words, or args.order_id:7")
     actions = ACTIONS
     change_list_template = "dashboard/jobs/list.html"
     ordering = ("-pk",)
@@ -60,7 +62,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
         back = self.get_preserved_filters(request)
         address = self._addresses("change")
 
-        @display(description="job")
+        @display(description=gettext_lazy("job"))
         def job(record: JobRecord) -> SafeString:
             url = address(record.pk)
             link = format_html(
@@ -82,14 +84,14 @@ class JobRecordAdmin(ReadOnlyAdmin):
             verb = next((verb for verb in usable if verb.possible(record)), None)
             if verb is None:
                 return token
+            label = verb.label_for(record)
             return format_html(
-                '{}<button type="submit" class="small" formaction="{}?{}" aria-label="{} job {}">{}</button>',
+                '{}<button type="submit" class="small" formaction="{}?{}" aria-label="{}">{}</button>',
                 token,
                 addresses[verb.name](record.pk),
                 back,
-                verb.label_for(record),
-                record.pk,
-                verb.label_for(record),
+                _("%(verb)s job %(number)d") % {"verb": label, "number": record.pk},
+                label,
             )
 
         return buttons
@@ -97,31 +99,33 @@ class JobRecordAdmin(ReadOnlyAdmin):
     def _addresses(self, name: str) -> Callable[[int], str]:
         """The address of each job's page or verb. To look each row's up takes as long as all else of the row."""
         url = reverse(f"admin:jobsite_jobs_jobrecord_{name}", args=[0], current_app=self.admin_site.name)
-        before, _, after = url.rpartition("/0/")
+        before, _zero, after = url.rpartition("/0/")
         return lambda job_id: f"{before}/{job_id}/{after}"
 
     @display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
     def action_checkbox(self, record: JobRecord) -> SafeString:
         """The row's tick box. The stock one renders two templates a row, which is a quarter of the page's time."""
-        label = f"Select this object for an action - {record}"
+        label = _("Select this object for an action - {}").format(record)
         box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
         return format_html(box, ACTION_CHECKBOX_NAME, record.pk, label)
 
     list_display_links = None  # the job's cell has its link, and others beside it
 
-    @display(description="state")
+    @display(description=gettext_lazy("state"))
     def state_badge(self, record: JobRecord) -> SafeString:
         """The state as a coloured word."""
         return record_badge(record)
 
-    @display(description="attempts")
+    @display(description=gettext_lazy("attempts"))
     def attempts(self, record: JobRecord) -> SafeString | str:
         """Runs started, and how many of this round failed where it is not all of them."""
         if record.failures == record.attempt or not record.failures:
             return str(record.attempt or "")
-        return format_html('{} <span class="quiet">({} failed)</span>', record.attempt, record.failures)
+        return format_html(
+            '{} <span class="quiet">({})</span>', record.attempt, _("%(count)s failed") % {"count": record.failures}
+        )
 
-    @display(description="last error")
+    @display(description=gettext_lazy("last error"))
     def last_error(self, record: JobRecord) -> SafeString | str:
         """The last failure in one line, while it matters."""
         if not record.error or record.state == State.SUCCEEDED:
@@ -129,33 +133,33 @@ class JobRecordAdmin(ReadOnlyAdmin):
         line = one_line(record.error)
         return format_html('<span class="error-line" title="{}">{}</span>', line, line)
 
-    @display(description="created")
+    @display(description=gettext_lazy("created"))
     def created(self, record: JobRecord) -> SafeString | str:
         """When it was enqueued or scheduled."""
         return ago(record.created_at)
 
-    @display(description="started")
+    @display(description=gettext_lazy("started"))
     def started(self, record: JobRecord) -> SafeString | str:
         """When its last attempt began."""
         return ago(record.started_at)
 
-    @display(description="finished")
+    @display(description=gettext_lazy("finished"))
     def finished(self, record: JobRecord) -> SafeString | str:
         """When it ended."""
         return ago(record.finished_at)
 
-    @display(description="duration")
+    @display(description=gettext_lazy("duration"))
     def took(self, record: JobRecord) -> str:
         """How long its last attempt ran."""
         return rows.took(record)
 
-    @display(description="when")
+    @display(description=gettext_lazy("when"))
     def when(self, record: JobRecord) -> SafeString | str:
         """The time that matters most in this state."""
         at = queries.moment(record)
         return due(at) if record.state == State.SCHEDULED else ago(at)
 
-    @display(description="worker")
+    @display(description=gettext_lazy("worker"))
     def ran_on(self, record: JobRecord) -> str:
         """Which worker has it, or had it last."""
         return inert(record.worker)
@@ -185,13 +189,13 @@ class JobRecordAdmin(ReadOnlyAdmin):
         if request.method == "POST":
             for name in request.POST.getlist("action"):
                 if name in verbs.VERBS and not verbs.VERBS[name].allowed(request.user):
-                    raise PermissionDenied(f"You may not {name} jobs.")
+                    raise PermissionDenied(verbs.VERBS[name].refusal)
             if request.POST.get("select_across", "0") != "0":
-                raise PermissionDenied("Tick the jobs, or start a bulk operation: this form takes only ticked ones.")
+                raise PermissionDenied(_("Tick the jobs, or start a bulk operation: this form takes only ticked ones."))
             pass_over_what_is_no_id(request)
         elif (clean := cleaned(request.GET)) is not None:
             return HttpResponseRedirect(f"{request.path}?{clean}" if clean else request.path)
-        context = {"title": "Jobs", "max_reason": verbs.MAX_REASON, **(extra_context or {})}
+        context = {"title": _("Jobs"), "max_reason": verbs.MAX_REASON, **(extra_context or {})}
         try:
             response = super().changelist_view(request, context)
         except crowd.Crowded:
@@ -223,10 +227,14 @@ class JobRecordAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """The job page."""
         if not self.has_view_permission(request):
-            raise PermissionDenied("You may not see jobs.")
+            raise PermissionDenied(_("You may not see jobs."))
         record = self.get_object(request, object_id)
         if record is None:
-            messages.warning(request, f"There is no job {one_line(object_id, 30)}. Jobs that ended well age out.")
+            messages.warning(
+                request,
+                _("There is no job %(object_id)s. Jobs that ended well age out.")
+                % {"object_id": one_line(object_id, 30)},
+            )
             return HttpResponseRedirect(
                 reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=self.admin_site.name)
             )

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from dashboard.kit import sensitive
 from dashboard.kit.text import inert
@@ -97,7 +98,7 @@ def edits(request: HttpRequest, record: JobRecord, moves: Sequence[JobHistory], 
 def side_by_side(here: Any, there: Any) -> list[Row]:
     """The arguments of both, those that differ first, else in the order of ``here``."""
     if not (isinstance(here, dict) and isinstance(there, dict)):
-        return [_row("the whole", here, there)]
+        return [_row(_("the whole"), here, there)]
     return sorted(
         (_row(name, here.get(name, _NONE), there.get(name, _NONE)) for name in {**here, **there}),
         key=lambda row: not row.differs,

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from django.contrib.admin import AdminSite, helpers
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit import serving
 from dashboard.kit.pages import why
@@ -33,8 +35,18 @@ def queue_asked(request: HttpRequest, verb: Verb) -> tuple[str, str]:
         return "", ""
     queue = request.POST.get("queue", "")
     if not queue:
-        return "", "Choose the queue that they go to."
-    return (queue, "") if queue in targets() else ("", f"There is no queue “{inert(queue, 70)}” to move to.")
+        return "", _("Choose the queue that they go to.")
+    return (
+        (queue, "")
+        if queue in targets()
+        else ("", _("There is no queue “%(queue)s” to move to.") % {"queue": inert(queue, 70)})
+    )
+
+
+NONE_LEFT = {
+    "delete": gettext_lazy("None of these jobs can be deleted any more."),
+    "move": gettext_lazy("None of these jobs can be moved any more."),
+}
 
 
 def ask(
@@ -44,10 +56,12 @@ def ask(
     rows = list(JobRecord.objects.filter(pk__in=list(expect)).order_by("-pk"))
     fit = [row for row in rows if verb.possible(row) and row.token == expect[row.pk]]
     queues = {row.queue for row in fit}
+    what = verb.of_jobs(jobs_in_words(len(fit)))
     context: dict[str, Any] = {
         **site.each_context(request),
-        "title": f"{verb.label} {jobs_in_words(len(fit))}{' to another queue' if verb.to_queue else ''}?",
-        "button": f"{verb.label} {jobs_in_words(len(fit))}",
+        "title": (_("%(what)s to another queue?") if verb.to_queue else _("%(what)s?")) % {"what": what},
+        "button": what,
+        "none_left": str(NONE_LEFT.get(verb.name, "")),
         "opts": JobRecord._meta,
         "verb": verb,
         "reason": why(request),

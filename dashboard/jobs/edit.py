@@ -10,17 +10,20 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from dashboard.jobs.views import tell_what_was
 from dashboard.kit import catalogue, undoing, verbs
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
+from dashboard.kit.languages import in_language
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import why
 from dashboard.kit.payload_page import OWN, code_of, is_engines_own, is_raw, render
 from dashboard.kit.said import say
 from dashboard.kit.sensitive import may_see, shown
 from dashboard.kit.text import inert
+from dashboard.kit.vocabulary import state_label
 from handlers.audit import noted
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -33,26 +36,29 @@ from handlers.states import RETRYABLE, State
 def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     """Change a failed or scheduled job's arguments and run it now."""
     if not verbs.RETRY.allowed(request.user):
-        raise PermissionDenied("You may not retry jobs.")
+        raise PermissionDenied(_("You may not retry jobs."))
     record = JobRecord.objects.filter(pk=job_id).first() if job_id < 2**63 else None
     if record is None:
-        raise Http404(f"There is no job {job_id}.")
+        raise Http404(_("There is no job %(number)d.") % {"number": job_id})
     back = HttpResponseRedirect(reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=site.name))
     payload = JobPayload.objects.filter(pk=job_id).first()
     job_type = catalogue.find(record.job_type)
     if job_type is None:
         messages.error(
-            request, f"The type {inert(record.job_type)} is not registered here, so nothing could check new arguments."
+            request,
+            _("The type %(job_type)s is not registered here, so nothing could check new arguments.")
+            % {"job_type": inert(record.job_type)},
         )
         return back
     if is_engines_own(job_type):
-        messages.error(request, f"{job_type.name} {OWN}.")
+        messages.error(request, OWN % {"name": job_type.name})
         return back
     acts = request.method == "POST" and "preview" not in request.POST and not is_draft(request)
     if payload is None or (State(record.state) not in RETRYABLE and not acts):
         messages.warning(
             request,
-            f"Job {job_id} is {record.get_state_display().lower()} now: only failed and scheduled jobs can be edited.",
+            _("Job %(number)d is not as it was: only failed and scheduled jobs can be edited. It is now: %(state)s.")
+            % {"number": job_id, "state": state_label(record.state)},
         )
         return back
     posted = request.POST if request.method == "POST" else None
@@ -75,8 +81,8 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
         "record": record,
         "expect": expect,
         "code": code,
-        "verb": "Retry" if record.state == State.FAILED or record.failures else "Run now",
-        "heading": f"Edit and retry {inert(record.job_type)} #{record.pk}",
+        "verb": _("Retry") if record.state == State.FAILED or record.failures else _("Run now"),
+        "heading": _("Edit and retry %(name)s #%(number)d") % {"name": inert(record.job_type), "number": record.pk},
         "misfit": "" if posted is not None else _misfit(job_type, stored),
         "unknown": _unknown(request, job_type, stored, form),
         "max_reason": verbs.MAX_REASON,
@@ -94,7 +100,7 @@ def _tell(request: HttpRequest, job_id: int, moved: bool, is_new: bool, entries:
     if not (moved and is_new):
         tell_what_was(request, [job_id], is_late=not moved)
         return
-    done = f"Retried job {job_id} with these arguments; the old ones stay in its history."
+    done = _("Retried job %(number)d with these arguments; the old ones stay in its history.") % {"number": job_id}
     entry = undoing.offered(entries)
     say(request, messages.SUCCESS, done, undo=entry.pk if entry else None, jobs=[job_id])
 
@@ -104,7 +110,7 @@ def _misfit(job_type: JobType, stored: Any) -> str:
     try:
         job_type.decode(stored)
     except InvalidJob as error:
-        return scrub(str(error), job_type, stored)
+        return scrub(in_language(error), job_type, stored)
     return ""
 
 

@@ -16,8 +16,10 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from dashboard.kit import turns
+from dashboard.kit.languages import in_language
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.sensitive import shown
@@ -49,7 +51,11 @@ def export(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     name = request.GET.get("format", "csv")
     try:
         if name not in FORMATS:
-            raise InvalidSelection("format", f"there is no format {name[:30]!r}; there are {', '.join(FORMATS)}")
+            raise InvalidSelection(
+                "format",
+                _("there is no format %(name)s; there are %(formats)s")
+                % {"name": repr(name[:30]), "formats": ", ".join(FORMATS)},
+            )
         selection = selection_of(request)
         place = turns.take(request, "export", within=BEGIN)
     except InvalidSelection as error:
@@ -208,8 +214,8 @@ def _refused(site: AdminSite, request: HttpRequest, error: Exception) -> Templat
     is_slow = isinstance(error, TookTooLong)
     context = {
         **site.each_context(request),
-        "title": "Nothing was exported",
+        "title": _("Nothing was exported"),
         "list_query": list_query(request.GET),
-        "reason": "Reading the jobs took too long: narrow the filter." if is_slow else str(error),
+        "reason": _("Reading the jobs took too long: narrow the filter.") if is_slow else in_language(error),
     }
     return TemplateResponse(request, "dashboard/jobs/export.html", context, status=503 if is_slow else 400)

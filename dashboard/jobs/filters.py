@@ -6,9 +6,12 @@ from typing import Any
 
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
 from dashboard.kit.queries import STATES
+from dashboard.kit.vocabulary import state_label
 from handlers.models import WorkerProcess
 from handlers.queues import known_queues
 from handlers.registry import registry
@@ -27,19 +30,19 @@ class JobFilter(DeclaredFilter):
 class StateFilter(JobFilter):
     """By state; the job list shows it as tabs."""
 
-    title = "state"
+    title = gettext_lazy("state")
     parameter_name = "state"
     is_select = False
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The states, what needs attention first."""
-        return [(value, value.capitalize()) for value in STATES]
+        return [(value, capfirst(state_label(value))) for value in STATES]
 
 
 class TypeFilter(JobFilter):
     """By job type; a type's former names count as the type."""
 
-    title = "type"
+    title = gettext_lazy("type")
     parameter_name = "type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -50,7 +53,7 @@ class TypeFilter(JobFilter):
 class QueueFilter(JobFilter):
     """By queue."""
 
-    title = "queue"
+    title = gettext_lazy("queue")
     parameter_name = "queue"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -61,7 +64,7 @@ class QueueFilter(JobFilter):
 class WorkerFilter(JobFilter):
     """By the worker that has the job, or had it last."""
 
-    title = "worker"
+    title = gettext_lazy("worker")
     parameter_name = "worker"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -73,9 +76,9 @@ class WorkerFilter(JobFilter):
 class SinceFilter(JobFilter):
     """By when the job was created."""
 
-    title = "time"
+    title = gettext_lazy("time")
     parameter_name = "since"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """A few spans; ``since:`` and ``until:`` in the search box take any."""
-        return list(SPANS)
+        return [(name, str(words)) for name, words in SPANS]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from dashboard.kit.gates import Wait, waits_of
 from dashboard.kit.queries import Count
 from handlers.models import Gate, GateParent, JobPayload, JobRecord, NodeInput, NodeOutcome, Workflow, WorkflowNode
@@ -62,7 +64,11 @@ def flow_of(record: JobRecord, payload: JobPayload | None) -> Flow | None:
     followers, waiting = _followers(record.pk)
     role = ""
     if workflow and record.pk in (workflow.on_success, workflow.on_end):
-        role = "runs once all have succeeded" if record.pk == workflow.on_success else "runs once none is left to run"
+        role = (
+            _("runs once all have succeeded")
+            if record.pk == workflow.on_success
+            else _("runs once none is left to run")
+        )
     return Flow(
         node,
         workflow,

@@ -10,11 +10,14 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, JsonResponse, QueryDict
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.jobs import columns, tagged
 from dashboard.jobs.changelist import JobChangeList
 from dashboard.jobs.searched import searched
 from dashboard.kit import verbs
+from dashboard.kit.languages import in_language
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import RETRYING, capped
 from dashboard.kit.search import place, selection_of
@@ -29,20 +32,20 @@ EXPORTS = (("csv", "CSV"), ("json", "JSON lines"))
 
 # Shown beside the search box: what can be typed there.
 HELP = (
-    ("4711", "the job with this id, and those with 4711 in an argument; a number beside words is a word"),
-    ("receipt 4711", "words in type, last error or arguments; an error or a traceback as you copied it"),
-    ("type:shop.SendReceipt", "a job type, or a part of one"),
-    ("state:failed,retrying", "one of these states"),
+    ("4711", gettext_lazy("the job with this id, and those with 4711 in an argument; a number beside words is a word")),
+    ("receipt 4711", gettext_lazy("words in type, last error or arguments; an error or a traceback as you copied it")),
+    ("type:shop.SendReceipt", gettext_lazy("a job type, or a part of one")),
+    ("state:failed,retrying", gettext_lazy("one of these states")),
     ("queue:mail", "a queue"),
-    ('error:"connection refused"', "a part of the last error"),
-    ("args.order_id:7", "an argument, with : or =; args.customer.email: for one inside another"),
-    ("args:7", "whichever argument has this value"),
-    ("tag:nightly tag:customer:42", "with each of these tags, its own or its type's"),
-    ("since:2h until:2026-11-24", "created then"),
-    ("worker:host-1.4411.0", "the worker that has it or had it"),
-    ("group:3f2a9c…", "a failure group"),
-    ("priority:50", "with this priority"),
-    ("correlation:… parent:17 bulk:3 workflow:7", "what belongs together"),
+    ('error:"connection refused"', gettext_lazy("a part of the last error")),
+    ("args.order_id:7", gettext_lazy("an argument, with : or =; args.customer.email: for one inside another")),
+    ("args:7", gettext_lazy("whichever argument has this value")),
+    ("tag:nightly tag:customer:42", gettext_lazy("with each of these tags, its own or its type's")),
+    ("since:2h until:2026-11-24", gettext_lazy("created then")),
+    ("worker:host-1.4411.0", gettext_lazy("the worker that has it or had it")),
+    ("group:3f2a9c…", gettext_lazy("a failure group")),
+    ("priority:50", gettext_lazy("with this priority")),
+    ("correlation:… parent:17 bulk:3 workflow:7", gettext_lazy("what belongs together")),
 )
 
 
@@ -84,10 +87,12 @@ def new_jobs(site: AdminSite, request: HttpRequest) -> HttpResponse:
             newest = replace(selection, lowest=max(after + 1, selection.lowest or 0))
             count = capped(newest.rows(), MAX_NEW)
     except InvalidSelection as error:
-        return JsonResponse({"error": str(error)}, status=400)
+        return JsonResponse({"error": in_language(error)}, status=400)
     except TookTooLong:
-        return JsonResponse({"error": "This took too long."}, status=503)
-    return JsonResponse({"count": count.value, "more": count.more, "text": f"{count} new" if count.value else ""})
+        return JsonResponse({"error": _("This took too long.")}, status=503)
+    return JsonResponse(
+        {"count": count.value, "more": count.more, "text": _("%(count)s new") % {"count": count} if count.value else ""}
+    )
 
 
 def _useful(changelist: JobChangeList, action_form: Any) -> list[tuple[str, str]]:
@@ -115,7 +120,7 @@ def _bulk_links(request: HttpRequest, changelist: JobChangeList) -> list[dict[st
     return [
         {
             "name": verb.name,
-            "label": f"{verb.label} all that match …",
+            "label": _("%(verb)s all that match …") % {"verb": verb.label},
             "url": f"{url}?{urlencode({'verb': verb.name})}{rest}",
         }
         for verb in verbs.BULK_VERBS
@@ -158,14 +163,14 @@ def _narrower(selection: Selection) -> list[str]:
     """What would make the list quicker to read."""
     told = []
     if selection.since is None:
-        told.append("Choose a time, such as the last 24 hours.")
+        told.append(_("Choose a time, such as the last 24 hours."))
     if not selection.states:
-        told.append("Choose a state: all but Succeeded are quick to read.")
+        told.append(_("Choose a state: all but Succeeded are quick to read."))
     if not selection.types:
-        told.append("Choose a job type.")
+        told.append(_("Choose a job type."))
     if selection.text or selection.error:
-        told.append("Look for fewer words, or for an argument by its name, such as args.order_id:7.")
-    return told or ["Leave out a part of the filter."]
+        told.append(_("Look for fewer words, or for an argument by its name, such as args.order_id:7."))
+    return told or [_("Leave out a part of the filter.")]
 
 
 def _url(request: HttpRequest, name: str) -> str:

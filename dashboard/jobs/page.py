@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.text import capfirst
 
 from dashboard.jobs import comparison, rows, stack, timeline
 from dashboard.jobs.flow import flow_of, with_later
@@ -26,6 +27,7 @@ from dashboard.kit import catalogue, health, in_short, queries, sensitive, servi
 from dashboard.kit.one_at_a_time import hold_in_words
 from dashboard.kit.subjects import Titles, links_of
 from dashboard.kit.text import call, inert
+from dashboard.kit.vocabulary import state_label
 from handlers import stranded
 from handlers.admission.places import place_of
 from handlers.conf import jobs_settings
@@ -158,7 +160,7 @@ def _may_skip(request: HttpRequest) -> bool:
 
 
 def _state_word(record: JobRecord) -> str:
-    return str(queries.RETRYING if record.is_retrying else record.state).capitalize()
+    return capfirst(state_label(queries.RETRYING if record.is_retrying else record.state))
 
 
 def _asked(request: HttpRequest) -> int:

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from dashboard.jobs.actions import expected
@@ -58,11 +59,15 @@ def shown(request: HttpRequest, record: JobRecord) -> ShownStack | None:
 def show_stack(request: HttpRequest, job_id: int) -> HttpResponse:
     """Ask the job's worker where it is."""
     if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not may_ask(request):
-        raise PermissionDenied("You may not see where running jobs are.")
+        raise PermissionDenied(_("You may not see where running jobs are."))
     back = back_to(request, job_id)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     token, reason = expected(request).get(job_id, ""), why(request)
-    did, _ = act_once(request, lambda: str(int(job_scheduler.show_stack(job_id, by=by, reason=reason, expect=token))))
+    did, _new = act_once(
+        request, lambda: str(int(job_scheduler.show_stack(job_id, by=by, reason=reason, expect=token)))
+    )
     if did == "0":
-        messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was asked.")
+        messages.warning(
+            request, _("Job %(number)d had moved on since the page was made; nothing was asked.") % {"number": job_id}
+        )
     return HttpResponseRedirect(f"{back}#job-stack")

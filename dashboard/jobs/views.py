@@ -32,7 +32,7 @@ def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
     @require_POST
     def act(request: HttpRequest, job_id: int) -> HttpResponse:
         if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not verb.allowed(request.user):
-            raise PermissionDenied(f"You may not {verb.name} jobs.")
+            raise PermissionDenied(verb.refusal)
         back = back_to(request, job_id)  # before anything is done: an address that cannot be read is refused
         token = expected(request).get(job_id, "")
         if why := verbs.refusal([job_id]):
@@ -41,7 +41,7 @@ def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
             confirmed = "confirmed" in request.POST
             queue, problem = queue_asked(request, verb)
             if problem:
-                way = Way(back, "Back to the job")
+                way = Way(back, _("Back to the job"))
                 return ask(site, request, verb, {job_id: token}, way, problem if confirmed else "")
             _act(request, verb, job_id, token, queue)
         return HttpResponseRedirect(back)
@@ -58,7 +58,7 @@ def _act(request: HttpRequest, verb: verbs.Verb, job_id: int, token: str, queue:
         tell_what_was(request, [job_id], is_late=did == "0")
         return
     health.forget()  # the next page must not say that it still waits where it was
-    done = f"{verb.past} job {job_id}{f' to queue {queue}' if queue else ''}."
+    done = verb.done(_("job %(number)d") % {"number": job_id}, queue)
     entry = undoing.offered(entries)
     say(request, messages.SUCCESS, done, undo=entry.pk if entry else None, jobs=[job_id] if verb.is_followed else [])
 

@@ -9,6 +9,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from dashboard.kit.text import pretty_json
 from handlers.job_types import JobType
 from handlers.masking import is_sensitive
@@ -22,15 +25,15 @@ PLACEHOLDERS = {
     "uuid": "00000000-0000-0000-0000-000000000000",
 }
 HINTS = {
-    "integer": "A whole number.",
+    "integer": gettext_lazy("A whole number."),
     "number": "A number.",
-    "decimal": "A decimal number.",
+    "decimal": gettext_lazy("A decimal number."),
     "boolean": "",
     "json": "JSON.",
-    "date": "A date, YYYY-MM-DD.",
-    "date-time": "A time in ISO 8601; Z at the end means UTC.",
-    "time": "A time of day.",
-    "duration": "A length of time in ISO 8601: PT90S, PT1H30M, P2D.",
+    "date": gettext_lazy("A date, YYYY-MM-DD."),
+    "date-time": gettext_lazy("A time in ISO 8601; Z at the end means UTC."),
+    "time": gettext_lazy("A time of day."),
+    "duration": gettext_lazy("A length of time in ISO 8601: PT90S, PT1H30M, P2D."),
     "uuid": "A UUID.",
 }
 
@@ -51,17 +54,21 @@ class Argument:
     @property
     def hint(self) -> str:
         """What to write, in words."""
-        words = [str(self.schema.get("description", ""))[:300], HINTS.get(self.format or self.kind, "")]
+        words = [str(self.schema.get("description", ""))[:300], self._format_hint]
         if self.nullable and not self.is_text:
-            words.append("Empty means none (null).")
+            words.append(_("Empty means none (null)."))
         elif not self.required and self.kind in ("integer", "number", "decimal", "json"):
-            words.append("Empty means its default.")
+            words.append(_("Empty means its default."))
         return " ".join(word for word in words if word)
 
     def hint_hidden(self, *, is_stored: bool) -> str:
         """What to write where the present value is hidden."""
-        empty = "Leave it empty to keep the stored value." if is_stored else ""
-        return " ".join(word for word in (HINTS.get(self.format or self.kind, ""), "Sensitive.", empty) if word)
+        empty = _("Leave it empty to keep the stored value.") if is_stored else ""
+        return " ".join(word for word in (self._format_hint, _("Sensitive."), empty) if word)
+
+    @property
+    def _format_hint(self) -> str:
+        return str(HINTS.get(self.format or self.kind, ""))
 
     @property
     def is_text(self) -> bool:
@@ -98,7 +105,7 @@ class Argument:
             try:
                 return json.loads(text)
             except RecursionError:
-                raise ValueError("nested too deeply") from None
+                raise ValueError(_("nested too deeply")) from None
         text = text.strip()
         if self.kind in ("integer", "number"):
             try:
@@ -153,7 +160,7 @@ def _kind(node: dict[str, Any]) -> tuple[str, str, tuple[Any, ...]]:
 
 
 def _resolved(node: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
-    for _ in range(10):
+    for _turn in range(10):
         if "$ref" not in node:
             break
         found = root.get("$defs", {}).get(str(node["$ref"]).rpartition("/")[2])

@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
+from dashboard.kit.languages import in_language
 from dashboard.kit.text import dotted, pretty_json
 from handlers.conf import jobs_settings
 from handlers.exceptions import JobsError, NoHandler
@@ -51,7 +52,7 @@ class TypeRow:
         try:
             return pretty_json(self.job_type.schema())
         except JobsError as error:
-            return str(error)
+            return in_language(error)
 
 
 @dataclass(frozen=True)

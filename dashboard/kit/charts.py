@@ -56,7 +56,7 @@ def throughput_chart(
     ``link``: the address of what a bar counts. The keyboard finds the same links in the table.
     """
     if len(points) < 2:
-        return format_html('<p class="note">{}</p>', "Nothing was counted yet.")
+        return format_html('<p class="note">{}</p>', _("Nothing was counted yet."))
     step = points[1].at - points[0].at
     above = max(point.succeeded for point in points)
     below = max(point.failed + point.retried for point in points)
@@ -162,7 +162,7 @@ def sparkline(values: Sequence[int], label: str) -> SafeString:
 def delay_plot(delays: Sequence[timedelta], label: str) -> SafeString:
     """The waits before each retry as bars with their lengths in words; very unlike ones on a logarithmic scale."""
     if not delays:
-        return format_html('<p class="note">{}</p>', "No retries: the first failure is the last.")
+        return format_html('<p class="note">{}</p>', _("No retries: the first failure is the last."))
     seconds = [max(delay.total_seconds(), 0.0) for delay in delays[:MAX_DELAYS]]
     most = max(*seconds, 0.001)
     logarithmic = most > 60 * max(min(seconds), most / 1e9)
@@ -180,7 +180,7 @@ def delay_plot(delays: Sequence[timedelta], label: str) -> SafeString:
         '<rect class="delay" x="{}%" y="{}" width="{}%" height="{}" rx="2"/>{}</g>',
         (
             (
-                f"retry {place + 1}: after {duration(value)}",
+                _("retry %(number)d: after %(time)s") % {"number": place + 1, "time": duration(value)},
                 _px(place * width),
                 _px(width),
                 HEIGHT,
@@ -197,13 +197,16 @@ def delay_plot(delays: Sequence[timedelta], label: str) -> SafeString:
     return format_html(
         '<figure class="chart delays"><svg class="plot" width="100%" height="{height}" role="img" aria-label="{words}">'
         '{bars}<line class="zero" x1="0" x2="100%" y1="{base}" y2="{base}"/></svg>'
-        '<figcaption class="quiet">Wait before each retry{scale}{cut}</figcaption></figure>',
+        '<figcaption class="quiet">{caption}{scale}{cut}</figcaption></figure>',
+        caption=_("Wait before each retry"),
         height=HEIGHT,
         words=words,
         bars=bars,
         base=HEIGHT - LABELS,
-        scale=", on a logarithmic scale" if logarithmic else "",
-        cut=f"; the first {MAX_DELAYS} of {len(delays):,}" if len(delays) > MAX_DELAYS else "",
+        scale=_(", on a logarithmic scale") if logarithmic else "",
+        cut=_("; the first %(shown)d of %(all)s") % {"shown": MAX_DELAYS, "all": f"{len(delays):,}"}
+        if len(delays) > MAX_DELAYS
+        else "",
     )
 
 
@@ -319,10 +322,15 @@ def _table(points: Sequence[Point], step: timedelta, link: Callable[[Point], str
     if not rows:
         return SafeString("")
     return format_html(
-        '<details class="chart-table"><summary>As a table</summary><table class="plain"><thead><tr>'
-        '<th scope="col">From (<span data-zone="utc">UTC</span>)</th><th scope="col" class="number">Succeeded</th>'
-        '<th scope="col" class="number">Failed</th><th scope="col" class="number">Run again</th></tr></thead>'
+        '<details class="chart-table"><summary>{}</summary><table class="plain"><thead><tr>'
+        '<th scope="col">{} (<span data-zone="utc">UTC</span>)</th><th scope="col" class="number">{}</th>'
+        '<th scope="col" class="number">{}</th><th scope="col" class="number">{}</th></tr></thead>'
         "<tbody>{}</tbody></table></details>",
+        _("As a table"),
+        _("From"),
+        _("Succeeded"),
+        _("Failed"),
+        _("Run again"),
         rows,
     )
 
@@ -345,12 +353,18 @@ def _row_head(point: Point, step: timedelta, link: Callable[[Point], str] | None
 def _summary(points: Sequence[Point], step: timedelta) -> str:
     totals = _counts(*(sum(getattr(point, name) for point in points) for name in ("succeeded", "failed", "retried")))
     first, last = _clock(points[0].at, step), _clock(points[-1].at + step, step)
-    return f"Attempts that ended from {first} to {last} UTC: {totals}."
+    return _("Attempts that ended from %(first)s to %(last)s UTC: %(totals)s.") % {
+        "first": first,
+        "last": last,
+        "totals": totals,
+    }
 
 
 def _counts(succeeded: int, failed: int, retried: int) -> str:
-    again = f", {retried:,} failed and run again" if retried else ""
-    return f"{succeeded:,} succeeded, {failed:,} failed{again}"
+    again = _(", %(number)s failed and run again") % {"number": f"{retried:,}"} if retried else ""
+    return _("%(succeeded)s succeeded, %(failed)s failed") % {
+        "succeeded": f"{succeeded:,}", "failed": f"{failed:,}"
+    } + again  # fmt: skip
 
 
 def _failed(failed: int, retried: int) -> str:

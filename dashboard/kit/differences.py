@@ -5,37 +5,40 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from dashboard.kit.text import duration, inert
 
 LABELS = {
-    "name": "Name",
-    "max_attempts": "Attempts",
-    "backoff": "Backoff",
-    "delay_seconds": "Delay",
-    "factor": "Factor",
-    "max_delay_seconds": "Longest wait",
-    "jitter": "Jitter",
-    "on_exhausted": "After the last attempt",
-    "types": "Job types",
-    "concurrency": "At once",
-    "rate": "Starts",
+    "name": gettext_lazy("Name"),
+    "max_attempts": gettext_lazy("Attempts"),
+    "backoff": gettext_lazy("Backoff"),
+    "delay_seconds": gettext_lazy("Delay"),
+    "factor": gettext_lazy("Factor"),
+    "max_delay_seconds": gettext_lazy("Longest wait"),
+    "jitter": gettext_lazy("Jitter"),
+    "on_exhausted": gettext_lazy("After the last attempt"),
+    "types": gettext_lazy("Job types"),
+    "concurrency": gettext_lazy("At once"),
+    "rate": gettext_lazy("Starts"),
     # of alert rules
-    "job_type": "Job type",
-    "queue": "Queue",
-    "threshold": "Threshold",
-    "least": "Attempts, at least",
-    "minutes": "Minutes",
-    "hold_seconds": "Lasting, seconds",
-    "again_minutes": "Told again after, minutes",
-    "emails": "Mail to",
-    "webhook_url": "Webhook",
+    "job_type": gettext_lazy("Job type"),
+    "queue": gettext_lazy("Queue"),
+    "threshold": gettext_lazy("Threshold"),
+    "least": gettext_lazy("Attempts, at least"),
+    "minutes": gettext_lazy("Minutes"),
+    "hold_seconds": gettext_lazy("Lasting, seconds"),
+    "again_minutes": gettext_lazy("Told again after, minutes"),
+    "emails": gettext_lazy("Mail to"),
+    "webhook_url": gettext_lazy("Webhook"),
     # of users and groups, on the audit's page
-    "email": "Email",
-    "is_active": "Active",
-    "is_staff": "May open the console",
-    "is_superuser": "Superuser",
-    "groups": "Groups",
-    "permissions": "Permissions",
+    "email": gettext_lazy("Email"),
+    "is_active": gettext_lazy("Active"),
+    "is_staff": gettext_lazy("May open the console"),
+    "is_superuser": gettext_lazy("Superuser"),
+    "groups": gettext_lazy("Groups"),
+    "permissions": gettext_lazy("Permissions"),
 }
 
 
@@ -53,7 +56,7 @@ def differences(before: Any, after: Any) -> list[Difference]:
     old, new = (value if isinstance(value, dict) else {} for value in (before, after))
     names = [name for name in LABELS if name in old or name in new]
     return [
-        Difference(LABELS[name], _words(name, old), _words(name, new))
+        Difference(str(LABELS[name]), _words(name, old), _words(name, new))
         for name in names
         if old.get(name) != new.get(name)
     ]
@@ -62,11 +65,13 @@ def differences(before: Any, after: Any) -> list[Difference]:
 def _words(name: str, values: dict[str, Any]) -> str:
     value = values.get(name)
     if name not in values:
-        return "none"
+        return _("none")
     if name in ("delay_seconds", "max_delay_seconds"):
-        return "a year" if value is None else duration(value) if isinstance(value, int | float) else inert(str(value))
+        return (
+            _("a year") if value is None else duration(value) if isinstance(value, int | float) else inert(str(value))
+        )
     if name in ("concurrency", "rate") and not value:
-        return "any number"
+        return _("any number")
     if isinstance(value, list):
-        return inert(", ".join(str(item) for item in value)) or "none"
+        return inert(", ".join(str(item) for item in value)) or _("none")
     return inert(f"{value:g}" if isinstance(value, float) else str(value))

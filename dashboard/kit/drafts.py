@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
 DRAFT = "_draft"
-TOLD = "Nothing was done. This is the form as you sent it: look it over, and send it."
+TOLD = gettext_lazy("Nothing was done. This is the form as you sent it: look it over, and send it.")
 
 
 def is_draft(request: HttpRequest) -> bool:

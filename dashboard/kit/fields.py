@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 FORMATS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S")
 UNITS = {"d": 86_400, "h": 3_600, "min": 60, "s": 1}
@@ -72,10 +73,10 @@ def _read(text: str) -> timedelta:
     while place < len(text):
         match = _SPAN.match(text, place)
         if match is None:
-            raise forms.ValidationError("Write a length of time, such as 90 s, 5 min, 1 h 30 min or 2 d.")
+            raise forms.ValidationError(_("Write a length of time, such as 90 s, 5 min, 1 h 30 min or 2 d."))
         seconds += float(match[1]) * UNITS[match[2]]
         place = match.end()
     try:
         return timedelta(seconds=seconds)
     except OverflowError:
-        raise forms.ValidationError("That is longer than any calendar.") from None
+        raise forms.ValidationError(_("That is longer than any calendar.")) from None

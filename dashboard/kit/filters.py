@@ -7,8 +7,14 @@ from typing import Any
 
 from django.contrib.admin import SimpleListFilter
 from django.contrib.admin.views.main import ChangeList
+from django.utils.translation import gettext_lazy
 
-SPANS = (("1h", "Last hour"), ("24h", "Last 24 hours"), ("7d", "Last 7 days"), ("30d", "Last 30 days"))
+SPANS = (
+    ("1h", gettext_lazy("Last hour")),
+    ("24h", gettext_lazy("Last 24 hours")),
+    ("7d", gettext_lazy("Last 7 days")),
+    ("30d", gettext_lazy("Last 30 days")),
+)
 
 Choices = list[tuple[str, str]]
 

@@ -11,8 +11,11 @@ import json
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.arguments import OMIT, Argument, arguments, default
+from dashboard.kit.languages import in_language
 from handlers.exceptions import InvalidJob
 from handlers.job_types import JobType
 from handlers.masking import MASK, mask, scrub
@@ -20,7 +23,7 @@ from handlers.masking import MASK, mask, scrub
 MAX_INPUTS = 60  # a type with more arguments gets the raw form
 PREFIX = "arg-"
 NULL = "null-"
-UNREADABLE = "This is not JSON: check quotes, commas and brackets."
+UNREADABLE = gettext_lazy("This is not JSON: check quotes, commas and brackets.")
 
 
 class PayloadForm(forms.Form):
@@ -38,7 +41,7 @@ class PayloadForm(forms.Form):
 
     def problem_at(self, error: InvalidJob) -> None:
         """Put the engine's message at the field that it names."""
-        text = scrub(str(error).removeprefix(f"{self.job_type.name}: "), self.job_type, self.data_json)
+        text = scrub(in_language(error).removeprefix(f"{self.job_type.name}: "), self.job_type, self.data_json)
         name = self._field_of(error.field or "")
         if name:
             text = text.removeprefix(f"{error.field}: ")
@@ -86,7 +89,9 @@ class _FieldsForm(PayloadForm):
         )
         if argument.nullable and argument.is_text and not hides:
             self.fields[f"{NULL}{argument.name}"] = forms.BooleanField(
-                label=f"{argument.name}: none (null) when empty", required=False, initial=value is None
+                label=_("%(name)s: none (null) when empty") % {"name": argument.name},
+                required=False,
+                initial=value is None,
             )
 
     def _hides(self, argument: Argument) -> bool:
@@ -134,7 +139,7 @@ class _RawForm(PayloadForm):
     """All arguments as one JSON text. A mask left in its place keeps the stored value."""
 
     raw = forms.CharField(
-        label="Arguments as JSON",
+        label=gettext_lazy("Arguments as JSON"),
         required=False,
         strip=False,
         widget=forms.Textarea(attrs={"rows": 16, "spellcheck": "false", "class": "code-input"}),
@@ -147,7 +152,9 @@ class _RawForm(PayloadForm):
             start = {told.name: None if (value := default(told)) is OMIT else value for told in self.told}
         self.fields["raw"].initial = json.dumps(start, indent=2, ensure_ascii=False)
         if not self.sees_sensitive and self.job_type.sensitive_fields and self.stored is not OMIT:
-            self.fields["raw"].help_text = f"Sensitive values are shown as {MASK}. Leave one so to keep it."
+            self.fields["raw"].help_text = _("Sensitive values are shown as %(mask)s. Leave one so to keep it.") % {
+                "mask": MASK
+            }
 
     def clean(self) -> dict[str, Any]:
         """Read the JSON and let the engine check it."""
@@ -182,9 +189,9 @@ def _widget(argument: Argument, text: str, hides: bool) -> forms.Widget:
         values = argument.choices if argument.kind == "choice" else (True, False)
         options = [(argument.to_text(value), str(value)) for value in values]
         known = {value for value, _ in options}
-        empty = [("", "none (null)" if argument.nullable else "(choose)")]
+        empty = [("", _("none (null)") if argument.nullable else _("(choose)"))]
         if text and text not in known:  # stored before the type changed
-            options.append((text, f"{text[:100]} (no longer allowed)"))
+            options.append((text, _("%(text)s (no longer allowed)") % {"text": text[:100]}))
         return forms.Select(choices=(empty if argument.nullable or not text else []) + options)
     if argument.is_text and ("\n" in text or len(text) > 80):
         return forms.Textarea(attrs=attrs | {"rows": min(text.count("\n") + 3, 14)})

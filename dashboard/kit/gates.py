@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from django.db import connections
 from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext_lazy
 
 from handlers.models import Gate, GateParent, JobRecord, Require, When, Workflow, WorkflowNode
 from handlers.models.kept import database
@@ -21,24 +23,52 @@ READ = 2_000  # parents of all gates of a page that are read
 FAILED_READ = 200  # failed jobs of a workflow among which those of its wide gates are looked for
 NAMED = 3  # parents of one gate that are named
 
-_TO = {When.SUCCESS: "succeed", When.FAILURE: "fail", When.DELETED: "be deleted", When.ENDED: "end"}
+# What is waited for: of any of several, of all that are left of them, of one.
+_FOR = {
+    When.SUCCESS: (
+        gettext_lazy("Waits for any of %(total)s jobs to succeed"),
+        gettext_lazy("Waits for %(left)s of %(total)s jobs to succeed"),
+        gettext_lazy("Waits for a job to succeed"),
+    ),
+    When.FAILURE: (
+        gettext_lazy("Waits for any of %(total)s jobs to fail"),
+        gettext_lazy("Waits for %(left)s of %(total)s jobs to fail"),
+        gettext_lazy("Waits for a job to fail"),
+    ),
+    When.DELETED: (
+        gettext_lazy("Waits for any of %(total)s jobs to be deleted"),
+        gettext_lazy("Waits for %(left)s of %(total)s jobs to be deleted"),
+        gettext_lazy("Waits for a job to be deleted"),
+    ),
+    When.ENDED: (
+        gettext_lazy("Waits for any of %(total)s jobs to end"),
+        gettext_lazy("Waits for %(left)s of %(total)s jobs to end"),
+        gettext_lazy("Waits for a job to end"),
+    ),
+}
 _ANY = {
-    When.SUCCESS: "one is enough", When.FAILURE: "if one fails", When.DELETED: "if one is deleted",
-    When.ENDED: "once one has ended",
+    When.SUCCESS: gettext_lazy("one is enough"), When.FAILURE: gettext_lazy("if one fails"),
+    When.DELETED: gettext_lazy("if one is deleted"), When.ENDED: gettext_lazy("once one has ended"),
 }  # fmt: skip
-_ALL = {When.SUCCESS: "", When.FAILURE: "if failed", When.DELETED: "if deleted", When.ENDED: "once ended"}
+_ALL = {
+    When.SUCCESS: "", When.FAILURE: gettext_lazy("if failed"), When.DELETED: gettext_lazy("if deleted"),
+    When.ENDED: gettext_lazy("once ended"),
+}  # fmt: skip
 # What one does now, and what several do.
 _NOW = {
-    State.AWAITING: ("waits itself", "wait themselves"), State.SCHEDULED: ("is scheduled", "are scheduled"),
-    State.ENQUEUED: ("waits on its queue", "wait on their queue"), State.PROCESSING: ("runs", "run"),
-    State.FAILED: ("failed", "failed"), State.DELETED: ("was deleted", "were deleted"),
-    State.SUCCEEDED: (
+    State.AWAITING: ngettext_lazy("waits itself", "wait themselves"),
+    State.SCHEDULED: ngettext_lazy("is scheduled", "are scheduled"),
+    State.ENQUEUED: ngettext_lazy("waits on its queue", "wait on their queue"),
+    State.PROCESSING: ngettext_lazy("runs", "run"),
+    State.FAILED: ngettext_lazy("failed", "failed"),
+    State.DELETED: ngettext_lazy("was deleted", "were deleted"),
+    State.SUCCEEDED: ngettext_lazy(
         "succeeded, and a workflow that it opened has not ended",
         "succeeded, and workflows that they opened have not ended",
     ),
-}  # fmt: skip
-_RETRYING = ("is to be retried", "are to be retried")
-_TO_MEND = ("failed: retry or skip it", "failed: retry or skip them")
+}
+_RETRYING = ngettext_lazy("is to be retried", "are to be retried")
+_TO_MEND = ngettext_lazy("failed: retry or skip it", "failed: retry or skip them")
 _URGENT = (State.FAILED, State.PROCESSING, State.ENQUEUED, State.SCHEDULED)  # who is named first
 
 
@@ -60,8 +90,8 @@ class Wait:
 
     def __str__(self) -> str:
         """All of it as text."""
-        told = [f"job {parent.job_id} {parent.now}".strip() for parent in self.named]
-        told += [f"{self.more:,} more"] if self.more and told else []
+        told = [f"{_('job %(number)d') % {'number': parent.job_id}} {parent.now}".strip() for parent in self.named]
+        told += [_("%(count)s more") % {"count": f"{self.more:,}"}] if self.more and told else []
         return f"{self.lead}: {', '.join(told)}" if told else self.lead
 
 
@@ -85,22 +115,18 @@ def waits_of(nodes: Iterable[WorkflowNode]) -> dict[int, Wait]:
 def rule(when: str, require: str, total: int) -> str:
     """What a gate asks for in few words; empty where that is the common thing, the success of all."""
     if require == Require.ANY and total > 1:
-        return _ANY[When(when)]
-    return _ALL[When(when)]
+        return str(_ANY[When(when)])
+    return str(_ALL[When(when)])
 
 
 def _wait(gate: Gate, unmet: Sequence[JobRecord]) -> Wait:
     if gate.is_open is not None:
-        return Wait("What it waits for has come; it is being moved on" if gate.is_open else "It will never run")
-    left, to = gate.total - gate.met, _TO[When(gate.when)]
-    if gate.require == Require.ANY and gate.total > 1:
-        lead = f"Waits for any of {gate.total:,} jobs to {to}"
-    elif gate.total > 1:
-        lead = f"Waits for {left:,} of {gate.total:,} jobs to {to}"
-    else:
-        lead = f"Waits for a job to {to}"
+        return Wait(_("What it waits for has come; it is being moved on") if gate.is_open else _("It will never run"))
+    left, (any_of, all_of, one) = gate.total - gate.met, _FOR[When(gate.when)]
+    lead = one if gate.total <= 1 else any_of if gate.require == Require.ANY else all_of
+    lead_words = str(lead) % {"left": f"{left:,}", "total": f"{gate.total:,}"}
     named = _named(unmet[:NAMED], can_mend=gate.when == When.SUCCESS)
-    return Wait(lead, named, max(left - gate.missed - len(named), 0))
+    return Wait(lead_words, named, max(left - gate.missed - len(named), 0))
 
 
 def _named(jobs: Sequence[JobRecord], *, can_mend: bool) -> tuple[Parent, ...]:
@@ -110,7 +136,7 @@ def _named(jobs: Sequence[JobRecord], *, can_mend: bool) -> tuple[Parent, ...]:
         same = list(some)
         words = _RETRYING if is_retrying else _TO_MEND if can_mend and state == State.FAILED else _NOW[state]
         told += [Parent(job.pk, job.job_type, "") for job in same[:-1]]
-        told.append(Parent(same[-1].pk, same[-1].job_type, words[len(same) > 1]))
+        told.append(Parent(same[-1].pk, same[-1].job_type, words % len(same)))
     return tuple(told)
 
 
@@ -170,6 +196,6 @@ def _ends(nodes: Sequence[WorkflowNode]) -> dict[int, str]:
     ids = {node.workflow_id for node in nodes if node.workflow_id and not node.counts}
     words = {}
     for on_success, on_end in Workflow.objects.filter(pk__in=ids).values_list("on_success", "on_end") if ids else ():
-        words[on_success or 0] = "Runs once all jobs of its workflow have succeeded"
-        words[on_end or 0] = "Runs once no job of its workflow is left to run"
+        words[on_success or 0] = _("Runs once all jobs of its workflow have succeeded")
+        words[on_end or 0] = _("Runs once no job of its workflow is left to run")
     return words

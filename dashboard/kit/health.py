@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from dashboard.kit import queries
 from dashboard.kit.text import inert
@@ -155,9 +157,10 @@ def _switches() -> tuple[dict[str, QueueSwitch], dict[str, TypeSwitch]]:
 def _redis(now: Fleet) -> list[Banner]:
     if not now.trouble:
         return []
-    since = f" Live data as of {now.answered_at:%H:%M:%S} UTC." if now.answered_at else ""
-    text = f"{inert(now.trouble, TROUBLE_CHARS).rstrip('.')}.{since}"
-    hint = (
+    text = f"{inert(now.trouble, TROUBLE_CHARS).rstrip('.')}."
+    if now.answered_at:
+        text += " " + _("Live data as of %(time)s UTC.") % {"time": f"{now.answered_at:%H:%M:%S}"}
+    hint = _(
         "Nothing is lost: what is enqueued is kept in the database, and published when Redis takes it. "
         "Look after the server at REDIS_URL; history is still readable."
     )
@@ -167,11 +170,13 @@ def _redis(now: Fleet) -> list[Banner]:
 def _processes(now: Fleet) -> list[Banner]:
     found = []
     if not now.workers:
-        text = "No worker is connected: nothing runs, enqueued jobs wait."
-        found.append(Banner("error", text, "Start one with “python manage.py worker”, or look why its service ended."))
+        text = _("No worker is connected: nothing runs, enqueued jobs wait.")
+        hint = _("Start one with “python manage.py worker”, or look why its service ended.")
+        found.append(Banner("error", text, hint))
     if not now.schedulers:
-        text = "No scheduler is running: scheduled jobs and retries do not become due, and lost jobs stay lost."
-        found.append(Banner("error", text, "Start one with “python manage.py scheduler”; two are fine, one works."))
+        text = _("No scheduler is running: scheduled jobs and retries do not become due, and lost jobs stay lost.")
+        hint = _("Start one with “python manage.py scheduler”; two are fine, one works.")
+        found.append(Banner("error", text, hint))
     return found
 
 
@@ -180,22 +185,41 @@ def _unserved(request: HttpRequest, now: Fleet) -> list[Banner]:
     if not now.unserved:
         return []
     names, first = [waits.queue for waits in now.unserved], now.unserved[0]
-    since = f" since {first.since:%Y-%m-%d %H:%M} UTC" if first.since else ""
-    if len(names) == 1:
-        some = "1 job waits" if str(first.number) == "1" else f"{first.number} jobs wait"
-        gone = "" if first.queue in known_queues() else ", which the code no longer names"
-        text = f"No live worker serves queue {_names(names)}{gone}: {some} there, the first{since}."
+    since = f"{first.since:%Y-%m-%d %H:%M} UTC" if first.since else _("a time that nobody knows")
+    told = {"names": _names(names), "number": first.number, "since": since}
+    if len(names) > 1:
+        text = _("No live worker serves queues %(names)s: their jobs wait, the first since %(since)s.") % told
+    elif first.queue in known_queues():
+        text = (
+            ngettext(
+                "No live worker serves queue %(names)s: %(number)s job waits there, the first since %(since)s.",
+                "No live worker serves queue %(names)s: %(number)s jobs wait there, the first since %(since)s.",
+                first.number.value,
+            )
+            % told
+        )
     else:
-        text = f"No live worker serves queues {_names(names)}: their jobs wait, the first{since}."
-    start = f"python manage.py worker --queues {','.join(names[:NAMED])}"
-    hint = f"Start one with “{start}”, or move the jobs to another queue."
+        text = (
+            ngettext(
+                "No live worker serves queue %(names)s, which the code no longer names: %(number)s job waits there,"
+                " the first since %(since)s.",
+                "No live worker serves queue %(names)s, which the code no longer names: %(number)s jobs wait there,"
+                " the first since %(since)s.",
+                first.number.value,
+            )
+            % told
+        )
+    start = {"start": f"python manage.py worker --queues {','.join(names[:NAMED])}"}
+    hint = _("Start one with “%(start)s”, or move the jobs to another queue.") % start
     page, jobs = (
         reverse(f"admin:{name}", current_app=getattr(request, "current_app", None))
         for name in ("queues", "jobsite_jobs_jobrecord_changelist")
     )
-    links = [Link(f"Queue {name}", f"{page}#queue-{name}") for name in names[:NAMED]]
+    links = [Link(_("Queue %(name)s") % {"name": name}, f"{page}#queue-{name}") for name in names[:NAMED]]
     query = urlencode({"queue": names[0], "state": State.ENQUEUED.value})
-    return [Banner("error", text, hint, (*links, *([Link("Its jobs", f"{jobs}?{query}")] if len(names) == 1 else [])))]
+    return [
+        Banner("error", text, hint, (*links, *([Link(_("Its jobs"), f"{jobs}?{query}")] if len(names) == 1 else [])))
+    ]
 
 
 def _troubles(now: Fleet) -> list[Banner]:
@@ -205,8 +229,9 @@ def _troubles(now: Fleet) -> list[Banner]:
     return [
         Banner(
             "warning",
-            f"A scheduler has trouble with {inert(what, 80)} since {since:%H:%M:%S} UTC: {inert(reason, 200)}",
-            "Its other duties go on, and this one is tried again every second. The scheduler's log says more.",
+            _("A scheduler has trouble with %(what)s since %(since)s UTC: %(why)s")
+            % {"what": inert(what, 80), "since": f"{since:%H:%M:%S}", "why": inert(reason, 200)},
+            _("Its other duties go on, and this one is tried again every second. The scheduler's log says more."),
         )
         for what, since, reason in oldest.values()
         if not now.trouble or what != QUEUE_SERVER  # else the sentence about Redis says all
@@ -221,31 +246,47 @@ def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
     if len(now.stranded) > EACH:
         return [_many_stranded(now.stranded, hours, f"{page}?{urlencode({'state': State.ENQUEUED.value})}")]
     for each in now.stranded:
-        name, one = inert(each.job_type, 80), each.number == 1
-        lacks = "that has a handler for its type" if each.lacking else "whose code reads arguments of another release"
-        text = (
-            f"{each.number:,} job{'' if one else 's'} of type {name} wait{'s' if one else ''} for a worker {lacks},"
-            f" the first since {each.since:%Y-%m-%d %H:%M} UTC."
-        )
-        hint = (
-            f"Deploy workers of the release that can run them. What waits for {hours} fails, with this as its reason."
-        )
+        if each.lacking:
+            text = ngettext(
+                "%(number)s job of type %(name)s waits for a worker that has a handler for its type, the first since"
+                " %(since)s UTC.",
+                "%(number)s jobs of type %(name)s wait for a worker that has a handler for its type, the first since"
+                " %(since)s UTC.",
+                each.number,
+            )
+        else:
+            text = ngettext(
+                "%(number)s job of type %(name)s waits for a worker whose code reads arguments of another release, the"
+                " first since %(since)s UTC.",
+                "%(number)s jobs of type %(name)s wait for a worker whose code reads arguments of another release, the"
+                " first since %(since)s UTC.",
+                each.number,
+            )
+        since = f"{each.since:%Y-%m-%d %H:%M}"
+        text %= {"number": f"{each.number:,}", "name": inert(each.job_type, 80), "since": since}
+        hint = _(
+            "Deploy workers of the release that can run them. What waits for %(hours)s fails, with this as its reason."
+        ) % {"hours": hours}
         query = urlencode({"type": each.job_type, "state": State.ENQUEUED.value})
-        found.append(Banner("warning", text, hint, (Link("Its jobs", f"{page}?{query}"),)))
+        found.append(Banner("warning", text, hint, (Link(_("Its jobs"), f"{page}?{query}"),)))
     return found
 
 
 def _many_stranded(some: list[Stranded], hours: str, url: str) -> Banner:
     """Of so many types, as after a deploy that went wrong, that a sentence for each would fill the page."""
     names, first = _names([each.job_type for each in some]), min(each.since for each in some)
-    text = (
-        f"{sum(each.number for each in some):,} jobs of {len(some):,} types wait for a worker that can run them,"
-        f" the first since {first:%Y-%m-%d %H:%M} UTC: {names}."
-    )
-    hint = (
-        f"Deploy workers of the release that has their handlers. What waits for {hours} fails, with this as its reason."
-    )
-    return Banner("warning", text, hint, (Link("What is enqueued", url),))
+    text = _(
+        "%(number)s jobs of %(types)s types wait for a worker that can run them, the first since %(since)s UTC:"
+        " %(names)s."
+    ) % {
+        "number": f"{sum(each.number for each in some):,}", "types": f"{len(some):,}",
+        "since": f"{first:%Y-%m-%d %H:%M}", "names": names,
+    }  # fmt: skip
+    hint = _(
+        "Deploy workers of the release that has their handlers. What waits for %(hours)s fails, with this as its"
+        " reason."
+    ) % {"hours": hours}
+    return Banner("warning", text, hint, (Link(_("What is enqueued"), url),))
 
 
 def _unservable(now: Fleet) -> list[Banner]:
@@ -253,9 +294,11 @@ def _unservable(now: Fleet) -> list[Banner]:
     names = [name for name in now.unservable if name not in said]
     if not names or not now.workers:  # without a worker the other sentence says all
         return []
-    one = len(names) == 1
-    text = f"No live worker can run {_names(names)}: {'its' if one else 'their'} jobs wait."
-    hint = (
+    text = ngettext(
+        "No live worker can run %(names)s: its jobs wait.", "No live worker can run %(names)s: their jobs wait.",
+        len(names),
+    ) % {"names": _names(names)}  # fmt: skip
+    hint = _(
         "Workers run the code that they were started with: deploy the release that has the handler, and restart them."
     )
     return [Banner("warning", text, hint)]
@@ -263,16 +306,22 @@ def _unservable(now: Fleet) -> list[Banner]:
 
 def _paused(now: Health) -> list[Banner]:
     found = []
-    for names, one, many, page in (
-        (sorted(now.queues), "Queue", "Queues", "Queues"),
-        (sorted(now.types), "Job type", "Job types", "Job types"),
-    ):
-        if names:
-            word, verb = (one, "is") if len(names) == 1 else (many, "are")
-            text = f"{word} {_names(names)} {verb} paused: nothing new starts there."
-            found.append(
-                Banner("info", text, f"The page {page} says who did it and why, and has the button to resume.")
-            )
+    if names := sorted(now.queues):
+        text = ngettext(
+            "Queue %(names)s is paused: nothing new starts there.",
+            "Queues %(names)s are paused: nothing new starts there.",
+            len(names),
+        ) % {"names": _names(names)}
+        hint = _("The page Queues says who did it and why, and has the button to resume.")
+        found.append(Banner("info", text, hint))
+    if names := sorted(now.types):
+        text = ngettext(
+            "Job type %(names)s is paused: nothing new starts there.",
+            "Job types %(names)s are paused: nothing new starts there.",
+            len(names),
+        ) % {"names": _names(names)}
+        hint = _("The page Job types says who did it and why, and has the button to resume.")
+        found.append(Banner("info", text, hint))
     return found
 
 
@@ -280,5 +329,5 @@ def _names(names: list[str]) -> str:
     """``a``, ``a and b``, ``a, b, c and 4 more``."""
     shown = [inert(name, 80) for name in names[:NAMED]]
     if len(names) > NAMED:
-        return f"{', '.join(shown)} and {len(names) - NAMED:,} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+        return _("%(names)s and %(count)s more") % {"names": ", ".join(shown), "count": f"{len(names) - NAMED:,}"}
+    return _(" and ").join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

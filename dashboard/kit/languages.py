@@ -41,7 +41,7 @@ def has_catalog() -> bool:
     return (get_language() or "en").partition("-")[0] != "en"
 
 
-def shown(said: object) -> str:
+def in_language(said: object) -> str:
     """An error of the engine, or its words, in the reader's language; whatever else as it is."""
     if isinstance(said, BaseException):
         said = said.args[0] if said.args and isinstance(said.args[0], Words) else str(said)

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext as _
 
 SETTING = "CONSOLE_LOCKOUTS"
 
@@ -47,7 +48,10 @@ def in_words(until: datetime) -> str:
     minutes = -(-seconds_left(until) // 60)
     at = timezone.localtime(until)
     wait = f"{minutes} minute{'' if minutes == 1 else 's'}"
-    return f"Too many attempts failed. Try again in {wait}, at {at:%H:%M:%S %Z}. Until then no password helps."
+    return _("Too many attempts failed. Try again in %(wait)s, at %(at)s. Until then no password helps.") % {
+        "wait": wait,
+        "at": f"{at:%H:%M:%S %Z}",
+    }
 
 
 def seconds_left(until: datetime) -> int:

@@ -8,6 +8,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.forms import PayloadForm
 from dashboard.kit.sensitive import shown
@@ -16,7 +17,7 @@ from handlers.conf import ENGINE_TYPES
 from handlers.job_types import JobType
 
 ENQUEUE = "jobsite_jobs.enqueue_jobrecord"
-OWN = "is the engine's own type: written by hand, it would do what other permissions guard"
+OWN = gettext_lazy("%(name)s is the engine's own type: written by hand, it would do what other permissions guard.")
 
 
 def is_engines_own(job_type: JobType) -> bool:

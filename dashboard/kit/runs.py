@@ -29,23 +29,27 @@ class Run:
     def label(self) -> str:
         """Its verb, as on a button."""
         verb = CHOICES.get(self.operation.verb)
-        return verb.label if verb else self.operation.verb
+        return str(verb.label) if verb else self.operation.verb
 
     @property
     def what(self) -> str:
         """``Retry 400 jobs``."""
-        where = f" to queue {self.operation.queue}" if self.operation.queue else ""
-        return f"{self.label} {count_in_words(self.operation.count)}{where}"
+        told = {
+            "verb": self.label, "jobs": count_in_words(self.operation.count), "queue": self.operation.queue
+        }  # fmt: skip
+        return (_("%(verb)s %(jobs)s to queue %(queue)s") if self.operation.queue else _("%(verb)s %(jobs)s")) % told
 
     @property
     def progress(self) -> str:
         """How many of how many; where that was not counted, how many so far."""
         operation, done = self.operation, f"{self.done:,}"
         if operation.state == BulkState.DONE:
-            return f"all {done}"
+            return _("all %(count)s") % {"count": done}
         if operation.count == bulk.COUNTED + 1:
-            return f"{done} of more than {bulk.COUNTED:,}"
-        return f"{done} of {operation.count:,}" if operation.count else f"{done} so far"
+            return _("%(done)s of more than %(most)s") % {"done": done, "most": f"{bulk.COUNTED:,}"}
+        if not operation.count:
+            return _("%(done)s so far") % {"done": done}
+        return _("%(done)s of %(all)s") % {"done": done, "all": f"{operation.count:,}"}
 
     @property
     def done(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.http import HttpRequest, QueryDict
+from django.utils.translation import gettext as _
 
 from dashboard.kit.sensitive import may_see
 from handlers.selection import InvalidSelection, Selection, forbidden_paths
@@ -34,13 +35,17 @@ def selection_of(request: HttpRequest, query: QueryDict | None = None) -> Select
     asked = request.GET if query is None else query
     unknown = sorted(set(asked) - {SEARCH, *FILTERS, *IGNORED})
     if unknown:
-        raise InvalidSelection("", f"there is no filter {unknown[0][:60]!r}; there are {', '.join(FILTERS)}")
+        raise InvalidSelection(
+            "",
+            _("there is no filter %(unknown)s; there are %(filters)s")
+            % {"unknown": repr(unknown[0][:60]), "filters": ", ".join(FILTERS)},
+        )
     given: dict[str, Any] = {name: [v for v in asked.getlist(name) if v.strip()] for name in FILTERS}
     selection = Selection.guess(" ".join(asked.getlist(SEARCH)), **{k: v for k, v in given.items() if v})
     if may_see(request):
         return selection
     if secret := forbidden_paths(selection):
-        raise InvalidSelection(f"args.{secret[0]}", "this argument is sensitive, and you may not see those")
+        raise InvalidSelection(f"args.{secret[0]}", _("this argument is sensitive, and you may not see those"))
     return replace(selection, sensitive=False)
 
 
@@ -79,5 +84,5 @@ def place(query: QueryDict, name: str) -> int | None:
     if not text:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 19):
-        raise InvalidSelection(name, f"{text[:30]!r} is no place in the list")
+        raise InvalidSelection(name, _("%(text)s is no place in the list") % {"text": repr(text[:30])})
     return int(text)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from dashboard.kit import health
 from handlers.conf import SYSTEM_QUEUE
@@ -25,23 +27,32 @@ class Service(NamedTuple):
     @property
     def words(self) -> str:
         """``2 workers``, ``no live worker``, ``paused, 1 worker``."""
-        count = f"{self.workers:,} worker{'' if self.workers == 1 else 's'}" if self.workers else "no live worker"
-        return f"paused, {count}" if self.switch else count
+        count = workers_in_words(self.workers) if self.workers else _("no live worker")
+        return _("paused, %(count)s") % {"count": count} if self.switch else count
 
     @property
     def trouble(self) -> str:
         """Why nothing starts there, in a sentence; empty where it does."""
         if not self.workers:
-            gone = "" if self.known else ", and the code no longer names it"
-            return f"No live worker serves queue {self.queue}{gone}."
-        return f"Queue {self.queue} is paused." if self.switch else ""
+            if self.known:
+                return _("No live worker serves queue %(queue)s.") % {"queue": self.queue}
+            return _("No live worker serves queue %(queue)s, and the code no longer names it.") % {"queue": self.queue}
+        return _("Queue %(queue)s is paused.") % {"queue": self.queue} if self.switch else ""
 
     @property
     def remedy(self) -> str:
         """What to do about the trouble."""
         if not self.workers:
-            return f"Start one with “python manage.py worker --queues {self.queue}”, or move the jobs to another queue."
-        return "The page Queues says who did it and why, and has the button to resume." if self.switch else ""
+            start = {"start": f"python manage.py worker --queues {self.queue}"}
+            return _("Start one with “%(start)s”, or move the jobs to another queue.") % start
+        if self.switch:
+            return _("The page Queues says who did it and why, and has the button to resume.")
+        return ""
+
+
+def workers_in_words(count: int) -> str:
+    """``1 worker``, ``2 workers``."""
+    return ngettext("%(count)s worker", "%(count)s workers", count) % {"count": f"{count:,}"}
 
 
 def of(request: HttpRequest, queue: str) -> Service:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
 from dashboard.kit.text import duration
 from handlers.admission.terms import Terms
 
-TIMES = {1: "second", 60: "minute", 3_600: "hour", 86_400: "day"}
+TIMES = {
+    1: gettext_lazy("second"),
+    60: gettext_lazy("minute"),
+    3_600: gettext_lazy("hour"),
+    86_400: gettext_lazy("day"),
+}
 
 
 def terms_in_words(terms: Terms) -> str:
     """Such as "at most 5 at once; at most 100 start in any minute"."""
-    parts = [f"at most {terms.concurrency:,} at once"] if terms.concurrency else []
+    parts = (
+        [_("at most %(concurrency)s at once") % {"concurrency": f"{terms.concurrency:,}"}] if terms.concurrency else []
+    )
     if terms.rate:
         time = TIMES.get(terms.rate.seconds) or duration(terms.rate.seconds)
-        parts.append(f"at most {terms.rate.starts:,} start in any {time}")
-    return "; ".join(parts) or "any number"
+        parts.append(_("at most %(starts)s start in any %(time)s") % {"starts": f"{terms.rate.starts:,}", "time": time})
+    return "; ".join(parts) or _("any number")

@@ -9,6 +9,10 @@ from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.utils.translation import gettext as _
+
+from dashboard.kit.languages import in_language
+from dashboard.kit.vocabulary import VERBS
 from handlers.exceptions import InvalidJob
 
 MAX_TEXT = 100_000  # characters of one text that a page shows
@@ -26,7 +30,7 @@ def inert(text: str, limit: int = MAX_TEXT) -> str:
     """``text`` with unseen and direction-changing characters as escapes, cut at ``limit`` characters. Not yet HTML."""
     cut = len(text) - limit
     shown = _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", text[:limit])
-    return f"{shown}\n… {cut:,} more characters" if cut > 0 else shown
+    return f"{shown}\n{_('… %(count)s more characters') % {'count': f'{cut:,}'}}" if cut > 0 else shown
 
 
 def one_line(text: str, limit: int = 200) -> str:
@@ -38,7 +42,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 def in_words(verb: str) -> str:
     """A verb's name as people read it: ``pause_queue`` is *Pause queue*."""
-    return verb.replace("_", " ").capitalize()
+    return str(VERBS.get(verb) or verb.replace("_", " ").capitalize())
 
 
 def pretty_json(value: Any) -> str:
@@ -115,7 +119,7 @@ def _option(value: Any) -> str:
 
 def sentence(error: InvalidJob) -> str:
     """The engine's words, without the field's name before them."""
-    words = inert(str(error).removeprefix(f"{error.field}: "))
+    words = inert(in_language(error).removeprefix(f"{error.field}: "))
     return f"{words[:1].upper()}{words[1:]}."
 
 

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
 
 from handlers import turns
 from handlers.turns import NoTurn, Place
@@ -39,7 +40,7 @@ def held(request: HttpRequest, what: str) -> Iterator[None]:
 
 def refused(site: AdminSite, request: HttpRequest, why: NoTurn, back: str) -> TemplateResponse:
     """The page that says who has the places, and when to try again (429)."""
-    context = {**site.each_context(request), "title": "Not now", "reason": str(why), "back": back}
+    context = {**site.each_context(request), "title": _("Not now"), "reason": str(why), "back": back}
     response = TemplateResponse(request, "dashboard/kit/not_now.html", context, status=429)
     response.headers["Retry-After"] = str(turns.RETRY_SECONDS)
     return response

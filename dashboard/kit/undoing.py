@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit import verbs
 from dashboard.kit.became import newest_moves
+from dashboard.kit.languages import in_language
 from handlers.audit import actor_name
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -126,7 +127,7 @@ def _switched(act: Callable[[str, datetime | None, AbstractBaseUser, str], Any],
         try:
             done = act(name, until, by, _reason(entry))
         except InvalidJob as error:
-            return Undone(0, 1, str(error))
+            return Undone(0, 1, in_language(error))
         if done is False:
             return Undone(0, 1, _("It has changed since: nothing to undo."))
         return Undone(1, 1, str(words) % {"name": entry.target})
@@ -142,7 +143,7 @@ def _group_back(entry: AuditEntry, by: AbstractBaseUser) -> Undone:
     try:
         done = job_scheduler.put_group_back(name, entry.data or {}, by=by, reason=_reason(entry))
     except InvalidJob as error:
-        return Undone(0, 1, str(error))
+        return Undone(0, 1, in_language(error))
     if not done:
         return Undone(0, 1, _("It has changed since: nothing to undo."))
     return Undone(1, 1, _("Undone: the failure group is as it was."))

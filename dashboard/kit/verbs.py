@@ -10,6 +10,9 @@ from typing import Any
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE, jobs_settings
 from handlers.gateway import job_scheduler
@@ -26,8 +29,9 @@ class Verb:
     """One of the console's verbs. ``name`` is also the gateway's method, ``{name}_many`` for several jobs."""
 
     name: str
-    label: str  # on a button
-    past: str  # "Retried 2 jobs."
+    label: str | Promise  # on a button
+    past: str | Promise  # "Retried 2 jobs."
+    refusal: str | Promise  # to who may not
     permission: str
     sources: frozenset[State]  # states that it applies to
     confirm: bool = False  # for ticked rows: ask first, with a preview
@@ -52,12 +56,12 @@ class Verb:
     def label_for(self, record: JobRecord) -> str:
         """The button's words for ``record``."""
         if self is RETRY and record.state == State.SCHEDULED:
-            return "Retry now" if record.failures else "Run now"
+            return _("Retry now") if record.failures else _("Run now")
         if self is DELETE and record.state == State.PROCESSING:
-            return "Stop and delete"
+            return _("Stop and delete")
         if self is MOVE:
-            return "Move to another queue …"
-        return self.label
+            return _("Move to another queue …")
+        return str(self.label)
 
     def one(self, job_id: int, token: str, by: Any, reason: str, queue: str = "") -> bool:
         """Do it to one job that was seen with ``token``. False: it has moved on since. ``queue``: where it goes."""
@@ -73,21 +77,44 @@ class Verb:
 
     def answer(self, moved: int, asked: int, queue: str = "") -> str:
         """The honest count, in words."""
-        stale, where = asked - moved, f" to queue {queue}" if queue else ""
+        stale = asked - moved
         if not stale:
-            return f"{self.past} {jobs_in_words(moved)}{where}."
-        return f"{self.past} {moved:,}{where}; {stale:,} had moved on."
+            return self.done(jobs_in_words(moved), queue)
+        told = {"past": self.past, "moved": f"{moved:,}", "stale": f"{stale:,}", "queue": queue}
+        if queue:
+            return _("%(past)s %(moved)s to queue %(queue)s; %(stale)s had moved on.") % told
+        return _("%(past)s %(moved)s; %(stale)s had moved on.") % told
+
+    def done(self, jobs: str, queue: str = "") -> str:
+        """``Retried 2 jobs.``"""
+        told = {"past": self.past, "jobs": jobs, "queue": queue}
+        return (_("%(past)s %(jobs)s to queue %(queue)s.") if queue else _("%(past)s %(jobs)s.")) % told
+
+    def of_jobs(self, jobs: str) -> str:
+        """``Retry 2 jobs``, on a button."""
+        return _("%(verb)s %(jobs)s") % {"verb": self.label, "jobs": jobs}
 
 
-RETRY = Verb("retry", "Retry", "Retried", "jobsite_jobs.retry_jobrecord", RETRYABLE, is_followed=True)
+RETRY = Verb(
+    "retry", gettext_lazy("Retry"), gettext_lazy("Retried"), gettext_lazy("You may not retry jobs."),
+    "jobsite_jobs.retry_jobrecord", RETRYABLE, is_followed=True,
+)  # fmt: skip
 REQUEUE = Verb(
-    "requeue", "Requeue", "Requeued", "jobsite_jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}), is_followed=True
-)
-DELETE = Verb("delete", "Delete", "Deleted", "jobsite_jobs.delete_jobrecord", DELETABLE, confirm=True)
-MOVE = Verb("move", "Move", "Moved", "jobsite_jobs.move_jobrecord", MOVABLE, confirm=True, to_queue=True)
+    "requeue", gettext_lazy("Requeue"), gettext_lazy("Requeued"), gettext_lazy("You may not requeue jobs."),
+    "jobsite_jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}), is_followed=True,
+)  # fmt: skip
+DELETE = Verb(
+    "delete", gettext_lazy("Delete"), gettext_lazy("Deleted"), gettext_lazy("You may not delete jobs."),
+    "jobsite_jobs.delete_jobrecord", DELETABLE, confirm=True,
+)  # fmt: skip
+MOVE = Verb(
+    "move", gettext_lazy("Move"), gettext_lazy("Moved"), gettext_lazy("You may not move jobs."),
+    "jobsite_jobs.move_jobrecord", MOVABLE, confirm=True, to_queue=True,
+)  # fmt: skip
 RESTORE = Verb(
-    "restore", "Restore", "Restored", "jobsite_jobs.delete_jobrecord", frozenset({State.DELETED}), is_followed=True
-)
+    "restore", gettext_lazy("Restore"), gettext_lazy("Restored"), gettext_lazy("You may not restore jobs."),
+    "jobsite_jobs.delete_jobrecord", frozenset({State.DELETED}), is_followed=True,
+)  # fmt: skip
 
 BULK_VERBS = (RETRY, REQUEUE, MOVE, DELETE)  # that a bulk operation can do
 VERBS = {verb.name: verb for verb in (RETRY, REQUEUE, RESTORE, MOVE, DELETE)}
@@ -97,9 +124,12 @@ def refusal(ids: Iterable[int]) -> str:
     """Why no verb is for all of these jobs: one is the engine's own, and at work. Empty: verbs may be tried."""
     own = JobRecord.objects.filter(pk__in=list(ids), job_type__startswith=ENGINE_TYPES).exclude(state__in=FINAL)
     first = own.order_by("pk").values_list("pk", flat=True).first()
-    return f"Job {first} does a part of a bulk operation: pause or stop that. Nothing was done." if first else ""
+    if not first:
+        return ""
+    words = _("Job %(number)d does a part of a bulk operation: pause or stop that. Nothing was done.")
+    return words % {"number": first}
 
 
 def jobs_in_words(count: int) -> str:
     """``1 job``, ``2 jobs``."""
-    return f"{count:,} job" if count == 1 else f"{count:,} jobs"
+    return ngettext("%(count)s job", "%(count)s jobs", count) % {"count": f"{count:,}"}

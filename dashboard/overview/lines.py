@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from dashboard.kit import health, queries, serving
 from dashboard.kit.metrics import Rate
+from dashboard.kit.serving import workers_in_words
 from dashboard.kit.text import inert, rough
 from handlers.models import FailureGroup, WorkerProcess
 from handlers.states import State
@@ -151,17 +152,18 @@ def _urgency(line: QueueLine) -> tuple[bool, bool, bool, bool, str]:
 
 def _words(row: queries.QueueRow, workers: int, now: datetime, rate: Rate | None) -> str:
     """``214 waiting, oldest 9 min, no live worker serves it``."""
-    parts = [f"{row.waiting} waiting" if row.waiting.value else "nothing waiting"]
+    parts = [_("%(count)s waiting") % {"count": row.waiting} if row.waiting.value else _("nothing waiting")]
     if row.waiting.value and row.oldest_at:
-        parts.append(f"oldest {rough((now - row.oldest_at).total_seconds())}")
+        parts.append(_("oldest %(time)s") % {"time": rough((now - row.oldest_at).total_seconds())})
     if rate:
         told = {"came": f"{rate.in_per_minute:,.0f}", "went": f"{rate.out_per_minute:,.0f}"}
         parts.append(_("%(came)s come and %(went)s go a minute") % told)
     if row.processing.value:
-        parts.append(f"{row.processing} running")
+        parts.append(_("%(count)s running") % {"count": row.processing})
     if row.switch:
-        parts.append("paused" + (f" by {inert(row.switch.by.removeprefix('user:'), 60)}" if row.switch.by else ""))
+        by = inert(row.switch.by.removeprefix("user:"), 60)
+        parts.append(_("paused by %(who)s") % {"who": by} if by else _("paused"))
     if not row.known:
-        parts.append("the code no longer names it")
-    parts.append("no live worker serves it" if not workers else "1 worker" if workers == 1 else f"{workers:,} workers")
+        parts.append(_("the code no longer names it"))
+    parts.append(workers_in_words(workers) if workers else _("no live worker serves it"))
     return ", ".join(parts)

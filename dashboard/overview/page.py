@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import charts, health, metrics, queries, runs
@@ -23,7 +24,7 @@ from handlers.models import GroupState, JobRecord, WorkerProcess
 from handlers.models.count import Outcome
 from handlers.states import State
 
-SPAN_WORDS = {"1h": "hour", "24h": "24 hours", "7d": "7 days"}
+SPAN_WORDS = {"1h": gettext_lazy("hour"), "24h": gettext_lazy("24 hours"), "7d": gettext_lazy("7 days")}
 DEFAULT_SPAN = "1h"
 NEW_SINCE = timedelta(days=1)
 MOST_GROUPS = 5  # that are new
@@ -80,9 +81,9 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "since": since.news_since(visited, ended_then.failed_since, marks, groups, request),
         "tiles": _tiles(counts, times, span, changes(points, ended_then.before)),
         "is_empty": not any(count.value for count in counts.values()) and not JobRecord.objects.exists(),
-        "spans": [Span(name, words, name == span) for name, words in SPAN_WORDS.items()],
+        "spans": [Span(name, str(words), name == span) for name, words in SPAN_WORDS.items()],
         "span": span,
-        "span_words": SPAN_WORDS[span],
+        "span_words": str(SPAN_WORDS[span]),
         "span_problem": problem,
         "chart": charts.throughput_chart(points, marks, ended.link(app, points)),
         "times": times.values(),
@@ -132,7 +133,7 @@ def lag_words(lags: list[float | None]) -> str:
     known = [lag for lag in lags if lag is not None]
     if not known:
         return ""
-    return "in time" if min(known) < 1 else f"{duration(min(known))} late"
+    return _("in time") if min(known) < 1 else _("%(time)s late") % {"time": duration(min(known))}
 
 
 def _span(request: HttpRequest) -> tuple[str, str]:
@@ -141,13 +142,16 @@ def _span(request: HttpRequest) -> tuple[str, str]:
     if asked in SPAN_WORDS:
         return asked, ""
     choices = ", ".join(SPAN_WORDS)
-    return DEFAULT_SPAN, f"There is no span “{inert(asked, 30)}”; there are {choices}. This is the last hour."
+    return DEFAULT_SPAN, _("There is no span “%(asked)s”; there are %(choices)s. This is the last hour.") % {
+        "asked": inert(asked, 30),
+        "choices": choices,
+    }
 
 
 def _tiles(
     counts: dict[str, queries.Count], times: dict[str, Times], span: str, changed: dict[str, tuple[int, int]]
 ) -> list[Tile]:
-    words = f"last {SPAN_WORDS[span]}"
+    words = _("last %(span)s") % {"span": SPAN_WORDS[span]}
     tiles = []
     for state in queries.STATES:
         ended, more = changed.get(state, (0, 0))
@@ -168,7 +172,7 @@ def _times(span: str) -> dict[str, Times]:
     """The waits and the run times, by the outcome that they are counted with."""
     found = {}
     both = metrics.percentiles_by_outcome(span, (Outcome.STARTED, Outcome.SUCCEEDED))
-    for label, outcome in (("Wait", Outcome.STARTED), ("Run", Outcome.SUCCEEDED)):
+    for label, outcome in ((_("Wait"), Outcome.STARTED), (_("Run"), Outcome.SUCCEEDED)):
         shares = both[outcome]
         found[outcome.value] = Times(
             label, duration(shares.p50), duration(shares.p95), duration(shares.p99), shares.count

@@ -45,7 +45,7 @@ def need_target(request: HttpRequest, name: str = "") -> None:
     job_type = catalogue.find(name)
     known = job_type.name if job_type else name  # of one that is not registered here the name alone tells
     if known.startswith(ENGINE_TYPES):
-        raise PermissionDenied(f"{inert(known)} {OWN}.")
+        raise PermissionDenied(OWN % {"name": inert(known)})
 
 
 def found(entry_id: int) -> RecurringJob:

@@ -47,7 +47,7 @@ def enqueue(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
         raise PermissionDenied("You may not enqueue jobs.")
     job_type = _type(name)
     if is_engines_own(job_type):
-        raise PermissionDenied(f"{job_type.name} {OWN}.")
+        raise PermissionDenied(OWN % {"name": job_type.name})
     posted = request.POST if request.method == "POST" else None
     form = payload_form(job_type, raw=is_raw(request))(posted, sees_sensitive=may_see(request))
     when = WhenForm(posted, job_type=job_type)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.languages import in_language
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import page
 from dashboard.kit.search import SEARCH, selection_of
@@ -40,7 +41,7 @@ class ViewForm(forms.Form):
 
     def refuse(self, error: saved.NotSaved) -> None:
         """Put the message at its field."""
-        self.add_error(error.field if error.field in self.fields else None, str(error))
+        self.add_error(error.field if error.field in self.fields else None, in_language(error))
 
 
 def views(site: AdminSite, request: HttpRequest) -> TemplateResponse:
@@ -135,7 +136,7 @@ def delete(site: AdminSite, request: HttpRequest, view_id: int) -> HttpResponse:
         return HttpResponseNotAllowed(["POST"])
     found = saved.find(request, view_id)
     if found is not None and not saved.may_remove(request, found):
-        raise PermissionDenied("You may not remove views that others share.")
+        raise PermissionDenied(_("You may not remove views that others share."))
     name = saved.remove(request, view_id)
     if name is None:
         return _gone(request)
@@ -157,7 +158,7 @@ def _problem(request: HttpRequest, query: str) -> str:
     try:
         selection_of(request, QueryDict(query))
     except InvalidSelection as error:
-        return inert(str(error), 300)
+        return inert(in_language(error), 300)
     return ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
+from dashboard.kit.languages import in_language
 from dashboard.kit.search import SEARCH, selection_of
 from dashboard.kit.text import inert
 from handlers.selection import InvalidSelection
@@ -51,5 +52,5 @@ def _problem_of(request: HttpRequest, query: QueryDict) -> str:
     try:
         selection_of(request, query)
     except InvalidSelection as error:
-        return inert(str(error), 300)
+        return inert(in_language(error), 300)
     return ""

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.kit.languages import in_language
 from dashboard.kit.pages import person_of
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.text import inert
@@ -180,7 +181,7 @@ def _check_query(request: HttpRequest, query: str, *, shared: bool) -> None:
     try:
         selection = selection_of(request, QueryDict(query))
     except InvalidSelection as error:
-        raise NotSaved("", _("This filter cannot be read: %(why)s") % {"why": inert(str(error))}) from None
+        raise NotSaved("", _("This filter cannot be read: %(why)s") % {"why": inert(in_language(error))}) from None
     if not query or selection.is_empty:
         raise NotSaved("", _("This list has no filter: search, or choose a state or a type, and save that."))
     if len(query) > LONGEST_QUERY:

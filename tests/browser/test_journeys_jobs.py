@@ -141,7 +141,7 @@ def test_500_failures_are_retried_with_a_canary_paused_resumed_and_accounted_for
     page.get_by_label("Canary jobs").fill("5")
     page.get_by_label("Reason").fill("the carrier is back")
     page.get_by_role("button", name=f"Retry {MANY} jobs").click()
-    expect(page.locator(".messagelist")).to_contain_text(f"retry {MANY} jobs, in the background")
+    expect(page.locator(".messagelist")).to_contain_text(f"in the background: Retry {MANY} jobs")
     run = BulkOperation.objects.get()
     assert run.canary == 5
 
@@ -246,7 +246,7 @@ def test_without_javascript_jobs_are_browsed_and_retried_one_by_one_and_in_bulk(
     page.get_by_role("link", name=re.compile("Retry all")).click()
     page.get_by_label("Reason").fill("no scripts here")
     page.get_by_role("button", name="Retry 11 jobs").click()
-    expect(page.locator(".messagelist")).to_contain_text("retry 11 jobs, in the background")
+    expect(page.locator(".messagelist")).to_contain_text("in the background: Retry 11 jobs")
     start_worker("--processes", "1")
     start_scheduler()  # the canary is looked at again after a moment
     wait_state("succeeded", *ids)

@@ -284,7 +284,7 @@ def test_jobs_on_a_queue_that_nobody_serves_are_moved_one_and_all_and_run(
     page.get_by_label("To queue").select_option("mail")
     page.get_by_label("Reason").fill("the queue is gone")
     page.get_by_role("button", name="Move 4 jobs").click()
-    expect(page.locator(".messagelist")).to_contain_text("Started: move 4 jobs to queue mail, in the background.")
+    expect(page.locator(".messagelist")).to_contain_text("Started in the background: Move 4 jobs to queue mail.")
     wait_state("succeeded", *(job.pk for job in jobs))
     page.goto(f"{live_server.url}/admin/")
     expect(banner).to_have_count(0, timeout=LIVE_MS)

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.test import Client, override_settings
 from django.utils import translation
 
-from dashboard.kit.languages import shown
+from dashboard.kit.languages import in_language
 from handlers.exceptions import InvalidJob
 from handlers.wording import nwords, words
 
@@ -64,11 +64,11 @@ def test_api_answers_english(client: Client) -> None:
     assert answers[1].headers["Content-Language"] == "en"
 
 
-def test_words_of_the_engine_stay_english_until_they_are_shown() -> None:
+def test_words_of_the_engine_stay_english_until_they_are_in_language() -> None:
     with translation.override("de"):
         error = InvalidJob(words("Yes, and %(this)s", this=words("No")), field="this")
         assert str(error) == "Yes, and No"
-        assert shown(error) == "Yes, and Nein"  # Django's own catalog has these
-        assert shown(ValueError("No")) == "No"
+        assert in_language(error) == "Yes, and Nein"  # Django's own catalog has these
+        assert in_language(ValueError("No")) == "No"
         assert str(nwords("%(count)s job", "%(count)s jobs", 2)) == "2 jobs"
-    assert shown(words("100 %")) == "100 %"
+    assert in_language(words("100 %")) == "100 %"

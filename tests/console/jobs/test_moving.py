@@ -152,7 +152,7 @@ def test_all_that_match_are_moved_by_a_run(runner: Client) -> None:
 
     page = runner.post(NEW, {"queue": "mail", "reason": "old is gone"}, follow=True).content.decode()
     operation = BulkOperation.objects.get()
-    assert "Started: move 3 jobs to queue mail, in the background." in page
+    assert "Started in the background: Move 3 jobs to queue mail." in page
     assert "<dt>To queue</dt><dd>mail</dd>" in page
     assert "First attempt after the move" not in page
     while run_chunk(operation.pk, BulkOperation.objects.get().step):
