@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
+from dashboard.kit.moments import plain
 from dashboard.kit.rendering import Page, engine
 
 SHEETS = ("admin/css/base.css", "admin/css/login.css", "dashboard/tokens.css", "dashboard/shell.css")
@@ -29,7 +30,7 @@ def page_not_found(request: HttpRequest, exception: Exception | None = None) -> 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """500. Says when, so that whoever keeps the site finds it in the log."""
-    at = f"{timezone.now():%Y-%m-%d %H:%M:%S} UTC"
+    at = plain(timezone.now(), seconds=True)
     lines = [
         _("Something on the server failed, at %(at)s. The log of that moment says what.") % {"at": at},
         _("If you had pressed a button: what it did is on the audit. Jobs go on without the console."),

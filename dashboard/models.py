@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.db import models, router
+from django.utils.translation import gettext_lazy
 
 
 class OwnManager(models.Manager[Any]):
@@ -30,7 +31,7 @@ class SavedView(models.Model):
 
     class Meta:
         db_table = "jobs_savedview"
-        verbose_name = "saved view"
+        verbose_name = gettext_lazy("saved view")
         default_permissions = ()
         permissions: ClassVar = [
             ("share_savedview", "Can share saved views"),

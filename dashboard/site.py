@@ -55,7 +55,7 @@ PAGES = (
     ("clients", gettext_lazy("API clients"), "jobsite_jobs.view_apiclient"),
 )
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
-ORDER = ("JobRecord", *(name for name, _, _ in PAGES), "AuditEntry")
+ORDER = ("JobRecord", *(name for name, _words, _permission in PAGES), "AuditEntry")
 
 
 class JobsSite(SigningIn):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django import template
@@ -14,8 +14,9 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from dashboard.kit import once, queries, said, text
+from dashboard.kit import moments, once, queries, said, text
 from dashboard.kit.became import Became, became
+from dashboard.kit.moments import exact
 from dashboard.kit.vocabulary import state_label
 from handlers.conf import jobs_settings
 from handlers.models import JobRecord
@@ -70,14 +71,6 @@ def record_badge(record: JobRecord) -> SafeString:
 
 
 @register.filter
-def exact(at: datetime | None) -> str:
-    """A moment in UTC, to the millisecond."""
-    if at is None:
-        return ""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03d} UTC"
-
-
-@register.filter
 def ago(at: datetime | None) -> SafeString | str:
     """A moment as people say it, "3 min ago", "just now" or "in 2 h"; the exact UTC time on hover."""
     if at is None:
@@ -101,23 +94,27 @@ def due(at: datetime | None) -> SafeString | str:
 
 
 @register.filter
-def utc(at: datetime | None) -> SafeString | str:
-    """A moment in UTC, with how long ago on hover."""
-    if at is None:
-        return ""
-    shown = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), shown)
+def moment(at: datetime | None) -> SafeString | str:
+    """A moment to the second, in the operator's zone; UTC on hover."""
+    return moments.moment(at)
+
+
+@register.filter
+def dated(at: datetime) -> SafeString:
+    """A moment to the second with its day of the week, in the operator's zone; UTC on hover."""
+    return moments.dated(at)
 
 
 @register.filter
 def clock_time(at: datetime | None) -> SafeString | str:
-    """A moment by the clock, with its day where that is another one; the browser shows it in the operator's zone."""
-    if at is None:
-        return ""
-    is_near = abs(clock.now() - at) < timedelta(hours=20)
-    shown = f"{at.astimezone(UTC):{'%H:%M' if is_near else '%a %d %b %H:%M'}}"
-    form = "time" if is_near else "moment"
-    return format_html('<span data-at="{}" data-as="{}" title="{}">{}</span>', at.isoformat(), form, exact(at), shown)
+    """A moment by the clock, with its day where that is another one; in the operator's zone."""
+    return moments.clock(at)
+
+
+@register.filter
+def times(words: str) -> SafeString:
+    """Words whose moments are in the operator's zone, such as a banner's, a message's or a reason's."""
+    return moments.marked(words)
 
 
 @register.filter

@@ -11,6 +11,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest
 from django.urls import Resolver404, ResolverMatch, get_script_prefix, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import ngettext
 
 from dashboard.kit.drafts import DRAFT
 from dashboard.kit.text import in_words
@@ -93,8 +94,9 @@ def words(site: AdminSite, wanted: Asked) -> str:
     if match is None or match.url_name is None:
         return ""
     if action := dict(wanted.fields).get("action"):
-        ticked = sum(name == ACTION_CHECKBOX_NAME for name, _ in wanted.fields)
-        return f"{in_words(action)}, {ticked:,} ticked"
+        ticked = sum(name == ACTION_CHECKBOX_NAME for name, _value in wanted.fields)
+        words = ngettext("%(verb)s, %(number)d ticked", "%(verb)s, %(number)d ticked", ticked)
+        return words % {"verb": in_words(action), "number": ticked}
     named = [
         f"{name.removesuffix('_id')} {value}" if name.endswith("_id") else str(value)
         for name, value in match.kwargs.items()

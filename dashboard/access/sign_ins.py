@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.kit import lockouts
 from dashboard.kit.logins import user_named
+from dashboard.kit.moments import marked
 from dashboard.kit.text import one_line
 from handlers.addresses import client_address
 from handlers.audit import acts_from, audit, user_name
@@ -42,7 +43,7 @@ def note(request: HttpRequest, answer: HttpResponse) -> None:
         form = (getattr(answer, "context_data", None) or {}).get("form")
         if form is not None:
             form.errors.clear()
-            form.errors[NON_FIELD_ERRORS] = form.error_class([lockouts.in_words(until)], error_class="nonfield")
+            form.errors[NON_FIELD_ERRORS] = form.error_class([marked(lockouts.in_words(until))], error_class="nonfield")
         answer.status_code = 429
         answer.headers["Retry-After"] = str(lockouts.seconds_left(until))
         _log(logging.WARNING, request, _named(typed), REFUSED)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.fields import UtcField
 from dashboard.kit.text import sentence
@@ -26,20 +27,34 @@ class ClientForm(forms.Form):
     """What a client is called, what it may do, and for how long."""
 
     name = forms.CharField(
-        max_length=60, help_text="The program, as the audit will name it: a-z, 0-9, dot, hyphen and underscore."
+        label=gettext_lazy("Name"),
+        max_length=60,
+        help_text=gettext_lazy("The program, as the audit will name it: a-z, 0-9, dot, hyphen and underscore."),
     )
     verbs = forms.MultipleChoiceField(
-        label="It may", widget=forms.CheckboxSelectMultiple, error_messages={"required": "Choose at least one."}
+        label=gettext_lazy("It may"),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": gettext_lazy("Choose at least one.")},
     )
     types = forms.MultipleChoiceField(
-        label="Job types", required=False, help_text="None chosen: all, those to come too."
+        label=gettext_lazy("Job types"), required=False, help_text=gettext_lazy("None chosen: all, those to come too.")
     )
-    queues = forms.MultipleChoiceField(required=False, help_text="None chosen: all, those to come too.")
+    queues = forms.MultipleChoiceField(
+        label=gettext_lazy("Queues"), required=False, help_text=gettext_lazy("None chosen: all, those to come too.")
+    )
     rate_per_minute = forms.IntegerField(
-        label="Requests a minute", required=False, initial=RATE_PER_MINUTE, help_text="Empty: any number."
+        label=gettext_lazy("Requests a minute"),
+        required=False,
+        initial=RATE_PER_MINUTE,
+        help_text=gettext_lazy("Empty: any number."),
     )
-    expires_at = UtcField(label="Expires, UTC", required=False, help_text="Empty: never.")
-    reason = forms.CharField(required=False, max_length=MAX_REASON, help_text="Optional, kept in the audit.")
+    expires_at = UtcField(label=gettext_lazy("Expires, UTC"), required=False, help_text=gettext_lazy("Empty: never."))
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        help_text=gettext_lazy("Optional, kept in the audit."),
+    )
 
     def __init__(self, verbs: Mapping[str, str], data: Any = None) -> None:
         """``verbs``: that this person may give, with their words; ``data``: what was sent, if anything was."""

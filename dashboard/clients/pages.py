@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from dashboard.clients.form import ClientForm
 from dashboard.clients.grants import ADD, REVOKE, VIEW, grantable
@@ -29,27 +30,27 @@ SHOWN = 500  # clients that the list shows: those that can still ask first
 
 def clients(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every client: what it may do, and whether it still can."""
-    need(request, VIEW, "You may not see clients of the API.")
+    need(request, VIEW, _("You may not see clients of the API."))
     now = timezone.now()
     rows = ApiClient.objects.order_by("revoked_at", "name")[: SHOWN + 1]
     found = sorted((_row(row, now) for row in rows), key=lambda row: (not row["is_valid"], row["client"].name))
     context = {
         "rows": found[:SHOWN], "more": len(found) > SHOWN, "may_add": request.user.has_perm(ADD), "api_url": _api_url(),
     }  # fmt: skip
-    return page(site, request, "clients/clients", "API clients", context)
+    return page(site, request, "clients/clients", _("API clients"), context)
 
 
 def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Make a client: the answer to the form, and nothing else ever, shows its token."""
-    need(request, VIEW, "You may not see clients of the API.")
-    need(request, ADD, "You may not make clients of the API.")
+    need(request, VIEW, _("You may not see clients of the API."))
+    need(request, ADD, _("You may not make clients of the API."))
     form = ClientForm(grantable(request), request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid() and not is_draft(request):
         try:
             return _made(site, request, form)
         except InvalidJob as error:
             form.refuse(error)
-    return page(site, request, "clients/new", "New API client", {"form": form}, status=400 if form.errors else 200)
+    return page(site, request, "clients/new", _("New API client"), {"form": form}, status=400 if form.errors else 200)
 
 
 def _made(site: AdminSite, request: HttpRequest, form: ClientForm) -> HttpResponse:
@@ -62,18 +63,21 @@ def _made(site: AdminSite, request: HttpRequest, form: ClientForm) -> HttpRespon
 
     pk, is_new = act_once(request, act)
     if not is_new:
-        told = "This form was sent before and made this client then. Its token was shown only there: if nobody has it,"
-        messages.warning(request, f"{told} revoke it and make another.")
+        told = _(
+            "This form was sent before and made this client then. Its token was shown only there: if nobody has it,"
+            " revoke it and make another."
+        )
+        messages.warning(request, told)
         return HttpResponseRedirect(reverse("admin:client", args=[pk], current_app=request.current_app))
     client, token = made[0]
     context = {**_row(client, timezone.now()), "token": token, "api_url": _api_url()}
     # As all pages of the admin, no browser stores it.
-    return page(site, request, "clients/made", f"The token of {client.name}", context)
+    return page(site, request, "clients/made", _("The token of %(name)s") % {"name": client.name}, context)
 
 
 def client(site: AdminSite, request: HttpRequest, client_id: int) -> HttpResponse:
     """One client: what it may do, and the button that ends that."""
-    need(request, VIEW, "You may not see clients of the API.")
+    need(request, VIEW, _("You may not see clients of the API."))
     row = ApiClient.objects.filter(pk=client_id).first() if client_id < 2**63 else None
     if row is None:
         return _gone(request)
@@ -91,14 +95,14 @@ def revoke(site: AdminSite, request: HttpRequest, client_id: int) -> HttpRespons
     """Let its token open nothing any more. POST only."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    need(request, REVOKE, "You may not revoke tokens of the API.")
+    need(request, REVOKE, _("You may not revoke tokens of the API."))
     row = ApiClient.objects.filter(pk=client_id).first() if client_id < 2**63 else None
     if row is None:
         return _gone(request)
     reason = why(request)
     found = switch_once(request, lambda: revoke_client(row.pk, by=by(request), reason=reason))
-    done = f"Revoked the token of {row.name}. It opens nothing from now on."
-    tell(request, found, done, f"The token of {row.name} was revoked already.")
+    done = _("Revoked the token of %(name)s. It opens nothing from now on.") % {"name": row.name}
+    tell(request, found, done, _("The token of %(name)s was revoked already.") % {"name": row.name})
     if not request.user.has_perm(VIEW):
         return HttpResponseRedirect(reverse("admin:index", current_app=request.current_app))
     return HttpResponseRedirect(reverse("admin:client", args=[row.pk], current_app=request.current_app))
@@ -110,7 +114,8 @@ def _row(row: ApiClient, now: datetime) -> dict[str, Any]:
         "client": row,
         "verbs": [(verb, VERBS.get(verb, "")) for verb in row.verbs],
         "is_valid": row.revoked_at is None and not expired,
-        "standing": "revoked" if row.revoked_at else "expired" if expired else "valid",
+        "is_expired": expired,
+        "standing": _("revoked") if row.revoked_at else _("expired") if expired else _("valid"),
     }
 
 
@@ -123,5 +128,5 @@ def _api_url() -> str:
 
 
 def _gone(request: HttpRequest) -> HttpResponse:
-    messages.warning(request, "There is no such client of the API.")
+    messages.warning(request, _("There is no such client of the API."))
     return HttpResponseRedirect(reverse("admin:clients", current_app=request.current_app))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.kit.moments import plain
 from dashboard.kit.text import inert, one_line
 from handlers.conf import NEXT_VERSION
 from handlers.models import FailureGroup, GroupEvent, GroupState
@@ -72,7 +73,7 @@ def standing(group: FailureGroup) -> str:
 
 def _ignored(group: FailureGroup) -> str:
     if group.ignored_until is not None:
-        return _("It stays so until %(time)s UTC.") % {"time": f"{group.ignored_until.astimezone(UTC):%Y-%m-%d %H:%M}"}
+        return _("It stays so until %(time)s.") % {"time": plain(group.ignored_until)}
     if group.ignored_to is not None:
         left = max(group.ignored_to - group.count, 1)
         return ngettext(
@@ -104,7 +105,7 @@ def event_words(event: GroupEvent) -> str:
             return _("ignored it until %(number)s more fail") % {"number": times}
         case GroupEvent.Kind.IGNORED:
             return (
-                _("ignored it until %(time)s UTC") % {"time": until[:16].replace("T", " ")}
+                _("ignored it until %(time)s") % {"time": f"{until[:16].replace('T', ' ')} UTC"}
                 if until
                 else _("ignored it")
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
 
 from handlers.adoption import listing
 from handlers.exceptions import TransportUnavailable
@@ -20,7 +21,7 @@ def foreign(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     offset = _offset(request.GET.get("offset", ""))
     context = {
         **site.each_context(request),
-        "title": "RQ's own jobs",
+        "title": _("RQ's own jobs"),
         "queue": queue,
         "kind": kind,
         "kinds": [each for each in listing.KINDS if each != listing.SCHEDULER],

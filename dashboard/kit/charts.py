@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.kit import marks as marked
 from dashboard.kit.marks import Mark
+from dashboard.kit.moments import in_short
 from dashboard.kit.text import duration
 
 HEIGHT = 176  # pixels of the plot
@@ -383,7 +384,7 @@ def _form(step: timedelta) -> str:
 
 
 def _clock(at: datetime, step: timedelta) -> str:
-    return f"{at.astimezone(UTC):{'%a %d %b %H:%M' if _is_long(step) else '%H:%M'}}"
+    return in_short(at) if _is_long(step) else f"{at.astimezone(UTC):%H:%M}"
 
 
 def _delay_labels(place: int, value: float, width: float, size: float) -> SafeString:

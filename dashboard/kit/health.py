@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dashboard.kit import queries
+from dashboard.kit.moments import plain
 from dashboard.kit.text import inert
 from handlers import fleet, stranded
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
@@ -159,7 +160,7 @@ def _redis(now: Fleet) -> list[Banner]:
         return []
     text = f"{inert(now.trouble, TROUBLE_CHARS).rstrip('.')}."
     if now.answered_at:
-        text += " " + _("Live data as of %(time)s UTC.") % {"time": f"{now.answered_at:%H:%M:%S}"}
+        text += " " + _("Live data as of %(time)s.") % {"time": plain(now.answered_at, seconds=True)}
     hint = _(
         "Nothing is lost: what is enqueued is kept in the database, and published when Redis takes it. "
         "Look after the server at REDIS_URL; history is still readable."
@@ -185,7 +186,7 @@ def _unserved(request: HttpRequest, now: Fleet) -> list[Banner]:
     if not now.unserved:
         return []
     names, first = [waits.queue for waits in now.unserved], now.unserved[0]
-    since = f"{first.since:%Y-%m-%d %H:%M} UTC" if first.since else _("a time that nobody knows")
+    since = plain(first.since) if first.since else _("a time that nobody knows")
     told = {"names": _names(names), "number": first.number, "since": since}
     if len(names) > 1:
         text = _("No live worker serves queues %(names)s: their jobs wait, the first since %(since)s.") % told
@@ -229,8 +230,8 @@ def _troubles(now: Fleet) -> list[Banner]:
     return [
         Banner(
             "warning",
-            _("A scheduler has trouble with %(what)s since %(since)s UTC: %(why)s")
-            % {"what": inert(what, 80), "since": f"{since:%H:%M:%S}", "why": inert(reason, 200)},
+            _("A scheduler has trouble with %(what)s since %(since)s: %(why)s")
+            % {"what": inert(what, 80), "since": plain(since, seconds=True), "why": inert(reason, 200)},
             _("Its other duties go on, and this one is tried again every second. The scheduler's log says more."),
         )
         for what, since, reason in oldest.values()
@@ -249,20 +250,20 @@ def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
         if each.lacking:
             text = ngettext(
                 "%(number)s job of type %(name)s waits for a worker that has a handler for its type, the first since"
-                " %(since)s UTC.",
+                " %(since)s.",
                 "%(number)s jobs of type %(name)s wait for a worker that has a handler for its type, the first since"
-                " %(since)s UTC.",
+                " %(since)s.",
                 each.number,
             )
         else:
             text = ngettext(
                 "%(number)s job of type %(name)s waits for a worker whose code reads arguments of another release, the"
-                " first since %(since)s UTC.",
+                " first since %(since)s.",
                 "%(number)s jobs of type %(name)s wait for a worker whose code reads arguments of another release, the"
-                " first since %(since)s UTC.",
+                " first since %(since)s.",
                 each.number,
             )
-        since = f"{each.since:%Y-%m-%d %H:%M}"
+        since = plain(each.since)
         text %= {"number": f"{each.number:,}", "name": inert(each.job_type, 80), "since": since}
         hint = _(
             "Deploy workers of the release that can run them. What waits for %(hours)s fails, with this as its reason."
@@ -276,11 +277,11 @@ def _many_stranded(some: list[Stranded], hours: str, url: str) -> Banner:
     """Of so many types, as after a deploy that went wrong, that a sentence for each would fill the page."""
     names, first = _names([each.job_type for each in some]), min(each.since for each in some)
     text = _(
-        "%(number)s jobs of %(types)s types wait for a worker that can run them, the first since %(since)s UTC:"
+        "%(number)s jobs of %(types)s types wait for a worker that can run them, the first since %(since)s:"
         " %(names)s."
     ) % {
         "number": f"{sum(each.number for each in some):,}", "types": f"{len(some):,}",
-        "since": f"{first:%Y-%m-%d %H:%M}", "names": names,
+        "since": plain(first), "names": names,
     }  # fmt: skip
     hint = _(
         "Deploy workers of the release that has their handlers. What waits for %(hours)s fails, with this as its"

@@ -11,6 +11,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from dashboard.kit.moments import plain
 
 SETTING = "CONSOLE_LOCKOUTS"
 
@@ -46,12 +49,17 @@ def refused_until(request: HttpRequest) -> datetime | None:
 def in_words(until: datetime) -> str:
     """What to tell whoever is refused."""
     minutes = -(-seconds_left(until) // 60)
-    at = timezone.localtime(until)
-    wait = f"{minutes} minute{'' if minutes == 1 else 's'}"
-    return _("Too many attempts failed. Try again in %(wait)s, at %(at)s. Until then no password helps.") % {
-        "wait": wait,
-        "at": f"{at:%H:%M:%S %Z}",
-    }
+    told = {"number": minutes, "time": plain(until, seconds=True)}
+    return " ".join(
+        [
+            _("Too many attempts failed."),
+            ngettext(
+                "Try again in %(number)d minute, at %(time)s.", "Try again in %(number)d minutes, at %(time)s.", minutes
+            )
+            % told,
+            _("Until then no password helps."),
+        ]
+    )
 
 
 def seconds_left(until: datetime) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Protocol
 
 from django.utils.html import format_html, format_html_join
@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.kit.moments import in_short
 from dashboard.kit.text import inert
 
 NAMED = 5  # marks that are named below the chart: the newest
@@ -45,7 +46,8 @@ def lines(marks: Sequence[Mark], start: datetime, end: datetime, top: int, botto
         (
             (
                 mark.at.isoformat(),
-                _("%(time)s UTC: deployed %(version)s") % {"time": _clock(mark), "version": inert(mark.version, 64)},
+                _("%(time)s UTC: deployed %(version)s")
+                % {"time": in_short(mark.at), "version": inert(mark.version, 64)},
                 f"{max(place - 0.5, 0):.2f}",
                 top,
                 bottom - top,
@@ -70,7 +72,7 @@ def caption(marks: Sequence[Mark]) -> SafeString:
         ", ",
         '<span class="mark-name">{} <span data-at="{}" data-as="moment" title="{} UTC">{}</span></span>',
         (
-            (inert(mark.version, SHORT), mark.at.isoformat(), _clock(mark), _clock(mark))
+            (inert(mark.version, SHORT), mark.at.isoformat(), in_short(mark.at), in_short(mark.at))
             for mark in list(marks)[: -NAMED - 1 : -1]
         ),
     )
@@ -81,7 +83,3 @@ def caption(marks: Sequence[Mark]) -> SafeString:
         named,
         " " + ngettext("and %(number)d more", "and %(number)d more", more) % {"number": more} if more > 0 else "",
     )
-
-
-def _clock(mark: Mark) -> str:
-    return f"{mark.at.astimezone(UTC):%a %d %b %H:%M}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dashboard.kit.moments import plain
 from dashboard.kit.text import one_line
 from handlers.bounded import RETRYING
 from handlers.models import FailureGroup
@@ -89,10 +90,10 @@ def _times(selection: Selection, now: datetime | None) -> list[str]:
     if since and not until and now and (words := _ago((now - since).total_seconds())):
         return [words]
     if since and until:
-        return [_("created from %(since)s to %(until)s") % {"since": _at(since), "until": _at(until)}]
+        return [_("created from %(since)s to %(until)s") % {"since": plain(since), "until": plain(until)}]
     if since:
-        return [_("created since %(since)s") % {"since": _at(since)}]
-    return [_("created before %(until)s") % {"until": _at(until)}] if until else []
+        return [_("created since %(since)s") % {"since": plain(since)}]
+    return [_("created before %(until)s") % {"until": plain(until)}] if until else []
 
 
 def _ago(seconds: float) -> str:
@@ -140,7 +141,3 @@ def _either(words: Sequence[str]) -> str:
 
 def _cut(text: str) -> str:
     return one_line(text, LONGEST)
-
-
-def _at(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

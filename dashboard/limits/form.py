@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
@@ -18,17 +19,22 @@ class LimitForm(forms.Form):
     """A limit's values, which version the person saw, and why it changes."""
 
     concurrency = forms.IntegerField(
-        label="At once", required=False, help_text="How many jobs run at once. Empty: any number."
+        label=gettext_lazy("At once"),
+        required=False,
+        help_text=gettext_lazy("How many jobs run at once. Empty: any number."),
     )
     rate = forms.CharField(
-        label="Starts",
+        label=gettext_lazy("Starts"),
         required=False,
         max_length=20,
-        help_text="How many start in a time: 5/s, 100/m, 1000/h, 10/d, or 100/10s. Empty: any number.",
+        help_text=gettext_lazy("How many start in a time: 5/s, 100/m, 1000/h, 10/d, or 100/10s. Empty: any number."),
     )
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     reason = forms.CharField(
-        required=False, max_length=MAX_REASON, help_text="Optional, kept in the history and the audit."
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        help_text=gettext_lazy("Optional, kept in the history and the audit."),
     )
 
     def __init__(self, name: str, *args: Any, **options: Any) -> None:

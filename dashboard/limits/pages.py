@@ -9,6 +9,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
@@ -31,19 +32,19 @@ NO_VERSION = -1  # a form that says none saw none
 
 def limits(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every limit: who has it, what holds, who waits."""
-    need(request, VIEW, "You may not see limits.")
+    need(request, VIEW, _("You may not see limits."))
     context = {"rows": [_row(standing) for standing in standings()]}
-    return page(site, request, "limits/limits", "Limits", context)
+    return page(site, request, "limits/limits", _("Limits"), context)
 
 
 def limit(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     """One limit, and the form that changes it: a POST shows what would change, and saves that once it was seen."""
-    need(request, VIEW, "You may not see limits.")
+    need(request, VIEW, _("You may not see limits."))
     standing = next(iter(standings([name])), None)
     if standing is None:
         return _gone(request, name)
     if request.method == "POST":
-        need(request, CHANGE, "You may not change limits.")
+        need(request, CHANGE, _("You may not change limits."))
     version = standing.override.version if standing.override else 0
     now = facts(standing.override) if standing.override else code_facts(name)
     form = LimitForm(name, request.POST if request.method == "POST" else None, initial={**now, "version": version})
@@ -71,7 +72,7 @@ def reset(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     """Let the code's values hold again. POST only; the page that leads here says what they are."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    need(request, CHANGE, "You may not change limits.")
+    need(request, CHANGE, _("You may not change limits."))
     if not standings([name]):
         return _gone(request, name)
     version, reason = request.POST.get("version", ""), why(request)
@@ -81,7 +82,9 @@ def reset(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     except InvalidJob as error:
         messages.error(request, sentence(error))
     else:
-        tell(request, found, f"The limit {name} has the code's values again.", f"The limit {name} has them already.")
+        told = {"name": name}
+        done = _("The limit %(name)s has the code's values again.") % told
+        tell(request, found, done, _("The limit %(name)s has them already.") % told)
     return HttpResponseRedirect(_url(request, name))
 
 
@@ -95,8 +98,9 @@ def _save(request: HttpRequest, name: str, form: LimitForm) -> bool:
     except InvalidJob as error:
         form.refuse(error)
         return False
-    done = f"Changed {name}. It holds in every worker, and those for whom there is room now are admitted."
-    tell(request, found, done, f"The limit {name} had these values already.")
+    told = {"name": name}
+    done = _("Changed %(name)s. It holds in every worker, and those for whom there is room now are admitted.") % told
+    tell(request, found, done, _("The limit %(name)s had these values already.") % told)
     return True
 
 
@@ -119,7 +123,8 @@ def _history(name: str) -> list[dict[str, Any]]:
 
 
 def _gone(request: HttpRequest, name: str) -> HttpResponse:
-    messages.warning(request, f"No job type that is registered here has a limit {name[:100]}.")
+    told = _("No job type that is registered here has a limit %(name)s.") % {"name": name[:100]}
+    messages.warning(request, told)
     return HttpResponseRedirect(reverse("admin:limits", current_app=request.current_app))
 
 

@@ -17,9 +17,13 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.db.models import Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit.lockouts import lockouts
+from dashboard.kit.moments import clock
 from dashboard.kit.text import inert
 from dashboard.people import fields
 from dashboard.people.audited import AuditedMixin
@@ -30,9 +34,9 @@ from handlers.audit import audit
 LOCKED_UNTIL = "locked_until"  # on a user of the list
 LISTED = ("email", "is_active", "is_staff", "is_superuser", "last_login")
 ROLE_HELP = {
-    "Viewer": "sees jobs, queues and the audit",
-    "Operator": "also retries, requeues, deletes, pauses and runs bulk operations",
-    "Administrator": "also changes retry policies, users and groups",
+    "Viewer": gettext_lazy("sees jobs, queues and the audit"),
+    "Operator": gettext_lazy("also retries, requeues, deletes, pauses and runs bulk operations"),
+    "Administrator": gettext_lazy("also changes retry policies, users and groups"),
 }
 
 
@@ -53,8 +57,10 @@ def refuse_what_is_not_held(user: Any, permissions: set[int]) -> None:
         return
     named = Permission.objects.filter(pk__in=list(missing)[:100]).order_by("pk")[:3]
     words = ", ".join(permission.name for permission in named)
-    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-    raise ValidationError(f"You can give only what you hold yourself, and you do not hold: {words}{more}.")
+    told = _("You can give only what you hold yourself, and you do not hold: %(names)s.")
+    if len(missing) > 3:
+        told = _("You can give only what you hold yourself, and you do not hold: %(names)s and %(number)d more.")
+    raise ValidationError(told % {"names": words, "number": len(missing) - 3})
 
 
 def _role_help() -> str:
@@ -74,11 +80,11 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
     ordering = (fields.LOGIN,)
     actions = ("make_viewer", "make_operator", "make_administrator", "lift_lock_out")
 
-    @display(description="locked out")
-    def locked_out(self, user: Any) -> str:
+    @display(description=gettext_lazy("locked out"))
+    def locked_out(self, user: Any) -> SafeString | str:
         """Until when this person cannot sign in, maybe at one address only."""
         until = getattr(user, LOCKED_UNTIL, None)
-        return f"until {timezone.localtime(until):%H:%M:%S}" if until else ""
+        return format_html(_("until {time}"), time=clock(until)) if until else ""
 
     def get_list_display(self, request: HttpRequest) -> Any:
         """With what is known of lock-outs, where something is."""
@@ -101,7 +107,7 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
                 setattr(user, LOCKED_UNTIL, locked.get(user.get_username()))
         return changelist
 
-    @display(description="roles")
+    @display(description=gettext_lazy("roles"))
     def roles(self, user: Any) -> str:
         """The groups."""
         return inert(", ".join(sorted(group.name for group in user.groups.all())))
@@ -156,22 +162,22 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
         with transaction.atomic():
             return super().user_change_password(request, id, form_url)
 
-    @action(description="Make the ticked users viewers", permissions=["change"])
+    @action(description=gettext_lazy("Make the ticked users viewers"), permissions=["change"])
     def make_viewer(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Add them to Viewer."""
         return self._give(request, queryset, "Viewer")
 
-    @action(description="Make the ticked users operators", permissions=["change"])
+    @action(description=gettext_lazy("Make the ticked users operators"), permissions=["change"])
     def make_operator(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Add them to Operator."""
         return self._give(request, queryset, "Operator")
 
-    @action(description="Make the ticked users administrators", permissions=["change"])
+    @action(description=gettext_lazy("Make the ticked users administrators"), permissions=["change"])
     def make_administrator(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Add them to Administrator."""
         return self._give(request, queryset, "Administrator")
 
-    @action(description="Let the ticked users sign in again", permissions=["change"])
+    @action(description=gettext_lazy("Let the ticked users sign in again"), permissions=["change"])
     def lift_lock_out(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         """Forget their failed attempts to sign in."""
         known = lockouts()
@@ -182,17 +188,26 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
                 continue
             with transaction.atomic():
                 if known and (count := known.lift(user.get_username())):
-                    told = {"failures": count}
-                    audit(cast("Any", request.user), "lift_lock_out", f"user {user.get_username()}", 1, data=told)
+                    data = {"failures": count}
+                    audit(cast("Any", request.user), "lift_lock_out", f"user {user.get_username()}", 1, data=data)
                     lifted += 1
-        left = f" {asked - lifted} had no failed attempts, or hold more than you do." if asked != lifted else ""
-        messages.success(request, f"{lifted} user{'' if lifted == 1 else 's'} can sign in again.{left}")
+        told = ngettext("%(number)d user can sign in again.", "%(number)d users can sign in again.", lifted)
+        told = told % {"number": lifted}
+        if left := asked - lifted:
+            words = ngettext(
+                "%(number)d had no failed attempts, or holds more than you do.",
+                "%(number)d had no failed attempts, or hold more than you do.",
+                left,
+            )
+            told += " " + words % {"number": left}
+        messages.success(request, told)
         return None
 
     def _give(self, request: HttpRequest, queryset: QuerySet[Any], role: str) -> HttpResponse | None:
         group = group_of(role, Group)
         if group is None:
-            messages.error(request, f"There is no group {role}: someone renamed or deleted it.")
+            gone = _("There is no group %(name)s: someone renamed or deleted it.") % {"name": role}
+            messages.error(request, gone)
             return None
         try:
             refuse_what_is_not_held(request.user, set(group.permissions.values_list("pk", flat=True)))
@@ -209,8 +224,16 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
                 user.groups.add(group)
                 audit_person(cast("Any", request.user), "change", user, before, person_facts(user))
                 moved += 1
-        left = f" {asked - moved} had the role already, or hold more than you do." if asked != moved else ""
-        messages.success(request, f"{moved} user{'' if moved == 1 else 's'} now in {group.name}.{left}")
+        told = ngettext("%(number)d user now in %(group)s.", "%(number)d users now in %(group)s.", moved)
+        told %= {"number": moved, "group": group.name}
+        if left := asked - moved:
+            words = ngettext(
+                "%(number)d had the role already, or holds more than you do.",
+                "%(number)d had the role already, or hold more than you do.",
+                left,
+            )
+            told += " " + words % {"number": left}
+        messages.success(request, told)
         return None
 
 

@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
 from dashboard.kit.drafts import is_draft
 from dashboard.people.entries import audit_password, audit_person, person_facts, written
@@ -36,7 +37,7 @@ class AuditedMixin(Mixin):
         class Draft(base):  # type: ignore[misc, valid-type]
             def clean(self) -> Any:
                 super().clean()
-                raise ValidationError("Nothing is saved yet.")
+                raise ValidationError(_("Nothing is saved yet."))
 
         return Draft
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.verbs import MAX_REASON
 from handlers.exceptions import InvalidJob
@@ -16,25 +17,43 @@ from handlers.policy_edits import FIELDS, draft, facts
 class PolicyForm(forms.Form):
     """A policy's fields, which version the person saw, and why it changes."""
 
-    name = forms.CharField(max_length=60, help_text="Such as mail-slow.")
-    max_attempts = forms.IntegerField(label="Attempts", help_text="Runs in all, the first included; 1 means no retry.")
-    backoff = forms.ChoiceField(choices=BACKOFFS)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=60, help_text=gettext_lazy("Such as mail-slow."))
+    max_attempts = forms.IntegerField(
+        label=gettext_lazy("Attempts"), help_text=gettext_lazy("Runs in all, the first included; 1 means no retry.")
+    )
+    backoff = forms.ChoiceField(label=gettext_lazy("Backoff"), choices=BACKOFFS)
     delay_seconds = forms.FloatField(
-        label="Delay, in seconds",
-        help_text="Fixed: each wait. Linear: the step. Exponential: the first wait. Polynomial: not used.",
+        label=gettext_lazy("Delay, in seconds"),
+        help_text=gettext_lazy(
+            "Fixed: each wait. Linear: the step. Exponential: the first wait. Polynomial: not used."
+        ),
     )
-    factor = forms.FloatField(help_text="Exponential only: how many times longer each wait is than the last.")
+    factor = forms.FloatField(
+        label=gettext_lazy("Factor"),
+        help_text=gettext_lazy("Exponential only: how many times longer each wait is than the last."),
+    )
     max_delay_seconds = forms.FloatField(
-        label="Longest wait, in seconds", required=False, help_text="Empty: a year, which no wait exceeds."
+        label=gettext_lazy("Longest wait, in seconds"),
+        required=False,
+        help_text=gettext_lazy("Empty: a year, which no wait exceeds."),
     )
-    jitter = forms.FloatField(help_text="0 to 1: up to this share of each wait is taken off at random.")
+    jitter = forms.FloatField(
+        label=gettext_lazy("Jitter"),
+        help_text=gettext_lazy("0 to 1: up to this share of each wait is taken off at random."),
+    )
     on_exhausted = forms.ChoiceField(
-        label="After the last attempt",
-        choices=[("fail", "The job fails, and stays until someone acts"), ("delete", "The job is deleted")],
+        label=gettext_lazy("After the last attempt"),
+        choices=[
+            ("fail", gettext_lazy("The job fails, and stays until someone acts")),
+            ("delete", gettext_lazy("The job is deleted")),
+        ],
     )
     version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     reason = forms.CharField(
-        required=False, max_length=MAX_REASON, help_text="Optional, kept in the history and the audit."
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        help_text=gettext_lazy("Optional, kept in the history and the audit."),
     )
 
     draft: StoredPolicy | None = None  # what the form says, once it is valid

@@ -10,6 +10,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit import catalogue
 from dashboard.kit.differences import differences
@@ -24,7 +26,7 @@ from handlers.exceptions import InvalidJob
 from handlers.models import PolicyAssignment, StoredPolicy
 from handlers.policy_edits import assign_types, delete_policy, facts, save_policy
 
-SENT_BEFORE = "That was when this was sent before; nothing was done now."
+SENT_BEFORE = gettext_lazy("That was when this was sent before; nothing was done now.")
 VIEW, ADD, CHANGE, DELETE = (f"jobsite_jobs.{verb}_storedpolicy" for verb in ("view", "add", "change", "delete"))
 
 
@@ -39,24 +41,24 @@ def retry_policies(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "may_open": _may_open(request),
         "may_add": request.user.has_perm(ADD),
     }
-    return page(site, request, "policies/policies", "Retry policies", context)
+    return page(site, request, "policies/policies", _("Retry policies"), context)
 
 
 def new_policy(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Create a policy: the form, its preview, and the saving."""
-    need(request, ADD, "You may not create retry policies.")
+    need(request, ADD, _("You may not create retry policies."))
     return _edit(site, request, None)
 
 
 def retry_policy(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
     """One policy: what it does, who follows it, its history, and the form to change it."""
     if not _may_open(request):
-        raise PermissionDenied("You may not see retry policies one by one.")
+        raise PermissionDenied(_("You may not see retry policies one by one."))
     policy = StoredPolicy.objects.filter(pk=policy_id).first()
     if policy is None:
         return _gone(request)
     if request.method == "POST":
-        need(request, CHANGE, "You may not change retry policies.")
+        need(request, CHANGE, _("You may not change retry policies."))
     return _edit(site, request, policy)
 
 
@@ -64,7 +66,7 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     """Let exactly the ticked types follow the policy. POST only."""
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
-    need(request, CHANGE, "You may not assign retry policies.")
+    need(request, CHANGE, _("You may not assign retry policies."))
     policy = StoredPolicy.objects.filter(pk=policy_id).first()
     if policy is None:
         return _gone(request)
@@ -80,23 +82,22 @@ def assign(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        words = f"{changed} job type{'' if changed == '1' else 's'} changed" if changed != "0" else "Nothing changed"
-        _tell(request, f"{words}. It holds from the next failure on.", is_new)
+        _tell(request, _changed(int(changed)), is_new)
     return _to_policy(request, policy.pk)
 
 
 def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpResponse:
     """Delete a policy, after a page that says who falls back to the code."""
-    need(request, DELETE, "You may not delete retry policies.")
+    need(request, DELETE, _("You may not delete retry policies."))
     if request.method == "POST" and sent_before(request):
-        messages.info(request, f"It is deleted. {SENT_BEFORE}")
+        messages.info(request, f"{_('It is deleted.')} {SENT_BEFORE}")
         return HttpResponseRedirect(_list_url(request))
     policy = StoredPolicy.objects.filter(pk=policy_id).first()
     if policy is None:
         return _gone(request)
     if request.method != "POST" or is_draft(request):
         context = {"policy": policy, "types": _followed().get(policy.pk, []), "max_reason": MAX_REASON}
-        return page(site, request, "policies/delete", f"Delete {policy.name}?", context)
+        return page(site, request, "policies/delete", _("Delete %(name)s?") % {"name": policy.name}, context)
     version, types = request.POST.get("version", ""), list[str]()
 
     def act() -> str:
@@ -109,8 +110,10 @@ def remove(site: AdminSite, request: HttpRequest, policy_id: int) -> HttpRespons
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return _to_policy(request, policy.pk)
-    back = f"{', '.join(types[:10])} {'follows' if len(types) == 1 else 'follow'} the code again."
-    messages.success(request, f"Deleted {policy.name}. {back if types else 'No job type followed it.'}")
+    deleted = _("Deleted %(name)s.") % {"name": policy.name}
+    words = ngettext("%(types)s follows the code again.", "%(types)s follow the code again.", len(types))
+    back = words % {"types": ", ".join(types[:10])} if types else _("No job type followed it.")
+    messages.success(request, f"{deleted} {back}")
     return HttpResponseRedirect(_list_url(request))
 
 
@@ -125,8 +128,9 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
         except InvalidJob as error:
             form.refuse(error)
         else:
-            pk, _, name = answer.partition(" ")
-            _tell(request, f"Saved {name}. It holds from the next failure on, in every worker.", is_new)
+            pk, _space, name = answer.partition(" ")
+            told = _("Saved %(name)s. It holds from the next failure on, in every worker.") % {"name": name}
+            _tell(request, told, is_new)
             return _to_policy(request, int(pk))
     followed = _followed()
     types = followed.get(policy.pk, []) if policy else []
@@ -145,7 +149,7 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
         "history": history(policy.pk) if policy and request.user.has_perm("jobsite_jobs.view_auditentry") else [],
         "max_reason": MAX_REASON,
     }
-    title = policy.name if policy else "New retry policy"
+    title = policy.name if policy else _("New retry policy")
     return page(site, request, "policies/policy", title, context, status=400 if form.errors else 200)
 
 
@@ -157,6 +161,13 @@ def _saved(request: HttpRequest, policy: StoredPolicy | None, form: PolicyForm) 
         by=by(request), reason=form.cleaned_data["reason"],
     )  # fmt: skip
     return f"{saved.pk} {saved.name}"
+
+
+def _changed(count: int) -> str:
+    if not count:
+        return _("Nothing changed. It holds from the next failure on.")
+    words = ngettext("%(number)d job type changed.", "%(number)d job types changed.", count) % {"number": count}
+    return f"{words} {_('It holds from the next failure on.')}"
 
 
 def _tell(request: HttpRequest, words: str, is_new: bool) -> None:
@@ -196,7 +207,7 @@ def _may_open(request: HttpRequest) -> bool:
 
 
 def _gone(request: HttpRequest) -> HttpResponse:
-    messages.warning(request, "This retry policy is gone: someone deleted it.")
+    messages.warning(request, _("This retry policy is gone: someone deleted it."))
     return HttpResponseRedirect(_list_url(request))
 
 

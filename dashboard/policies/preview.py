@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from dashboard.kit import catalogue
 from dashboard.kit.charts import delay_plot
@@ -43,7 +44,7 @@ class Preview:
     def words(self) -> str:
         """The policy in words."""
         if self.policy is None:
-            return "Its values are out of bounds, so the code's policies hold. Edit and save it."
+            return _("Its values are out of bounds, so the code's policies hold. Edit and save it.")
         text = self.policy.describe()
         return text[:1].upper() + text[1:]
 
@@ -92,10 +93,11 @@ def change(entry: AuditEntry) -> Change:
     data = entry.data if isinstance(entry.data, dict) else {}
     before, after = data.get("before"), data.get("after")
     if entry.verb == "assign_policy":
-        did = f"{entry.target}: {before or 'the code'} → {after or 'the code'}"
+        code = _("the code")
+        did = f"{entry.target}: {before or code} → {after or code}"
         changed = []
     else:
-        did = "deleted" if entry.verb == "delete_policy" else "changed" if before else "created"
+        did = _("deleted") if entry.verb == "delete_policy" else _("changed") if before else _("created")
         changed = differences(before, after)
     return Change(entry.at, inert(entry.username), inert(did), inert(entry.reason), changed)
 

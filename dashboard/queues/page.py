@@ -14,10 +14,12 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import flat, health, metrics, queries, serving, verbs
+from dashboard.kit.moments import plain
 from dashboard.kit.pages import why
 from dashboard.kit.switching import switch_once, tell
 from handlers.conf import SYSTEM_QUEUE
@@ -29,11 +31,11 @@ PAUSE = "jobsite_jobs.pause_queueswitch"
 
 # How long a pause may last: what the form sends, and words for it. Spans, because nobody does sums in UTC at night.
 SPANS = {
-    "": ("until resumed", None),
-    "15m": ("for 15 min", timedelta(minutes=15)),
-    "1h": ("for 1 h", timedelta(hours=1)),
-    "8h": ("for 8 h", timedelta(hours=8)),
-    "24h": ("for 24 h", timedelta(hours=24)),
+    "": (gettext_lazy("until resumed"), None),
+    "15m": (gettext_lazy("for 15 min"), timedelta(minutes=15)),
+    "1h": (gettext_lazy("for 1 h"), timedelta(hours=1)),
+    "8h": (gettext_lazy("for 8 h"), timedelta(hours=8)),
+    "24h": (gettext_lazy("for 24 h"), timedelta(hours=24)),
 }
 
 
@@ -55,14 +57,14 @@ class Fact(NamedTuple):
 
 
 COLUMNS: dict[str, flat.Column[Fact]] = {
-    "name": flat.Column(_lazy("Queue"), lambda fact: fact.row.name),
-    "waiting": flat.Column(_lazy("Waiting"), lambda fact: fact.row.waiting.value, falls=True),
-    "oldest": flat.Column(_lazy("Oldest"), lambda fact: fact.row.oldest_at),
-    "in": flat.Column(_lazy("In/min"), lambda fact: fact.rate.in_per_minute if fact.rate else 0, falls=True),
-    "out": flat.Column(_lazy("Out/min"), lambda fact: fact.rate.out_per_minute if fact.rate else 0, falls=True),
-    "running": flat.Column(_lazy("Running"), lambda fact: fact.row.processing.value, falls=True),
-    "scheduled": flat.Column(_lazy("Scheduled"), lambda fact: fact.row.scheduled.value, falls=True),
-    "workers": flat.Column(_lazy("Workers"), lambda fact: fact.workers, falls=True),
+    "name": flat.Column(gettext_lazy("Queue"), lambda fact: fact.row.name),
+    "waiting": flat.Column(gettext_lazy("Waiting"), lambda fact: fact.row.waiting.value, falls=True),
+    "oldest": flat.Column(gettext_lazy("Oldest"), lambda fact: fact.row.oldest_at),
+    "in": flat.Column(gettext_lazy("In/min"), lambda fact: fact.rate.in_per_minute if fact.rate else 0, falls=True),
+    "out": flat.Column(gettext_lazy("Out/min"), lambda fact: fact.rate.out_per_minute if fact.rate else 0, falls=True),
+    "running": flat.Column(gettext_lazy("Running"), lambda fact: fact.row.processing.value, falls=True),
+    "scheduled": flat.Column(gettext_lazy("Scheduled"), lambda fact: fact.row.scheduled.value, falls=True),
+    "workers": flat.Column(gettext_lazy("Workers"), lambda fact: fact.workers, falls=True),
 }
 
 
@@ -85,7 +87,7 @@ def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     ]
     context = {
         **site.each_context(request),
-        "title": "Queues",
+        "title": _("Queues"),
         "facts": facts,
         "flat": listed,
         "spans": [(value, words) for value, (words, _length) in SPANS.items()],
@@ -108,7 +110,7 @@ def pause_queue(request: HttpRequest, name: str) -> HttpResponse:
     by, reason = _asked(request, name)
     span = request.POST.get("span", "")
     if span not in SPANS:
-        messages.error(request, "That is no length of time that a queue can be paused for; nothing was done.")
+        messages.error(request, _("That is no length of time that a queue can be paused for; nothing was done."))
         return _back(request)
     length = SPANS[span][1]
     until: datetime | None = timezone.now() + length if length else None
@@ -118,8 +120,9 @@ def pause_queue(request: HttpRequest, name: str) -> HttpResponse:
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        ends = f" It resumes by itself at {until:%Y-%m-%d %H:%M} UTC." if until else ""
-        done = f"Paused queue {name}: what runs now ends, nothing new starts.{ends}"
+        done = _("Paused queue %(name)s: what runs now ends, nothing new starts.") % {"name": name}
+        if until:
+            done += " " + _("It resumes by itself at %(time)s.") % {"time": plain(until)}
         tell(request, found, done, can_undo=not was_paused)
     return _back(request)
 
@@ -133,16 +136,16 @@ def resume_queue(request: HttpRequest, name: str) -> HttpResponse:
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        tell(request, found, f"Queue {name} runs again.")
+        tell(request, found, _("Queue %(name)s runs again.") % {"name": name})
     return _back(request)
 
 
 def _asked(request: HttpRequest, name: str) -> tuple[AbstractBaseUser, str]:
     """Who asks, and why. Raises PermissionDenied, and Http404 for a queue that is none."""
     if not request.user.has_perm(PAUSE):
-        raise PermissionDenied("You may not pause or resume queues.")
+        raise PermissionDenied(_("You may not pause or resume queues."))
     if name not in known_queues() and name not in job_scheduler.paused_queues():
-        raise Http404(f"There is no queue {name}.")
+        raise Http404(_("There is no queue %(name)s.") % {"name": name})
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     return by, why(request)
 

@@ -8,6 +8,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from dashboard.kit import catalogue
 from dashboard.kit.payload_page import ENQUEUE, OWN
@@ -28,20 +29,20 @@ def may_open(request: HttpRequest) -> bool:
 def need_open(request: HttpRequest) -> None:
     """Raise PermissionDenied unless this person sees recurring jobs."""
     if not may_open(request):
-        raise PermissionDenied("You may not see recurring jobs.")
+        raise PermissionDenied(_("You may not see recurring jobs."))
 
 
-def need(request: HttpRequest, permission: str, what: str) -> None:
-    """Raise PermissionDenied unless this person sees recurring jobs and holds ``permission``."""
+def need(request: HttpRequest, permission: str, words: str) -> None:
+    """Raise PermissionDenied, with ``words``, unless this person sees recurring jobs and holds ``permission``."""
     need_open(request)
     if not request.user.has_perm(permission):
-        raise PermissionDenied(f"You may not {what}.")
+        raise PermissionDenied(words)
 
 
 def need_target(request: HttpRequest, name: str = "") -> None:
     """Raise PermissionDenied unless this person may have jobs run, and those of the type ``name``."""
     if not request.user.has_perm(ENQUEUE):
-        raise PermissionDenied("You may not enqueue jobs, so neither by having them recur.")
+        raise PermissionDenied(_("You may not enqueue jobs, so neither by having them recur."))
     job_type = catalogue.find(name)
     known = job_type.name if job_type else name  # of one that is not registered here the name alone tells
     if known.startswith(ENGINE_TYPES):
@@ -52,7 +53,7 @@ def found(entry_id: int) -> RecurringJob:
     """The one of this id. Raises Http404."""
     row = RecurringJob.objects.filter(pk=entry_id).first() if entry_id < 2**63 else None
     if row is None:
-        raise Http404("There is no such recurring job: it was removed, or never there.")
+        raise Http404(_("There is no such recurring job: it was removed, or never there."))
     return row
 
 

@@ -12,10 +12,13 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.fields import UtcField
+from dashboard.kit.moments import plain
 from dashboard.kit.once import act_once, sent_before
 from dashboard.kit.pages import page, why
 from dashboard.kit.switching import switch_once, tell
@@ -32,16 +35,24 @@ from handlers.recurrence.verbs import MOST_BACKFILLED
 class UntilForm(forms.Form):
     """Until when it is paused."""
 
-    span = forms.ChoiceField(required=False, choices=[(value, words) for value, (words, _) in SPANS.items()])
+    span = forms.ChoiceField(required=False, choices=[(value, words) for value, (words, _length) in SPANS.items()])
     until = UtcField(required=False)
 
 
 class SpanForm(forms.Form):
     """Of which time occurrences are to be made up for."""
 
-    start = UtcField(label="After (UTC)")
-    end = UtcField(label="Up to (UTC)", help_text="A moment that is past: what is due later comes by itself.")
-    reason = forms.CharField(required=False, max_length=MAX_REASON, help_text="Optional, kept in the audit.")
+    start = UtcField(label=gettext_lazy("After (UTC)"))
+    end = UtcField(
+        label=gettext_lazy("Up to (UTC)"),
+        help_text=gettext_lazy("A moment that is past: what is due later comes by itself."),
+    )
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        help_text=gettext_lazy("Optional, kept in the audit."),
+    )
 
     def refuse(self, error: InvalidJob) -> None:
         """Show what the engine said, beside the field that it names."""
@@ -51,7 +62,7 @@ class SpanForm(forms.Form):
 @require_POST
 def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Run it once now."""
-    need(request, TRIGGER, "trigger recurring jobs")
+    need(request, TRIGGER, _("You may not trigger recurring jobs."))
     row = found(entry_id)
 
     def act() -> str:
@@ -63,49 +74,58 @@ def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return to_list(request)
-    job_id, _, became = answer.partition(" ")
+    job_id, _space, became = answer.partition(" ")
     url = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
-    words = "Triggered {}: " if is_new else "This form was sent before and triggered {} then; nothing was done now: "
-    there = ", which holds the key already: nothing new was enqueued" if became == "there" else ""
-    tell = messages.info if not is_new else messages.warning if there else messages.success
-    tell(request, format_html(words + '<a href="{}">job {}</a>{}.', inert(row.name), url, job_id, there))
+    if not is_new:
+        tell, words = (
+            messages.info,
+            _("This form was sent before and triggered {name} then; nothing was done now: {job}."),
+        )
+    elif became == "there":
+        tell, words = messages.warning, _("{job} holds the key of {name} already: nothing new was enqueued.")
+    else:
+        tell, words = messages.success, _("Triggered {name}: {job}.")
+    link = format_html('<a href="{}">{}</a>', url, _("job %(id)s") % {"id": job_id})
+    tell(request, format_html(words, name=inert(row.name), job=link))
     return to_page(request, row.pk)
 
 
 @require_POST
 def pause(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Let no occurrence come, for a while or until it is resumed."""
-    need(request, PAUSE, "pause or resume recurring jobs")
+    need(request, PAUSE, _("You may not pause or resume recurring jobs."))
     row, form = found(entry_id), UntilForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "Choose a span, or a time in UTC, until which it is paused; nothing was done.")
+        messages.error(request, _("Choose a span, or a time in UTC, until which it is paused; nothing was done."))
         return to_page(request, row.pk)
     length = SPANS[form.cleaned_data["span"]][1]
     until: datetime | None = form.cleaned_data["until"] or (timezone.now() + length if length else None)
     if until is not None and until <= timezone.now():
-        messages.error(request, f"{until:%Y-%m-%d %H:%M} UTC is past; nothing was done.")
+        messages.error(request, _("%(time)s is past; nothing was done.") % {"time": plain(until)})
         return to_page(request, row.pk)
-    ends = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ", until it is resumed"
 
     def act() -> bool:
         return job_scheduler.pause_recurring(row.name, until, by=by(request), reason=why(request))
 
-    told = "Paused {}" + ends + ": what falls in between is not made up for."
+    told = _("Paused %(name)s until it is resumed: what falls in between is not made up for.")
+    if until:
+        told = _("Paused %(name)s until %(time)s: what falls in between is not made up for.")
+        told = told.replace("%(time)s", plain(until))
     was_paused = row.paused_at is not None and (row.paused_until is None or row.paused_until > timezone.now())
-    not_moved = "Nothing was done: {} was paused so already."
+    not_moved = _("Nothing was done: %(name)s was paused so already.")
     return _switch(request, row, act, told, not_moved, can_undo=not was_paused)  # to undo a longer one is not to end it
 
 
 @require_POST
 def resume(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Let occurrences come again."""
-    need(request, PAUSE, "pause or resume recurring jobs")
+    need(request, PAUSE, _("You may not pause or resume recurring jobs."))
     row = found(entry_id)
 
     def act() -> bool:
         return job_scheduler.resume_recurring(row.name, by=by(request), reason=why(request))
 
-    return _switch(request, row, act, "Resumed {}.", "Nothing was done: {} was not paused.")
+    return _switch(request, row, act, _("Resumed %(name)s."), _("Nothing was done: %(name)s was not paused."))
 
 
 def _switch(
@@ -122,21 +142,21 @@ def _switch(
     except InvalidJob as error:
         messages.error(request, sentence(error))
         return to_list(request)
-    name = inert(row.name)
-    tell(request, found, told.format(name), not_moved.format(name), can_undo=can_undo)
+    name = {"name": inert(row.name)}
+    tell(request, found, told % name, not_moved % name, can_undo=can_undo)
     return to_page(request, row.pk)
 
 
 def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
     """Let it run no more, after a page that says what that means."""
-    need(request, DELETE, "delete recurring jobs")
+    need(request, DELETE, _("You may not delete recurring jobs."))
     if request.method == "POST" and sent_before(request):
-        messages.info(request, "This form was sent before and deleted it then; nothing was done now.")
+        messages.info(request, _("This form was sent before and deleted it then; nothing was done now."))
         return to_list(request)
     row = found(entry_id)
     if request.method != "POST" or is_draft(request):
         context = {"row": row, "max_reason": MAX_REASON}
-        return page(site, request, "recurring/delete", f"Delete {inert(row.name)}?", context)
+        return page(site, request, "recurring/delete", _("Delete %(name)s?") % {"name": inert(row.name)}, context)
 
     def act() -> bool:
         expect = request.POST.get("version", "") or "?"
@@ -145,15 +165,15 @@ def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse
     try:
         switched = switch_once(request, act)
     except InvalidJob as error:
-        messages.error(request, f"Nothing was deleted. {sentence(error)}")
+        messages.error(request, f"{_('Nothing was deleted.')} {sentence(error)}")
         return to_page(request, row.pk)
-    tell(request, switched, f"Deleted {inert(row.name)}. Jobs that it has enqueued stay.")
+    tell(request, switched, _("Deleted %(name)s. Jobs that it has enqueued stay.") % {"name": inert(row.name)})
     return to_list(request)
 
 
 def backfill(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
     """Make up for occurrences of a span that is past: how many and which, and then the doing."""
-    need(request, TRIGGER, "backfill recurring jobs")
+    need(request, TRIGGER, _("You may not backfill recurring jobs."))
     row = found(entry_id)
     posted = request.POST if request.method == "POST" else None
     now = timezone.now().replace(second=0, microsecond=0)
@@ -169,7 +189,8 @@ def backfill(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpRespon
             form.refuse(error)
     context = {"row": row, "form": form, "dues": dues, "most": MOST_BACKFILLED}
     status = 400 if form.errors else 200
-    return page(site, request, "recurring/backfill", f"Backfill {inert(row.name)}", context, status)
+    title = _("Backfill %(name)s") % {"name": inert(row.name)}
+    return page(site, request, "recurring/backfill", title, context, status)
 
 
 def _backfill(request: HttpRequest, row: RecurringJob, start: datetime, end: datetime) -> HttpResponse:
@@ -177,9 +198,9 @@ def _backfill(request: HttpRequest, row: RecurringJob, start: datetime, end: dat
         return str(len(job_scheduler.backfill_recurring(row.name, start, end, by=by(request), reason=why(request))))
 
     count, is_new = act_once(request, act)
-    jobs = jobs_in_words(int(count))
+    told = {"name": inert(row.name), "jobs": jobs_in_words(int(count))}
     if is_new:
-        messages.success(request, f"Backfilled {inert(row.name)}: {jobs} enqueued.")
+        messages.success(request, _("Backfilled %(name)s: %(jobs)s enqueued.") % told)
     else:
-        messages.info(request, f"This form was sent before and enqueued {jobs} then; nothing was done now.")
+        messages.info(request, _("This form was sent before and enqueued %(jobs)s then; nothing was done now.") % told)
     return to_page(request, row.pk)

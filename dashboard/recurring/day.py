@@ -10,9 +10,12 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from dashboard.kit.text import inert, sentence
 from dashboard.recurring.access import need_open
@@ -40,7 +43,7 @@ def day(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     named, many = found.who(quarter)
     context = {
         **site.each_context(request),
-        "title": f"Recurring jobs on {chosen:%A, %d %B %Y}",
+        "title": _("Recurring jobs on %(day)s") % {"day": date_format(chosen, "l, j F Y")},
         "zone": zone.key,
         "day": chosen,
         "problem": problem,
@@ -92,18 +95,21 @@ def chart(found: Agenda, marked: int) -> SafeString:
             if at.minute == 0 and at.hour % HOURS == 0 and not at.fold
         ),
     )
+    told = {"firings": _firings(found.total), "most": f"{most:,}"}
     return format_html(
         '<figure class="chart day"><svg class="plot" width="100%" height="{height}" role="img" aria-label="{words}">'
         '{bars}<line class="zero" x1="0" x2="100%" y1="{base}" y2="{base}"/>{labels}</svg>'
-        '<figcaption><span class="key"><span class="swatch steady" aria-hidden="true"></span>fired each minute or more'
-        ' often</span><span class="key"><span class="swatch firings" aria-hidden="true"></span>the others</span>'
-        '<span class="quiet">in each quarter of an hour; the highest: {most}</span></figcaption></figure>',
+        '<figcaption><span class="key"><span class="swatch steady" aria-hidden="true"></span>{steady}'
+        '</span><span class="key"><span class="swatch firings" aria-hidden="true"></span>{others}</span>'
+        '<span class="quiet">{highest}</span></figcaption></figure>',
         height=HEIGHT + LABELS,
-        words=f"{_firings(found.total)} on that day; {most:,} in the fullest quarter of an hour",
+        words=_("%(firings)s on that day; %(most)s in the fullest quarter of an hour") % told,
+        steady=_("fired each minute or more often"),
+        others=_("the others"),
+        highest=_("in each quarter of an hour; the highest: %(most)s") % told,
         bars=bars,
         base=HEIGHT,
         labels=labels,
-        most=f"{most:,}",
     )
 
 
@@ -131,10 +137,12 @@ def _asked(request: HttpRequest) -> tuple[ZoneInfo, date, str]:
         try:
             chosen = date.fromisoformat(text)
         except ValueError:
-            problems.append("Write a day as 2026-01-31.")
+            problems.append(_("Write a day as 2026-01-31."))
         else:
             if not FIRST <= chosen <= LAST:
-                problems.append(f"Choose a day from {FIRST.year} to {LAST.year - 1}.")
+                problems.append(
+                    _("Choose a day from %(first)d to %(last)d.") % {"first": FIRST.year, "last": LAST.year - 1}
+                )
                 chosen = today
     return zone, chosen, " ".join(problems)
 
@@ -151,11 +159,12 @@ def _words(found: Agenda, quarter: int) -> str:
     """From when to when it is, on the zone's clock."""
     start: datetime = found.starts[quarter]
     end = (start.astimezone(UTC) + QUARTER).astimezone(start.tzinfo)
-    return f"{start:%H:%M} to {end:%H:%M}{' (again)' if start.fold else ''}"
+    told = {"start": f"{start:%H:%M}", "end": f"{end:%H:%M}"}
+    return (_("%(start)s to %(end)s (again)") if start.fold else _("%(start)s to %(end)s")) % told
 
 
 def _firings(count: int) -> str:
-    return f"{count:,} firing{'' if count == 1 else 's'}"
+    return ngettext("%(number)s firing", "%(number)s firings", count) % {"number": f"{count:,}"}
 
 
 def _url(zone: ZoneInfo, chosen: date, **more: Any) -> str:

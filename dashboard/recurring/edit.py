@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
+from django.utils.translation import gettext as _
 
 from dashboard.kit import catalogue
 from dashboard.kit.arguments import OMIT
@@ -48,18 +49,19 @@ class Preview:
 
 def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Make one: its type first, then the form."""
-    need(request, ADD, "make recurring jobs")
+    need(request, ADD, _("You may not make recurring jobs."))
     need_target(request)
     return _edit(site, request, None)
 
 
 def edit(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
     """Change one."""
-    need(request, CHANGE, "change recurring jobs")
+    need(request, CHANGE, _("You may not change recurring jobs."))
     row = found(entry_id)
     need_target(request, row.job_type)
     if row.in_code:
-        messages.warning(request, f"The code declares {inert(row.name)}: change it there, or pause it here.")
+        told = _("The code declares %(name)s: change it there, or pause it here.") % {"name": inert(row.name)}
+        messages.warning(request, told)
         return to_page(request, row.pk)
     return _edit(site, request, row)
 
@@ -151,13 +153,14 @@ def _save(
         return f"{RecurringJob.objects.get(name=name).pk} {int(is_changed)}"
 
     answer, is_new = act_once(request, act)
-    saved, _, is_changed = answer.partition(" ")
+    saved, _space, is_changed = answer.partition(" ")
+    told = {"name": inert(name)}
     if not is_new:
-        messages.info(request, "This form was sent before and saved it then; nothing was done now.")
+        messages.info(request, _("This form was sent before and saved it then; nothing was done now."))
     elif is_changed == "1":
-        messages.success(request, f"Saved {inert(name)}. When it runs next stands below.")
+        messages.success(request, _("Saved %(name)s. When it runs next stands below.") % told)
     else:
-        messages.info(request, f"Nothing was changed: {inert(name)} was like that already.")
+        messages.info(request, _("Nothing was changed: %(name)s was like that already.") % told)
     return to_page(request, int(saved))
 
 
@@ -172,7 +175,7 @@ def _types() -> list[str]:
 
 def _page(site: AdminSite, request: HttpRequest, context: dict[str, Any], status: int) -> TemplateResponse:
     row = context["row"]
-    title = f"Edit {inert(row.name)}" if row else "New recurring job"
+    title = _("Edit %(name)s") % {"name": inert(row.name)} if row else _("New recurring job")
     full = {**site.each_context(request), "title": title, **context}
     response = TemplateResponse(request, "dashboard/recurring/form.html", full, status=status)
     add_never_cache_headers(response)

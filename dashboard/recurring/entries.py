@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from django.utils.safestring import SafeString
 
 from dashboard.kit import catalogue
+from dashboard.kit.state_words import counted_state
 from dashboard.recurring.rule import rule_words
 from dashboard.recurring.strip import Mark, strip
 from handlers.job_types import JobType
@@ -61,7 +62,8 @@ class Firing:
     def how(self) -> str:
         """How it came to be, in words."""
         words = How(self.occurrence.how).label
-        return f"{words}: {self.occurrence.skipped:,} skipped" if self.occurrence.skipped else words
+        skipped = self.occurrence.skipped
+        return f"{words}: {counted_state('skipped', skipped)}" if skipped else str(words)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.fields import SpanField, UtcField
 from dashboard.kit.text import sentence
@@ -25,46 +27,73 @@ BESIDES = ("name", "cron", "no_heartbeat", "reason")  # fields that are none of 
 class RecurringForm(forms.Form):
     """Name, rule and options, named as the arguments of the gateway's verb are."""
 
-    name = forms.CharField(max_length=200, help_text="Such as nightly report. It cannot be changed later.")
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=200,
+        help_text=gettext_lazy("Such as nightly report. It cannot be changed later."),
+    )
     cron = forms.CharField(
-        label="Cron line", required=False, max_length=1_000,
-        help_text="Minute, hour, day of month, month, day of week, such as 0 9 * * MON-FRI; with six fields the second"
-        " is first. Both day fields must hold. @daily and its kin are known.",
+        label=gettext_lazy("Cron line"), required=False, max_length=1_000,
+        help_text=gettext_lazy(
+            "Minute, hour, day of month, month, day of week, such as 0 9 * * MON-FRI; with six fields the second is"
+            " first. Both day fields must hold. @daily and its kin are known."
+        ),
         widget=forms.TextInput(attrs={"class": "code-input", "autocomplete": "off", "spellcheck": "false"}),
     )  # fmt: skip
     every = SpanField(
-        label="Or every", required=False, help_text="Such as 90 s, 5 min or 1 h 30 min. Then no cron line."
+        label=gettext_lazy("Or every"),
+        required=False,
+        help_text=gettext_lazy("Such as 90 s, 5 min or 1 h 30 min. Then no cron line."),
     )
     timezone = forms.CharField(
-        label="Time zone", initial="UTC", max_length=100,
-        help_text="Whose wall clock the cron line goes by, such as Europe/Berlin.",
+        label=gettext_lazy("Time zone"), initial="UTC", max_length=100,
+        help_text=gettext_lazy("Whose wall clock the cron line goes by, such as Europe/Berlin."),
         widget=forms.TextInput(attrs={"list": ZONES, "autocomplete": "off"}),
     )  # fmt: skip
-    start = UtcField(label="Start (UTC)", required=False, help_text="Empty: at once.")
-    end = UtcField(label="End (UTC)", required=False, help_text="Empty: never.")
+    start = UtcField(label=gettext_lazy("Start (UTC)"), required=False, help_text=gettext_lazy("Empty: at once."))
+    end = UtcField(label=gettext_lazy("End (UTC)"), required=False, help_text=gettext_lazy("Empty: never."))
     misfire = forms.ChoiceField(
-        label="When it was missed", choices=Misfire.choices, initial=Misfire.ONE,
-        help_text="Of what nobody fired in time, as in an outage.",
+        label=gettext_lazy("When it was missed"), choices=Misfire.choices, initial=Misfire.ONE,
+        help_text=gettext_lazy("Of what nobody fired in time, as in an outage."),
     )  # fmt: skip
-    catch_up = forms.IntegerField(label="At most", initial=100, help_text="Of those that were missed, where each runs.")
+    catch_up = forms.IntegerField(
+        label=gettext_lazy("At most"),
+        initial=100,
+        help_text=gettext_lazy("Of those that were missed, where each runs."),
+    )
     catch_up_within = SpanField(
-        label="None older than", initial=timedelta(days=1), help_text="Of those that were missed, where each runs."
+        label=gettext_lazy("None older than"),
+        initial=timedelta(days=1),
+        help_text=gettext_lazy("Of those that were missed, where each runs."),
     )
-    overlap = forms.ChoiceField(label="While the last one runs", choices=Overlap.choices, initial=Overlap.ALLOW)
+    overlap = forms.ChoiceField(
+        label=gettext_lazy("While the last one runs"), choices=Overlap.choices, initial=Overlap.ALLOW
+    )
     jitter = SpanField(
-        required=False, help_text="Each occurrence comes up to so much later, spread by name. Empty: none."
+        label=gettext_lazy("Jitter"),
+        required=False,
+        help_text=gettext_lazy("Each occurrence comes up to so much later, spread by name. Empty: none."),
     )
-    queue = forms.ChoiceField(required=False)
+    queue = forms.ChoiceField(label=gettext_lazy("Queue"), required=False)
     pause_after = forms.IntegerField(
-        label="Pause after", initial=0, help_text="Failed jobs in a row. 0: it never pauses by itself."
+        label=gettext_lazy("Pause after"),
+        initial=0,
+        help_text=gettext_lazy("Failed jobs in a row. 0: it never pauses by itself."),
     )
     heartbeat_url = forms.CharField(
-        label="Heartbeat address", required=False, max_length=1_000,
-        help_text="Asked for after each success, as by a dead man's switch. http or https; it counts as a secret.",
+        label=gettext_lazy("Heartbeat address"), required=False, max_length=1_000,
+        help_text=gettext_lazy(
+            "Asked for after each success, as by a dead man's switch. http or https; it counts as a secret."
+        ),
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "inputmode": "url"}),
     )  # fmt: skip
-    no_heartbeat = forms.BooleanField(label="No heartbeat any more", required=False)
-    reason = forms.CharField(required=False, max_length=MAX_REASON, help_text="Optional, kept in the audit.")
+    no_heartbeat = forms.BooleanField(label=gettext_lazy("No heartbeat any more"), required=False)
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        help_text=gettext_lazy("Optional, kept in the audit."),
+    )
 
     def __init__(self, data: Any, *, row: RecurringJob | None, hides: bool, own_queue: str) -> None:
         """``row``: what is edited; ``hides``: its heartbeat address; ``own_queue``: the type's."""
@@ -73,13 +102,13 @@ class RecurringForm(forms.Form):
         if row:
             del self.fields["name"]
         queues = sorted((known_queues() - {SYSTEM_QUEUE}) | ({row.queue} if row and row.queue else set()))
-        choices = [("", f"of the type: {own_queue}"), *((name, name) for name in queues)]
+        choices = [("", _("of the type: %(queue)s") % {"queue": own_queue}), *((name, name) for name in queues)]
         cast("forms.ChoiceField", self.fields["queue"]).choices = choices
         if not self.hides:
             del self.fields["no_heartbeat"]
         else:
             self.initial["heartbeat_url"] = ""
-            self.fields["heartbeat_url"].help_text = "There is one, a secret. Leave it empty to keep it."
+            self.fields["heartbeat_url"].help_text = _("There is one, a secret. Leave it empty to keep it.")
 
     @cached_property
     def options(self) -> Options:

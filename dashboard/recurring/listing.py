@@ -10,9 +10,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.payload_page import ENQUEUE
+from dashboard.kit.state_words import lazy_state_words
 from dashboard.recurring.access import ADD, need_open
 from dashboard.recurring.entries import entries
 from dashboard.recurring.keys import NAME, NEXT
@@ -23,14 +26,14 @@ from handlers.states import State
 SIZE = 50  # on a page
 MAX_SEARCH = 200  # characters
 STATES = {
-    "active": "active",
-    "paused": "paused",
-    "ended": "ended",
-    "failing": "failing: the last job failed",
+    "active": gettext_lazy("active"),
+    "paused": lazy_state_words("paused"),
+    "ended": lazy_state_words("ended"),
+    "failing": gettext_lazy("failing: the last job failed"),
 }
-ORDERS = {"": "By name", "next": "By what runs next"}
+ORDERS = {"": gettext_lazy("By name"), "next": gettext_lazy("By what runs next")}
 PLACES = ("after", "before")
-ORIGINS = {"code": "declared in code", "here": "made elsewhere"}
+ORIGINS = {"code": gettext_lazy("declared in code"), "here": gettext_lazy("made elsewhere")}
 
 
 def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
@@ -47,7 +50,7 @@ def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         too_slow, links = True, {}
     context = {
         **site.each_context(request),
-        "title": "Recurring jobs",
+        "title": _("Recurring jobs"),
         "entries": entries(rows, now),
         **asked,
         **links,

@@ -11,6 +11,8 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit import serving
 from dashboard.kit.payload_page import ENQUEUE
@@ -33,20 +35,20 @@ WINDOW = 20_000  # of the audit's newest entries: what one's history is looked f
 MAX_CHANGES = 30  # shown
 # How long a pause may last: what the form sends, and words for it.
 SPANS = {
-    "": ("until resumed", None),
-    "1h": ("for 1 h", timedelta(hours=1)),
-    "8h": ("for 8 h", timedelta(hours=8)),
-    "24h": ("for 24 h", timedelta(hours=24)),
-    "7d": ("for 7 days", timedelta(days=7)),
+    "": (gettext_lazy("until resumed"), None),
+    "1h": (gettext_lazy("for 1 h"), timedelta(hours=1)),
+    "8h": (gettext_lazy("for 8 h"), timedelta(hours=8)),
+    "24h": (gettext_lazy("for 24 h"), timedelta(hours=24)),
+    "7d": (gettext_lazy("for 7 days"), timedelta(days=7)),
 }
 DID = {
-    "add_recurring": "made it",
-    "change_recurring": "changed it",
-    "remove_recurring": "removed it",
-    "trigger_recurring": "triggered it",
-    "backfill_recurring": "backfilled it",
-    "pause_recurring": "paused it",
-    "resume_recurring": "resumed it",
+    "add_recurring": gettext_lazy("made it"),
+    "change_recurring": gettext_lazy("changed it"),
+    "remove_recurring": gettext_lazy("removed it"),
+    "trigger_recurring": gettext_lazy("triggered it"),
+    "backfill_recurring": gettext_lazy("backfilled it"),
+    "pause_recurring": gettext_lazy("paused it"),
+    "resume_recurring": gettext_lazy("resumed it"),
 }
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,7 +84,7 @@ def recurring_job(site: AdminSite, request: HttpRequest, entry_id: int) -> Templ
         "may_pause": has(PAUSE),
         "may_edit": has(CHANGE) and has(ENQUEUE) and not row.in_code,
         "may_delete": has(DELETE) and not row.in_code,
-        "spans": [(value, words) for value, (words, _) in SPANS.items()],
+        "spans": [(value, words) for value, (words, _length) in SPANS.items()],
         "max_reason": MAX_REASON,
         **_occurrences(request, row),
     }
@@ -150,6 +152,6 @@ def _history(row: RecurringJob) -> list[Change]:
 def _change(entry: AuditEntry) -> Change:
     data = entry.data if isinstance(entry.data, dict) else {}
     changed = ", ".join(str(name) for name in data.get("changed") or [])
-    did = DID.get(entry.verb, entry.verb) + (f": {changed}" if changed else "")
-    did += "" if entry.count else ", which changed nothing"
+    did = str(DID.get(entry.verb, entry.verb)) + (f": {changed}" if changed else "")
+    did += "" if entry.count else f", {_('which changed nothing')}"
     return Change(entry.at, inert(entry.username), inert(did), inert(entry.reason))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+
+from django.utils.translation import gettext as _
 
 from dashboard.kit.fields import in_full
 from dashboard.kit.text import inert
@@ -27,16 +29,11 @@ class Upcoming:
     local: str  # in its zone
     fired: datetime  # after its part of the jitter
 
-    @property
-    def utc(self) -> str:
-        """The same in UTC."""
-        return f"{self.due.astimezone(UTC):%a %Y-%m-%d %H:%M:%S}"
-
 
 def rule_words(columns: Mapping[str, Any]) -> str:
     """The rule of these columns of RecurringJob in words."""
     if columns["every_seconds"] is not None:
-        return f"Every {in_full(timedelta(seconds=columns['every_seconds']))}"
+        return _("Every %(span)s") % {"span": in_full(timedelta(seconds=columns["every_seconds"]))}
     try:
         told = words(Cron.parse(columns["cron"]), columns["zone"])
     except InvalidJob as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NamedTuple
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import ngettext
 
+from dashboard.kit.moments import plain
+from dashboard.kit.state_words import counted_state, state_words
 from handlers.states import State
 
 STEP, WIDTH, HEIGHT = 8, 6, 20  # pixels from bar to bar, of a bar, of the highest
@@ -31,7 +34,8 @@ def strip(marks: Sequence[Mark]) -> SafeString:
         return SafeString("")
     bars = format_html_join(
         "",
-        '<rect class="strip-{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>',
+        '<rect class="strip-{}" x="{}" y="{}" width="{}" height="{}">'
+        '<title data-at="{}" data-as="whole" data-beside="utc">{}</title></rect>',
         (
             (
                 mark.outcome if mark.outcome in SIZES else "under-way",
@@ -39,28 +43,25 @@ def strip(marks: Sequence[Mark]) -> SafeString:
                 HEIGHT - size,
                 WIDTH,
                 size,
+                mark.due.isoformat(),
                 _words(mark),
             )
             for place, mark in enumerate(marks)
             for size in [SIZES.get(mark.outcome, UNDER_WAY)]
         ),
     )
-    counts = Counter(_word(mark.outcome) for mark in marks)
-    told = ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    counts = Counter(mark.outcome for mark in marks)
+    told = ", ".join(counted_state(outcome, count) for outcome, count in counts.most_common())
+    words = ngettext("The last one: %(told)s", "The last %(number)d: %(told)s", len(marks))
     return format_html(
         '<svg class="strip" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img"'
-        ' aria-label="The last {count}: {told}">{bars}</svg>',
+        ' aria-label="{words}">{bars}</svg>',
         width=len(marks) * STEP,
         height=HEIGHT,
-        count=len(marks),
-        told=told,
+        words=words % {"number": len(marks), "told": told},
         bars=bars,
     )
 
 
-def _word(outcome: str) -> str:
-    return "aged out" if outcome == "gone" else outcome
-
-
 def _words(mark: Mark) -> str:
-    return f"{mark.due.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC: {_word(mark.outcome)}"
+    return f"{plain(mark.due, seconds=True)}: {state_words(mark.outcome)}"

@@ -12,6 +12,8 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit import catalogue
 from dashboard.kit.drafts import is_draft
@@ -29,29 +31,38 @@ from handlers.states import State
 from handlers.unique import DEBOUNCE
 
 ENQUEUED, KEPT, POSTPONED = "enqueued", "kept", "postponed"  # what became of what was asked for
+JOB, JOB_FIRST = gettext_lazy("job %(id)d"), gettext_lazy("Job %(id)d")  # within a sentence, and where one begins
 TOLD = {
-    ENQUEUED: "Enqueued {job}.",
-    KEPT: "{Job} holds the key already: nothing new was enqueued.",
-    POSTPONED: "{Job} holds the key already: nothing new was enqueued, it was given this time and these arguments.",
+    ENQUEUED: gettext_lazy("Enqueued {job}."),
+    KEPT: gettext_lazy("{Job} holds the key already: nothing new was enqueued."),
+    POSTPONED: gettext_lazy(
+        "{Job} holds the key already: nothing new was enqueued, it was given this time and these arguments."
+    ),
 }
 TOLD_BEFORE = {
-    ENQUEUED: "This form was sent before and enqueued {job} then; nothing was done now.",
-    KEPT: "This form was sent before, when {job} held the key; nothing was enqueued, then or now.",
-    POSTPONED: "This form was sent before and gave {job} its time and arguments then; nothing was done now.",
+    ENQUEUED: gettext_lazy("This form was sent before and enqueued {job} then; nothing was done now."),
+    KEPT: gettext_lazy("This form was sent before, when {job} held the key; nothing was enqueued, then or now."),
+    POSTPONED: gettext_lazy(
+        "This form was sent before and gave {job} its time and arguments then; nothing was done now."
+    ),
 }
 
 
 def enqueue(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     """Enqueue one job of a type."""
     if not request.user.has_perm(ENQUEUE):
-        raise PermissionDenied("You may not enqueue jobs.")
+        raise PermissionDenied(_("You may not enqueue jobs."))
     job_type = _type(name)
     if is_engines_own(job_type):
         raise PermissionDenied(OWN % {"name": job_type.name})
     posted = request.POST if request.method == "POST" else None
     form = payload_form(job_type, raw=is_raw(request))(posted, sees_sensitive=may_see(request))
     when = WhenForm(posted, job_type=job_type)
-    context: dict[str, Any] = {"when": when, "verb": "Enqueue", "heading": f"Enqueue {job_type.name}"}
+    context: dict[str, Any] = {
+        "when": when,
+        "verb": _("Enqueue"),
+        "heading": _("Enqueue %(type)s") % {"type": job_type.name},
+    }
     if posted is not None and form.is_valid() & when.is_valid():
         context["code"] = code_of(request, job_type, form.data_json, **when.options)
         if "preview" not in posted and not is_draft(request):
@@ -60,8 +71,8 @@ def enqueue(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
             except InvalidJob as error:
                 when.refuse(error)
             except DuplicateJob as error:
-                when.add_error("if_there", f"Job {error.job_id} holds the key already.")
-                context["holder"] = _link(site, error.job_id or 0, "job")  # never None for one job
+                when.add_error("if_there", _("Job %(id)s holds the key already.") % {"id": error.job_id})
+                context["holder"] = _link(site, error.job_id or 0, str(JOB))  # never None for one job
             else:
                 _tell(site, request, answer, is_new=is_new)
                 return HttpResponseRedirect(reverse("admin:job_type", args=[job_type.name], current_app=site.name))
@@ -81,23 +92,23 @@ def _enqueue(request: HttpRequest, job: Job | Command, when: WhenForm) -> str:
 
 
 def _tell(site: AdminSite, request: HttpRequest, answer: str, *, is_new: bool) -> None:
-    job_id, _, became = answer.partition(" ")
+    job_id, _space, became = answer.partition(" ")
     tell = messages.success if became == ENQUEUED else messages.warning
     words = (TOLD if is_new else TOLD_BEFORE)[became]
-    links = {word: _link(site, int(job_id), word) for word in ("job", "Job")}
-    (tell if is_new else messages.info)(request, format_html(words, **links))
+    links = {"job": _link(site, int(job_id), str(JOB)), "Job": _link(site, int(job_id), str(JOB_FIRST))}
+    (tell if is_new else messages.info)(request, format_html(str(words), **links))
 
 
-def _link(site: AdminSite, job_id: int, word: str) -> SafeString:
+def _link(site: AdminSite, job_id: int, words: str) -> SafeString:
     """The job, with a link where it is still there: a key may outlast it."""
     if not JobRecord.objects.filter(pk=job_id).exists():
-        return format_html("{} {}, erased since,", word, job_id)
+        return format_html("{}, {},", words % {"id": job_id}, _("erased since"))
     url = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=site.name)
-    return format_html('<a href="{}">{} {}</a>', url, word, job_id)
+    return format_html('<a href="{}">{}</a>', url, words % {"id": job_id})
 
 
 def _type(name: str) -> JobType:
     job_type = catalogue.find(name)
     if job_type is None:
-        raise Http404(f"There is no job type {name[:100]}.")
+        raise Http404(_("There is no job type %(name)s.") % {"name": name[:100]})
     return job_type

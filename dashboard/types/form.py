@@ -9,6 +9,8 @@ from typing import Any, cast
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.fields import SpanField, UtcField
 from dashboard.kit.one_at_a_time import rule_in_words
@@ -23,30 +25,48 @@ from handlers.unique import DEBOUNCE, ERROR, EXISTING, REPLACE, Rule, Unique
 
 KEEP, BESIDE = "keep", "beside"
 AS_DECLARED = {
-    EXISTING: "As the type says: keep it",
-    ERROR: "As the type says: refuse this one",
-    REPLACE: "As the type says: take its place",
-    DEBOUNCE: "As the type says: postpone it",
+    EXISTING: gettext_lazy("As the type says: keep it"),
+    ERROR: gettext_lazy("As the type says: refuse this one"),
+    REPLACE: gettext_lazy("As the type says: take its place"),
+    DEBOUNCE: gettext_lazy("As the type says: postpone it"),
 }
-TOO_LONG = "At most 3,650 days."
+TOO_LONG = gettext_lazy("At most 3,650 days.")
 
 
 class WhenForm(forms.Form):
     """What there is to say beside the arguments. ``options``, once it is valid, are those of the gateway's verb."""
 
-    when = forms.ChoiceField(choices=[("now", "Now"), ("delay", "After a delay"), ("at", "At a time")], initial="now")
-    delay = SpanField(
-        required=False, bare_unit="min", help_text="Such as 90 s, 5 min or 1 h 30 min; a bare number is minutes."
+    when = forms.ChoiceField(
+        label=gettext_lazy("When"),
+        choices=[
+            ("now", gettext_lazy("Now")),
+            ("delay", gettext_lazy("After a delay")),
+            ("at", gettext_lazy("At a time")),
+        ],
+        initial="now",
     )
-    at = UtcField(label="Time (UTC)", required=False)
+    delay = SpanField(
+        label=gettext_lazy("Delay"),
+        required=False,
+        bare_unit="min",
+        help_text=gettext_lazy("Such as 90 s, 5 min or 1 h 30 min; a bare number is minutes."),
+    )
+    at = UtcField(label=gettext_lazy("Time (UTC)"), required=False)
     expires_after = SpanField(
-        label="Expires after", required=False, bare_unit="min",
-        help_text="From now, such as 15 min or 2 h: if it was not started by then, it is deleted. Empty: never.",
+        label=gettext_lazy("Expires after"), required=False, bare_unit="min",
+        help_text=gettext_lazy(
+            "From now, such as 15 min or 2 h: if it was not started by then, it is deleted. Empty: never."
+        ),
     )  # fmt: skip
-    expires_at = UtcField(label="Or expires at (UTC)", required=False)
-    if_there = forms.ChoiceField(label="If there is one already", required=False)
-    queue = forms.ChoiceField()
-    reason = forms.CharField(required=False, max_length=MAX_REASON, help_text="Optional, kept in the audit.")
+    expires_at = UtcField(label=gettext_lazy("Or expires at (UTC)"), required=False)
+    if_there = forms.ChoiceField(label=gettext_lazy("If there is one already"), required=False)
+    queue = forms.ChoiceField(label=gettext_lazy("Queue"))
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        help_text=gettext_lazy("Optional, kept in the audit."),
+    )
 
     def __init__(self, *args: Any, job_type: JobType, **options: Any) -> None:
         """``job_type``: its own queue and its own rule are chosen at first."""
@@ -59,9 +79,10 @@ class WhenForm(forms.Form):
         there = cast("forms.ChoiceField", self.fields["if_there"])
         there.choices = list(_choices(job_type.unique))
         there.help_text = (
-            f"One at a time {rule_in_words(job_type.unique)}. One that is enqueued beside it holds no key."
+            _("One at a time %(rule)s. One that is enqueued beside it holds no key.")
+            % {"rule": rule_in_words(job_type.unique)}
             if job_type.unique
-            else "Kept is only what holds a key: enqueued with that choice here, or with unique= in code."
+            else _("Kept is only what holds a key: enqueued with that choice here, or with unique= in code.")
         )
 
     def clean(self) -> dict[str, Any]:
@@ -69,7 +90,7 @@ class WhenForm(forms.Form):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         when = cleaned.get("when")
         if when in ("delay", "at") and cleaned.get(when) is None and when not in self.errors:
-            self.add_error(when, "Say how long." if when == "delay" else "Say when.")
+            self.add_error(when, _("Say how long.") if when == "delay" else _("Say when."))
         for name in ("delay", "expires_after"):
             if (cleaned.get(name) or timedelta(0)) > LONGEST_WAIT:
                 self.add_error(name, TOO_LONG)
@@ -80,13 +101,13 @@ class WhenForm(forms.Form):
     def _check_expiry(self, now: datetime) -> None:
         wait, at = (self.cleaned_data[name] for name in ("expires_after", "expires_at"))
         if wait is not None and at is not None:
-            self.add_error("expires_at", "Say one of the two: after how long, or when.")
+            self.add_error("expires_at", _("Say one of the two: after how long, or when."))
         elif wait == timedelta(0):
-            self.add_error("expires_after", "It would be over at once: say how long, or leave it empty.")
+            self.add_error("expires_after", _("It would be over at once: say how long, or leave it empty."))
         elif at is not None and at <= now:
-            self.add_error("expires_at", "That has passed.")
+            self.add_error("expires_at", _("That has passed."))
         elif (wait or at) and (at or now + wait) <= self._due(now):
-            self.add_error(self.expiry_field, "That comes before the job is due, so it would never run.")
+            self.add_error(self.expiry_field, _("That comes before the job is due, so it would never run."))
 
     def _due(self, now: datetime) -> datetime:
         chosen = self.cleaned_data
@@ -133,10 +154,10 @@ class WhenForm(forms.Form):
 def _choices(rule: Unique | None) -> Iterator[tuple[str, str]]:
     """What there is to choose; the first is as the type says. Replacing is not offered: it deletes a job."""
     if rule is None:
-        yield "", "The type has no rule: enqueue this one too"
-        yield KEEP, "Keep one with the same arguments"
+        yield "", _("The type has no rule: enqueue this one too")
+        yield KEEP, _("Keep one with the same arguments")
         return
-    yield "", AS_DECLARED[rule.on_conflict]
+    yield "", str(AS_DECLARED[rule.on_conflict])
     if rule.on_conflict in (REPLACE, DEBOUNCE):
-        yield KEEP, "Keep it as it is"
-    yield BESIDE, "Enqueue this one beside it"
+        yield KEEP, _("Keep it as it is")
+    yield BESIDE, _("Enqueue this one beside it")

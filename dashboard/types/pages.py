@@ -13,7 +13,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import catalogue, flat, health, metrics, serving, verbs
@@ -55,11 +56,11 @@ class Fact(NamedTuple):
 
 
 COLUMNS: dict[str, flat.Column[Fact]] = {
-    "name": flat.Column(_lazy("Type"), lambda fact: fact.row.job_type.name),
-    "queue": flat.Column(_lazy("Queue"), lambda fact: fact.row.job_type.queue),
-    "runs": flat.Column(_lazy("Runs"), lambda fact: fact.counts.runs, falls=True),
-    "failures": flat.Column(_lazy("Failures"), lambda fact: fact.counts.failures, falls=True),
-    "workers": flat.Column(_lazy("Workers"), lambda fact: fact.workers),
+    "name": flat.Column(gettext_lazy("Type"), lambda fact: fact.row.job_type.name),
+    "queue": flat.Column(gettext_lazy("Queue"), lambda fact: fact.row.job_type.queue),
+    "runs": flat.Column(gettext_lazy("Runs"), lambda fact: fact.counts.runs, falls=True),
+    "failures": flat.Column(gettext_lazy("Failures"), lambda fact: fact.counts.failures, falls=True),
+    "workers": flat.Column(gettext_lazy("Workers"), lambda fact: fact.workers),
 }
 
 
@@ -87,7 +88,7 @@ def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         }
         for fact in listed.rows
     ]
-    context = {"rows": rows, "flat": listed, "total": len(every), "q": listed.q, "title": "Job types"}
+    context = {"rows": rows, "flat": listed, "total": len(every), "q": listed.q, "title": _("Job types")}
     return TemplateResponse(request, "dashboard/types/types.html", {**site.each_context(request), **context})
 
 
@@ -95,7 +96,7 @@ def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateRespon
     """One type, with its schema."""
     found = catalogue.find(name)
     if found is None:
-        raise Http404(f"There is no job type {name[:100]}.")
+        raise Http404(_("There is no job type %(name)s.") % {"name": name[:100]})
     facts = _facts(request, [TypeRow(found)])[0]
     context = {
         "title": found.name,
@@ -132,10 +133,10 @@ def _limits(found: JobType) -> list[dict[str, Any]]:
 
 def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
     if not request.user.has_perm(PAUSE):
-        raise PermissionDenied("You may not pause or resume job types.")
+        raise PermissionDenied(_("You may not pause or resume job types."))
     found = catalogue.find(name)
     if found is None:
-        raise Http404(f"There is no job type {name[:100]}.")
+        raise Http404(_("There is no job type %(name)s.") % {"name": name[:100]})
     reason = why(request)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     act: Callable[..., Any] = job_scheduler.pause_type if pause else job_scheduler.resume_type
@@ -145,8 +146,8 @@ def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        done = "Paused {}: what runs now ends, nothing new starts." if pause else "{} runs again."
-        tell(request, switched, done.format(found.name), can_undo=was_paused != pause)
+        done = _("Paused %(name)s: what runs now ends, nothing new starts.") if pause else _("%(name)s runs again.")
+        tell(request, switched, done % {"name": found.name}, can_undo=was_paused != pause)
     return HttpResponseRedirect(reverse("admin:job_type", args=[found.name], current_app=request.current_app))
 
 

@@ -16,7 +16,8 @@ from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import flat, verbs
@@ -98,12 +99,12 @@ class Host(NamedTuple):
 
 
 COLUMNS: dict[str, flat.Column[Known]] = {
-    "host": flat.Column(_lazy("Worker"), lambda known: (known.process.host, known.process.name)),
-    "running": flat.Column(_lazy("Runs"), lambda known: known.running, falls=True),
-    "heartbeat": flat.Column(_lazy("Heartbeat"), lambda known: known.process.heartbeat_at),
-    "done": flat.Column(_lazy("Done"), lambda known: known.process.done, falls=True),
-    "failed": flat.Column(_lazy("Failed"), lambda known: known.process.failed, falls=True),
-    "memory": flat.Column(_lazy("Memory"), lambda known: known.process.memory_bytes, falls=True),
+    "host": flat.Column(gettext_lazy("Worker"), lambda known: (known.process.host, known.process.name)),
+    "running": flat.Column(gettext_lazy("Runs"), lambda known: known.running, falls=True),
+    "heartbeat": flat.Column(gettext_lazy("Heartbeat"), lambda known: known.process.heartbeat_at),
+    "done": flat.Column(gettext_lazy("Done"), lambda known: known.process.done, falls=True),
+    "failed": flat.Column(gettext_lazy("Failed"), lambda known: known.process.failed, falls=True),
+    "memory": flat.Column(gettext_lazy("Memory"), lambda known: known.process.memory_bytes, falls=True),
 }
 
 
@@ -123,7 +124,7 @@ def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     listed = flat.flat(request, of_workers, COLUMNS, text=_text, needs=lambda known: known.needs, size=PAGE)
     context = {
         **site.each_context(request),
-        "title": "Workers",
+        "title": _("Workers"),
         "hosts": _by_host(listed.rows, of_workers),
         "flat": listed,
         "schedulers": [_row(*known) for known in every if known.process.kind == "scheduler"],
@@ -179,7 +180,7 @@ def _by_host(shown: Sequence[Known], every: Sequence[Known]) -> list[Host]:
 def stop_worker(request: HttpRequest) -> HttpResponse:
     """Ask one worker to finish and stop."""
     if not request.user.has_perm(STOP):
-        raise PermissionDenied("You may not stop workers.")
+        raise PermissionDenied(_("You may not stop workers."))
     name = request.POST.get("name", "").replace("\x00", "")[:100]
     reason = why(request)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
@@ -188,6 +189,8 @@ def stop_worker(request: HttpRequest) -> HttpResponse:
     except InvalidJob as error:
         messages.error(request, str(error))
     else:
-        done = f"Worker {inert(name)} is asked to finish and stop; it stays until its jobs have ended."
-        tell(request, found, done, f"Worker {inert(name)} had been asked to stop before; nothing was done.")
+        told = {"name": inert(name)}
+        done = _("Worker %(name)s is asked to finish and stop; it stays until its jobs have ended.") % told
+        before = _("Worker %(name)s had been asked to stop before; nothing was done.") % told
+        tell(request, found, done, before)
     return HttpResponseRedirect(reverse("admin:workers", current_app=request.current_app))

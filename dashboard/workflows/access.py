@@ -8,6 +8,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from dashboard.kit.verbs import DELETE, RETRY
 from handlers.models import Workflow
@@ -18,7 +19,7 @@ VIEW, CHANGE = "jobsite_jobs.view_workflow", "jobsite_jobs.change_workflow"
 def need_open(request: HttpRequest) -> None:
     """Raise PermissionDenied unless this person sees workflows."""
     if not request.user.has_perm(VIEW):
-        raise PermissionDenied("You may not see workflows.")
+        raise PermissionDenied(_("You may not see workflows."))
 
 
 def may_change(request: HttpRequest) -> bool:
@@ -36,20 +37,20 @@ def may_skip(request: HttpRequest) -> bool:
     return RETRY.allowed(request.user) and DELETE.allowed(request.user)
 
 
-def need(request: HttpRequest, is_allowed: bool, what: str) -> None:
-    """Raise PermissionDenied unless this person sees jobs and workflows, and it is allowed."""
+def need(request: HttpRequest, is_allowed: bool, words: str) -> None:
+    """Raise PermissionDenied, with ``words``, unless this person sees jobs and workflows, and it is allowed."""
     if not request.user.has_perm("jobsite_jobs.view_jobrecord"):
-        raise PermissionDenied("You may not see jobs.")
+        raise PermissionDenied(_("You may not see jobs."))
     need_open(request)
     if not is_allowed:
-        raise PermissionDenied(f"You may not {what}.")
+        raise PermissionDenied(words)
 
 
 def found(workflow_id: int) -> Workflow:
     """The one of this id. Raises Http404."""
     row = Workflow.objects.filter(pk=workflow_id).first() if workflow_id < 2**63 else None
     if row is None:
-        raise Http404("There is no such workflow: it has aged out, or was never there.")
+        raise Http404(_("There is no such workflow: it has aged out, or was never there."))
     return row
 
 

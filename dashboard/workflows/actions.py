@@ -10,6 +10,7 @@ from django.contrib.admin import AdminSite
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import health
@@ -35,22 +36,24 @@ GATES = 500  # at which others wait for a job that is to be skipped; more are no
 @require_POST
 def pause(request: HttpRequest, workflow_id: int) -> HttpResponse:
     """Let none of its jobs start."""
-    need(request, may_change(request), "pause workflows")
-    told = "Paused {}: none of its jobs starts; those that run finish."
-    return _switch(request, workflow_id, job_scheduler.pause_workflow, told, "{} was paused before, or is over")
+    need(request, may_change(request), _("You may not pause workflows."))
+    told = _("Paused %(name)s: none of its jobs starts; those that run finish.")
+    not_moved = _("Nothing was done: %(name)s was paused before, or is over.")
+    return _switch(request, workflow_id, job_scheduler.pause_workflow, told, not_moved)
 
 
 @require_POST
 def resume(request: HttpRequest, workflow_id: int) -> HttpResponse:
     """Let its jobs start again."""
-    need(request, may_change(request), "resume workflows")
-    return _switch(request, workflow_id, job_scheduler.resume_workflow, "Resumed {}.", "{} was not paused")
+    need(request, may_change(request), _("You may not resume workflows."))
+    not_moved = _("Nothing was done: %(name)s was not paused.")
+    return _switch(request, workflow_id, job_scheduler.resume_workflow, _("Resumed %(name)s."), not_moved)
 
 
 @require_POST
 def retry(request: HttpRequest, workflow_id: int) -> HttpResponse:
     """Run all of its failed jobs again."""
-    need(request, may_retry(request), "retry the failed jobs of workflows")
+    need(request, may_retry(request), _("You may not retry the failed jobs of workflows."))
     row = found(workflow_id)
 
     def act() -> str:
@@ -58,28 +61,32 @@ def retry(request: HttpRequest, workflow_id: int) -> HttpResponse:
 
     did, is_new = act_once(request, act)
     count, name = int(did), Standing(row, timezone.now()).title
-    more = "; the rest follows in the background" if count >= CHUNK else ""
+    numbers = {"jobs": jobs_in_words(count), "name": name}
     if not is_new:
-        messages.info(
-            request, f"This form was sent before and retried {jobs_in_words(count)} then; nothing was done now."
-        )
+        told = _("This form was sent before and retried %(jobs)s then; nothing was done now.")
+        messages.info(request, told % numbers)
     elif count:
         health.forget()
-        messages.success(request, f"Retried {jobs_in_words(count)} of {name}{more}.")
+        more = _("Retried %(jobs)s of %(name)s; the rest follows in the background.")
+        messages.success(request, (more if count >= CHUNK else _("Retried %(jobs)s of %(name)s.")) % numbers)
     else:
-        messages.warning(request, f"Nothing was done: no job of {name} is failed any more.")
+        messages.warning(request, _("Nothing was done: no job of %(name)s is failed any more.") % numbers)
     return to_page(request, row.pk)
 
 
 def cancel(site: AdminSite, request: HttpRequest, workflow_id: int) -> HttpResponse:
     """Delete all of its jobs that have not succeeded, after a page that says how many these are."""
-    need(request, may_change(request), "cancel workflows")
+    need(request, may_change(request), _("You may not cancel workflows."))
     row = found(workflow_id)
     if request.method == "POST" and not is_draft(request):
-        told = "Cancelled {}: what had not succeeded is deleted" + (
-            ", the first 1,000 jobs at once, the rest in the background." if row.total > CHUNK else "."
-        )
-        return _switch(request, row.pk, job_scheduler.cancel_workflow, told, "{} was cancelled before, or is over")
+        told = _("Cancelled %(name)s: what had not succeeded is deleted.")
+        if row.total > CHUNK:
+            told = _(
+                "Cancelled %(name)s: what had not succeeded is deleted, the first 1,000 jobs at once, the rest in the"
+                " background."
+            )
+        not_moved = _("Nothing was done: %(name)s was cancelled before, or is over.")
+        return _switch(request, row.pk, job_scheduler.cancel_workflow, told, not_moved)
     standing = Standing(row, timezone.now())
     running = capped(in_state(row, State.PROCESSING)) if row.open else Count(0)
     context = {
@@ -90,16 +97,16 @@ def cancel(site: AdminSite, request: HttpRequest, workflow_id: int) -> HttpRespo
         "has_inner": any(not inner.finished_at for inner in nested(row) or ()),
         "max_reason": MAX_REASON,
     }
-    return page(site, request, "workflows/cancel", f"Cancel {standing.title}?", context)
+    return page(site, request, "workflows/cancel", _("Cancel %(name)s?") % {"name": standing.title}, context)
 
 
 def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     """Let those go on that wait for a failed job, after a page that says who these are."""
-    need(request, may_skip(request), "skip jobs")
+    need(request, may_skip(request), _("You may not skip jobs."))
     job = JobRecord.objects.filter(pk=job_id).first() if job_id < 2**63 else None
     node = WorkflowNode.objects.filter(pk=job_id).first() if job else None
     if job is None or node is None:
-        raise Http404(f"There is no job {job_id} for which others wait.")
+        raise Http404(_("There is no job %(id)d for which others wait.") % {"id": job_id})
     back = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
     if node.workflow_id:
         back = reverse("admin:workflow", args=[node.workflow_id], current_app=request.current_app)
@@ -115,7 +122,8 @@ def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
         "max_reason": MAX_REASON,
         **_what_follows(job_id),
     }
-    return page(site, request, "workflows/skip", f"Skip {inert(job.job_type, 100)} #{job_id}?", context)
+    title = _("Skip %(type)s #%(id)d?") % {"type": inert(job.job_type, 100), "id": job_id}
+    return page(site, request, "workflows/skip", title, context)
 
 
 def _skip(request: HttpRequest, job_id: int) -> None:
@@ -125,11 +133,14 @@ def _skip(request: HttpRequest, job_id: int) -> None:
 
     did, is_new = act_once(request, act)
     if did == "0":
-        messages.warning(request, f"Job {job_id} had moved on since the page was made; nothing was done.")
+        moved_on = _("Job %(id)d had moved on since the page was made; nothing was done.")
+        messages.warning(request, moved_on % {"id": job_id})
     elif is_new:
-        messages.success(request, f"Skipped job {job_id}: who waits for it goes on as if it had succeeded.")
+        skipped = _("Skipped job %(id)d: who waits for it goes on as if it had succeeded.")
+        messages.success(request, skipped % {"id": job_id})
     else:
-        messages.info(request, f"This form was sent before and skipped job {job_id} then; nothing was done now.")
+        before = _("This form was sent before and skipped job %(id)d then; nothing was done now.")
+        messages.info(request, before % {"id": job_id})
 
 
 def _what_follows(job_id: int) -> dict[str, Any]:
@@ -157,8 +168,8 @@ def _switch(
     request: HttpRequest, workflow_id: int, act: Callable[..., bool], told: str, not_moved: str
 ) -> HttpResponse:
     row = found(workflow_id)
-    name = Standing(row, timezone.now()).title
+    name = {"name": Standing(row, timezone.now()).title}
     switched = switch_once(request, lambda: act(row.pk, by=by(request), reason=why(request)))
     health.forget()
-    tell(request, switched, told.format(name), f"Nothing was done: {not_moved.format(name)}.")
+    tell(request, switched, told % name, not_moved % name)
     return to_page(request, row.pk)

@@ -14,10 +14,14 @@ from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit.gates import rule
 from dashboard.kit.queries import RETRYING
+from dashboard.kit.state_words import counted_state, state_words
 from dashboard.kit.text import inert
+from dashboard.kit.verbs import jobs_in_words
 from dashboard.workflows.folding import Box, Graph
 from dashboard.workflows.placing import ROWS, Plan, Slot, places
 from handlers.models import JobRecord, NodeOutcome, WorkflowNode
@@ -34,11 +38,19 @@ SIGNS = {
     "enqueued": "●", "scheduled": "○", "awaiting": "○", RETRYING: "↻", "running": "▶", "gone": DASH,
 }  # fmt: skip
 WORDS = {
-    "unneeded": "not needed",
-    "awaiting": "waits",
-    "enqueued": "on its queue",
-    "processing": "runs",
-    "gone": "aged out",
+    "awaiting": gettext_lazy("waits"),
+    "enqueued": gettext_lazy("on its queue"),
+    "processing": gettext_lazy("runs"),
+}
+
+# Many jobs, where all of them ended alike; in the order in which parts of them are told.
+ALL = {
+    "failed": gettext_lazy("all failed"),
+    "succeeded": gettext_lazy("all done"),
+    "skipped": gettext_lazy("all skipped"),
+    "deleted": gettext_lazy("all deleted"),
+    "unneeded": gettext_lazy("all not needed"),
+    "": gettext_lazy("all to come"),
 }
 
 
@@ -122,19 +134,20 @@ def _one(request: HttpRequest, box: Box, jobs: dict[int, tuple[JobRecord, str]])
     url = reverse("admin:jobsite_jobs_jobrecord_change", args=[box.job_id], current_app=request.current_app)
     job, outcome = jobs.get(box.job_id, (None, ""))
     state = "gone" if job is None else RETRYING if job.is_retrying else str(job.state)
-    line = WORDS.get(state, state)
+    line = str(WORDS.get(state) or state_words(state))
     if outcome == NodeOutcome.SKIPPED:
-        state = line = "skipped"
+        state, line = "skipped", state_words("skipped")
     elif job is not None and job.state == State.SUCCEEDED and not outcome:
-        state, line = "running", "its own workflow goes on"
+        state, line = "running", _("its own workflow goes on")
     return Drawn(box, state, name, f"{line} · #{box.job_id}", url)
 
 
 def _others(request: HttpRequest, boxes: Sequence[Box]) -> Drawn:
     jobs, failed = sum(box.count for box in boxes), sum(box.outcomes["failed"] for box in boxes)
-    line = f"{jobs:,} jobs" + (f", {failed:,} failed" if failed else "")
+    line = ", ".join([jobs_in_words(jobs), *([counted_state("failed", failed)] if failed else [])])
+    kinds = _("and %(number)s more kinds") % {"number": f"{len(boxes):,}"}
     return Drawn(
-        boxes[0], "failed" if failed else "more", f"and {len(boxes):,} more kinds", line, f"{_url(request)}#jobs",
+        boxes[0], "failed" if failed else "more", kinds, line, f"{_url(request)}#jobs",
         others=len(boxes) - 1,
     )  # fmt: skip
 
@@ -157,12 +170,10 @@ def _state(box: Box) -> str:
 
 def _sums(box: Box, most: int = 2) -> str:
     """How many of many have ended how, as much of it as fits."""
-    names = {"failed": "failed", "succeeded": "done", "skipped": "skipped", "deleted": "deleted"}
-    names |= {"unneeded": "not needed", "": "to come"}
-    parts = [(box.outcomes[name], words) for name, words in names.items() if box.outcomes[name]]
+    parts = [name for name in ALL if box.outcomes[name]]
     if len(parts) == 1:
-        return "waits" if box.met is None and box.outcomes[""] else f"all {parts[0][1]}"
-    return ", ".join(f"{count:,} {words}" for count, words in parts[:most])
+        return str(WORDS["awaiting"] if box.met is None and box.outcomes[""] else ALL[parts[0]])
+    return ", ".join(counted_state(name, box.outcomes[name]) for name in parts[:most])
 
 
 def _svg(plan: Plan, words: dict[Slot, Drawn], start: int, layers: int) -> SafeString:
@@ -178,12 +189,23 @@ def _svg(plan: Plan, words: dict[Slot, Drawn], start: int, layers: int) -> SafeS
     lines = format_html_join("", '<path class="edge edge-{}" d="{}"/>', _lines(plan, at))
     boxes = format_html_join("", "{}", ((_box(each, *at(slot)),) for slot, each in words.items()))
     told = "; ".join(", ".join(words[slot].name for slot in column if slot in words) for column in plan.columns)
-    part = f", from layer {start + 1}" if start or columns < layers else ""
+    words_of_all = ngettext(
+        "What waits for what, in %(number)d layer: %(told)s. The table below says the same.",
+        "What waits for what, in %(number)d layers: %(told)s. The table below says the same.",
+        layers,
+    )
+    if start or columns < layers:
+        words_of_all = ngettext(
+            "What waits for what, in %(number)d layer, from layer %(first)d: %(told)s. The table below says the same.",
+            "What waits for what, in %(number)d layers, from layer %(first)d: %(told)s. The table below says the same.",
+            layers,
+        )
     return format_html(
         '<svg class="flow-graph" width="{w}" height="{h}" viewBox="0 0 {w} {h}" role="group"'
-        ' aria-label="What waits for what, in {layers} layer{s}{part}: {told}. The table below says the same.">'
+        ' aria-label="{words}">'
         "{lines}{boxes}</svg>",
-        w=width, h=height, layers=layers, s="" if layers == 1 else "s", part=part, told=told, lines=lines, boxes=boxes,
+        w=width, h=height, words=words_of_all % {"number": layers, "first": start + 1, "told": told},
+        lines=lines, boxes=boxes,
     )  # fmt: skip
 
 

@@ -8,7 +8,10 @@ from typing import NamedTuple
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from dashboard.kit.state_words import lazy_state_words, state_words
 from dashboard.kit.text import duration, inert
 from dashboard.workflows.nodes import Row
 from handlers.states import FINAL, State
@@ -20,7 +23,18 @@ LETTERS = 24
 ROOM = 1.03  # for the sign of what ended last
 LEAST = 0.25  # per cent of the width that anything has
 SIGNS = {"failed": "✗", "succeeded": "✓", "deleted": "\N{EN DASH}", "skipped": "»", "unneeded": "\N{EN DASH}"}
-KEYS = (("waits", "waits for others"), ("queued", "waits on its queue"), ("ran", "runs"), ("failed", "failed"))
+KEYS = (
+    ("waits", gettext_lazy("waits for others")),
+    ("queued", gettext_lazy("waits on its queue")),
+    ("ran", gettext_lazy("runs")),
+    ("failed", lazy_state_words("failed")),
+)
+DID = {
+    "waits": gettext_lazy("waited for others %(span)s"),
+    "queued": gettext_lazy("waited on its queue %(span)s"),
+    "ran": gettext_lazy("ran %(span)s"),
+    "failed": gettext_lazy("failed after %(span)s"),
+}
 
 
 class Part(NamedTuple):
@@ -36,26 +50,30 @@ def gantt(rows: Sequence[Row], began: datetime, now: datetime) -> SafeString:
     kept = [(row, parts(row, began, now)) for row in rows if row.job]
     if not kept:
         return SafeString("")
-    end = max((part.end for _, some in kept for part in some), default=now)
+    end = max((part.end for _row, some in kept for part in some), default=now)
     length = max((end - began) * ROOM, timedelta(milliseconds=1))
     height = TOP + ROW * len(kept) + FOOT
-    ran = sum(any(part.kind in ("ran", "failed") for part in some) for _, some in kept)
+    ran = sum(any(part.kind in ("ran", "failed") for part in some) for _row, some in kept)
+    told = _(
+        "When each of %(jobs)s jobs waited and ran, over %(span)s; %(ran)s of them have run. The table says when each"
+        " started and how long it took."
+    )
     return format_html(
         '<figure class="chart gantt"><div class="chart-body">'
         '<svg class="axis" width="{names}" height="{h}" aria-hidden="true">{labels}</svg>'
         '<svg class="plot" width="100%" height="{h}" role="img" aria-label="{told}">{grid}{bars}</svg></div>'
-        '<figcaption>{keys}<span class="quiet">since the workflow was made</span></figcaption></figure>',
+        '<figcaption>{keys}<span class="quiet">{since}</span></figcaption></figure>',
         names=NAMES,
         h=height,
-        told=f"When each of {len(kept):,} jobs waited and ran, over {duration(end - began)}; {ran:,} of them have run."
-        " The table says when each started and how long it took.",
+        told=told % {"jobs": f"{len(kept):,}", "span": duration(end - began), "ran": f"{ran:,}"},
+        since=_("since the workflow was made"),
         labels=format_html_join("", '<text class="tick value" x="0" y="{}">{}</text>', _labels(kept)),
         grid=_grid(length, height),
         bars=format_html_join("", "<g><title>{}</title>{}</g>", _bars(kept, began, length)),
         keys=format_html_join(
             "",
             '<span class="key"><span class="swatch {}" aria-hidden="true"></span>{}</span>',
-            (key for key in KEYS if key[0] != "failed" or any(row.failed for row, _ in kept)),
+            (key for key in KEYS if key[0] != "failed" or any(row.failed for row, _parts in kept)),
         ),
     )
 
@@ -80,7 +98,7 @@ def parts(row: Row, began: datetime, now: datetime) -> list[Part]:
 
 
 def _labels(kept: Iterable[tuple[Row, object]]) -> Iterable[tuple[int, str]]:
-    for place, (row, _) in enumerate(kept):
+    for place, (row, _parts) in enumerate(kept):
         name = inert((row.job.job_type if row.job else "").rpartition(".")[2], 200)
         short = name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
         yield TOP + place * ROW + 12, f"{short} #{row.node.pk}"
@@ -106,7 +124,7 @@ def _bars(
                 for size in [THIN if part.kind == "waits" else BAR]
             ),
         )
-        told = ", ".join(f"{_WORDS[part.kind]} {duration(part.end - part.start)}" for part in some)
+        told = ", ".join(DID[part.kind] % {"span": duration(part.end - part.start)} for part in some)
         sign = SIGNS.get(row.state, "")
         mark = SafeString("")
         if sign and some:
@@ -115,10 +133,7 @@ def _bars(
                 '<text class="sign sign-{}" x="{}%" y="{}">{}</text>', row.state, f"{at:.3f}", middle + 4, sign
             )
         name = inert(row.job.job_type if row.job else "", 200)
-        yield f"{name} #{row.node.pk}: {row.state}; {told}", drawn + mark
-
-
-_WORDS = {"waits": "waited for others", "queued": "waited on its queue", "ran": "ran", "failed": "failed after"}
+        yield f"{name} #{row.node.pk}: {state_words(row.state)}; {told}", drawn + mark
 
 
 def _share(part: timedelta, length: timedelta) -> float:

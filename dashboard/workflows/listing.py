@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, QueryDict
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.search import AFTER, BEFORE, PLACES, place
@@ -37,7 +38,7 @@ def workflows(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     now = timezone.now()
     context = {
         **site.each_context(request),
-        "title": "Workflows",
+        "title": _("Workflows"),
         "standings": [Standing(row, now) for row in rows],
         **asked,
         **links,

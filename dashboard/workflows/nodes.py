@@ -9,10 +9,13 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, QueryDict
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.gates import Wait, in_span, waits_of
 from dashboard.kit.queries import RETRYING
 from dashboard.kit.search import AFTER, BEFORE, place
+from dashboard.kit.state_words import lazy_state_words
 from dashboard.workflows.folding import gates_of_box
 from handlers.failures import clean
 from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
@@ -23,11 +26,9 @@ SIZE = 50  # on a page
 DRAWN = 200  # in the time line that goes with it
 LIVE = (State.PROCESSING, State.ENQUEUED, State.SCHEDULED, State.AWAITING)
 STATES = {
-    **{name: name for name in ("failed", *LIVE)},
-    "inner": "succeeded, its own workflow goes on",
-    **{name: name for name in ("succeeded", "skipped")},
-    "unneeded": "not needed",
-    "deleted": "deleted",
+    **{str(name): lazy_state_words(name) for name in ("failed", *LIVE)},
+    "inner": gettext_lazy("succeeded, its own workflow goes on"),
+    **{name: lazy_state_words(name) for name in ("succeeded", "skipped", "unneeded", "deleted")},
 }
 FILTERS = ("state", "box")
 
@@ -161,7 +162,7 @@ def _rows(workflow: Workflow, ids: Sequence[int], shown: int) -> list[Row]:
     opened = Workflow.objects.filter(opened_by__in=[node.pk for node in told]).order_by("pk")
     for opener, pk in opened.values_list("opened_by", "pk")[: 2 * SIZE]:
         inner.setdefault(opener or 0, []).append(pk)
-    roles = {workflow.on_success: "on success", workflow.on_end: "at the end"}
+    roles = {workflow.on_success: _("on success"), workflow.on_end: _("at the end")}
     return [
         Row(node, jobs.get(node.pk), waits.get(node.pk), tuple(inner.get(node.pk, ())), roles.get(node.pk, ""))
         for node in nodes

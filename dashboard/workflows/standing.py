@@ -7,18 +7,21 @@ from datetime import datetime, timedelta
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from dashboard.kit.state_words import counted_state, lazy_state_words
 from dashboard.kit.text import inert
 from handlers.models import Workflow
 
 # What the list can be narrowed to, and words for it.
 STATES = {
-    "running": "running",
-    "paused": "paused",
-    "failed": "failed: some of its jobs",
-    "succeeded": "succeeded",
-    "ended": "ended: not all succeeded",
-    "cancelled": "cancelled",
+    "running": lazy_state_words("running"),
+    "paused": lazy_state_words("paused"),
+    "failed": gettext_lazy("failed: some of its jobs"),
+    "succeeded": lazy_state_words("succeeded"),
+    "ended": gettext_lazy("ended: not all succeeded"),
+    "cancelled": lazy_state_words("cancelled"),
 }
 HEIGHT, LOW, LEAST = 12, 8, 0.8  # pixels of the bar and of what is no failure in it; per cent that any part has
 
@@ -33,7 +36,7 @@ class Standing:
     @property
     def title(self) -> str:
         """Its title; its number where it has none."""
-        return inert(self.row.title) or f"Workflow {self.row.pk}"
+        return inert(self.row.title) or _("Workflow %(id)d") % {"id": self.row.pk}
 
     @property
     def state(self) -> str:
@@ -58,10 +61,11 @@ class Standing:
     @property
     def words(self) -> str:
         """How many of how many: ``412 of 500 done, 3 failed``."""
-        row, total = self.row, f"{self.row.total:,}"
-        told = f"all {total} done" if self.done == row.total else f"{self.done:,} of {total} done"
-        told += f", {row.failed:,} failed" if row.failed else ""
-        return f"{told}, {row.deleted:,} deleted" if row.deleted else told
+        row, numbers = self.row, {"done": f"{self.done:,}", "total": f"{self.row.total:,}"}
+        told = [(_("all %(total)s done") if self.done == row.total else _("%(done)s of %(total)s done")) % numbers]
+        told += [counted_state("failed", row.failed)] if row.failed else []
+        told += [counted_state("deleted", row.deleted)] if row.deleted else []
+        return ", ".join(told)
 
     @property
     def took(self) -> timedelta:
@@ -85,14 +89,15 @@ class Standing:
             size = HEIGHT if name == "failed" else LOW
             bars.append((name, f"{min(place, 100 - LEAST):.2f}", (HEIGHT - size) / 2, f"{width:.2f}", size))
             place += width
-        told = ", ".join(f"{count:,} {name}" for name, count in self.parts) or "none has ended"
+        told = ", ".join(counted_state(name, count) for name, count in self.parts) or _("none has ended")
+        words = _("%(done)s of %(total)s jobs done: %(told)s") % {
+            "done": f"{self.done:,}", "total": f"{self.row.total:,}", "told": told,
+        }  # fmt: skip
         return format_html(
-            '<svg class="flow-bar" width="100%" height="{}" role="img" aria-label="{} of {} jobs done: {}">'
+            '<svg class="flow-bar" width="100%" height="{}" role="img" aria-label="{}">'
             '<rect class="rest" x="0" y="{}" width="100%" height="{}" rx="2"/>{}</svg>',
             HEIGHT,
-            f"{self.done:,}",
-            f"{self.row.total:,}",
-            told,
+            words,
             (HEIGHT - LOW) / 2,
             LOW,
             format_html_join("", '<rect class="{}" x="{}%" y="{}" width="{}%" height="{}"/>', bars),

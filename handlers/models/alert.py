@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -46,7 +47,7 @@ class AlertRule(Kept):
 
     class Meta:
         db_table = "jobs_alertrule"
-        verbose_name = "alert rule"
+        verbose_name = gettext_lazy("alert rule")
         default_permissions = ("view", "add", "change", "delete")
         permissions: ClassVar = [("mute_alertrule", "Can mute alert rules")]
 

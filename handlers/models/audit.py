@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -28,8 +29,8 @@ class AuditEntry(Kept):
 
     class Meta:
         db_table = "jobs_auditentry"
-        verbose_name = "audit entry"
-        verbose_name_plural = "audit"
+        verbose_name = gettext_lazy("audit entry")
+        verbose_name_plural = gettext_lazy("audit")
         default_permissions = ("view",)
         ordering: ClassVar = ["-id"]
         indexes: ClassVar = [

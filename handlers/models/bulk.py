@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -54,7 +55,7 @@ class BulkOperation(Kept):
 
     class Meta:
         db_table = "jobs_bulkoperation"
-        verbose_name = "bulk operation"
+        verbose_name = gettext_lazy("bulk operation")
         default_permissions = ("view",)
         permissions: ClassVar = [("run_bulkoperation", "Can act on all jobs that match")]
         ordering: ClassVar = ["-id"]

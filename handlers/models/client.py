@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -31,7 +32,7 @@ class ApiClient(Kept):
     used_at = models.DateTimeField(null=True)  # the last time, to the hour
 
     class Meta:
-        verbose_name = "API client"
+        verbose_name = gettext_lazy("API client")
         default_permissions = ("view", "add")
         permissions: ClassVar = [("revoke_apiclient", "Can revoke tokens of the API")]
         db_table = "jobs_apiclient"

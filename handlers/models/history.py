@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from handlers.models.job import STATE_CHOICES, JobRecord
 from handlers.models.kept import Kept
@@ -28,8 +29,8 @@ class JobHistory(Kept):
 
     class Meta:
         db_table = "jobs_jobhistory"
-        verbose_name = "history entry"
-        verbose_name_plural = "history"
+        verbose_name = gettext_lazy("history entry")
+        verbose_name_plural = gettext_lazy("history")
         default_permissions = ()
         ordering: ClassVar = ["id"]
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 from handlers.states import State
@@ -21,7 +22,7 @@ class JobRecord(Kept):
     state = models.CharField(max_length=10, choices=STATE_CHOICES, default=State.ENQUEUED.value)
     # Minted at each entry to scheduled or enqueued; whoever holds an older one can change nothing.
     token = models.CharField(max_length=16)
-    job_type = models.CharField(max_length=200, verbose_name="type")
+    job_type = models.CharField(max_length=200, verbose_name=gettext_lazy("type"))
     queue = models.CharField(max_length=64)
 
     attempt = models.PositiveIntegerField(default=0)  # runs really started; never reset
@@ -47,7 +48,7 @@ class JobRecord(Kept):
 
     class Meta:
         db_table = "jobs_jobrecord"
-        verbose_name = "job"
+        verbose_name = gettext_lazy("job")
         default_permissions = ("view",)
         permissions: ClassVar = [
             ("enqueue_jobrecord", "Can enqueue jobs"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -102,7 +103,7 @@ class LimitOverride(Kept):
 
     class Meta:
         db_table = "jobs_limitoverride"
-        verbose_name = "limit"
+        verbose_name = gettext_lazy("limit")
         default_permissions = ("view", "change")
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -32,8 +33,8 @@ class StoredPolicy(Kept):
 
     class Meta:
         db_table = "jobs_storedpolicy"
-        verbose_name = "retry policy"
-        verbose_name_plural = "retry policies"
+        verbose_name = gettext_lazy("retry policy")
+        verbose_name_plural = gettext_lazy("retry policies")
         ordering: ClassVar = ["name"]
 
     def __str__(self) -> str:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from handlers.models.job import AsItIs
 from handlers.models.kept import Kept
@@ -14,17 +15,17 @@ from handlers.models.kept import Kept
 class Misfire(models.TextChoices):
     """What becomes of occurrences that nobody could fire in time."""
 
-    SKIP = "skip", "Skip them"
-    ONE = "one", "Run once"
-    EACH = "each", "Run each"
+    SKIP = "skip", gettext_lazy("Skip them")
+    ONE = "one", gettext_lazy("Run once")
+    EACH = "each", gettext_lazy("Run each")
 
 
 class Overlap(models.TextChoices):
     """What becomes of an occurrence while the job of the one before has not ended."""
 
-    ALLOW = "allow", "Run beside it"
-    SKIP = "skip", "Skip it"
-    QUEUE = "queue", "Let one wait"
+    ALLOW = "allow", gettext_lazy("Run beside it")
+    SKIP = "skip", gettext_lazy("Skip it")
+    QUEUE = "queue", gettext_lazy("Let one wait")
 
 
 class RecurringJob(Kept):
@@ -32,7 +33,7 @@ class RecurringJob(Kept):
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=200, unique=True)
-    job_type = models.CharField(max_length=200, verbose_name="type")
+    job_type = models.CharField(max_length=200, verbose_name=gettext_lazy("type"))
     data = models.JSONField(encoder=AsItIs)  # the arguments, as in JobPayload
     queue = models.CharField(max_length=64, blank=True, default="")  # empty: the type's own
 
@@ -70,7 +71,7 @@ class RecurringJob(Kept):
 
     class Meta:
         db_table = "jobs_recurringjob"
-        verbose_name = "recurring job"
+        verbose_name = gettext_lazy("recurring job")
         default_permissions = ("view", "add", "change", "delete")
         permissions: ClassVar = [
             ("trigger_recurringjob", "Can trigger and backfill recurring jobs"),
@@ -93,12 +94,12 @@ class RecurringJob(Kept):
 class How(models.TextChoices):
     """How an occurrence came to be, or why it did not."""
 
-    DUE = "due", "on time"
-    LATE = "late", "late"
-    HELD = "held", "after the one before"
-    TRIGGERED = "triggered", "triggered"
-    BACKFILLED = "backfilled", "backfilled"
-    MISSED = "missed", "missed"  # no job
+    DUE = "due", gettext_lazy("on time")
+    LATE = "late", gettext_lazy("late")
+    HELD = "held", gettext_lazy("after the one before")
+    TRIGGERED = "triggered", gettext_lazy("triggered")
+    BACKFILLED = "backfilled", gettext_lazy("backfilled")
+    MISSED = "missed", gettext_lazy("missed")  # no job
     OVERLAPPED = "overlapped", "overlapped"  # no job
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -42,7 +43,7 @@ class QueueSwitch(Switch):
 
     class Meta:
         db_table = "jobs_queueswitch"
-        verbose_name = "paused queue"
+        verbose_name = gettext_lazy("paused queue")
         default_permissions = ("view",)
         permissions = [("pause_queueswitch", "Can pause and resume queues")]
 
@@ -54,5 +55,5 @@ class TypeSwitch(Switch):
 
     class Meta:
         db_table = "jobs_typeswitch"
-        verbose_name = "paused job type"
+        verbose_name = gettext_lazy("paused job type")
         default_permissions = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from handlers.models.kept import Kept
 
@@ -37,7 +38,7 @@ class WorkerProcess(Kept):
 
     class Meta:
         db_table = "jobs_workerprocess"
-        verbose_name = "worker"
+        verbose_name = gettext_lazy("worker")
         default_permissions = ("view",)
         permissions: ClassVar = [("stop_workerprocess", "Can stop workers")]
 

@@ -1,17 +1,23 @@
-// Times: the operator's own zone beside UTC on hover, and "3 min ago" kept fresh. Works without: then all is UTC.
+// Times: all of a page in the operator's own zone, with UTC on hover, and "3 min ago" kept fresh. Without: all is UTC.
 "use strict";
 
 (() => {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local";
-  const whole = new Intl.DateTimeFormat([], {
-    year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
-  });
+  const language = document.documentElement.lang || "en";
+  const words_in = language.startsWith("en") ? "en-GB" : language;
+  // As the server writes them: "2026-11-30 03:12" in each language, which in Sweden is how one writes.
+  const minute = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" };
+  const whole = new Intl.DateTimeFormat("sv-SE", { ...minute, second: "2-digit" });
+  const weekday = new Intl.DateTimeFormat(words_in, { weekday: "short" });
   const short = {
-    time: new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", hour12: false }),
-    day: new Intl.DateTimeFormat("en-GB", { weekday: "short", day: "2-digit" }),
-    moment: new Intl.DateTimeFormat("en-GB", {
+    whole,
+    minute: new Intl.DateTimeFormat("sv-SE", minute),
+    time: new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit" }),
+    day: new Intl.DateTimeFormat(words_in, { weekday: "short", day: "2-digit" }),
+    moment: new Intl.DateTimeFormat(words_in, {
       weekday: "short", day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hour12: false,
     }),
+    dated: { format: (at) => `${weekday.format(at)} ${whole.format(at)}` },
   };
 
   // As the server says it: one unit, rounded down.
@@ -37,17 +43,17 @@
     for (const element of root.querySelectorAll("time[datetime]")) {
       const at = new Date(element.dateTime);
       if (Number.isNaN(at.getTime())) continue;
-      if (!element.dataset.local) {
-        element.dataset.local = "yes";
-        element.title = `${whole.format(at)} ${zone}\n${element.title}`;
-      }
+      if (element.dataset.local) continue;
+      element.dataset.local = "yes";
+      if (short[element.dataset.as]) element.textContent = short[element.dataset.as].format(at);
+      else element.title = `${whole.format(at)} ${zone}\n${element.title}`;
     }
     // A chart: its axis, its table, and what its bars say, there with UTC beside it.
     for (const element of root.querySelectorAll("[data-at]")) {
       const format = short[element.dataset.as];
       if (!format || element.dataset.local) continue;
       element.dataset.local = "yes";
-      const at = format.format(new Date(element.dataset.at)).replaceAll(",", "");
+      const at = format.format(new Date(element.dataset.at)).replaceAll(/[,.]/g, "");
       element.textContent = element.dataset.beside ? `${at} here, ${element.textContent}` : at;
     }
     for (const element of root.querySelectorAll("[data-zone]")) element.textContent = zone;

@@ -16,6 +16,7 @@ from handlers.models import JobRecord, KnownTypes, QueueSwitch, StrandedJob, Typ
 from handlers.registry import registry
 from handlers.states import State
 from tests.console.factories import make_job
+from tests.console.reading import as_read
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +45,7 @@ def process(kind: str, age: float = 0, **fields: object) -> WorkerProcess:
 
 def page(client: Client, url: str = "/admin/job-types/") -> str:
     """A page's banners."""
-    html = client.get(url).content.decode()
+    html = as_read(client.get(url).content.decode())
     return html.partition('id="banners"')[2].partition("</div>")[0]
 
 
@@ -86,13 +87,14 @@ def test_type_that_no_live_worker_knows_is_said(viewer: Client) -> None:
 def test_duty_that_fails_is_said_once_until_it_works_with_its_reason(viewer: Client) -> None:
     process("worker")
     since = timezone.now().replace(hour=3, minute=4, second=5)
+    clock = f"{since:%Y-%m-%d} 03:04:05 UTC"
     told = {"what": "counts", "since": since.isoformat(), "reason": "ProgrammingError: permission <b>denied"}
     scheduler = process("scheduler", troubles=[told])
     later = {**told, "since": (since + timedelta(minutes=1)).isoformat()}
     process("scheduler", age=1, troubles=[later, {**told, "what": "queue server"}])
     process("scheduler", age=300, troubles=[{**told, "what": "what a dead one said"}])
     said = page(viewer)
-    assert said.count("A scheduler has trouble with counts since 03:04:05 UTC: ProgrammingError: permission") == 1
+    assert said.count(f"A scheduler has trouble with counts since {clock}: ProgrammingError: permission") == 1
     assert "trouble with queue server" in said
     assert "dead one" not in said
     assert "<b>" not in said

@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from handlers.models import AuditEntry
 from tests.console.conftest import MakeUser, logged_in
+from tests.console.reading import as_read
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/admin/login/"
@@ -65,7 +66,9 @@ def test_right_password_after_too_many_wrong_ones_is_refused_the_same_way() -> N
         assert answer.status_code == 429
         assert 0 < int(answer.headers["Retry-After"]) <= 15 * 60
         (told,) = re.findall(r'class="errornote">\s*(.*?)\s*</p>', answer.content.decode(), re.DOTALL)
-        assert re.match(r"Too many attempts failed\. Try again in 1[45] minutes, at \d\d:\d\d:\d\d UTC", told)
+        assert re.match(
+            r"Too many attempts failed\. Try again in 1[45] minutes, at [\d-]{10} \d\d:\d\d:\d\d UTC", as_read(told)
+        )
         assert "_auth_user_id" not in answer.client.session
     assert lock_outs() == [("user admin", CAFE, "this name at this address")]
     later(15)
@@ -211,7 +214,8 @@ def test_administrator_sees_and_lifts_a_lock_out(make_user: MakeUser) -> None:
     boss = make_user("boss")
     boss.user_permissions.add(*Permission.objects.filter(codename__in=["view_user", "change_user"]))
     fail(5, "vera")
-    assert len(re.findall(r"until \d\d:\d\d:\d\d", logged_in(boss).get(PEOPLE).content.decode())) == 1
+    until = r'until <span data-at="[^"]+" data-as="time" title="[^"]+ UTC">\d\d:\d\d<'
+    assert len(re.findall(until, logged_in(boss).get(PEOPLE).content.decode())) == 1
     answer = lift(logged_in(boss), vera)
     assert "1 user can sign in again." in answer.content.decode()
     assert "until " not in answer.content.decode()

@@ -75,7 +75,7 @@ def test_row_tells_who_serves_the_queue_since_when_its_jobs_wait_and_that_the_co
 ) -> None:
     job = make_job(State.ENQUEUED, queue="gone")
     gone = row(viewer, "gone")
-    assert "No live worker serves it: 1 wait, the first since" in gone
+    assert "No live worker serves it: 1 waits, since" in gone
     assert f"{job.enqueued_at:%Y-%m-%d %H:%M}" in gone
     assert "The code no longer names it." in gone
     assert "manage.py worker --queues gone" in gone

@@ -16,6 +16,7 @@ from handlers.recurrence.definition import Options, define
 from handlers.recurrence.verbs import put
 from tests.app.jobs import Note, Pay
 from tests.console.conftest import MakeUser, logged_in
+from tests.console.reading import as_read
 
 pytestmark = pytest.mark.django_db
 
@@ -142,7 +143,7 @@ def test_edit_begins_with_what_is_stored_and_changes_what_was_typed(superuser: C
         url, form | {"do": "save", "arg-text": "other", "timezone": "UTC"}, follow=True
     ).content.decode()
     assert "Saved nightly report." in html
-    assert "Sun 2031-03-30 02:30:00</td>" in html
+    assert "Sun 2031-03-30 02:30:00 UTC</td>" in as_read(html)
     assert "changed it: data, zone" in html
     row.refresh_from_db()
     assert (row.data, row.zone, row.name) == ({"text": "other"}, "UTC", "nightly report")

@@ -20,6 +20,7 @@ from handlers.states import State
 from tests.app.jobs import Note, Pay
 from tests.console.conftest import MakeUser, logged_in
 from tests.console.factories import make_job
+from tests.console.reading import as_read
 
 LIST = "/admin/recurring/"
 HOUR = timedelta(hours=1)
@@ -242,7 +243,7 @@ def test_pause_for_a_span_until_a_time_or_for_good_and_resume(superuser: Client)
     row = add()
 
     def said(what: str, **form: Any) -> str:
-        return str(superuser.post(page_of(row, f"{what}/"), form, follow=True).content.decode())
+        return as_read(superuser.post(page_of(row, f"{what}/"), form, follow=True).content.decode())
 
     assert "Paused nightly report until" in said("pause", span="8h", reason="moving house")
     row.refresh_from_db()

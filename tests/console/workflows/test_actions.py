@@ -53,7 +53,7 @@ def test_cancelling_says_first_what_goes_and_does_nothing_before_that(superuser:
     JobRecord.objects.filter(pk=good.job_id)
     url = page(flow.workflow_id, "cancel/")
     html = superuser.get(url).content.decode()
-    assert "4 jobs that have not succeeded are deleted; 1 of them runs now and is asked to stop." in html
+    assert "4 jobs that have not succeeded are deleted. 1 of them runs now and is asked to stop." in html
     assert f"job {Workflow.objects.get().on_end}" in html
     assert Workflow.objects.get().cancelled_at is None
     assert "Cancelled Order 7: what had not succeeded is deleted." in post(superuser, url, reason="ordered twice")
