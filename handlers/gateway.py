@@ -12,6 +12,7 @@ from django.db import connections, transaction
 
 from handlers import bulk, lifecycle, queues, stacks, switches, uniqueness
 from handlers.audit import By, actor_name, audit
+from handlers.changes import of_arguments
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.current import current
 from handlers.deadlines import LONGEST_WAIT, Expiry, deadline, too_early, utc
@@ -19,7 +20,7 @@ from handlers.exceptions import InvalidJob, TransportUnavailable
 from handlers.failure_groups import FailureGroupVerbs
 from handlers.job_ids import job_ids
 from handlers.lifecycle import Applied, JobId, NewJob
-from handlers.models import BulkOperation, JobRecord, QueueSwitch, TypeSwitch
+from handlers.models import BulkOperation, JobHistory, JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.sql import database_now
 from handlers.payloads import Command, Job
 from handlers.priorities import check_priority
@@ -36,6 +37,8 @@ from handlers.workflows.verbs import WorkflowVerbs
 Work = Job | Command
 
 LONGEST_CORRELATION = 64
+
+MOVES, OLD = 3, "old_payload"  # a job's newest moves, one of which has the arguments that an edit replaced
 
 
 class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
@@ -433,6 +436,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
             moved = sorted(applied.moved)
             data: dict[str, Any] = {"asked": len(known), "job_ids": moved[:1_000]}
             data |= {"from": applied.sources} if applied.sources else {}
+            data |= _edited(moved[0], options["payload"]) if moved and options.get("payload") else {}
             data |= {"to_queue": options["queue"], "from_queues": applied.queues} if "queue" in options else {}
             audit(by, did or verb.__name__, _target(known), len(moved), reason, data)
             publish_on_commit(applied.messages, using=alias, stale=applied.stale)
@@ -460,6 +464,18 @@ def _check_correlation(value: object) -> None:
             f"correlation: must be 1 to {LONGEST_CORRELATION} printable characters, not {str(value)[:100]!r}",
             field="correlation",
         )
+
+
+def _edited(job_id: int, payload: bytes) -> dict[str, Any]:
+    """What a person changed of the job's arguments, as the move that has just been written has the old ones."""
+    alias = lifecycle.database()
+    moves = JobHistory.objects.using(alias).filter(job_id=job_id).order_by("-pk")
+    newest = list(moves.values_list("job__job_type", "data")[:MOVES])
+    found = next(((job_type, data) for job_type, data in newest if isinstance(data, dict) and OLD in data), None)
+    if found is None:
+        return {}
+    job_type = registry.find(found[0])
+    return {**of_arguments(found[1][OLD], json.loads(payload), job_type, job_type)}
 
 
 def _encode_for(type_name: str, payload: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.contrib.admin import display
@@ -14,11 +14,16 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
-from dashboard.kit.differences import Difference, differences
+from dashboard.audit.changes import changes
+from dashboard.kit.acts import did, title_of, to_what
+from dashboard.kit.differences import Difference
 from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
+from dashboard.kit.moments import marked, moment
 from dashboard.kit.readonly import ReadOnlyAdmin
-from dashboard.kit.text import in_words, inert, one_line, pretty_json
+from dashboard.kit.text import inert, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
 from dashboard.people.fields import is_field
 from dashboard.tags import ago
@@ -33,6 +38,7 @@ from handlers.recurrence.verbs import VERBS as RECURRING_VERBS
 from handlers.workflows.verbs import VERBS as WORKFLOW_VERBS
 
 MAX_USERS = 100  # offered by the filter
+SHOWN = 4  # fields of a change that are shown at once; more are folded
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
 JOB_VERBS = ("enqueue", "schedule", "retry", "edit_and_retry", "requeue", "move", "delete", "restore", "show_stack")
 CLIENT_VERBS = ("create_client", "revoke_client")
@@ -40,8 +46,16 @@ SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "sto
 SITE_VERBS = ("mark_deploy",)
 BULK_VERBS = ("start_bulk", "pause_bulk", "try_bulk", "resume_bulk", "stop_bulk", "finish_bulk", "export", "exported")
 HOURS = {"1h": 1, "24h": 24, "7d": 24 * 7, "30d": 24 * 30}
-ELSEWHERE = ("asked", "job_ids", "from", "was", "mark")  # parts of an entry's data that other columns tell
-LABELS = {("retry", "scheduled"): "Run now", ("delete", "processing"): "Stop and delete"}
+ELSEWHERE = (
+    "asked",
+    "job_ids",
+    "from",
+    "was",
+    "mark",
+    "before",
+    "after",
+    "changed",
+)  # parts of an entry's data that other columns tell
 # What a target's first words name, and the page that holds it; the rest of the target is its id or name.
 NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow"}
 PAGES = {
@@ -68,7 +82,7 @@ class EntryFilter(DeclaredFilter):
 class VerbFilter(EntryFilter):
     """By what was done."""
 
-    title = "verb"
+    title = gettext_lazy("verb")
     parameter_name = column = "verb"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -84,13 +98,13 @@ class VerbFilter(EntryFilter):
             *VIEW_VERBS,
         )
         verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *GROUP_VERBS, *own, *SITE_VERBS)
-        return [(verb, in_words(verb)) for verb in verbs]
+        return [(verb, title_of(verb)) for verb in verbs]
 
 
 class UserFilter(EntryFilter):
     """By who did it, by name: an entry outlives its user."""
 
-    title = "user"
+    title = gettext_lazy("user")
     parameter_name, column = "user", "username"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -105,7 +119,7 @@ class UserFilter(EntryFilter):
 class TimeFilter(DeclaredFilter):
     """By when it was done."""
 
-    title = "time"
+    title = gettext_lazy("time")
     parameter_name = "since"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
@@ -133,69 +147,63 @@ class AuditEntryAdmin(ReadOnlyAdmin):
 
         css: ClassVar = {"all": ["dashboard/audit.css"]}
 
-    @display(description="when")
+    @display(description=pgettext_lazy("column of the audit", "when"))
     def when(self, entry: AuditEntry) -> SafeString | str:
         """How long ago; the exact time on hover."""
         return ago(entry.at)
 
-    @display(description="who")
+    @display(description=pgettext_lazy("column of the audit", "who"))
     def who(self, entry: AuditEntry) -> str:
         """The person's name, or the program's."""
         return inert(entry.username)
 
-    @display(description="did")
+    @display(description=pgettext_lazy("column of the audit", "did"))
     def what(self, entry: AuditEntry) -> str:
-        """The verb, as the button said it."""
-        return inert(_button(entry) or in_words(entry.verb))
+        """What was done, to be read between who did it and to what."""
+        return did(entry)
 
-    @display(description="to")
+    @display(description=pgettext_lazy("column of the audit", "to"))
     def target_link(self, entry: AuditEntry) -> SafeString | str:
         """What it was done to, as a link where there is a page of it."""
         url = self._url(entry)
-        return format_html('<a href="{}">{}</a>', url, inert(entry.target)) if url else inert(entry.target)
+        return format_html('<a href="{}">{}</a>', url, to_what(entry.target)) if url else to_what(entry.target)
 
-    @display(description="moved")
+    @display(description=pgettext_lazy("column of the audit", "moved"))
     def moved(self, entry: AuditEntry) -> str:
         """How many really moved, of how many asked for."""
         asked = _data(entry).get("asked")
         if isinstance(asked, int) and asked != entry.count:
-            return f"{entry.count:,} of {asked:,}"
+            return _("%(moved)s of %(asked)s") % {"moved": f"{entry.count:,}", "asked": f"{asked:,}"}
         return f"{entry.count:,}"
 
-    @display(description="why")
-    def reason_text(self, entry: AuditEntry) -> str:
+    @display(description=pgettext_lazy("column of the audit", "why"))
+    def reason_text(self, entry: AuditEntry) -> SafeString:
         """Why, in the person's words."""
-        return inert(entry.reason)
+        return marked(inert(entry.reason))
 
-    @display(description="details")
+    @display(description=pgettext_lazy("column of the audit", "details"))
     def details(self, entry: AuditEntry) -> SafeString | str:
         """Before and after, for what has them; else whatever else was written down."""
         data = _data(entry)
-        if "before" in data or "after" in data:
-            changed = _changed(data.get("before"), data.get("after"))
-            lines = format_html_join(
-                "", "<li>{}: {} → <strong>{}</strong></li>", ((d.label, d.before, d.after) for d in changed)
-            )
-            return (
-                format_html("<details><summary>{}</summary><ul>{}</ul></details>", _count(changed), lines)
-                if lines
-                else ""
-            )
+        if changed := changes(entry):
+            return _listed(changed)
         rest = {name: value for name, value in data.items() if name not in ELSEWHERE and value is not None}
+        if rest.keys() == {"until"}:
+            return format_html(_("until {time}"), time=_until(rest["until"]))
         if not rest:
             return ""
         return format_html(
-            "<details><summary>Details</summary><pre>{}</pre></details>", inert(pretty_json(rest), MAX_DETAIL)
+            "<details><summary>{}</summary><pre>{}</pre></details>", _("Details"), inert(pretty_json(rest), MAX_DETAIL)
         )
 
-    @display(description="from")
+    @display(description=pgettext_lazy("column of the audit", "from"))
     def origin(self, entry: AuditEntry) -> str:
         """The client's address; empty where a program asked."""
         return inert(entry.source)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list."""
-        return super().changelist_view(request, {"title": "Audit", **(extra_context or {})})
+        return super().changelist_view(request, {"title": _("Audit"), **(extra_context or {})})
 
     def _url(self, entry: AuditEntry) -> str:
         """The page of what it was done to; empty for none."""
@@ -220,22 +228,24 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return reverse(f"admin:{page}", current_app=site) if page else ""
 
 
-def _button(entry: AuditEntry) -> str:
-    """What stood on the button, where that depends on the state that the jobs were in, all of them."""
-    sources = _data(entry).get("from")
-    return LABELS.get((entry.verb, *sources), "") if isinstance(sources, dict) else ""
-
-
 def _data(entry: AuditEntry) -> dict[str, Any]:
     return entry.data if isinstance(entry.data, dict) else {}
 
 
-def _changed(before: Any, after: Any) -> list[Difference]:
-    """Field by field; two plain values, as of an assignment, are one field."""
-    if isinstance(before, dict) or isinstance(after, dict):
-        return differences(before, after)
-    return [Difference("Policy", one_line(str(before or "the code")), one_line(str(after or "the code")))]
+def _listed(changed: list[Difference]) -> SafeString:
+    """Field by field; folded where there are many."""
+    lines = format_html_join(
+        "", "<li>{}: {} → <strong>{}</strong></li>", ((each.label, each.before, each.after) for each in changed)
+    )
+    words = ngettext("%(number)d field", "%(number)d fields", len(changed)) % {"number": len(changed)}
+    opened = SafeString(" open") if len(changed) <= SHOWN else ""
+    return format_html("<details{}><summary>{}</summary><ul>{}</ul></details>", opened, words, lines)
 
 
-def _count(changed: list[Difference]) -> str:
-    return f"{len(changed)} field{'' if len(changed) == 1 else 's'}"
+def _until(text: object) -> SafeString | str:
+    """A time as the data has it."""
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return inert(str(text), 100)
+    return moment(at) if at.tzinfo else inert(str(text), 100)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.db import IntegrityError, connections, transaction
 
 from handlers import lifecycle
 from handlers.audit import By, actor_name, audit
+from handlers.changes import of_arguments, of_values
 from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import JobId
@@ -28,8 +30,10 @@ from handlers.recurrence.definition import (
 )
 from handlers.recurrence.firing import create, jobs_of
 from handlers.recurrence.times import check_moment
+from handlers.registry import registry
 from handlers.twins import twin
 
+ARGUMENT = "data."  # before an argument's name, in what the audit keeps of a change
 MOST_BACKFILLED = 1_000  # occurrences in one go
 VERBS = tuple(
     f"{verb}_recurring" for verb in ("add", "change", "remove", "trigger", "backfill", "pause", "resume")
@@ -194,6 +198,7 @@ def _put(name: str, columns: dict[str, Any], by: By, reason: str, in_code: bool,
         changed = [column for column, value in columns.items() if getattr(row, column) != value]
         if not new and not changed and row.in_code == in_code:
             return False
+        told = {"changed": changed, **_altered(row, columns)} if not new else None
         for column, value in columns.items():
             setattr(row, column, value)
         row.in_code, row.changed_at = in_code, now
@@ -206,9 +211,27 @@ def _put(name: str, columns: dict[str, Any], by: By, reason: str, in_code: bool,
             elif row.paused_until is not None:
                 _set_next(row, row.paused_until)
         row.save(force_insert=new)
-        told = {"changed": changed} if not new else None
         audit(by, "add_recurring" if new else "change_recurring", f"recurring {name}", 1, reason, told)
     return True
+
+
+def _altered(row: RecurringJob, columns: dict[str, Any]) -> dict[str, Any]:
+    """What the audit keeps of a change: its columns, each argument by itself, and of the heartbeat the host alone."""
+    was = {column: getattr(row, column) for column in columns}
+    told = of_values(_kept(was), _kept(columns))
+    if was["heartbeat_url"] != columns["heartbeat_url"]:
+        hosts = (urlsplit(each["heartbeat_url"]).hostname for each in (was, columns))
+        told["before"]["heartbeat_url"], told["after"]["heartbeat_url"] = hosts
+    if was["data"] != columns["data"]:
+        types = registry.find(was["job_type"]), registry.find(columns["job_type"])
+        for side, arguments in of_arguments(was["data"], columns["data"], *types).items():
+            told[side] |= {f"{ARGUMENT}{name}": text for name, text in arguments.items()}
+    return {**told}
+
+
+def _kept(columns: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in columns.items() if name not in ("data", "heartbeat_url")}
+    return {name: value for name, value in plain.items() if value is not None and value != ""}
 
 
 def _set_next(row: RecurringJob, moment: datetime | None) -> None:

@@ -186,7 +186,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     retries = ((ORDERS - 1, "all of them, now"), (1, "the gateway is back"))
     for entry, (moved, reason) in zip(entries.all(), retries, strict=True):
         expect(entry.locator(".field-who")).to_have_text("admin")
-        expect(entry.locator(".field-what")).to_have_text("Retry")
+        expect(entry.locator(".field-what")).to_have_text("retried")
         expect(entry.locator(".field-moved")).to_have_text(str(moved))
         expect(entry.locator(".field-reason_text")).to_have_text(reason)
     shoot("audit")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,9 @@ from handlers import job_scheduler
 from handlers.models import AuditEntry
 from handlers.policy_edits import assign, save_policy
 from handlers.states import State
+from tests.app.jobs import Note
 from tests.console.factories import make_job
+from tests.console.reading import as_read
 
 URL = "/admin/jobs/auditentry/"
 
@@ -118,11 +121,11 @@ def test_program_is_on_record_by_its_name(operator: Client) -> None:
 @pytest.mark.parametrize(
     ("verb", "states", "words"),
     [
-        ("retry", [State.SCHEDULED], "Run now"),
-        ("retry", [State.FAILED], "Retry"),
-        ("retry", [State.FAILED, State.SCHEDULED], "Retry"),
-        ("delete", [State.PROCESSING], "Stop and delete"),
-        ("delete", [State.ENQUEUED], "Delete"),
+        ("retry", [State.SCHEDULED], "had run now"),
+        ("retry", [State.FAILED], "retried"),
+        ("retry", [State.FAILED, State.SCHEDULED], "retried"),
+        ("delete", [State.PROCESSING], "stopped and deleted"),
+        ("delete", [State.ENQUEUED], "deleted"),
     ],
 )
 def test_entry_says_what_the_button_said(operator: Client, verb: str, states: list[State], words: str) -> None:
@@ -131,3 +134,51 @@ def test_entry_says_what_the_button_said(operator: Client, verb: str, states: li
     html = operator.get(URL).content.decode()
     assert f'<td class="field-what">{words}</td>' in html
     assert "<summary>" not in html.split('id="result_list"')[1]
+
+
+def test_edit_and_retry_shows_each_changed_argument_and_no_secret_to_anybody(superuser: Client) -> None:
+    before = {
+        "order_id": 7,
+        "token": "tok-secret-1",
+        "card": {"number": "1", "holder": "Ann"},
+        "pins": [],
+        "note": None,
+    }
+    job = make_job(job_type="app.Pay", payload=before)
+    after = {**before, "order_id": 8, "token": "tok-secret-2"}
+    assert job_scheduler.retry(job.pk, payload=after, by="ann")
+    kept = AuditEntry.objects.get()
+    assert kept.data is not None
+    assert kept.data["before"].keys() == {"order_id", "token"}
+    html = superuser.get(URL).content.decode()
+    assert '<td class="field-what">retried with edited arguments</td>' in html
+    assert f"job {job.pk}</a>" in html
+    assert "<li>order_id: 7 → <strong>8</strong></li>" in html
+    assert re.search(r"<li>token: (•+) → <strong>\1</strong></li>", html)
+    assert "tok-secret" not in f"{html}{kept.data}"
+
+
+def test_changed_recurring_job_shows_its_rule_its_arguments_and_of_an_address_the_host(superuser: Client) -> None:
+    def save(text: str, **options: Any) -> None:
+        job_scheduler.add_or_update_recurring("nightly", Note(text), "0 2 * * *", by="ann", **options)
+
+    save("a")
+    save("b", timezone="Europe/Berlin", heartbeat_url="https://up.example/secret-path")
+    html = superuser.get(URL).content.decode()
+    for line in (
+        "Time zone: UTC → <strong>Europe/Berlin</strong>",
+        "text: &quot;a&quot; → <strong>&quot;b&quot;</strong>",
+        "Heartbeat to: none → <strong>up.example</strong>",
+    ):
+        assert f"<li>{line}</li>" in html
+    assert "secret-path" not in html
+
+
+def test_password_is_told_as_reset_or_as_ones_own_and_pauses_tell_their_end(operator: Client) -> None:
+    entry(verb="set_password", username="olga", target="user otto")
+    entry(verb="set_password", username="olga", target="user olga")
+    entry(verb="pause_queue", target="queue mail", data={"until": "2031-05-01T12:00:00+00:00"})
+    html = operator.get(URL).content.decode()
+    assert '<td class="field-what">reset the password of</td>' in html
+    assert '<td class="field-what">changed their own password:</td>' in html
+    assert "until 2031-05-01 12:00:00 UTC" in as_read(html)

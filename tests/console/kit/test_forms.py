@@ -100,7 +100,10 @@ def test_edit_changes_the_arguments_and_retries(operator: Client, state: State) 
     assert last.data["old_payload"] == {"text": "hello"}
     entry = AuditEntry.objects.get()
     assert (entry.verb, entry.target, entry.reason) == ("edit_and_retry", f"job {job.pk}", "typo")
-    assert '<td class="field-what">Edit and retry</td>' in operator.get("/admin/jobs/auditentry/").content.decode()
+    assert (
+        '<td class="field-what">retried with edited arguments</td>'
+        in operator.get("/admin/jobs/auditentry/").content.decode()
+    )
 
 
 def test_edit_of_a_job_that_moved_on_does_nothing_and_says_so(operator: Client) -> None:
