@@ -34,8 +34,10 @@ _WORDS: dict[str, Promise] = {
 def counted_state(state: str, count: int) -> str:
     """How many are in it: ``3 failed``. The state ``""``: not yet in any of these."""
     match state:
-        case "succeeded":
+        case "done":
             words = ngettext("%(number)s done", "%(number)s done", count)
+        case "succeeded":
+            words = ngettext("%(number)s succeeded", "%(number)s succeeded", count)
         case "failed":
             words = ngettext("%(number)s failed", "%(number)s failed", count)
         case "deleted":

@@ -82,7 +82,10 @@ def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
             _("This form was sent before and triggered {name} then; nothing was done now: {job}."),
         )
     elif became == "there":
-        tell, words = messages.warning, _("{job} holds the key of {name} already: nothing new was enqueued.")
+        tell, words = (
+            messages.warning,
+            _("Triggered {name}: {job}, which holds the key already: nothing new was enqueued."),
+        )
     else:
         tell, words = messages.success, _("Triggered {name}: {job}.")
     link = format_html('<a href="{}">{}</a>', url, _("job %(id)s") % {"id": job_id})

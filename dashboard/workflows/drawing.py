@@ -173,7 +173,9 @@ def _sums(box: Box, most: int = 2) -> str:
     parts = [name for name in ALL if box.outcomes[name]]
     if len(parts) == 1:
         return str(WORDS["awaiting"] if box.met is None and box.outcomes[""] else ALL[parts[0]])
-    return ", ".join(counted_state(name, box.outcomes[name]) for name in parts[:most])
+    return ", ".join(
+        counted_state("done" if name == "succeeded" else name, box.outcomes[name]) for name in parts[:most]
+    )
 
 
 def _svg(plan: Plan, words: dict[Slot, Drawn], start: int, layers: int) -> SafeString:

@@ -61,7 +61,7 @@ def test_cancelling_says_first_what_goes_and_does_nothing_before_that(superuser:
     assert Workflow.objects.get().finished_at
     assert AuditEntry.objects.get(verb="cancel_workflow").reason == "ordered twice"
     assert "Nothing was done" in post(superuser, url)
-    assert "is cancelled already" in superuser.get(url).content.decode()
+    assert "is already over: cancelled" in superuser.get(url).content.decode()
 
 
 def test_failed_jobs_are_retried_once_for_each_form(superuser: Client, bad: set[str]) -> None:
