@@ -8,7 +8,7 @@ from typing import Any
 
 from handlers.failures import clean
 from handlers.job_types import JobType
-from handlers.masking import mask
+from handlers.masking import MASK, mask
 
 MOST, LONGEST = 50, 300  # names of one change, and characters of a value
 SEEN = 20  # characters before the first difference of long values
@@ -24,8 +24,9 @@ def of_arguments(before: Any, after: Any, old: JobType | None, new: JobType | No
     A secret that was changed is named, too. Arguments that are no object have the name ``""``.
     """
     if not (isinstance(before, dict) and isinstance(after, dict)):
-        return of_values({"": before}, {"": after}, {"": mask(old, before)}, {"": mask(new, after)})
-    return of_values(before, after, mask(old, before), mask(new, after))
+        shown = _written({"": mask(old, before)}), _written({"": mask(new, after)})
+        return of_values({"": before}, {"": after}, *shown)
+    return of_values(before, after, _written(mask(old, before)), _written(mask(new, after)))
 
 
 def of_values(
@@ -38,6 +39,14 @@ def of_values(
     return {
         "before": {name: one for name, (one, _other) in pairs.items()},
         "after": {name: other for name, (_one, other) in pairs.items()},
+    }
+
+
+def _written(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Texts as JSON has them, so that ``"7"`` is not ``7``."""
+    return {
+        name: json.dumps(value, ensure_ascii=False) if isinstance(value, str) and value != MASK else value
+        for name, value in arguments.items()
     }
 
 
