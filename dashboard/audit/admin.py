@@ -18,12 +18,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from dashboard.audit.changes import changes
-from dashboard.kit.acts import did, title_of, to_what
+from dashboard.kit.acts import did, to_what
 from dashboard.kit.differences import Difference
 from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
 from dashboard.kit.moments import marked, moment
 from dashboard.kit.readonly import ReadOnlyAdmin
-from dashboard.kit.text import inert, pretty_json
+from dashboard.kit.text import in_words, inert, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
 from dashboard.people.fields import is_field
 from dashboard.tags import ago
@@ -98,7 +98,7 @@ class VerbFilter(EntryFilter):
             *VIEW_VERBS,
         )
         verbs = (*JOB_VERBS, *SWITCH_VERBS, *BULK_VERBS, *GROUP_VERBS, *own, *SITE_VERBS)
-        return [(verb, title_of(verb)) for verb in verbs]
+        return [(verb, in_words(verb)) for verb in verbs]
 
 
 class UserFilter(EntryFilter):

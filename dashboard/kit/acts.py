@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from dashboard.kit.text import in_words, inert
@@ -112,20 +111,6 @@ _KINDS: dict[str, Promise] = {
     "view": gettext_lazy("view %(name)s"),
     "version": gettext_lazy("version %(name)s"),
 }
-_NOUNS: dict[str, Promise] = {
-    "queue": gettext_lazy("queue"),
-    "type": gettext_lazy("job type"),
-    "bulk": gettext_lazy("bulk operation"),
-    "group": gettext_lazy("group"),
-    "recurring": gettext_lazy("recurring job"),
-    "workflow": gettext_lazy("workflow"),
-    "policy": gettext_lazy("retry policy"),
-    "limit": gettext_lazy("limit"),
-    "alert": gettext_lazy("alert rule"),
-    "client": gettext_lazy("API client"),
-    "user": gettext_lazy("user"),
-    "view": gettext_lazy("view"),
-}
 
 
 def did(entry: AuditEntry) -> str:
@@ -145,10 +130,3 @@ def to_what(target: str) -> str:
         if target.startswith(f"{kind} "):
             return str(words) % {"name": inert(target.removeprefix(f"{kind} "))}
     return inert(target)
-
-
-def title_of(verb: str) -> str:
-    """A verb by itself, such as in a list to choose from, with what it is done to where the word does not tell."""
-    words = capfirst(str(_DID.get(verb) or in_words(verb).lower()))
-    noun = _NOUNS.get(verb.rpartition("_")[2])
-    return f"{words} ({noun})" if noun else str(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.utils.translation import gettext_lazy, pgettext_lazy
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 # Of jobs, workflows and failure groups, in the middle of a line.
 STATES = {
@@ -26,6 +26,10 @@ STATES = {
     "regressed": pgettext_lazy("state", "regressed"),
     "open": pgettext_lazy("state", "open"),
     "new": pgettext_lazy("state", "new"),
+    "ended": pgettext_lazy("state", "ended"),
+    "cancelling": pgettext_lazy("state", "cancelling"),
+    "unneeded": pgettext_lazy("state", "not needed"),
+    "gone": pgettext_lazy("state", "aged out"),
 }
 # Of the audit, as they stand in a list.
 VERBS = {
@@ -106,3 +110,25 @@ VERBS = {
 def state_label(state: str) -> str:
     """A state, or what stands in the place of one on a badge, as people read it: in the middle of a line."""
     return str(STATES.get(state) or state)
+
+
+def counted_state(state: str, count: int) -> str:
+    """How many are in it: ``3 failed``. The state ``""``: not yet in any of these."""
+    match state:
+        case "done":
+            words = ngettext("%(number)s done", "%(number)s done", count)
+        case "succeeded":
+            words = ngettext("%(number)s succeeded", "%(number)s succeeded", count)
+        case "failed":
+            words = ngettext("%(number)s failed", "%(number)s failed", count)
+        case "deleted":
+            words = ngettext("%(number)s deleted", "%(number)s deleted", count)
+        case "skipped":
+            words = ngettext("%(number)s skipped", "%(number)s skipped", count)
+        case "unneeded":
+            words = ngettext("%(number)s not needed", "%(number)s not needed", count)
+        case "":
+            words = ngettext("%(number)s to come", "%(number)s to come", count)
+        case _other:
+            words = f"%(number)s {state_label(state).replace('%', '%%')}"
+    return words % {"number": f"{count:,}"}

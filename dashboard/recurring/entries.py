@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.utils.safestring import SafeString
 
 from dashboard.kit import catalogue
-from dashboard.kit.state_words import counted_state
+from dashboard.kit.vocabulary import counted_state
 from dashboard.recurring.rule import rule_words
 from dashboard.recurring.strip import Mark, strip
 from handlers.job_types import JobType

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.payload_page import ENQUEUE
-from dashboard.kit.state_words import lazy_state_words
+from dashboard.kit.vocabulary import STATES as STATE_WORDS
 from dashboard.recurring.access import ADD, need_open
 from dashboard.recurring.entries import entries
 from dashboard.recurring.keys import NAME, NEXT
@@ -27,8 +27,8 @@ SIZE = 50  # on a page
 MAX_SEARCH = 200  # characters
 STATES = {
     "active": gettext_lazy("active"),
-    "paused": lazy_state_words("paused"),
-    "ended": lazy_state_words("ended"),
+    "paused": STATE_WORDS["paused"],
+    "ended": STATE_WORDS["ended"],
     "failing": gettext_lazy("failing: the last job failed"),
 }
 ORDERS = {"": gettext_lazy("By name"), "next": gettext_lazy("By what runs next")}

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import ngettext
 
 from dashboard.kit.moments import plain
-from dashboard.kit.state_words import counted_state, state_words
+from dashboard.kit.vocabulary import counted_state, state_label
 from handlers.states import State
 
 STEP, WIDTH, HEIGHT = 8, 6, 20  # pixels from bar to bar, of a bar, of the highest
@@ -64,4 +64,4 @@ def strip(marks: Sequence[Mark]) -> SafeString:
 
 
 def _words(mark: Mark) -> str:
-    return f"{plain(mark.due, seconds=True)}: {state_words(mark.outcome)}"
+    return f"{plain(mark.due, seconds=True)}: {state_label(mark.outcome)}"

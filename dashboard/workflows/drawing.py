@@ -19,9 +19,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit.gates import rule
 from dashboard.kit.queries import RETRYING
-from dashboard.kit.state_words import counted_state, state_words
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import jobs_in_words
+from dashboard.kit.vocabulary import counted_state, state_label
 from dashboard.workflows.folding import Box, Graph
 from dashboard.workflows.placing import ROWS, Plan, Slot, places
 from handlers.models import JobRecord, NodeOutcome, WorkflowNode
@@ -134,9 +134,9 @@ def _one(request: HttpRequest, box: Box, jobs: dict[int, tuple[JobRecord, str]])
     url = reverse("admin:jobsite_jobs_jobrecord_change", args=[box.job_id], current_app=request.current_app)
     job, outcome = jobs.get(box.job_id, (None, ""))
     state = "gone" if job is None else RETRYING if job.is_retrying else str(job.state)
-    line = str(WORDS.get(state) or state_words(state))
+    line = str(WORDS.get(state) or state_label(state))
     if outcome == NodeOutcome.SKIPPED:
-        state, line = "skipped", state_words("skipped")
+        state, line = "skipped", state_label("skipped")
     elif job is not None and job.state == State.SUCCEEDED and not outcome:
         state, line = "running", _("its own workflow goes on")
     return Drawn(box, state, name, f"{line} · #{box.job_id}", url)

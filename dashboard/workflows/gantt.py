@@ -11,8 +11,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard.kit.state_words import lazy_state_words, state_words
 from dashboard.kit.text import duration, inert
+from dashboard.kit.vocabulary import STATES as STATE_WORDS
+from dashboard.kit.vocabulary import state_label
 from dashboard.workflows.nodes import Row
 from handlers.states import FINAL, State
 
@@ -27,7 +28,7 @@ KEYS = (
     ("waits", gettext_lazy("waits for others")),
     ("queued", gettext_lazy("waits on its queue")),
     ("ran", gettext_lazy("runs")),
-    ("failed", lazy_state_words("failed")),
+    ("failed", STATE_WORDS["failed"]),
 )
 DID = {
     "waits": gettext_lazy("waited for others %(span)s"),
@@ -133,7 +134,7 @@ def _bars(
                 '<text class="sign sign-{}" x="{}%" y="{}">{}</text>', row.state, f"{at:.3f}", middle + 4, sign
             )
         name = inert(row.job.job_type if row.job else "", 200)
-        yield f"{name} #{row.node.pk}: {state_words(row.state)}; {told}", drawn + mark
+        yield f"{name} #{row.node.pk}: {state_label(row.state)}; {told}", drawn + mark
 
 
 def _share(part: timedelta, length: timedelta) -> float:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy
 from dashboard.kit.gates import Wait, in_span, waits_of
 from dashboard.kit.queries import RETRYING
 from dashboard.kit.search import AFTER, BEFORE, place
-from dashboard.kit.state_words import lazy_state_words
+from dashboard.kit.vocabulary import STATES as STATE_WORDS
 from dashboard.workflows.folding import gates_of_box
 from handlers.failures import clean
 from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
@@ -26,9 +26,9 @@ SIZE = 50  # on a page
 DRAWN = 200  # in the time line that goes with it
 LIVE = (State.PROCESSING, State.ENQUEUED, State.SCHEDULED, State.AWAITING)
 STATES = {
-    **{str(name): lazy_state_words(name) for name in ("failed", *LIVE)},
+    **{str(name): STATE_WORDS[name] for name in ("failed", *LIVE)},
     "inner": gettext_lazy("succeeded, its own workflow goes on"),
-    **{name: lazy_state_words(name) for name in ("succeeded", "skipped", "unneeded", "deleted")},
+    **{name: STATE_WORDS[name] for name in ("succeeded", "skipped", "unneeded", "deleted")},
 }
 FILTERS = ("state", "box")
 

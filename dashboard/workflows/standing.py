@@ -10,18 +10,19 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard.kit.state_words import counted_state, lazy_state_words
 from dashboard.kit.text import inert
+from dashboard.kit.vocabulary import STATES as STATE_WORDS
+from dashboard.kit.vocabulary import counted_state
 from handlers.models import Workflow
 
 # What the list can be narrowed to, and words for it.
 STATES = {
-    "running": lazy_state_words("running"),
-    "paused": lazy_state_words("paused"),
+    "running": STATE_WORDS["running"],
+    "paused": STATE_WORDS["paused"],
     "failed": gettext_lazy("failed: some of its jobs"),
-    "succeeded": lazy_state_words("succeeded"),
+    "succeeded": STATE_WORDS["succeeded"],
     "ended": gettext_lazy("ended: not all succeeded"),
-    "cancelled": lazy_state_words("cancelled"),
+    "cancelled": STATE_WORDS["cancelled"],
 }
 HEIGHT, LOW, LEAST = 12, 8, 0.8  # pixels of the bar and of what is no failure in it; per cent that any part has
 
