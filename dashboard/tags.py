@@ -76,13 +76,15 @@ def ago(at: datetime | None) -> SafeString | str:
     if at is None:
         return ""
     away = (at - clock.now()).total_seconds()
+    if 0 < away < 1:
+        return _now(at)
     if abs(away) < 1:
-        words = _("just now") if away <= 0 else _("now")
+        words = _("just now")
     elif away > 0:
         words = _("in %(time)s") % {"time": text.rough(away)}
     else:
         words = _("%(time)s ago") % {"time": text.rough(-away)}
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), words)
+    return format_html('<time datetime="{}" data-as="ago" title="{}">{}</time>', at.isoformat(), exact(at), words)
 
 
 @register.filter
@@ -90,6 +92,11 @@ def due(at: datetime | None) -> SafeString | str:
     """A moment at which something shall happen: "in 2 h", or "now" when it has come."""
     if at is None or at > clock.now():
         return ago(at)
+    return _now(at)
+
+
+def _now(at: datetime) -> SafeString:
+    """What comes of it only the server knows, so the browser does not count on."""
     return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), exact(at), _("now"))
 
 

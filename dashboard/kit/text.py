@@ -63,7 +63,7 @@ def duration(value: timedelta | float | None) -> str:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     left = round(seconds)
     parts = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+    for size, unit in ((86400, _("d")), (3600, "h"), (60, "min"), (1, "s")):
         if left >= size:
             parts.append(f"{left // size} {unit}")
             left %= size
@@ -72,7 +72,7 @@ def duration(value: timedelta | float | None) -> str:
 
 def rough(seconds: float) -> str:
     """A length of time in one unit, for "… ago" and "in …"."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+    for size, unit in ((86400, _("d")), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit}"
     return f"{max(seconds, 0):.0f} s"

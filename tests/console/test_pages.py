@@ -221,4 +221,6 @@ def test_audit_shows_who_did_what_and_filters(superuser: Client) -> None:
 def test_times_carry_the_exact_moment(viewer: Client) -> None:
     make_job(age=timedelta(hours=3))
     html = text_of(viewer, "/admin/jobs/jobrecord/")
-    assert re.search(r'<time datetime="[^"]+" title="\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC">2 h ago</time>', html)
+    assert re.search(
+        r'<time datetime="[^"]+" data-as="ago" title="\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC">2 h ago</time>', html
+    )

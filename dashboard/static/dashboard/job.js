@@ -2,6 +2,9 @@
 "use strict";
 
 (() => {
+  // The catalog is there only where the page is not in English.
+  const gettext = window.gettext || ((words) => words);
+
   // One listener for all: live parts come and go.
   document.addEventListener("click", async (event) => {
     const button = event.target instanceof Element ? event.target.closest("button[data-copies]") : null;
@@ -10,9 +13,9 @@
     const words = button.textContent;
     try {
       await navigator.clipboard.writeText(source.value ?? source.textContent);
-      button.textContent = "Copied";
+      button.textContent = gettext("Copied");
     } catch {
-      button.textContent = "Could not copy";
+      button.textContent = gettext("Could not copy");
     }
     document.dispatchEvent(new CustomEvent("live:say", { detail: button.textContent }));
     setTimeout(() => { button.textContent = words; }, 2000);

@@ -61,7 +61,9 @@ if (fresh) {
 
 // No index finds what is searched for: look further, page after page, until a job fits or there are no more.
 if (further) {
-  const start = "Keep searching until one fits";
+  // The catalog is there only where the page is not in English.
+  const gettext = window.gettext || ((words) => words);
+  const start = gettext("Keep searching until one fits");
   const button = document.createElement("button");
   button.type = "button";
   button.className = "small";
@@ -98,12 +100,12 @@ if (further) {
     }
     going = new AbortController();
     const { signal } = going;
-    button.textContent = "Stop";
+    button.textContent = gettext("Stop");
     said.textContent = "";
     try {
       while (await step(signal));
     } catch {
-      if (!signal.aborted) said.textContent = " The server does not answer, or you are no longer signed in. Load the page again.";
+      if (!signal.aborted) said.textContent = ` ${gettext("The server does not answer, or you are no longer signed in. Load the page again.")}`;
     }
     going = null;
     button.textContent = start;

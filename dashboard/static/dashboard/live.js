@@ -38,6 +38,8 @@
     return Boolean(marked && !marked.isCollapsed && marked.containsNode(part, true));
   };
 
+  // The catalog is there only where the page is not in English.
+  const gettext = window.gettext || ((words) => words);
   const clock = (at) => at.toLocaleTimeString([], { hour12: false, timeZoneName: "short" });
 
   const say = (text, isUrgent = false) => {
@@ -60,7 +62,8 @@
   const idle = () => document.activeElement === document.body || document.activeElement?.matches(".messagelist");
 
   const failed = () => {
-    say(`Live data as of ${clock(asOf)}: the server does not answer. Trying again.`);
+    const text = gettext("Live data as of %(time)s: the server does not answer. Trying again.");
+    say(text.replace("%(time)s", clock(asOf)));
     wait = Math.min(wait * 2, LONGEST);
   };
 
@@ -83,7 +86,8 @@
       signal: AbortSignal.timeout(20000),
     });
     if (answer.type === "opaqueredirect" || answer.status === 403) {
-      say(`Live data as of ${clock(asOf)}: you are no longer signed in. Load the page again.`, true);
+      const text = gettext("Live data as of %(time)s: you are no longer signed in. Load the page again.");
+      say(text.replace("%(time)s", clock(asOf)), true);
       under = true;
       return;
     }

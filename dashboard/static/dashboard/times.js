@@ -2,19 +2,21 @@
 "use strict";
 
 (() => {
+  // The catalog is there only where the page is not in English.
+  const gettext = window.gettext || ((words) => words);
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local";
   const language = document.documentElement.lang || "en";
-  const words_in = language.startsWith("en") ? "en-GB" : language;
+  const dateLanguage = language.startsWith("en") ? "en-GB" : language;
   // As the server writes them: "2026-11-30 03:12" in each language, which in Sweden is how one writes.
   const minute = { year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit" };
   const whole = new Intl.DateTimeFormat("sv-SE", { ...minute, second: "2-digit" });
-  const weekday = new Intl.DateTimeFormat(words_in, { weekday: "short" });
+  const weekday = new Intl.DateTimeFormat(dateLanguage, { weekday: "short" });
   const short = {
     whole,
     minute: new Intl.DateTimeFormat("sv-SE", minute),
     time: new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit" }),
-    day: new Intl.DateTimeFormat(words_in, { weekday: "short", day: "2-digit" }),
-    moment: new Intl.DateTimeFormat(words_in, {
+    day: new Intl.DateTimeFormat(dateLanguage, { weekday: "short", day: "2-digit" }),
+    moment: new Intl.DateTimeFormat(dateLanguage, {
       weekday: "short", day: "2-digit", month: "short", hour: "2-digit", minute: "2-digit", hour12: false,
     }),
     dated: { format: (at) => `${weekday.format(at)} ${whole.format(at)}` },
@@ -22,12 +24,13 @@
 
   // As the server says it: one unit, rounded down.
   const rough = (seconds) => {
-    for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"]]) {
+    for (const [size, unit] of [[86400, gettext("d")], [3600, "h"], [60, "min"]]) {
       if (seconds >= size) return `${Math.floor(seconds / size)} ${unit}`;
     }
     return `${Math.max(Math.floor(seconds), 0)} s`;
   };
-  const relative = /^(just now|\d+ (s|min|h|d) ago|in \d+ (s|min|h|d))$/;
+  const ago = gettext("%(time)s ago"), inTime = gettext("in %(time)s"), justNow = gettext("just now");
+  const isAhead = (text) => text.startsWith(inTime.split("%(time)s")[0]);
 
   // The server's clock counts: an operator's own may be wrong by minutes.
   const made = document.querySelector("meta[name=console-now]");
@@ -35,8 +38,8 @@
 
   const words = (at) => {
     const away = (at - Date.now() - ahead) / 1000;
-    if (Math.abs(away) < 1) return "just now";
-    return away > 0 ? `in ${rough(away)}` : `${rough(-away)} ago`;
+    if (Math.abs(away) < 1) return justNow;
+    return (away > 0 ? inTime : ago).replace("%(time)s", rough(Math.abs(away)));
   };
 
   const localise = (root) => {
@@ -54,7 +57,7 @@
       if (!format || element.dataset.local) continue;
       element.dataset.local = "yes";
       const at = format.format(new Date(element.dataset.at)).replaceAll(/[,.]/g, "");
-      element.textContent = element.dataset.beside ? `${at} here, ${element.textContent}` : at;
+      element.textContent = element.dataset.beside ? gettext("%(time)s here").replace("%(time)s", at) + `, ${element.textContent}` : at;
     }
     for (const element of root.querySelectorAll("[data-zone]")) element.textContent = zone;
     for (const link of root.querySelectorAll("a[data-own-zone][hidden]")) {
@@ -67,12 +70,11 @@
 
   const freshen = () => {
     if (document.hidden) return;
-    for (const element of document.querySelectorAll("time[datetime]")) {
-      if (!relative.test(element.textContent)) continue;
+    for (const element of document.querySelectorAll("time[data-as=ago]")) {
       const at = new Date(element.dateTime);
       const text = words(at.getTime());
       // What was to happen by now happens elsewhere: only the server knows whether it did.
-      if (text.endsWith("ago") === element.textContent.startsWith("in ")) continue;
+      if (isAhead(element.textContent) && !isAhead(text)) continue;
       if (text !== element.textContent) element.textContent = text;
     }
   };
