@@ -59,7 +59,7 @@ def clock(at: datetime | None) -> SafeString | str:
 def in_short(at: datetime) -> str:
     """A moment in UTC with its day of the week, in the language of the page: ``Mon 30 Nov 03:12``."""
     utc = at.astimezone(UTC)
-    return f"{date_format(utc.date(), 'D d b')} {utc:%H:%M}".replace(".", "")
+    return f"{date_format(utc.date(), 'D d M')} {utc:%H:%M}".replace(".", "")
 
 
 def marked(words: str) -> SafeString:
