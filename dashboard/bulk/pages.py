@@ -15,7 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import verbs
@@ -39,10 +39,10 @@ from handlers.states import State
 NEWEST = 100  # runs that the list shows
 GLANCED = 25  # the newest of them, of which it tells what came out
 SWITCHES = {
-    "pause": gettext_lazy("Paused"),
-    "try": gettext_lazy("Let some more jobs go first in"),
-    "resume": gettext_lazy("Resumed"),
-    "stop": gettext_lazy("Stopped"),
+    "pause": pgettext_lazy("what came of a button", "Paused"),
+    "try": pgettext_lazy("what came of a button", "Let some more jobs go first in"),
+    "resume": pgettext_lazy("what came of a button", "Resumed"),
+    "stop": pgettext_lazy("what came of a button", "Stopped"),
 }
 
 
