@@ -96,23 +96,28 @@ class Verb:
 
 
 RETRY = Verb(
-    "retry", gettext_lazy("Retry"), pgettext_lazy("what came of a button", "Retried"), gettext_lazy("You may not retry jobs."),
+    "retry", gettext_lazy("Retry"), pgettext_lazy("what came of a button", "Retried"),
+    gettext_lazy("You may not retry jobs."),
     "jobsite_jobs.retry_jobrecord", RETRYABLE, is_followed=True,
 )  # fmt: skip
 REQUEUE = Verb(
-    "requeue", gettext_lazy("Requeue"), pgettext_lazy("what came of a button", "Requeued"), gettext_lazy("You may not requeue jobs."),
+    "requeue", gettext_lazy("Requeue"), pgettext_lazy("what came of a button", "Requeued"),
+    gettext_lazy("You may not requeue jobs."),
     "jobsite_jobs.requeue_jobrecord", frozenset({State.SUCCEEDED}), is_followed=True,
 )  # fmt: skip
 DELETE = Verb(
-    "delete", gettext_lazy("Delete"), pgettext_lazy("what came of a button", "Deleted"), gettext_lazy("You may not delete jobs."),
+    "delete", gettext_lazy("Delete"), pgettext_lazy("what came of a button", "Deleted"),
+    gettext_lazy("You may not delete jobs."),
     "jobsite_jobs.delete_jobrecord", DELETABLE, confirm=True,
 )  # fmt: skip
 MOVE = Verb(
-    "move", gettext_lazy("Move"), pgettext_lazy("what came of a button", "Moved"), gettext_lazy("You may not move jobs."),
+    "move", gettext_lazy("Move"), pgettext_lazy("what came of a button", "Moved"),
+    gettext_lazy("You may not move jobs."),
     "jobsite_jobs.move_jobrecord", MOVABLE, confirm=True, to_queue=True,
 )  # fmt: skip
 RESTORE = Verb(
-    "restore", gettext_lazy("Restore"), pgettext_lazy("what came of a button", "Restored"), gettext_lazy("You may not restore jobs."),
+    "restore", gettext_lazy("Restore"), pgettext_lazy("what came of a button", "Restored"),
+    gettext_lazy("You may not restore jobs."),
     "jobsite_jobs.delete_jobrecord", frozenset({State.DELETED}), is_followed=True,
 )  # fmt: skip
 
