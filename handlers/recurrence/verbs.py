@@ -12,8 +12,9 @@ from django.db import IntegrityError, connections, transaction
 from handlers import lifecycle
 from handlers.audit import By, actor_name, audit
 from handlers.changes import of_arguments, of_values
-from handlers.exceptions import InvalidJob
+from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean
+from handlers.job_types import JobType
 from handlers.lifecycle import JobId
 from handlers.models import How, Occurrence, RecurringJob
 from handlers.models.sql import database_now, take_lock
@@ -223,10 +224,17 @@ def _altered(row: RecurringJob, columns: dict[str, Any]) -> dict[str, Any]:
         hosts = (urlsplit(each["heartbeat_url"]).hostname for each in (was, columns))
         told["before"]["heartbeat_url"], told["after"]["heartbeat_url"] = hosts
     if was["data"] != columns["data"]:
-        types = registry.find(was["job_type"]), registry.find(columns["job_type"])
+        types = _type(was["job_type"]), _type(columns["job_type"])
         for side, arguments in of_arguments(was["data"], columns["data"], *types).items():
             told[side] |= {f"{ARGUMENT}{name}": text for name, text in arguments.items()}
     return {**told}
+
+
+def _type(name: str) -> JobType | None:
+    try:
+        return registry.find(name)
+    except NoHandler:  # nobody can tell what is secret of it, so all is
+        return None
 
 
 def _kept(columns: dict[str, Any]) -> dict[str, Any]:
