@@ -75,16 +75,16 @@ class Marks:
 
     def start(self, job_id: int, timeout: float, slot: int = MAIN) -> int:
         """Say that a run begins; its sequence number."""
-        words, jobs, slots = self._words, self._columns + slot, self._slots
-        words[jobs] = 0
-        sequence: int = words[jobs + slots] + 1
-        words[jobs + slots] = sequence
+        cells, jobs, slots = self._words, self._columns + slot, self._slots
+        cells[jobs] = 0
+        sequence: int = cells[jobs + slots] + 1
+        cells[jobs + slots] = sequence
         self._times[jobs + 2 * slots] = time.monotonic()
         self._times[jobs + 3 * slots] = timeout
-        if slot == MAIN and (count := words[COUNT]) < self._size:
-            words[FIRST + count] = job_id
-            words[COUNT] = count + 1
-        words[jobs] = job_id
+        if slot == MAIN and (count := cells[COUNT]) < self._size:
+            cells[FIRST + count] = job_id
+            cells[COUNT] = count + 1
+        cells[jobs] = job_id
         return sequence
 
     def end(self, slot: int = MAIN) -> None:
