@@ -132,10 +132,10 @@ class Marks:
 
     def cancel_reason(self, sequence: int, slot: int = MAIN) -> CancelReason | None:
         """Why the run of this number should stop, if it should."""
-        words, at = self._words, self._columns + slot
-        if words[at + CANCEL_SEQUENCE * self._slots] == sequence:
-            return REASONS[words[at + CANCEL_REASON * self._slots]]
-        return CancelReason.STOPPING if words[STOP] == STOP_NOW else None
+        cells, at = self._words, self._columns + slot
+        if cells[at + CANCEL_SEQUENCE * self._slots] == sequence:
+            return REASONS[cells[at + CANCEL_REASON * self._slots]]
+        return CancelReason.STOPPING if cells[STOP] == STOP_NOW else None
 
     @property
     def shows(self) -> int:
@@ -204,10 +204,10 @@ class Marks:
 
     def cancel(self, run: Running, reason: CancelReason) -> None:
         """Ask this run to stop."""
-        words, at = self._words, self._columns + run.slot
-        words[at + CANCEL_REASON * self._slots] = REASONS.index(reason)
-        words[at + CANCEL_SEQUENCE * self._slots] = run.sequence
-        words[CANCELS] += 1
+        cells, at = self._words, self._columns + run.slot
+        cells[at + CANCEL_REASON * self._slots] = REASONS.index(reason)
+        cells[at + CANCEL_SEQUENCE * self._slots] = run.sequence
+        cells[CANCELS] += 1
 
     def show(self, run: Running) -> None:
         """Ask where this run is."""
@@ -266,12 +266,12 @@ class Marks:
         return any(job < 0 for job in jobs) or bool(not jobs[MAIN] and self._words[COUNT])
 
     def _running(self, slot: int) -> Running | None:
-        words, times = self._words, self._times
+        cells, times = self._words, self._times
         job, sequence, started_at, timeout = (self._at(column, slot) for column in range(4))
         while True:
-            number, job_id = words[sequence], words[job]
+            number, job_id = cells[sequence], cells[job]
             found = Running(slot, number, job_id, times[started_at], times[timeout])
-            if words[sequence] == number and words[job] == job_id:
+            if cells[sequence] == number and cells[job] == job_id:
                 return found if job_id > 0 else None
 
     def _column(self, column: int) -> list[int]:
