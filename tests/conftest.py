@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -21,6 +22,7 @@ from tests import chromium, servers
 from tests.processes import wait_for
 
 UNIT, FAULTS = Path(__file__).parent / "unit", Path(__file__).parent / "faults"
+TOLD = 30  # of the slowest tests
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
 # How long examples take to make says how busy the machine is.
@@ -73,10 +75,22 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], apart: set[pytes
     items[:] = [item for item in items if item not in apart]
 
 
+_took: dict[str, float] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note how long each test takes, with what is made for it and taken away."""
+    _took[report.nodeid] = _took.get(report.nodeid, 0.0) + report.duration
+
+
 def pytest_sessionfinish() -> None:
-    """Tell ``tests.run`` that the session came to its end: code under test may end the process, with status 0."""
+    """Tell ``tests.parts`` the slowest tests, and that the session came to its end.
+
+    For code under test may end the process, with status 0.
+    """
     if path := os.environ.get("TESTS_ENDED"):
-        Path(path).touch()
+        slowest = sorted(((seconds, test) for test, seconds in _took.items()), reverse=True)[:TOLD]
+        Path(path).write_text(json.dumps(slowest))
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests import pythons, servers
-from tests.run import OURS, ROOT
+from tests.parts import ROOT
+from tests.run import OURS
 
 DJANGOS = ("5.2", "6.0", "6.1")
 OLDEST, NEWEST = "oldest", "newest"

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from handlers.rq_transport import embedded
 from tests.processes import wait_for
 
@@ -66,18 +68,35 @@ def valkey(folder: Path) -> Iterator[str]:
             process.wait()
 
 
+def cpu_seconds(url: str) -> float:
+    """What the server at ``url``, one that a test or a part of them started, has used until now."""
+    if url.startswith("postgres"):
+        import psycopg
+
+        with psycopg.connect(url) as connection:
+            server = psutil.Process(connection.info.backend_pid).parent()
+            assert server
+            return sum(server.cpu_times()[:4]) + sum(sum(each.cpu_times()[:2]) for each in server.children())
+    return sum(psutil.Process(_pid(url)).cpu_times()[:2])
+
+
 @contextlib.contextmanager
 def frozen(url: str) -> Iterator[None]:
     """The server at ``url``, one that a test started, accepts connections meanwhile and answers nothing."""
-    from redis import Redis
-
-    with Redis.from_url(url) as client:
-        pid = int(client.info("server")["process_id"])
+    pid = _pid(url)
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def _pid(url: str) -> int:
+    """Of the Valkey server at ``url``."""
+    from redis import Redis
+
+    with Redis.from_url(url) as client:
+        return int(client.info("server")["process_id"])
 
 
 @contextlib.contextmanager
