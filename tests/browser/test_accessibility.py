@@ -67,7 +67,7 @@ def complaints(page: Page) -> list[str]:
 def test_every_page_can_be_read_by_everybody_and_fits_the_screen(new_page: NewPage, live_server: Any) -> None:
     furnish()
     page = new_page(refusals=True)
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     asked = [*((url, 200) for url in every_page()), *((url, 400) for url in refused_pages())]
     found = []
     for width, is_dark in ((1280, False), (390, True)):
@@ -92,7 +92,7 @@ def test_axe_finds_nothing_serious_where_one_signs_in(page: Page, live_server: A
 
 def test_failed_job_is_found_and_retried_by_keyboard_alone(page: Page, live_server: Any) -> None:
     job = make_job()
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.keyboard.press("/")
     expect(page.locator("#searchbar")).to_be_focused()
     page.keyboard.type(f"id:{job.pk}")

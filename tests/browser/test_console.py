@@ -31,7 +31,7 @@ def state_of(job: JobRecord) -> str:
 
 def test_operator_finds_a_failed_job_understands_it_and_retries_it(page: Page, live_server: Any) -> None:
     job = make_job(message="gateway is down")
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.get_by_role("link", name=re.compile("Failed")).first.click()
     page.get_by_role("link", name=f"app.Note #{job.pk}").click()
     expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
@@ -47,7 +47,7 @@ def test_operator_finds_a_failed_job_understands_it_and_retries_it(page: Page, l
 
 def test_operator_retries_ticked_rows_and_is_told_what_moved_on(page: Page, live_server: Any) -> None:
     jobs = [make_job() for _ in range(3)]
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
     for place in range(3):
         page.locator(".action-select").nth(place).check()
@@ -61,7 +61,7 @@ def test_operator_retries_ticked_rows_and_is_told_what_moved_on(page: Page, live
 
 def test_row_button_retries_its_own_row_and_stays_on_the_list(page: Page, live_server: Any) -> None:
     jobs = [make_job() for _ in range(3)]
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
     page.get_by_role("button", name=f"Retry job {jobs[1].pk}", exact=True).click()
     expect(page.locator(".messagelist")).to_contain_text(f"Retried job {jobs[1].pk}.")
@@ -71,7 +71,7 @@ def test_row_button_retries_its_own_row_and_stays_on_the_list(page: Page, live_s
 
 def test_delete_of_ticked_rows_asks_first(page: Page, live_server: Any) -> None:
     jobs = [make_job(State.ENQUEUED), make_job()]
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
     page.locator("#action-toggle").check()
     page.locator(".actions").get_by_role("button", name="Delete").click()
@@ -91,7 +91,7 @@ def test_delete_of_ticked_rows_asks_first(page: Page, live_server: Any) -> None:
 
 def test_filters_take_effect_when_chosen(page: Page, live_server: Any) -> None:
     wanted, other = make_job(queue="mail"), make_job()
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
     page.locator("select[name='queue']").select_option("mail")
     expect(page.get_by_role("link", name=f"#{other.pk}")).to_have_count(0)
@@ -101,7 +101,7 @@ def test_filters_take_effect_when_chosen(page: Page, live_server: Any) -> None:
 
 def test_viewer_sees_no_button(page: Page, live_server: Any) -> None:
     job = make_job()
-    sign_in(page, live_server.url, "vera", "secret")
+    sign_in(page, live_server.url, "vera")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
     expect(page.get_by_role("heading", name="Why it failed")).to_be_visible()
     expect(page.get_by_role("button", name="Retry")).to_have_count(0)
@@ -112,7 +112,7 @@ def test_viewer_sees_no_button(page: Page, live_server: Any) -> None:
 def test_console_works_without_javascript(new_page: NewPage, live_server: Any) -> None:
     jobs = [make_job(), make_job()]
     page = new_page(java_script_enabled=False)
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
     page.locator(".action-select").first.check()
     page.locator(".actions").get_by_role("button", name="Retry").click()
@@ -127,7 +127,7 @@ def test_console_works_without_javascript(new_page: NewPage, live_server: Any) -
 def test_confirmation_fits_a_phone(new_page: NewPage, live_server: Any) -> None:
     make_job(job_type="some_application.AnUnusuallyLongNameOfAJobType", queue="a-rather-long-queue-name")
     page = new_page(viewport={"width": 390, "height": 844})
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
     page.locator(".action-select").check()
     page.locator(".actions").get_by_role("button", name="Delete").click()
@@ -138,7 +138,7 @@ def test_confirmation_fits_a_phone(new_page: NewPage, live_server: Any) -> None:
 def test_hostile_text_runs_nothing(page: Page, live_server: Any) -> None:
     script = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
     job = make_job(job_type=script, payload={script: script}, message=script, exception=script, traceback=script)
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     for url in ("/admin/", "/admin/jobs/jobrecord/", f"/admin/jobs/jobrecord/{job.pk}/change/"):
         page.goto(live_server.url + url)
         assert "owned" not in page.title() or "<script>" in page.title()

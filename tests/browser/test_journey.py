@@ -12,7 +12,7 @@ import psutil
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import sign_in
+from tests.browser.conftest import fill_in_login
 from tests.processes import Managed, wait_for
 from tests.servers import free_port
 
@@ -102,7 +102,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
 
     # The console: each charge fails, is tried again by itself, and fails for good.
     page.get_by_role("link", name="Open the console").click()
-    sign_in(page, site.url, "admin", PASSWORD)
+    fill_in_login(page, site.url, "admin", PASSWORD)
     shoot("overview")
     page.goto(site.url + FAILED_CHARGES)
     reload_until(page, page.locator("#result_list tbody tr"), ORDERS)

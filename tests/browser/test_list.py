@@ -26,7 +26,7 @@ def _people() -> None:
 
 def test_keys_move_tick_retry_and_open(page: Page, live_server: Any) -> None:
     older, newer = make_job(), make_job()
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
     rows = page.locator("#result_list tbody tr")
     page.keyboard.press("j")
@@ -55,7 +55,7 @@ def test_keys_move_tick_retry_and_open(page: Page, live_server: Any) -> None:
 def test_export_that_is_refused_says_why_and_leads_back_to_the_list(new_page: NewPage, live_server: Any) -> None:
     make_job()
     page = new_page(refusals=True)
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
     person = str(User.objects.get().pk)
     held = [turns.take("export", person, "admin", each=2, most=3) for _ in range(2)]
@@ -72,7 +72,7 @@ def test_export_that_is_refused_says_why_and_leads_back_to_the_list(new_page: Ne
 
 def test_keys_are_letters_in_the_search_box(page: Page, live_server: Any) -> None:
     job = make_job()
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
     page.locator("#searchbar").press_sequentially("jxrR?")
     expect(page.locator("#searchbar")).to_have_value("jxrR?")
@@ -83,7 +83,7 @@ def test_keys_are_letters_in_the_search_box(page: Page, live_server: Any) -> Non
 def test_new_jobs_are_announced_and_rows_stay(page: Page, live_server: Any) -> None:
     page.clock.install()
     first = make_job()
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
     expect(page.locator("#new-jobs")).to_be_hidden()
     make_job()
@@ -102,7 +102,7 @@ def test_search_goes_on_until_a_job_fits(page: Page, live_server: Any, monkeypat
     rare = make_job(State.SUCCEEDED, payload={"text": "needle"})
     for _ in range(22):
         make_job(State.SUCCEEDED)
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?q=needle")
     expect(page.locator("#searched")).to_contain_text("Searched 5 jobs")
     page.get_by_role("button", name="Keep searching until one fits").click()
@@ -115,7 +115,7 @@ def test_search_that_goes_on_can_be_stopped(page: Page, live_server: Any, monkey
     monkeypatch.setattr(looking, "SECONDS", 0.0)
     for _ in range(22):
         make_job(State.SUCCEEDED)
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/?q=needle")
     held: list[Route] = []
     page.route("**/*before=*", lambda route: held.append(route))  # noqa: PLW0108 - a built-in cannot be marked
@@ -137,7 +137,7 @@ def test_first_view_of_a_phone_has_five_jobs_and_no_width_scrolls_sideways(new_p
         make_job(payload=arguments, message="refused " * 20, tags=("nightly", f"customer:{number}"))
     for width, height, least in ((390, 844, 5), (820, 1180, 4), (1024, 768, 1), (1440, 900, 4)):
         page = new_page(viewport={"width": width, "height": height})
-        sign_in(page, live_server.url, "admin", "secret")
+        sign_in(page, live_server.url, "admin")
         page.goto(f"{live_server.url}/admin/jobs/jobrecord/?state=failed")
         rows = page.locator("#result_list tbody tr")
         expect(rows).to_have_count(12)

@@ -32,7 +32,7 @@ def overview(live_server: LiveServer, new_page: NewPage) -> Page:
     make_job(age=timedelta(minutes=3, seconds=5))
     page = new_page(viewport={"width": 1280, "height": 900}, timezone_id="America/Bogota")
     page.clock.install()
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     return page
 
 

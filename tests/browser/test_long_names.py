@@ -139,7 +139,7 @@ def furnish() -> tuple[User, list[JobRecord]]:
 def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_server: Any) -> None:
     user, jobs = furnish()
     page = new_page()
-    sign_in(page, live_server.url, PERSON, "secret")
+    sign_in(page, live_server.url, PERSON)
     recurring = RecurringJob.objects.get().pk
     policy = f"/admin/retry-policies/{StoredPolicy.objects.get().pk}/"
     urls = [

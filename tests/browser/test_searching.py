@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from handlers.models import JobRecord
 from tests.browser.conftest import sign_in
-from tests.browser.people import PASSWORD, someone
+from tests.browser.people import someone
 from tests.console.factories import make_job
 
 pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
@@ -45,7 +45,7 @@ def test_failed_job_of_an_order_is_mended_and_retried_in_few_clicks_keys_and_loa
         job_type="app.Ship", payload={"order_id": number, "address": "nowhere"}, message="no such address"
     )
     hands = Hands(page)
-    sign_in(page, live_server.url, "olga", PASSWORD)
+    sign_in(page, live_server.url, "olga")
     hands.click(page.get_by_role("searchbox", name="Search jobs"))
     hands.press(*str(number), "Enter")
     hands.click(page.locator(".in-arguments").get_by_role("link", name="Edit and retry"))
@@ -62,7 +62,7 @@ def test_pasted_traceback_is_searched_for_by_its_error_and_kept_as_a_view(page: 
     someone("olga", "Operator")
     wanted = make_job(exception="shop.Refused", message="no such address")
     make_job()
-    sign_in(page, live_server.url, "olga", PASSWORD)
+    sign_in(page, live_server.url, "olga")
     page.keyboard.press("/")
     paste = """([box, text]) => {
         const data = new DataTransfer();

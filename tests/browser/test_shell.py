@@ -23,7 +23,7 @@ def test_phone_has_one_line_of_header_that_says_where_one_is_and_opens_without_a
     new_page: NewPage, live_server: Any
 ) -> None:
     page = new_page(viewport={"width": 390, "height": 844}, java_script_enabled=False)
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     nav = page.get_by_role("navigation", name="Console")
     switch = page.locator(".nav-switch.on-phone summary")
     for name in ("Audit", "Users", "Overview"):
@@ -44,7 +44,7 @@ def test_phone_has_one_line_of_header_that_says_where_one_is_and_opens_without_a
 def test_desk_has_the_navigation_beside_the_page_until_it_is_folded_and_it_stays_so(
     page: Page, live_server: Any
 ) -> None:
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     nav = page.get_by_role("navigation", name="Console")
     expect(nav.get_by_role("link", name="Overview")).to_have_attribute("aria-current", "page")
     assert beside(page) > 150
@@ -61,11 +61,11 @@ def test_desk_has_the_navigation_beside_the_page_until_it_is_folded_and_it_stays
 
 def test_icon_and_navigation_turn_when_a_job_fails_while_one_looks(page: Page, live_server: Any) -> None:
     make_job("processing")
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     mark = page.locator("#mark-failures")
     expect(mark).to_be_empty()
     make_job("failed")
-    expect(mark).to_contain_text("1 job is failed now", timeout=15_000)
+    expect(mark).to_contain_text("1 job is failed now")
     assert "icon-failing" in (page.locator("#favicon").get_attribute("href") or "")
 
 
@@ -78,7 +78,7 @@ def beside(page: Page) -> float:
 
 def test_single_keys_are_turned_off_in_the_help_and_then_none_acts_on_any_page(page: Page, live_server: Any) -> None:
     job = make_job("failed")
-    sign_in(page, live_server.url, "admin", "secret")
+    sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
     for keys in ("Control+Shift+R", "Alt+R", "Meta+R"):  # the browser's own, or a screen reader's
         page.evaluate(

@@ -9,7 +9,7 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Locator, Page, expect
 
 from handlers.models import JobRecord
-from tests.browser.conftest import NewPage, sign_in
+from tests.browser.conftest import NewPage, fill_in_login
 from tests.browser.people import PASSWORD, someone
 from tests.console.factories import make_job
 
@@ -30,7 +30,7 @@ def test_enqueue_after_the_session_is_over_keeps_what_was_typed(
 ) -> None:
     someone("olga", "Operator")
     page = new_page(refusals=True, java_script_enabled=scripts)
-    sign_in(page, live_server.url, "olga", PASSWORD)
+    fill_in_login(page, live_server.url, "olga", PASSWORD)
     fill(page, live_server.url)
     Session.objects.all().delete()
     page.get_by_role("button", name="Enqueue", exact=True).click()
@@ -52,10 +52,10 @@ def test_enqueue_after_the_session_is_over_keeps_what_was_typed(
 def test_form_of_one_tab_outlives_the_login_of_another(new_page: NewPage, live_server: Any) -> None:
     someone("olga", "Operator")
     page = new_page(refusals=True)
-    sign_in(page, live_server.url, "olga", PASSWORD)
+    fill_in_login(page, live_server.url, "olga", PASSWORD)
     fill(page, live_server.url)
     Session.objects.all().delete()
-    sign_in(page.context.new_page(), live_server.url, "olga", PASSWORD)
+    fill_in_login(page.context.new_page(), live_server.url, "olga", PASSWORD)
     page.get_by_role("button", name="Enqueue", exact=True).click()
     expect(page.locator(".messagelist")).to_contain_text("Nothing was done. This is the form as you sent it")
     expect(page.get_by_label("text")).to_have_value('typed "here" <b>')
@@ -71,7 +71,7 @@ def sign_in_again(page: Page) -> None:
 def test_every_kind_of_form_outlives_its_session(new_page: NewPage, live_server: Any) -> None:
     someone("ada", "Administrator")
     page, url = new_page(refusals=True), live_server.url
-    sign_in(page, url, "ada", PASSWORD)
+    fill_in_login(page, url, "ada", PASSWORD)
     jobs = [make_job(), make_job()]
     said = page.locator(".messagelist")
 
@@ -128,7 +128,7 @@ def test_every_kind_of_form_outlives_its_session(new_page: NewPage, live_server:
     page.get_by_label("Reason to pause default").fill("of before")
     other = page.context.new_page()
     Session.objects.all().delete()
-    sign_in(other, url, "ada", PASSWORD)
+    fill_in_login(other, url, "ada", PASSWORD)
     page.locator("tr", has_text="default").first.get_by_role("button", name="Pause", exact=True).click()
     expect(page.get_by_text("You signed in anew after this page was made")).to_be_visible()
     expect(page.locator(".typed")).to_contain_text("of before")
