@@ -86,7 +86,7 @@ def test_request_whose_twin_is_under_way_is_told_to_wait(caller: Make, monkeypat
 
     def slow(*args: object) -> object:
         inside.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return create(*args)  # type: ignore[arg-type]
 
     def first() -> object:
@@ -98,7 +98,7 @@ def test_request_whose_twin_is_under_way_is_told_to_wait(caller: Make, monkeypat
     with monkeypatch.context() as patch, ThreadPoolExecutor(1) as pool:
         patch.setattr(jobs, "create", slow)
         sent = pool.submit(first)
-        assert inside.wait(20)
+        assert inside.wait(60)
         answer = ask.post("/jobs", NOTE, Idempotency_Key=KEY)
         go_on.set()
         made = sent.result()

@@ -23,7 +23,7 @@ class Notes:
         """Those that start with ``prefix``."""
         return [line for line in self.lines() if line.startswith(prefix)]
 
-    def wait(self, prefix: str, *, times: int = 1, seconds: float = 20.0) -> list[str]:
+    def wait(self, prefix: str, *, times: int = 1, seconds: float = 30.0) -> list[str]:
         """Wait until ``times`` lines start with ``prefix``."""
 
         def enough() -> list[str]:
@@ -43,7 +43,7 @@ def states(ids: Iterable[int]) -> set[str]:
     return set(JobRecord.objects.filter(pk__in=list(ids)).values_list("state", flat=True))
 
 
-def wait_state(state: str, *ids: int, seconds: float = 20.0) -> None:
+def wait_state(state: str, *ids: int, seconds: float = 30.0) -> None:
     """Wait until all the jobs are in ``state``."""
     try:
         wait_for(state, lambda: states(ids) == {state}, seconds=seconds)

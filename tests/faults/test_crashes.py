@@ -12,7 +12,7 @@ from handlers.models import AttemptError, JobRecord
 from tests.app.jobs import Crash, Hoard, Leave, Note, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, broken_trails, moves, record, trail, wait_state
-from tests.processes import wait_for
+from tests.processes import unhurried, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -78,7 +78,7 @@ def test_the_job_of_a_child_that_died_runs_again_at_once_without_a_scheduler(sta
     psutil.Process(int(first.split()[-1])).kill()
     began = time.monotonic()
     _, second = notes.wait("start it", times=2, seconds=5)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < unhurried(3, below=14), "or the lease would have run out"
     assert first != second
     row = record(job)
     assert (row.state, row.attempt, row.crashes, row.failures) == ("processing", 2, 1, 0)
@@ -96,7 +96,7 @@ def test_the_job_of_a_killed_worker_runs_again_within_20_seconds(
     start_worker("--processes", "1")
     start_scheduler()
     notes.wait("start it", times=2, seconds=20)
-    assert time.monotonic() - killed_at < 20
+    assert time.monotonic() - killed_at < unhurried(20)
     row = record(job)
     assert (row.state, row.attempt, row.crashes, row.failures) == ("processing", 2, 1, 0)
     assert notes.lines().count("behind it") == 1

@@ -63,7 +63,7 @@ def test_a_stock_rqworker_leaves_a_type_that_it_does_not_know_to_others(start: S
     with release("newer") as newer:
         job_id = int(job_scheduler.enqueue(newer.Track(1)))
     other = int(job_scheduler.enqueue(Note("known")))
-    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(30) == 0
+    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(90) == 0
     assert (record(job_id).state, record(job_id).attempt) == ("enqueued", 0)
     assert record(other).state == "succeeded"
     assert StrandedJob.objects.get().job_id == job_id

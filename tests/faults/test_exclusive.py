@@ -17,7 +17,7 @@ def test_a_type_that_shares_no_process_runs_alone_among_many(start_worker: Start
     mixed = [job for n in range(60) for job in ((Wait(0.1), Exclusive()) if n % 20 == 10 else (Wait(0.1),))]
     ids = [int(job_id) for job_id in job_scheduler.enqueue_many(mixed)]
     start_worker("--processes", "1")
-    wait_state("succeeded", *ids, seconds=30)
+    wait_state("succeeded", *ids)
     assert notes.lines() == ["beside 0"] * 3
     assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
     assert broken_trails(ids) == []

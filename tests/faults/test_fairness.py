@@ -24,7 +24,7 @@ def left(ids: list[int]) -> int:
 
 
 def all_ran_once(*ids: int) -> None:
-    wait_state("succeeded", *ids, seconds=30)
+    wait_state("succeeded", *ids)
     assert set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", "crashes")) == {(1, 0)}
     assert broken_trails(ids) == []
 
@@ -44,7 +44,7 @@ def test_a_flood_of_one_type_keeps_no_other_from_starting(
     first = enqueue(*[flood] * 80)
     behind = enqueue(*[other] * 2)
     start_worker("--processes", "1", *options)
-    wait_state("succeeded", *behind, seconds=30)
+    wait_state("succeeded", *behind)
     assert left(first) > 10, "these were before it, and take 6 s"
     all_ran_once(*first, *behind)
 

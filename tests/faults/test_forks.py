@@ -54,7 +54,7 @@ def test_what_a_handler_forks_under_a_stock_rqworker_leaves_its_job_alone(start:
     hows = ["terminated fork", "exited", "returned", "raised", "native"]
     jobs = job_scheduler.enqueue_many([*map(Fork, hows), AsyncFork()])
     stock = start("rqworker", "default", "--burst", "--serializer", "json")
-    assert stock.process.wait(30) == 0
+    assert stock.process.wait(90) == 0
     wait_state("succeeded", *jobs, seconds=1)
     for how in hows:
         assert notes.starting(f"{how}: {OUTCOMES[how]}, in ")

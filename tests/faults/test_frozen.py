@@ -26,7 +26,7 @@ from tests import servers
 from tests.app.jobs import Note, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
-from tests.processes import Managed, wait_for
+from tests.processes import Managed, unhurried, wait_for
 from tests.running import LEASE, message
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]  # it is Redis that freezes
@@ -68,7 +68,7 @@ def test_only_the_first_caller_waits_for_a_frozen_server(url: str) -> None:
     ids = job_scheduler.enqueue_many([Note(str(n)) for n in range(3)])
     with servers.frozen(url):
         first = timed(lambda: job_scheduler.delete(ids[0]))
-        assert 0.5 < first < FIRST
+        assert 0.5 < first < unhurried(FIRST)
         verbs: list[Callable[[], object]] = [
             *[enqueue] * 50,
             lambda: job_scheduler.enqueue_many([Note("a"), Note("b")]),
@@ -80,9 +80,9 @@ def test_only_the_first_caller_waits_for_a_frozen_server(url: str) -> None:
             lambda: job_scheduler.pause_type("app.Note"),
             lambda: job_scheduler.resume_type("app.Note"),
         ]
-        assert max(map(timed, verbs)) < 0.5, "none waits for the server"
+        assert max(map(timed, verbs)) < unhurried(0.5, below=0.9), "none waits for the server"
         with ThreadPoolExecutor(1) as pool:  # has no connection yet
-            assert pool.submit(timed, enqueue_in_a_thread).result() < 0.5
+            assert pool.submit(timed, enqueue_in_a_thread).result() < unhurried(0.5, below=0.9)
         assert "does not answer" in job_scheduler.transport_trouble()
     wait_for("it is known that the server answers again", lambda: not job_scheduler.transport_trouble(), seconds=1)
     with Redis.from_url(url) as client:
@@ -95,12 +95,12 @@ def test_threads_that_meet_a_frozen_server_together_wait_together(url: str) -> N
     barrier = Barrier(THREADS)
 
     def first_enqueue() -> float:
-        barrier.wait(20)
+        barrier.wait(60)
         return timed(enqueue_in_a_thread)
 
     with servers.frozen(url), ThreadPoolExecutor(THREADS) as pool:
         waited = [each.result() for each in [pool.submit(first_enqueue) for _ in range(THREADS)]]
-    assert max(waited) < 2 * FIRST, "one after another it would be a second for each"
+    assert max(waited) < unhurried(2 * FIRST, below=THREADS - 1), "one after another it would be a second for each"
 
 
 def test_recovery_and_supervisors_do_not_wait_again_for_words_of_the_dead(url: str) -> None:
@@ -109,7 +109,9 @@ def test_recovery_and_supervisors_do_not_wait_again_for_words_of_the_dead(url: s
     with servers.frozen(url):
         enqueue()  # waits, and knows
         enqueue()
-        assert timed(recovery.bring_back) < 0.5, "it holds a transaction meanwhile, on SQLite the lock to write"
+        assert timed(recovery.bring_back) < unhurried(0.5, below=0.9), (
+            "it holds a transaction meanwhile, on SQLite the lock to write"
+        )
         with pytest.raises(TransportUnavailable) as raised:
             get_transport().leave_last_words("w", LastWords(frozenset(), frozenset()))
         assert not raised.value.is_news

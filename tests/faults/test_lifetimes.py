@@ -80,7 +80,7 @@ def test_rqs_shutdown_command_is_for_good(start_worker: Start, redis: Redis) -> 
     send_shutdown_command(redis, one.name)
     wait_for("one has left", lambda: len(worker.children()) == 1)
     send_shutdown_command(redis, other.name)
-    assert worker.process.wait(20) == 0
+    assert worker.process.wait(90) == 0
     assert worker.log.read_text().count("started, PID") == 2
 
 

@@ -49,7 +49,7 @@ def test_a_killed_worker_gives_its_slot_back(start_worker: Start, start_schedule
     wait_for("the other waits", lambda: LimitWaiter.objects.filter(pk=second).exists())
     worker.kill_all()
     start_worker("--processes", "1")
-    wait_state("succeeded", second, seconds=30)
+    wait_state("succeeded", second)
     assert moves(first)[:2] == ["processing", "enqueued"]
 
 
@@ -82,5 +82,5 @@ def test_who_waits_survives_a_flush(start_worker: Start, start_scheduler: Start,
     start_worker("--processes", "2")
     notes.wait("start 1 0")
     redis.flushall()
-    wait_state("succeeded", *ids, seconds=40)
+    wait_state("succeeded", *ids)
     assert most_at_once(notes.lines()) == 1

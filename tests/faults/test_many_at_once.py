@@ -71,7 +71,7 @@ def test_one_that_kills_its_process_is_found_and_the_others_run_once_more_each_b
     notes.wait("perish")
     (child,) = worker.children()
     go(notes, "perish")
-    child.wait(20)
+    child.wait(90)
     go(notes)
     wait_state("succeeded", *ids)
     wait_state("failed", culprit)

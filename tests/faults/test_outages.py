@@ -69,7 +69,7 @@ def test_a_run_that_ended_while_the_database_was_away_is_counted_and_no_crash(
             notes.wait("end it")
             worker.process.terminate()
             if until == "recovery":
-                assert worker.process.wait(20) == 0
+                assert worker.process.wait(90) == 0
             else:
                 wait_for("the supervisor cannot bring it back", lambda: "cannot bring back" in worker.log.read_text())
         if until == "recovery":

@@ -53,7 +53,7 @@ def all_at_once(pooler: dict[str, Any], work: Callable[[int], T], clients: int =
         connections["default"] = type(connections["default"])(settings, "default")  # this thread's
         try:
             connection.ensure_connection()
-            start.wait(20)
+            start.wait(60)
             return work(number)
         finally:
             connection.close()

@@ -45,7 +45,7 @@ def test_several_workers_run_each_once(batch: bool, start_worker: Start) -> None
         for pk in job_scheduler.enqueue_many([Note(str(n))], priority=(0, 5, -5, 0, 100, -100)[n % 6])
     ]
     start_worker("--processes", "3")
-    wait_state("succeeded", *ids, seconds=40)
+    wait_state("succeeded", *ids)
     ran_once(*ids)
 
 
@@ -75,7 +75,7 @@ def test_a_flood_of_high_ones_lets_a_low_one_wait_for_a_time_and_not_for_ever(
 
         feed()
         start_worker("--processes", "1")
-        wait_for("the low one", feed, seconds=40)
+        wait_for("the low one", feed)
         begun = record(low).started_at
         assert begun is not None
         assert JobRecord.objects.filter(pk__in=flood, state="enqueued").exists(), "it did not wait for their end"
@@ -102,7 +102,7 @@ def test_a_stock_rqworker_runs_them_and_leaves_nothing_to_those_of_ours(
     start: Start, start_worker: Start, redis: Redis
 ) -> None:
     ids = notes_by(0, 5, -5)
-    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(30) == 0
+    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(90) == 0
     wait_state("succeeded", *ids, seconds=1)
     start_worker("--processes", "1")
     ids += notes_by(-5, 0, 5)

@@ -41,7 +41,7 @@ def test_short_jobs_do_not_wait_for_long_ones_of_another_queue_one_by_one(start_
     start_worker("--processes", "1")
     wait_state("succeeded", *short, seconds=60)
     assert 0 < started(long) < 40, "each short one would wait for one long one, and those run out first"
-    wait_state("succeeded", *long, seconds=30)
+    wait_state("succeeded", *long)
     assert broken_trails([*short, *long]) == []
 
 
@@ -50,7 +50,7 @@ def test_queues_in_order_are_served_in_that_order_whatever_their_jobs_take(start
     long = many(*[Sleep(0.1)] * 8, queue="mail")
     short = many(*[Nothing()] * 80)
     start_worker("--processes", "1", "--queues", "mail,default" if first == "mail" else "default,mail")
-    wait_state("succeeded", *short, *long, seconds=40)
+    wait_state("succeeded", *short, *long)
     before = long if first == "mail" else short
     assert set(claimed([*short, *long])[: len(before)]) == set(before)
 
@@ -59,7 +59,7 @@ def test_queues_with_weights_share_the_time_by_them(start_worker: Start) -> None
     light = many(*[Sleep(0.05)] * 40)
     heavy = many(*[Sleep(0.05)] * 40, queue="mail")
     start_worker("--processes", "1", "--queues", "default,mail*4")
-    wait_state("succeeded", *light, *heavy, seconds=40)
+    wait_state("succeeded", *light, *heavy)
     first = claimed([*light, *heavy])[:40]
     assert 28 <= len({*first} & {*heavy}) <= 36  # four in five
 
@@ -76,7 +76,7 @@ def test_mix_of_short_and_long_jobs_on_one_queue_runs_each_once(start_worker: St
     jobs = [job for n in range(30) for job in (*[Note(f"{n}")] * 6, Sleep(0.06, f"{n}"), Steady(0.06, f"{n}"))]
     ids = many(*jobs)
     start_worker("--processes", "2")
-    wait_state("succeeded", *ids, seconds=40)
+    wait_state("succeeded", *ids)
     assert broken_trails(ids) == []
     assert set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", "crashes")) == {(1, 0)}
     assert len(notes.lines()) == 30 * (6 + 2 + 2)

@@ -19,7 +19,7 @@ from handlers.rq_transport.names import queue_key
 from tests.app.jobs import Note, Patient, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record
-from tests.processes import Managed, wait_for
+from tests.processes import Managed, unhurried, wait_for
 
 PROMPT = 5.0  # seconds: half the grace, so that a stop which waits for it is told from one that does not
 
@@ -40,7 +40,7 @@ def stop(worker: Managed, send: Callable[[], None]) -> float:
     assert children
     began = time.monotonic()
     send()
-    assert worker.process.wait(20) == 0
+    assert worker.process.wait(90) == 0
     took = time.monotonic() - began
     assert gone(children)
     return took
@@ -56,7 +56,7 @@ def assert_handed_back(job: int, redis: Redis) -> None:
 def test_an_idle_worker_stops_without_waiting_for_the_grace(start_worker: Start, redis: Redis) -> None:
     worker = start_worker("--processes", "2")
     wait_for("both are up", listed(redis, 2))
-    assert stop(worker, worker.process.terminate) < PROMPT
+    assert stop(worker, worker.process.terminate) < unhurried(PROMPT, below=9)
 
 
 @pytest.mark.usefixtures("way")
@@ -64,7 +64,7 @@ def test_a_cooperative_job_is_handed_back_and_runs_elsewhere(start_worker: Start
     job = int(job_scheduler.enqueue(Patient("it", 10)))
     worker = start_worker()
     notes.wait("start it")
-    assert stop(worker, worker.process.terminate) < PROMPT
+    assert stop(worker, worker.process.terminate) < unhurried(PROMPT, below=9)
     assert "cancelled it stopping" in notes.lines()
     assert_handed_back(job, redis)
     start_worker()
@@ -76,7 +76,7 @@ def test_a_quick_job_is_finished_and_those_behind_it_stay(start_worker: Start, n
     job, behind = map(int, job_scheduler.enqueue_many([Sleep(1.5, "it"), Note("behind")]))
     worker = start_worker("--processes", "1")
     notes.wait("start it")
-    assert stop(worker, worker.process.terminate) < 4
+    assert stop(worker, worker.process.terminate) < unhurried(4, below=9)
     assert record(job).state == "succeeded"
     row = record(behind)
     assert (row.state, row.attempt, row.failures) == ("enqueued", 0, 0)
@@ -88,7 +88,7 @@ def test_an_uncooperative_job_is_handed_back_after_the_grace(start_worker: Start
     job = int(job_scheduler.enqueue(Sleep(30, "it")))
     worker = start_worker()
     notes.wait("start it")
-    assert 9.5 < stop(worker, worker.process.terminate) < 13
+    assert 9.5 < stop(worker, worker.process.terminate) < 10 + unhurried(3)
     assert_handed_back(job, redis)
     assert not WorkerProcess.objects.exists(), "none is taken for lost"
 
@@ -106,7 +106,7 @@ def test_a_second_signal_ends_the_patience(start_worker: Start, notes: Notes, re
         wait_for("the idle one has stopped", lambda: gone(idle))
         worker.process.terminate()
 
-    assert stop(worker, twice) < 5
+    assert stop(worker, twice) < unhurried(5, below=9)
     assert_handed_back(job, redis)
 
 
@@ -116,7 +116,7 @@ def test_ctrl_c_reaches_the_whole_group(start_worker: Start, notes: Notes, redis
     job = int(job_scheduler.enqueue(Patient("it")))
     worker = start_worker()
     notes.wait("start it")
-    assert stop(worker, lambda: os.killpg(worker.pid, signal.SIGINT)) < 3
+    assert stop(worker, lambda: os.killpg(worker.pid, signal.SIGINT)) < unhurried(3, below=9)
     assert_handed_back(job, redis)
 
 

@@ -25,7 +25,7 @@ def test_a_stock_rqworker_runs_and_records_our_jobs(start: Start, notes: Notes) 
         int(job_scheduler.enqueue(Impatient("slow"))),
     )
     stock = start("rqworker", "default", "mail", "--burst", "--serializer", "json")
-    assert stock.process.wait(30) == 0
+    assert stock.process.wait(90) == 0
     wait_state("succeeded", fine, mail, seconds=1)
     wait_state("failed", slow, seconds=1)
     assert moves(fine) == ["processing", "succeeded"]
@@ -40,7 +40,7 @@ def test_a_stock_rqworker_runs_and_records_our_jobs(start: Start, notes: Notes) 
 def test_a_stock_rqworker_honours_a_paused_queue(start: Start, notes: Notes) -> None:
     job = int(job_scheduler.enqueue(Note("paused")))
     job_scheduler.pause_queue("default")
-    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(30) == 0
+    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(90) == 0
     assert (record(job).state, record(job).attempt) == ("enqueued", 0)
     assert notes.lines() == []
 

@@ -56,7 +56,7 @@ def test_a_task_that_hangs_is_ended_and_told(
     declared, own = examples.hang.enqueue(), examples.hang.using(max_attempts=1).enqueue()
     start_scheduler()
     start_worker()
-    wait_state("failed", int(declared.id), int(own.id), seconds=40)
+    wait_state("failed", int(declared.id), int(own.id))
     for result, attempts in ((declared, 2), (own, 1)):
         result.refresh()
         assert (result.status, result.attempts) == (STATUS.FAILED, attempts)

@@ -116,7 +116,7 @@ def test_the_loop_goes_on_while_a_twin_waits_for_the_database() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         holder = pool.submit(lock)
-        assert locked.wait(20)
+        assert locked.wait(60)
         assert async_to_sync(act)() is True
         holder.result()
     assert record(job_id).state == "deleted"

@@ -727,7 +727,7 @@ def test_one_worker_process_asks_the_gateway_for_many_payments_at_once(
     env = child_env | {"SHOP_GATEWAY_URL": f"{shop_server.url}/shop/gateway"}
     worker = Managed(env, tmp_path, "worker", "--burst", "--processes", "1", "--max-async", "30")
     try:
-        assert worker.process.wait(30) == 0, worker.log.read_text()
+        assert worker.process.wait(90) == 0, worker.log.read_text()
     finally:
         worker.end()
     rows = JobRecord.objects.filter(pk__in=checks)

@@ -71,7 +71,7 @@ def at_once(count: int, call: Callable[[], T]) -> list[T]:
     def one() -> T:
         try:
             connection.ensure_connection()
-            barrier.wait(10)
+            barrier.wait(60)
             return call()
         finally:
             connections.close_all()

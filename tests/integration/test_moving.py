@@ -282,7 +282,7 @@ def test_move_and_claim_at_once_give_the_job_to_one_of_them() -> None:
     def one(act: Callable[..., Any], *args: Any, **options: Any) -> bool:
         try:
             connection.ensure_connection()
-            barrier.wait(10)
+            barrier.wait(60)
             return bool(act(*args, **options))
         finally:
             connections.close_all()

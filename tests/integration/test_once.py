@@ -30,7 +30,7 @@ def meanwhile(first: Callable[[], str]) -> tuple[Future[tuple[str, bool]], Futur
 
     def held() -> str:
         acting.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         return first()
 
     def ask(act: Callable[[], str]) -> tuple[str, bool]:
@@ -41,7 +41,7 @@ def meanwhile(first: Callable[[], str]) -> tuple[Future[tuple[str, bool]], Futur
 
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(ask, held)
-        assert acting.wait(20)
+        assert acting.wait(60)
         other = pool.submit(ask, enqueue)
         wait([other], timeout=0.2)
         assert not other.done(), "it waits for the answer"

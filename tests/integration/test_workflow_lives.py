@@ -356,7 +356,7 @@ def test_who_continues_an_opener_while_its_workflow_ends_hears_of_that(monkeypat
 
     def wait(self: Any) -> None:
         stands.set()
-        assert goes_on.wait(20)
+        assert goes_on.wait(60)
         do(self)
 
     do = progress._Releases.do
@@ -371,7 +371,7 @@ def test_who_continues_an_opener_while_its_workflow_ends_hears_of_that(monkeypat
         slow.setattr(progress._Releases, "do", wait)
         ending = threading.Thread(target=end)
         ending.start()
-        assert stands.wait(20)
+        assert stands.wait(60)
     timer = threading.Timer(1.0, goes_on.set)  # this waits for that, or not
     timer.start()
     child = job_scheduler.continue_with(opener, Step("after"))

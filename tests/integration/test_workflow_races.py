@@ -52,7 +52,7 @@ def at_once(*acts: Callable[[], Any]) -> list[Any]:
     def act(each: Callable[[], Any]) -> Any:
         try:
             connection.ensure_connection()
-            barrier.wait(10)
+            barrier.wait(60)
             return each()
         finally:
             connections.close_all()

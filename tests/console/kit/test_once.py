@@ -53,7 +53,7 @@ def at_once(client: Client, url: str, fields: dict[str, Any]) -> list[HttpRespon
 
     def send(own: Client) -> Any:
         try:
-            barrier.wait(20)
+            barrier.wait(60)
             return own.post(url, fields)
         finally:
             connections.close_all()
