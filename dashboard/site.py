@@ -54,6 +54,8 @@ PAGES = (
     ("retry_policies", gettext_lazy("Retry policies"), VIEW_JOBS),
     ("clients", gettext_lazy("API clients"), "jobsite_jobs.view_apiclient"),
 )
+# Of models, as the navigation calls them: a plural is made in English only.
+NAMES = {"JobRecord": gettext_lazy("Jobs"), "AuditEntry": gettext_lazy("Audit")}
 # The order of the jobs app's entries; whatever else is registered comes after, by name.
 ORDER = ("JobRecord", *(name for name, _words, _permission in PAGES), "AuditEntry")
 
@@ -61,8 +63,8 @@ ORDER = ("JobRecord", *(name for name, _words, _permission in PAGES), "AuditEntr
 class JobsSite(SigningIn):
     """Jobs, queues, job types, retry policies, the audit, users and groups."""
 
-    site_title = "Jobs console"
-    site_header = "Jobs console"
+    site_title = gettext_lazy("Jobs console")
+    site_header = gettext_lazy("Jobs console")
     index_title = gettext_lazy("Overview")
     index_template = "dashboard/overview/overview.html"
     app_index_template = "dashboard/kit/app_index.html"
@@ -301,6 +303,8 @@ class JobsSite(SigningIn):
                     for name, words, permission in PAGES
                     if request.user.has_perm(permission) and (name != "foreign" or _has_foreign())
                 ]
+            for model in app["models"]:
+                model["name"] = NAMES.get(model["object_name"], model["name"])
             rank = {name: place for place, name in enumerate(ORDER)}
             app["models"].sort(key=lambda model: (rank.get(model["object_name"], len(rank)), model["name"]))
         apps.sort(key=lambda app: app["app_label"] != LABEL)

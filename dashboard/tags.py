@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from dashboard.kit import moments, once, queries, said, text
+from dashboard.kit import languages, moments, once, queries, said, text
 from dashboard.kit.became import Became, became
 from dashboard.kit.moments import exact
 from dashboard.kit.vocabulary import state_label
@@ -150,6 +150,12 @@ def thousands(value: int) -> str:
 def inert(value: object) -> str:
     """Untrusted text with unseen and direction-changing characters shown as escapes. The template escapes it."""
     return text.inert(str(value))
+
+
+@register.filter
+def in_language(value: object) -> str:
+    """An error of the engine in the reader's language."""
+    return languages.in_language(value)
 
 
 @register.filter

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from handlers.exceptions import InvalidJob
+from handlers.wording import worded
 
 Expiry = timedelta | datetime | None
 
@@ -18,13 +19,20 @@ def deadline(expires: object) -> tuple[datetime | None, timedelta | None]:
     if isinstance(expires, datetime) and expires.utcoffset() is not None:
         return utc("expires", expires), None
     raise InvalidJob(
-        f"expires: must be an aware datetime, or a timedelta above 0 up to 3,650 days, not {expires!r}", field="expires"
+        worded(
+            "expires: must be an aware datetime, or a timedelta above 0 up to 3,650 days, not %(expires)s",
+            expires=repr(expires),
+        ),
+        field="expires",
     )
 
 
 def too_early(expires: object) -> InvalidJob:
     """The error of a deadline that is over when its job is due."""
-    return InvalidJob(f"expires: {expires!r} comes before the job is due, so it would never run", field="expires")
+    return InvalidJob(
+        worded("expires: %(expires)s comes before the job is due, so it would never run", expires=repr(expires)),
+        field="expires",
+    )
 
 
 def utc(field: str, at: datetime) -> datetime:
@@ -32,4 +40,7 @@ def utc(field: str, at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
     except OverflowError:
-        raise InvalidJob(f"{field}: {at!r} lies outside the calendar once it is taken to UTC", field=field) from None
+        raise InvalidJob(
+            worded("%(field)s: %(at)s lies outside the calendar once it is taken to UTC", field=field, at=repr(at)),
+            field=field,
+        ) from None

@@ -20,6 +20,7 @@ from handlers.lifecycle import database
 from handlers.models import OPEN_STATES, FailureGroup, GroupEvent, GroupState
 from handlers.models.sql import database_now, is_postgresql, take_lock
 from handlers.twins import twin
+from handlers.wording import worded
 
 Kind = GroupEvent.Kind
 LONGEST_NOTE = 2_000  # characters
@@ -51,7 +52,7 @@ class FailureGroupVerbs:
         ours = jobs_settings().version
         if version == NEXT_VERSION and not ours and not deploys.in_use():
             raise InvalidJob(
-                'version: no version is known here: set JOBS["VERSION"], or mark deploys, or resolve it now',
+                worded('version: no version is known here: set JOBS["VERSION"], or mark deploys, or resolve it now'),
                 field="version",
             )
         facts = {"fixed_in": version, "fixed_after": ours if version == NEXT_VERSION else ""}
@@ -71,11 +72,20 @@ class FailureGroupVerbs:
         alias = database()
         now = database_now(connections[alias])
         if until is not None and until.utcoffset() is None:
-            raise InvalidJob(f"until: must be an aware datetime, not {until!r}", field="until")
+            raise InvalidJob(
+                worded("until: must be an aware datetime, not %(until)s", until=repr(until)), field="until"
+            )
         if until is not None and not now < until <= now + LONGEST:
-            raise InvalidJob("until: must be a time to come, within ten years", field="until")
+            raise InvalidJob(worded("until: must be a time to come, within ten years"), field="until")
         if times is not None and not (isinstance(times, int) and 0 < times <= MOST_TIMES):
-            raise InvalidJob(f"times: must be a whole number from 1 to {MOST_TIMES:,}, not {times!r}", field="times")
+            raise InvalidJob(
+                worded(
+                    "times: must be a whole number from 1 to %(most_times)s, not %(times)s",
+                    most_times=f"{MOST_TIMES:,}",
+                    times=repr(times),
+                ),
+                field="times",
+            )
         facts = {"ignored_until": until, "times": times}
         return _put(fingerprint, GroupState.IGNORED, facts, Kind.IGNORED, by, reason, expect)
 
@@ -100,7 +110,9 @@ class FailureGroupVerbs:
     def assign_group(self, fingerprint: str, user: AbstractBaseUser | None, *, by: By = None, reason: str = "") -> bool:
         """Make it the business of ``user``, or nobody's; whether it was not. InvalidJob for an account that is off."""
         if user is not None and not user.is_active:
-            raise InvalidJob(f"user: the account {user_name(user)!r} is not active", field="user")
+            raise InvalidJob(
+                worded("user: the account %(user)s is not active", user=repr(user_name(user))), field="user"
+            )
         with transaction.atomic(using=database()):
             group = _locked(fingerprint)
             if group.assignee_id == (user.pk if user else None):
@@ -116,11 +128,19 @@ class FailureGroupVerbs:
         """Write a note beside it, of up to 2,000 characters, a hundred at most. InvalidJob for an empty one."""
         said = clean(str(text).strip(), LONGEST_NOTE + 1)
         if not said or len(said) > LONGEST_NOTE:
-            raise InvalidJob(f"text: a note has from 1 to {LONGEST_NOTE:,} characters", field="text")
+            raise InvalidJob(
+                worded("text: a note has from 1 to %(longest_note)s characters", longest_note=f"{LONGEST_NOTE:,}"),
+                field="text",
+            )
         with transaction.atomic(using=database()):
             group = _locked(fingerprint)
             if _events().filter(group=group, kind=Kind.NOTE).count() >= MOST_NOTES:
-                raise InvalidJob(f"text: a failure group has up to {MOST_NOTES} notes, and this one has", field="text")
+                raise InvalidJob(
+                    worded(
+                        "text: a failure group has up to %(most_notes)s notes, and this one has", most_notes=MOST_NOTES
+                    ),
+                    field="text",
+                )
             note = _tell(group, Kind.NOTE, by, said)
             _audit(by, "note_group", group, "", {"note": said[:200]})
         return note
@@ -260,7 +280,7 @@ def _locked(fingerprint: object) -> FailureGroup:
         rows = rows.select_for_update()
     group = rows.first()
     if group is None:
-        raise InvalidJob(f"group: there is no failure group {name[:40]!r}", field="group")
+        raise InvalidJob(worded("group: there is no failure group %(name)s", name=repr(name[:40])), field="group")
     return group
 
 

@@ -32,6 +32,7 @@ from handlers.tagging import Tags, check_tags
 from handlers.transport import get_transport
 from handlers.twins import twin
 from handlers.unique import Hold, Rule
+from handlers.wording import worded
 from handlers.workflows.verbs import WorkflowVerbs
 
 Work = Job | Command
@@ -100,7 +101,10 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         """
         if not isinstance(at, datetime) or at.utcoffset() is None:
             raise InvalidJob(
-                f"at: must be an aware datetime, not {at!r}; for example timezone.now() + timedelta(minutes=5)",
+                worded(
+                    "at: must be an aware datetime, not %(at)s; for example timezone.now() + timedelta(minutes=5)",
+                    at=repr(at),
+                ),
                 field="at",
             )
         at = utc("at", at)
@@ -232,7 +236,13 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         """
         queues.check_stored(name)
         if name == SYSTEM_QUEUE:
-            raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} serves the engine itself and cannot be paused", field="queue")
+            raise InvalidJob(
+                worded(
+                    "queue: %(system_queue)s serves the engine itself and cannot be paused",
+                    system_queue=repr(SYSTEM_QUEUE),
+                ),
+                field="queue",
+            )
         switches.pause(QueueSwitch, [name], until, by, reason)
 
     def resume_queue(self, name: str, *, by: By = None, reason: str = "") -> None:
@@ -373,7 +383,10 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         ``without``: fields whose values come later.
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT):
-            raise InvalidJob(f"delay: must be a timedelta from 0 to 3,650 days, not {delay!r}", field="delay")
+            raise InvalidJob(
+                worded("delay: must be a timedelta from 0 to 3,650 days, not %(delay)s", delay=repr(delay)),
+                field="delay",
+            )
         if queue is not None:  # a type's own queue is known by the type
             queues.check_known(queue)
         if priority is not None:
@@ -461,7 +474,11 @@ def _expiry(
 def _check_correlation(value: object) -> None:
     if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_CORRELATION or not value.isprintable():
         raise InvalidJob(
-            f"correlation: must be 1 to {LONGEST_CORRELATION} printable characters, not {str(value)[:100]!r}",
+            worded(
+                "correlation: must be 1 to %(longest_correlation)s printable characters, not %(value)s",
+                longest_correlation=LONGEST_CORRELATION,
+                value=repr(str(value)[:100]),
+            ),
             field="correlation",
         )
 
@@ -483,7 +500,10 @@ def _encode_for(type_name: str, payload: Any) -> bytes:
     if not isinstance(payload, Job | Command):
         payload = job_type.decode(payload)
     elif (found := registry.for_object(payload)).name != job_type.name:
-        raise InvalidJob(f"payload: the job is of type {job_type.name}, not {found.name}", field="payload")
+        raise InvalidJob(
+            worded("payload: the job is of type %(name)s, not %(other)s", name=job_type.name, other=found.name),
+            field="payload",
+        )
     return job_type.encode(payload)
 
 

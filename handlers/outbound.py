@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob
+from handlers.wording import worded
 
 LONGEST_URL = 500
 TIMEOUT_SECONDS = 10.0
@@ -35,8 +36,12 @@ def check_url(field: str, value: object) -> str:
         return ""
     if not isinstance(value, str) or len(value) > LONGEST_URL or not _can_be_called(value):
         raise InvalidJob(
-            f"{field}: must be an http or https address of at most {LONGEST_URL} characters, without a user's name or"
-            " password in it",
+            worded(
+                "%(field)s: must be an http or https address of at most %(longest_url)s characters, "
+                "without a user's name or password in it",
+                field=field,
+                longest_url=LONGEST_URL,
+            ),
             field=field,
         )
     if not jobs_settings().call_private_addresses:

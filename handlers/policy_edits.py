@@ -18,6 +18,7 @@ from handlers.models.sql import database_now
 from handlers.policies import as_policy
 from handlers.registry import registry
 from handlers.retries import LONGEST_DELAY, OnExhausted, RetryPolicy
+from handlers.wording import worded
 
 FIELDS = (
     "name",
@@ -40,7 +41,12 @@ def draft(fields: Mapping[str, Any], *, over: StoredPolicy | None = None) -> Sto
     """An unsaved policy of ``fields``, on top of ``over``'s or the defaults. Raises InvalidJob naming the field."""
     if unknown := sorted(set(fields) - set(FIELDS)):
         raise InvalidJob(
-            f"{unknown[0]}: a retry policy has no such field; it has {', '.join(FIELDS)}", field=unknown[0]
+            worded(
+                "%(unknown)s: a retry policy has no such field; it has %(fields)s",
+                unknown=unknown[0],
+                fields=", ".join(FIELDS),
+            ),
+            field=unknown[0],
         )
     values = {**(facts(over) if over else {}), **fields}
     policy = StoredPolicy(**values)
@@ -116,7 +122,8 @@ def assign(job_type: str, policy: StoredPolicy | None, *, by: By = None, reason:
     name = known.get(job_type, job_type)
     if policy is not None and name not in known:
         raise InvalidJob(
-            f"job_type: no type {name[:200]!r} is registered here: choose one from Job types", field="job_type"
+            worded("job_type: no type %(name)s is registered here: choose one from Job types", name=repr(name[:200])),
+            field="job_type",
         )
     rows = PolicyAssignment.objects.using(alias)
     with transaction.atomic(using=alias):
@@ -149,7 +156,7 @@ def _current(policy_id: int, expect_version: int | None) -> StoredPolicy:
     policy = StoredPolicy.objects.using(database()).filter(pk=policy_id).first()
     if policy is None:
         raise InvalidJob(
-            "version: this policy has been deleted meanwhile: create it anew if it is needed", field="version"
+            worded("version: this policy has been deleted meanwhile: create it anew if it is needed"), field="version"
         )
     if expect_version is not None and policy.version != expect_version:
         raise _stale(policy.name)
@@ -158,40 +165,64 @@ def _current(policy_id: int, expect_version: int | None) -> StoredPolicy:
 
 def _stale(name: str) -> InvalidJob:
     return InvalidJob(
-        f"version: someone changed {name!r} since this page was made: look at the new values, then change it again",
+        worded(
+            "version: someone changed %(name)s since this page was made: look at the new values, then change it again",
+            name=repr(name),
+        ),
         field="version",
     )
 
 
 def _taken(name: str) -> InvalidJob:
-    return InvalidJob(f"name: there is a policy {name!r} already: choose another name, or edit that one", field="name")
+    return InvalidJob(
+        worded("name: there is a policy %(name)s already: choose another name, or edit that one", name=repr(name)),
+        field="name",
+    )
 
 
 def _check(policy: StoredPolicy) -> None:
     """Bounds narrower than RetryPolicy's own: a form is not reviewed as code is."""
     if not isinstance(policy.name, str) or not NAME.fullmatch(policy.name) or policy.name != policy.name.strip():
         raise InvalidJob(
-            "name: must be 1 to 60 letters, digits, spaces, or any of . _ - and not begin or end with a space",
+            worded("name: must be 1 to 60 letters, digits, spaces, or any of . _ - and not begin or end with a space"),
             field="name",
         )
     attempts = policy.max_attempts
     if not isinstance(attempts, int) or isinstance(attempts, bool) or not 1 <= attempts <= MAX_ATTEMPTS:
         raise InvalidJob(
-            f"max_attempts: must be a whole number, 1 (no retry) to {MAX_ATTEMPTS:,}", field="max_attempts"
+            worded(
+                "max_attempts: must be a whole number, 1 (no retry) to %(max_attempts)s",
+                max_attempts=f"{MAX_ATTEMPTS:,}",
+            ),
+            field="max_attempts",
         )
     if policy.backoff not in dict(BACKOFFS):
-        raise InvalidJob(f"backoff: must be one of {', '.join(dict(BACKOFFS))}", field="backoff")
-    year = f"must be a number of seconds, 0 to {MAX_SECONDS:,.0f} (a year)"
+        raise InvalidJob(
+            worded("backoff: must be one of %(backoffs)s", backoffs=", ".join(dict(BACKOFFS))), field="backoff"
+        )
+    year = worded("must be a number of seconds, 0 to %(max_seconds)s (a year)", max_seconds=f"{MAX_SECONDS:,.0f}")
     _check_number("delay_seconds", policy.delay_seconds, 0, MAX_SECONDS, year)
     if policy.max_delay_seconds is not None:
-        _check_number("max_delay_seconds", policy.max_delay_seconds, 0, MAX_SECONDS, f"{year}, or nothing for a year")
-    _check_number("factor", policy.factor, 1, MAX_FACTOR, f"must be a number, 1 to {MAX_FACTOR:,}")
-    _check_number("jitter", policy.jitter, 0, 1, "must be a share of the delay, 0 to 1, such as 0.2")
+        _check_number(
+            "max_delay_seconds",
+            policy.max_delay_seconds,
+            0,
+            MAX_SECONDS,
+            worded("%(year)s, or nothing for a year", year=year),
+        )
+    _check_number(
+        "factor",
+        policy.factor,
+        1,
+        MAX_FACTOR,
+        worded("must be a number, 1 to %(max_factor)s", max_factor=f"{MAX_FACTOR:,}"),
+    )
+    _check_number("jitter", policy.jitter, 0, 1, worded("must be a share of the delay, 0 to 1, such as 0.2"))
     if policy.on_exhausted not in get_args(OnExhausted):
-        raise InvalidJob('on_exhausted: must be "fail" or "delete"', field="on_exhausted")
+        raise InvalidJob(worded('on_exhausted: must be "fail" or "delete"'), field="on_exhausted")
 
 
-def _check_number(field: str, value: object, low: float, high: float, words: str) -> None:
+def _check_number(field: str, value: object, low: float, high: float, why: str) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or not low <= value <= high:  # type: ignore[operator]
-        raise InvalidJob(f"{field}: {words}", field=field)
+        raise InvalidJob(worded("%(field)s: %(message)s", field=field, message=why), field=field)

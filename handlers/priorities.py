@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from handlers.exceptions import InvalidJob
+from handlers.wording import worded
 
 LOWEST, HIGHEST = -100, 100
 
@@ -13,7 +14,12 @@ def check_priority(value: object) -> int:
     """``value``, which must be a priority. Raises InvalidJob."""
     if isinstance(value, bool) or not isinstance(value, int) or not LOWEST <= value <= HIGHEST:
         raise InvalidJob(
-            f"priority: must be a whole number from {LOWEST} to {HIGHEST}, 0 being the usual one, not {value!r}",
+            worded(
+                "priority: must be a whole number from %(lowest)s to %(highest)s, 0 being the usual one, not %(value)s",
+                lowest=LOWEST,
+                highest=HIGHEST,
+                value=repr(value),
+            ),
             field="priority",
         )
     return value

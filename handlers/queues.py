@@ -11,6 +11,7 @@ from handlers.lifecycle import database
 from handlers.models import JobPayload, JobRecord
 from handlers.registry import check_queue, registry
 from handlers.states import State
+from handlers.wording import worded
 
 # What may still run there, or again; the states that an index leads to queue by queue, or that are few, come first.
 HELD = (State.ENQUEUED, State.PROCESSING, State.SCHEDULED, State.AWAITING, State.FAILED)
@@ -34,7 +35,11 @@ def check_known(name: str) -> None:
     known = known_queues()
     if name not in known:
         raise InvalidJob(
-            f"queue: {name!r} is not known: name it in JOBS['QUEUES'], or use one of {', '.join(sorted(known))}",
+            worded(
+                "queue: %(name)s is not known: name it in JOBS['QUEUES'], or use one of %(known)s",
+                name=repr(name),
+                known=", ".join(sorted(known)),
+            ),
             field="queue",
         )
 
@@ -50,7 +55,13 @@ def check_target(name: str) -> None:
     """Raise InvalidJob unless jobs can be moved to the queue ``name``."""
     check_known(name)
     if name == SYSTEM_QUEUE:
-        raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} serves the engine itself and takes no other jobs", field="queue")
+        raise InvalidJob(
+            worded(
+                "queue: %(system_queue)s serves the engine itself and takes no other jobs",
+                system_queue=repr(SYSTEM_QUEUE),
+            ),
+            field="queue",
+        )
 
 
 def targets() -> list[str]:

@@ -17,6 +17,7 @@ from handlers.models import JobPayload, QueueSwitch, Switch, TypeSwitch, WorkerP
 from handlers.models.sql import database_now
 from handlers.publishing import publish
 from handlers.registry import registry
+from handlers.wording import worded
 
 CHUNK = 1_000  # jobs looked at, and published, at once
 CHUNKS = 5  # such looks when a type runs again; recovery goes further
@@ -25,7 +26,7 @@ CHUNKS = 5  # such looks when a type runs again; recovery goes further
 def pause(switch: type[Switch], names: Sequence[str], until: datetime | None, by: By, reason: str) -> None:
     """Pause one queue or type, which has all of ``names``, the present one first. InvalidJob for a naive time."""
     if until is not None and until.utcoffset() is None:
-        raise InvalidJob(f"until: must be an aware datetime, not {until!r}", field="until")
+        raise InvalidJob(worded("until: must be an aware datetime, not %(until)s", until=repr(until)), field="until")
     alias = database()
     with transaction.atomic(using=alias):
         facts = {
@@ -65,7 +66,7 @@ def type_names(name: str) -> list[str]:
         alias = database()
         stored = JobPayload.objects.using(alias).filter(job_type=name).exists()
         if not stored and not TypeSwitch.objects.using(alias).filter(name=name).exists():
-            raise InvalidJob(f"type: {str(name)[:200]!r} is not known", field="type") from error
+            raise InvalidJob(worded("type: %(name)s is not known", name=repr(str(name)[:200])), field="type") from error
         return [name]
     return [job_type.name, *job_type.aliases]
 
@@ -99,7 +100,7 @@ def stop_worker(name: str, by: By, reason: str) -> bool:
     with transaction.atomic(using=alias):
         rows = WorkerProcess.objects.using(alias).filter(name=name, kind="worker")
         if not rows.exists():
-            raise InvalidJob(f"worker: there is no worker {str(name)[:100]!r}", field="worker")
+            raise InvalidJob(worded("worker: there is no worker %(name)s", name=repr(str(name)[:100])), field="worker")
         now = database_now(connections[alias])
         asked = rows.filter(stop_requested_at=None).update(stop_requested_at=now)
         audit(by, "stop_worker", f"worker {name}", asked, reason, None)

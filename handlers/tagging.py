@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from handlers.exceptions import InvalidJob
+from handlers.wording import worded
 
 LONGEST, MOST = 50, 10
 Tags = Iterable[str]
@@ -14,13 +15,19 @@ def check_tags(value: object) -> tuple[str, ...]:
     """``value``, a list or tuple of tags, each once and in its order. Raises InvalidJob (``tags``)."""
     if isinstance(value, str) or not isinstance(value, list | tuple | set | frozenset):
         raise InvalidJob(
-            f'tags: must be a list or tuple of texts, such as tags=["nightly"], not a {type(value).__name__}',
+            worded(
+                'tags: must be a list or tuple of texts, such as tags=["nightly"], not a %(kind)s',
+                kind=type(value).__name__,
+            ),
             field="tags",
         )
     given = sorted(value, key=str) if isinstance(value, set | frozenset) else value
     tags = tuple(dict.fromkeys(check_tag(tag) for tag in given))
     if len(tags) > MOST:
-        raise InvalidJob(f"tags: at most {MOST} of one job, not {len(tags)}: leave some out", field="tags")
+        raise InvalidJob(
+            worded("tags: at most %(most)s of one job, not %(tags)s: leave some out", most=MOST, tags=len(tags)),
+            field="tags",
+        )
     return tags
 
 
@@ -33,8 +40,12 @@ def check_tag(value: object) -> str:
         or set(value) & {" ", ",", '"', "\\"}
     ):
         raise InvalidJob(
-            f"tags: {str(value)[:60]!r} is no tag: use 1 to {LONGEST} printable characters without blanks, commas,"
-            " quotation marks and backslashes, such as customer:42",
+            worded(
+                "tags: %(value)s is no tag: use 1 to %(longest)s printable characters without blanks, "
+                "commas, quotation marks and backslashes, such as customer:42",
+                value=repr(str(value)[:60]),
+                longest=LONGEST,
+            ),
             field="tags",
         )
     return value

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 
 class Words(str):
-    """English text that remembers of what it was made: ``words("queue: %(name)s is paused", name=name)``."""
+    """English text that remembers of what it was made: ``worded("queue: %(name)s is paused", name=name)``."""
 
     __slots__ = ("number", "plural", "template", "values")
 
@@ -37,11 +37,11 @@ class Words(str):
         return text % values if values else text
 
 
-def words(text: str, /, **values: Any) -> Words:
+def worded(text: str, /, **values: Any) -> Words:
     """``text`` with ``values`` for its ``%(name)s``. A text without values has no placeholders, and its % are plain."""
     return Words(text, "", None, values)
 
 
-def nwords(singular: str, plural: str, number: int, /, **values: Any) -> Words:
+def nworded(singular: str, plural: str, number: int, /, **values: Any) -> Words:
     """``singular`` or ``plural`` by ``number``, which is the value ``count``, too, unless that is given."""
     return Words(singular, plural, number, {"count": number, **values})

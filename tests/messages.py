@@ -32,8 +32,8 @@ KEYWORDS = {
     "pgettext": ((1, "c"), 2),
     "pgettext_lazy": ((1, "c"), 2),
     "npgettext": ((1, "c"), 2, 3),
-    "words": None,
-    "nwords": (1, 2),
+    "worded": None,
+    "nworded": (1, 2),
 }
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w*\}")
 HEADER = re.compile(rb'^"([A-Z][\w-]+): [^"]*"\n', re.MULTILINE)

@@ -75,11 +75,15 @@ def throughput_chart(
         '<figure class="chart throughput"><div class="chart-body">{axis}'
         '<svg class="plot" width="100%" height="{height}" role="{role}" aria-label="{summary}">{grid}{columns}'
         '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{marks}{times}</svg></div>'
-        '<figcaption><span class="key"><span class="swatch up" aria-hidden="true"></span>succeeded (up)</span>'
-        '<span class="key"><span class="swatch down" aria-hidden="true"></span>failed (down)</span>'
-        '<span class="key"><span class="swatch again" aria-hidden="true"></span>failed, runs again (down)</span>{named}'
-        '<span class="quiet">each bar is {each}, times in <span data-zone="utc">UTC</span></span></figcaption>'
+        '<figcaption><span class="key"><span class="swatch up" aria-hidden="true"></span>{up}</span>'
+        '<span class="key"><span class="swatch down" aria-hidden="true"></span>{down}</span>'
+        '<span class="key"><span class="swatch again" aria-hidden="true"></span>{again}</span>{named}'
+        '<span class="quiet">{each}, {zone} <span data-zone="utc">UTC</span></span></figcaption>'
         "{table}</figure>",
+        up=_("succeeded (up)"),
+        down=_("failed (down)"),
+        again=_("failed, runs again (down)"),
+        zone=_("times in"),
         axis=_axis(lines),
         height=HEIGHT + LABELS,
         summary=_summary(points, step),
@@ -89,7 +93,7 @@ def throughput_chart(
         marks=marked.lines(marks, points[0].at, points[-1].at + step, TOP, HEIGHT),
         named=marked.caption(marked.within(marks, points[0].at, points[-1].at + step)),
         times=_times(points, step),
-        each=duration(step),
+        each=_("each bar is %(length)s") % {"length": duration(step)},
         table=_table(points, step, link),
         role="group" if link else "img",  # in a picture there are no links
     )

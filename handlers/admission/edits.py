@@ -14,6 +14,7 @@ from handlers.limited import check_concurrency, parse_rate
 from handlers.models import LimitOverride
 from handlers.models.sql import database_now
 from handlers.registry import registry
+from handlers.wording import worded
 
 VERBS = ("change_limit", "reset_limit")
 
@@ -21,7 +22,7 @@ VERBS = ("change_limit", "reset_limit")
 def check(name: str, concurrency: int | None, rate: str) -> None:
     """Raise InvalidJob unless these can be the values of the limit ``name``; it names ``concurrency`` or ``rate``."""
     if name not in registry.limits():
-        raise InvalidJob(f"name: no job type has a limit {name[:100]!r}", field="name")
+        raise InvalidJob(worded("name: no job type has a limit %(name)s", name=repr(name[:100])), field="name")
     field = "concurrency"
     try:
         if concurrency is not None:
@@ -106,7 +107,10 @@ def _at(name: str, expect_version: int | None) -> LimitOverride | None:
 
 def _stale(name: str) -> InvalidJob:
     return InvalidJob(
-        f"version: someone changed the limit {name!r} since this page was made: look at what holds now, then change it"
-        " again",
+        worded(
+            "version: someone changed the limit %(name)s since this page was made: look at what holds "
+            "now, then change it again",
+            name=repr(name),
+        ),
         field="version",
     )

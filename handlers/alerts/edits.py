@@ -21,6 +21,7 @@ from handlers.lifecycle import database
 from handlers.models import AlertKind, AlertRule
 from handlers.models.sql import database_now
 from handlers.outbound import check_url, without_path
+from handlers.wording import worded
 
 VERBS = ("add_alert", "change_alert", "delete_alert", "mute_alert", "unmute_alert", "test_alert")
 LONGEST_NAME, LONGEST_TYPE = 100, 200
@@ -53,13 +54,16 @@ def check(terms: Terms) -> None:
     """Raise InvalidJob, naming the field, unless a rule can be so."""
     name = terms.name
     if not isinstance(name, str) or not 1 <= len(name.strip()) <= LONGEST_NAME or not name.isprintable():
-        raise _wrong("name", f"must be 1 to {LONGEST_NAME} printable characters")
+        raise _wrong("name", worded("must be 1 to %(longest_name)s printable characters", longest_name=LONGEST_NAME))
     if terms.kind not in AlertKind.values:
-        raise _wrong("kind", f"must be one of {', '.join(AlertKind.values)}")
+        raise _wrong("kind", worded("must be one of %(values)s", values=", ".join(AlertKind.values)))
     if terms.queue and not QUEUE_NAME.fullmatch(terms.queue):
-        raise _wrong("queue", "must be a queue's name: a-z, 0-9, hyphen and underscore")
+        raise _wrong("queue", worded("must be a queue's name: a-z, 0-9, hyphen and underscore"))
     if len(terms.job_type) > LONGEST_TYPE or not (terms.job_type == "" or terms.job_type.isprintable()):
-        raise _wrong("job_type", f"must be a job type's name of at most {LONGEST_TYPE} characters")
+        raise _wrong(
+            "job_type",
+            worded("must be a job type's name of at most %(longest_type)s characters", longest_type=LONGEST_TYPE),
+        )
     _check_scope(terms)
     _check_numbers(terms)
     _check_places(terms)
@@ -68,17 +72,19 @@ def check(terms: Terms) -> None:
 def _check_scope(terms: Terms) -> None:
     kind = AlertKind(terms.kind)
     if terms.queue and kind not in (AlertKind.SHARE, AlertKind.WAIT, AlertKind.WORKER):
-        raise _wrong("queue", "this kind of rule looks at all queues: leave it empty")
+        raise _wrong("queue", worded("this kind of rule looks at all queues: leave it empty"))
     if terms.job_type and kind not in (AlertKind.GROUP, AlertKind.SHARE, AlertKind.RECURRING):
-        raise _wrong("job_type", "this kind of rule looks at all job types: leave it empty")
+        raise _wrong("job_type", worded("this kind of rule looks at all job types: leave it empty"))
 
 
 def _check_numbers(terms: Terms) -> None:
     kind = AlertKind(terms.kind)
     if kind is AlertKind.SHARE and not 0 < terms.threshold <= 1:
-        raise _wrong("threshold", "must be a share above 0 %, up to 100 %")
+        raise _wrong("threshold", worded("must be a share above 0 %, up to 100 %"))
     if kind is AlertKind.WAIT and not 1 <= terms.threshold <= LONGEST_WAIT:
-        raise _wrong("threshold", f"must be from 1 to {LONGEST_WAIT:,} seconds")
+        raise _wrong(
+            "threshold", worded("must be from 1 to %(longest_wait)s seconds", longest_wait=f"{LONGEST_WAIT:,}")
+        )
     if kind is AlertKind.SHARE:
         _within("least", terms.least, 1, 1_000_000)
         _within("minutes", terms.minutes, 1, MOST_MINUTES)
@@ -89,14 +95,14 @@ def _check_numbers(terms: Terms) -> None:
 
 def _check_places(terms: Terms) -> None:
     if not terms.emails and not terms.webhook_url:
-        raise _wrong("emails", "name an address for mail, or a webhook: else nobody is told")
+        raise _wrong("emails", worded("name an address for mail, or a webhook: else nobody is told"))
     if len(terms.emails) > MOST_EMAILS or len(set(terms.emails)) != len(terms.emails):
-        raise _wrong("emails", f"must be up to {MOST_EMAILS} addresses, each once")
+        raise _wrong("emails", worded("must be up to %(most_emails)s addresses, each once", most_emails=MOST_EMAILS))
     for address in terms.emails:
         try:
             validate_email(address)
         except ValidationError:
-            raise _wrong("emails", f"{address[:100]!r} is no address for mail") from None
+            raise _wrong("emails", worded("%(address)s is no address for mail", address=repr(address[:100]))) from None
     check_url("webhook_url", terms.webhook_url)
 
 
@@ -105,7 +111,9 @@ def add_rule(terms: Terms, *, by: By = None, reason: str = "") -> AlertRule:
     check(terms)
     alias = database()
     if AlertRule.objects.using(alias).count() >= MOST_RULES:
-        raise _wrong("name", f"there are {MOST_RULES} rules already: change or delete one")
+        raise _wrong(
+            "name", worded("there are %(most_rules)s rules already: change or delete one", most_rules=MOST_RULES)
+        )
     now = database_now(connections[alias])
     columns = {**asdict(terms), "name": terms.name.strip()}
     secret = new_secret() if terms.webhook_url else ""
@@ -116,7 +124,7 @@ def add_rule(terms: Terms, *, by: By = None, reason: str = "") -> AlertRule:
             )
             _tell(rule, "add_alert", None, columns, by, reason)
     except IntegrityError:
-        raise _wrong("name", "there is a rule of this name already") from None
+        raise _wrong("name", worded("there is a rule of this name already")) from None
     return rule
 
 
@@ -144,7 +152,7 @@ def change_rule(rule_id: int, terms: Terms, *, version: str | None = None, by: B
             rule.save(using=alias)
             _tell(rule, "change_alert", before, after, by, reason)
     except IntegrityError:
-        raise _wrong("name", "there is a rule of this name already") from None
+        raise _wrong("name", worded("there is a rule of this name already")) from None
     return True
 
 
@@ -165,7 +173,7 @@ def mute_rule(rule_id: int, until: datetime, *, by: By = None, reason: str = "")
     alias = database()
     now = database_now(connections[alias])
     if until.utcoffset() is None or not now < until <= now + LONGEST_MUTE:
-        raise _wrong("until", f"must be a time within {LONGEST_MUTE.days} days from now")
+        raise _wrong("until", worded("must be a time within %(days)s days from now", days=LONGEST_MUTE.days))
     with transaction.atomic(using=alias):
         rule = _locked(rule_id, alias)
         rule.muted_until, rule.muted_by = until, clean(actor_name(by), 150)
@@ -205,11 +213,11 @@ def facts(rule: AlertRule) -> dict[str, Any]:
 def _locked(rule_id: int, alias: str, version: str | None = None) -> AlertRule:
     rule = AlertRule.objects.using(alias).select_for_update().filter(pk=rule_id).first()
     if rule is None:
-        raise _wrong("name", "there is no such rule any more")
+        raise _wrong("name", worded("there is no such rule any more"))
     if version is not None and rule.version != version:
         raise _wrong(
             "version",
-            "someone changed this rule since this page was made: look at what holds now, then change it again",
+            worded("someone changed this rule since this page was made: look at what holds now, then change it again"),
         )
     return rule
 
@@ -228,8 +236,10 @@ def _tell(
 
 def _within(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
-        raise _wrong(name, f"must be a whole number from {least:,} to {most:,}")
+        raise _wrong(
+            name, worded("must be a whole number from %(least)s to %(most)s", least=f"{least:,}", most=f"{most:,}")
+        )
 
 
 def _wrong(name: str, why: str) -> InvalidJob:
-    return InvalidJob(f"{name}: {why}", field=name)
+    return InvalidJob(worded("%(field)s: %(message)s", field=name, message=why), field=name)

@@ -26,6 +26,7 @@ from handlers.models import ApiClient
 from handlers.models.sql import database_now
 from handlers.queues import check_stored
 from handlers.registry import registry
+from handlers.wording import worded
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 TOKEN = re.compile(r"jobs_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -60,13 +61,13 @@ def create_client(
     """
     _check(name, verbs, queues, types, rate_per_minute)
     if expires_at is not None and expires_at.utcoffset() is None:
-        raise InvalidJob("expires_at: must be an aware datetime", field="expires_at")
+        raise InvalidJob(worded("expires_at: must be an aware datetime"), field="expires_at")
     alias, key = database(), secrets.token_hex(6)
     token = f"jobs_{key}_{secrets.token_urlsafe(32)}"
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
         if expires_at is not None and expires_at <= now:
-            raise InvalidJob("expires_at: that has passed: name a later time, or none", field="expires_at")
+            raise InvalidJob(worded("expires_at: that has passed: name a later time, or none"), field="expires_at")
         try:
             with transaction.atomic(using=alias):
                 client = ApiClient.objects.using(alias).create(
@@ -83,7 +84,10 @@ def create_client(
                 )
         except IntegrityError:
             raise InvalidJob(
-                f"name: there is a client {name!r} already, or was one: the audit tells them apart by their names",
+                worded(
+                    "name: there is a client %(name)s already, or was one: the audit tells them apart by their names",
+                    name=repr(name),
+                ),
                 field="name",
             ) from None
         facts = {name: getattr(client, name) for name in ("verbs", "queues", "types", "rate_per_minute")}
@@ -163,21 +167,34 @@ def _check(
     name: object, verbs: Collection[str], queues: Collection[str], types: Collection[str], rate: int | None
 ) -> None:
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise InvalidJob("name: use 1 to 60 of a-z, 0-9, dot, hyphen and underscore", field="name")
+        raise InvalidJob(worded("name: use 1 to 60 of a-z, 0-9, dot, hyphen and underscore"), field="name")
     if unknown := sorted({*verbs} - {*VERBS}):
-        raise InvalidJob(f"verbs: {unknown[0][:40]!r} is none; there are {', '.join(VERBS)}", field="verbs")
+        raise InvalidJob(
+            worded(
+                "verbs: %(unknown)s is none; there are %(verbs)s", unknown=repr(unknown[0][:40]), verbs=", ".join(VERBS)
+            ),
+            field="verbs",
+        )
     if not verbs:
-        raise InvalidJob("verbs: choose at least one: a token without any is of no use", field="verbs")
+        raise InvalidJob(worded("verbs: choose at least one: a token without any is of no use"), field="verbs")
     for field, names in (("queues", queues), ("types", types)):
         if len(names) > MOST_NAMED:
-            raise InvalidJob(f"{field}: at most {MOST_NAMED}; name none for all", field=field)
+            raise InvalidJob(
+                worded("%(field)s: at most %(most_named)s; name none for all", field=field, most_named=MOST_NAMED),
+                field=field,
+            )
     for queue in queues:
         _check_queue(queue)
     for job_type in types:
         if not TYPE_NAME.fullmatch(job_type):
-            raise InvalidJob(f"types: {job_type[:100]!r} is no type's name", field="types")
+            raise InvalidJob(
+                worded("types: %(job_type)s is no type's name", job_type=repr(job_type[:100])), field="types"
+            )
     if rate is not None and not 1 <= rate <= MOST_RATE:
-        raise InvalidJob(f"rate_per_minute: must be from 1 to {MOST_RATE:,}", field="rate_per_minute")
+        raise InvalidJob(
+            worded("rate_per_minute: must be from 1 to %(most_rate)s", most_rate=f"{MOST_RATE:,}"),
+            field="rate_per_minute",
+        )
 
 
 def _check_queue(name: str) -> None:

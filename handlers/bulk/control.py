@@ -24,6 +24,7 @@ from handlers.publishing import publish_on_commit
 from handlers.queues import check_target
 from handlers.selection import Selection, hidden
 from handlers.states import State
+from handlers.wording import worded
 
 COUNTED = 100_000  # more matching jobs than that are "at least" COUNTED + 1
 COUNT_SECONDS = 1.0  # for counting them
@@ -38,7 +39,10 @@ def narrowed(verb: str, selection: Selection) -> Selection:
     Raises InvalidJob when no state is left.
     """
     if verb not in VERBS:
-        raise InvalidJob(f"verb: must be one of {', '.join(VERBS)}, not {str(verb)[:40]!r}", field="verb")
+        raise InvalidJob(
+            worded("verb: must be one of %(verbs)s, not %(verb)s", verbs=", ".join(VERBS), verb=repr(str(verb)[:40])),
+            field="verb",
+        )
     selection = replace(selection, engine=False)  # no run works on runs
     sources = {str(state) for state in VERBS[verb].sources}
     if State.SCHEDULED in sources:
@@ -88,14 +92,17 @@ def start(
             count = _count_all(fixed, alias)
             if confirm_count != count:
                 raise InvalidJob(
-                    "selection: nothing narrows it, so it means every job: narrow it, or confirm the exact number,"
-                    f" {count:,}",
+                    worded(
+                        "selection: nothing narrows it, so it means every job: narrow it, or confirm the exact "
+                        "number, %(count)s",
+                        count=f"{count:,}",
+                    ),
                     field="confirm_count",
                 )
         elif count is None:
             count = count_of(fixed, alias)
         if count == 0:
-            raise InvalidJob("selection: no job matches", field="selection")
+            raise InvalidJob(worded("selection: no job matches"), field="selection")
         now = database_now(connections[alias])
         operation = BulkOperation.objects.using(alias).create(
             verb=verb,
@@ -169,7 +176,9 @@ def try_more(operation_id: int, jobs: int = CANARY, *, by: By = None, reason: st
     What failed before no longer counts. False: it is not paused. Raises InvalidJob.
     """
     if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_CANARY:
-        raise InvalidJob(f"jobs: must be a whole number from 1 to {MAX_CANARY:,}", field="jobs")
+        raise InvalidJob(
+            worded("jobs: must be a whole number from 1 to %(max_canary)s", max_canary=f"{MAX_CANARY:,}"), field="jobs"
+        )
     alias = database()
     with transaction.atomic(using=alias):
         rows = BulkOperation.objects.using(alias).filter(pk=operation_id, state=BulkState.PAUSED)
@@ -207,8 +216,8 @@ def _count_all(selection: Selection, alias: str) -> int:
         with time_limit(COUNT_ALL_SECONDS, alias):
             return selection.rows(alias).count()
     except TookTooLong:
-        words = "selection: nothing narrows it, and counting every job takes too long: narrow it"
-        raise InvalidJob(words, field="confirm_count") from None
+        told = worded("selection: nothing narrows it, and counting every job takes too long: narrow it")
+        raise InvalidJob(told, field="confirm_count") from None
 
 
 def _switch(operation_id: int, verb: str, sources: tuple[str, ...], by: By, reason: str, **changes: Any) -> bool:
@@ -224,11 +233,14 @@ def _switch(operation_id: int, verb: str, sources: tuple[str, ...], by: By, reas
 
 def _check(verb: str, rate: float | None, canary: int, share: float | None) -> None:
     if rate is not None and not (_is_number(rate) and 0.1 <= rate <= 10_000):
-        raise InvalidJob("rate_per_second: must be from 0.1 to 10,000", field="rate_per_second")
+        raise InvalidJob(worded("rate_per_second: must be from 0.1 to 10,000"), field="rate_per_second")
     if isinstance(canary, bool) or not isinstance(canary, int) or not 0 <= canary <= MAX_CANARY:
-        raise InvalidJob(f"canary: must be a whole number from 0 to {MAX_CANARY:,}", field="canary")
+        raise InvalidJob(
+            worded("canary: must be a whole number from 0 to %(max_canary)s", max_canary=f"{MAX_CANARY:,}"),
+            field="canary",
+        )
     if share is not None and not (_is_number(share) and 0 <= share <= 1):
-        raise InvalidJob("max_failed_share: must be from 0 to 1", field="max_failed_share")
+        raise InvalidJob(worded("max_failed_share: must be from 0 to 1"), field="max_failed_share")
     if not VERBS[verb].runs and (canary or share is not None):
         field = "canary" if canary else "max_failed_share"
         raise InvalidJob(f"{field}: to be {VERBS[verb].past} is not to run, so there is nothing to watch", field=field)
@@ -239,7 +251,7 @@ def _check_queue(verb: str, queue: str | None) -> None:
         if queue is not None:
             raise InvalidJob(f"queue: jobs stay on their queues when they are {VERBS[verb].past}", field="queue")
     elif queue is None:
-        raise InvalidJob("queue: name the queue that the jobs go to", field="queue")
+        raise InvalidJob(worded("queue: name the queue that the jobs go to"), field="queue")
     else:
         check_target(queue)
 

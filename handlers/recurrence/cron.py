@@ -19,6 +19,7 @@ from handlers.recurrence.days import Days, matching, month_shape
 from handlers.recurrence.doubts import doubts, why_never
 from handlers.recurrence.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY
 from handlers.recurrence.spans import spans
+from handlers.wording import worded
 
 MAX_TEXT = 200  # characters of a line
 HORIZON = timedelta(days=5 * 365 + 2)  # how far ahead is looked: five years
@@ -62,13 +63,26 @@ class Cron:
         Raises InvalidJob, which names the field and the mend.
         """
         if not isinstance(text, str):
-            raise InvalidJob(f"cron: must be a text such as '0 9 * * MON-FRI', not {text!r:.60}", field="cron")
+            raise InvalidJob(
+                worded("cron: must be a text such as '0 9 * * MON-FRI', not %(text)s", text=f"{text!r:.60}"),
+                field="cron",
+            )
         if len(text) > MAX_TEXT:
-            raise InvalidJob(f"cron: has {len(text):,} characters: at most {MAX_TEXT} are read", field="cron")
+            raise InvalidJob(
+                worded(
+                    "cron: has %(text)s characters: at most %(max_text)s are read",
+                    text=f"{len(text):,}",
+                    max_text=MAX_TEXT,
+                ),
+                field="cron",
+            )
         stripped = text.strip()
         for character in stripped:
             if unicodedata.category(character) == "Cc" and character != "\t":
-                raise InvalidJob(f"cron: holds the control character {character!r}: leave it out", field="cron")
+                raise InvalidJob(
+                    worded("cron: holds the control character %(character)s: leave it out", character=repr(character)),
+                    field="cron",
+                )
         return _parse(" ".join(stripped.split()))
 
     def next(self, after: datetime, zone: ZoneInfo) -> datetime | None:
@@ -84,7 +98,10 @@ class Cron:
         """Raise InvalidJob unless the line fires within five years after the aware ``after``."""
         if self.next(after, zone) is None:
             why = why_never(self.days, self.months, after.date())
-            raise InvalidJob(f"cron: {self.text!r} does not fire within five years: {why}", field="cron")
+            raise InvalidJob(
+                worded("cron: %(text)s does not fire within five years: %(why)s", text=repr(self.text), why=why),
+                field="cron",
+            )
 
     def warnings(self) -> tuple[str, ...]:
         """What the line does otherwise than its writer may think, in sentences."""
@@ -174,8 +191,11 @@ def _texts(text: str) -> list[str]:
     parts = _expanded(text).split(" ")
     if len(parts) not in (5, 6):
         raise InvalidJob(
-            f"cron: has {len(parts) if text else 0} fields: write five (minute, hour, "
-            "day of month, month, day of week), or six with the second first",
+            worded(
+                "cron: has %(count)s fields: write five (minute, hour, day of month, month, day of week), "
+                "or six with the second first",
+                count=len(parts) if text else 0,
+            ),
             field="cron",
         )
     return parts if len(parts) == 6 else ["0", *parts]
@@ -186,7 +206,12 @@ def _expanded(text: str) -> str:
         return text
     if text.lower() not in _MACROS:
         raise InvalidJob(
-            f"cron: {text[:40]!r} is not known: write five fields, or one of {', '.join(_MACROS)}", field="cron"
+            worded(
+                "cron: %(text)s is not known: write five fields, or one of %(names)s",
+                text=repr(text[:40]),
+                names=", ".join(_MACROS),
+            ),
+            field="cron",
         )
     return _MACROS[text.lower()]
 

@@ -16,6 +16,7 @@ from handlers.payloads import Command, Job
 from handlers.recurrence.cron import Cron
 from handlers.recurrence.times import SHORTEST, Times, check_moment, check_span, zone_of
 from handlers.registry import registry
+from handlers.wording import worded
 
 LONGEST_NAME = 200
 MOST_CATCH_UP, MOST_FAILURES = 10_000, 1_000
@@ -61,7 +62,14 @@ def check_options(cron: str | None, options: Options) -> dict[str, Any]:
     start = None if options.start is None else check_moment("start", options.start)
     end = None if options.end is None else check_moment("end", options.end)
     if start and end and end < start:
-        raise InvalidJob(f"end: {end.isoformat()} lies before start, {start.isoformat()}", field="end")
+        raise InvalidJob(
+            worded(
+                "end: %(end)s lies before start, %(start)s",
+                end=end.isoformat(),
+                start=start.isoformat(),
+            ),
+            field="end",
+        )
     zone_of(options.timezone)
     return {
         "cron": _cron(cron, options.every),
@@ -88,8 +96,11 @@ def check_name(name: object) -> str:
         or name != name.strip()
     ):
         raise InvalidJob(
-            f"name: must be 1 to {LONGEST_NAME} printable characters without blanks at the ends,"
-            f" not {str(name)[:100]!r}",
+            worded(
+                "name: must be 1 to %(longest_name)s printable characters without blanks at the ends, not %(name)s",
+                longest_name=LONGEST_NAME,
+                name=repr(str(name)[:100]),
+            ),
             field="name",
         )
     return name
@@ -125,21 +136,41 @@ def columns_of(row: RecurringJob) -> dict[str, Any]:
 def _cron(cron: object, every: object) -> str:
     if every is not None:
         if cron is not None and cron != "":
-            raise InvalidJob("every: give either a cron line or every=, not both", field="every")
+            raise InvalidJob(worded("every: give either a cron line or every=, not both"), field="every")
         check_span("every", every, least=SHORTEST)
         return ""
     if not isinstance(cron, str):
-        raise InvalidJob(f"cron: must be a line such as '0 9 * * MON-FRI', or give every=, not {cron!r}", field="cron")
+        raise InvalidJob(
+            worded("cron: must be a line such as '0 9 * * MON-FRI', or give every=, not %(cron)s", cron=repr(cron)),
+            field="cron",
+        )
     return Cron.parse(cron).text
 
 
 def _choice(field: str, value: object, choices: type[Misfire | Overlap]) -> str:
     if value not in choices.values:
-        raise InvalidJob(f"{field}: must be one of {', '.join(choices.values)}, not {value!r}", field=field)
+        raise InvalidJob(
+            worded(
+                "%(field)s: must be one of %(values)s, not %(value)s",
+                field=field,
+                values=", ".join(choices.values),
+                value=repr(value),
+            ),
+            field=field,
+        )
     return str(value)
 
 
 def _whole(field: str, value: object, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidJob(f"{field}: must be a whole number from {least} to {most:,}, not {value!r}", field=field)
+        raise InvalidJob(
+            worded(
+                "%(field)s: must be a whole number from %(least)s to %(most)s, not %(value)s",
+                field=field,
+                least=least,
+                most=f"{most:,}",
+                value=repr(value),
+            ),
+            field=field,
+        )
     return value

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from handlers.exceptions import InvalidJob
+from handlers.wording import worded
 
 _SHOWN = 40  # characters of a wrong text that an error repeats
 _PART = re.compile(r"(?:(\*)|([0-9]+|[A-Za-z]+)(?:-([0-9]+|[A-Za-z]+))?)(?:/([0-9]+))?", re.ASCII)
@@ -49,16 +50,30 @@ class Field:
             # Of a number too long for any field the length is enough: int() of thousands of digits would raise.
             number = int(text) if len(text) <= 4 else 10_000
             if not self.low <= number <= self._top:
-                self.refuse(f"{_shown(text)} is out of range", f"write {self.low} to {self._top}")
+                self.refuse(
+                    worded("%(text)s is out of range", text=_shown(text)),
+                    worded("write %(low)s to %(top)s", low=self.low, top=self._top),
+                )
             return number
         if text.lower() not in self.names:
-            known = f", or a name such as {self.names[1].upper()}" if self.names else ""
-            self.refuse(f"{_shown(text)} is not known", f"write a number from {self.low} to {self._top}{known}")
+            self.refuse(
+                worded("%(text)s is not known", text=_shown(text)),
+                worded(
+                    "write a number from %(low)s to %(top)s, or a name such as %(name)s",
+                    low=self.low,
+                    top=self._top,
+                    name=self.names[1].upper(),
+                )
+                if self.names
+                else worded("write a number from %(low)s to %(top)s", low=self.low, top=self._top),
+            )
         return self.low + self.names.index(text.lower())
 
     def refuse(self, reason: str, mend: str) -> NoReturn:
         """Raise InvalidJob with what is wrong in this field and how to mend it."""
-        raise InvalidJob(f"cron: {self.name}: {reason}: {mend}", field="cron")
+        raise InvalidJob(
+            worded("cron: %(field)s: %(reason)s: %(mend)s", field=self.name, reason=reason, mend=mend), field="cron"
+        )
 
     @property
     def _top(self) -> int:
@@ -71,25 +86,35 @@ class Field:
 
     def _check_step(self, part: str, low: int, high: int, step: str) -> None:
         if not step.strip("0"):
-            self.refuse(f"the step in {_shown(part)} is zero", "write a step of 1 or more")
+            self.refuse(worded("the step in %(part)s is zero", part=_shown(part)), worded("write a step of 1 or more"))
         if low > high or len(step.lstrip("0")) > 4 or int(step) > high - low:
-            self.refuse(f"the step in {_shown(part)} reaches nothing after {low}", f"write {low} alone")
+            self.refuse(
+                worded("the step in %(part)s reaches nothing after %(low)s", part=_shown(part), low=low),
+                worded("write %(low)s alone", low=low),
+            )
 
     def _refuse_backwards(self, part: str, low: int, high: int, step: str | None) -> NoReturn:
         if low > self.high:  # 7/2, 7-2
-            self.refuse(f"{_shown(part)} starts with 7, the end of the week", f"write {part.replace('7', '0', 1)}")
-        mend = f"{self._name(low)}-{self._name(self.high)},{self._name(self.low)}-{self._name(high)}"
+            self.refuse(
+                worded("%(part)s starts with 7, the end of the week", part=_shown(part)),
+                worded("write %(part)s", part=part.replace("7", "0", 1)),
+            )
+        right = f"{self._name(low)}-{self._name(self.high)},{self._name(self.low)}-{self._name(high)}"
+        mend = worded("write %(part)s", part=right)
         if step is not None:
-            mend += ", each with a step of its own"
-        self.refuse(f"{_shown(part)} runs backwards", f"write {mend}")
+            mend = worded("write %(part)s, each with a step of its own", part=right)
+        self.refuse(worded("%(part)s runs backwards", part=_shown(part)), mend)
 
     def _name(self, value: int) -> str:
         return self.names[value - self.low].upper() if self.names else str(value)
 
     def _refuse_unread(self, part: str) -> NoReturn:
         if not part:
-            self.refuse("a part is empty", "write a value on both sides of each comma")
-        self.refuse(f"{_shown(part)} cannot be read", "write values, ranges and steps, such as 5, 1-5, */2 or 1-5/2")
+            self.refuse(worded("a part is empty"), worded("write a value on both sides of each comma"))
+        self.refuse(
+            worded("%(part)s cannot be read", part=_shown(part)),
+            worded("write values, ranges and steps, such as 5, 1-5, */2 or 1-5/2"),
+        )
 
 
 def _shown(text: str) -> str:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from handlers.exceptions import InvalidJob
 from handlers.recurrence.cron import Cron
+from handlers.wording import worded
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=3650)
 
@@ -68,7 +69,10 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):  # OSError: a folder of zones, or a name too long
         raise InvalidJob(
-            f"timezone: {str(name)[:100]!r} is not known; name one of the tz database, such as 'Europe/Berlin'",
+            worded(
+                "timezone: %(name)s is not known; name one of the tz database, such as 'Europe/Berlin'",
+                name=repr(str(name)[:100]),
+            ),
             field="timezone",
         ) from None
 
@@ -76,7 +80,16 @@ def zone_of(name: str) -> ZoneInfo:
 def check_span(field: str, value: object, *, least: timedelta = timedelta(0), most: timedelta = LONGEST) -> timedelta:
     """``value``, which must be a timedelta from ``least`` to ``most``. Raises InvalidJob, naming ``field``."""
     if not isinstance(value, timedelta) or not least <= value <= most:
-        raise InvalidJob(f"{field}: must be a timedelta from {least} to {most.days:,} days, not {value!r}", field=field)
+        raise InvalidJob(
+            worded(
+                "%(field)s: must be a timedelta from %(least)s to %(days)s days, not %(value)s",
+                field=field,
+                least=least,
+                days=f"{most.days:,}",
+                value=repr(value),
+            ),
+            field=field,
+        )
     return value
 
 
@@ -87,4 +100,6 @@ def check_moment(field: str, value: object) -> datetime:
             return value.astimezone(UTC)
         except OverflowError:
             pass
-    raise InvalidJob(f"{field}: must be an aware datetime, not {value!r}", field=field)
+    raise InvalidJob(
+        worded("%(field)s: must be an aware datetime, not %(value)s", field=field, value=repr(value)), field=field
+    )

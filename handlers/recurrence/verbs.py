@@ -33,6 +33,7 @@ from handlers.recurrence.firing import create, jobs_of
 from handlers.recurrence.times import check_moment
 from handlers.registry import registry
 from handlers.twins import twin
+from handlers.wording import worded
 
 ARGUMENT = "data."  # before an argument's name, in what the audit keeps of a change
 MOST_BACKFILLED = 1_000  # occurrences in one go
@@ -251,15 +252,28 @@ def _set_next(row: RecurringJob, moment: datetime | None) -> None:
 def _lacking(row: RecurringJob, start: datetime, end: datetime) -> list[datetime]:
     start, end, now = check_moment("start", start), check_moment("end", end), _now()
     if end > now:
-        raise InvalidJob(f"end: {end.isoformat()} is not past: what is due later comes by itself", field="end")
+        raise InvalidJob(
+            worded("end: %(end)s is not past: what is due later comes by itself", end=end.isoformat()),
+            field="end",
+        )
     if start >= end:
-        raise InvalidJob(f"start: {start.isoformat()} is not before end, {end.isoformat()}", field="start")
+        raise InvalidJob(
+            worded(
+                "start: %(start)s is not before end, %(end)s",
+                start=start.isoformat(),
+                end=end.isoformat(),
+            ),
+            field="start",
+        )
     dues = []
     for due in _between(row, start, end):
         dues.append(due)
         if len(dues) > MOST_BACKFILLED:
             raise InvalidJob(
-                f"start: more than {MOST_BACKFILLED:,} occurrences lie between start and end: take a shorter span",
+                worded(
+                    "start: more than %(most_backfilled)s occurrences lie between start and end: take a shorter span",
+                    most_backfilled=f"{MOST_BACKFILLED:,}",
+                ),
                 field="start",
             )
     made = row.occurrences.filter(due_at__in=dues, job_id__isnull=False).values_list("due_at", flat=True)
@@ -308,14 +322,18 @@ def _known(name: object, *, lock: bool = True) -> RecurringJob:
     rows = RecurringJob.objects.using(lifecycle.database()).filter(name=str(name)[:201])
     row = _locked(name) if lock else rows.first()
     if row is None:
-        raise InvalidJob(f"name: there is no recurring job {str(name)[:100]!r}", field="name")
+        raise InvalidJob(worded("name: there is no recurring job %(name)s", name=repr(str(name)[:100])), field="name")
     return row
 
 
 def _check_owner(row: RecurringJob, *, in_code: bool) -> None:
     if row.in_code and not in_code:
         raise InvalidJob(
-            f"name: {row.name!r} is declared in the code with recurring(): change it there, or pause it", field="name"
+            worded(
+                "name: %(name)s is declared in the code with recurring(): change it there, or pause it",
+                name=repr(row.name),
+            ),
+            field="name",
         )
 
 
@@ -324,10 +342,15 @@ def _check_version(row: RecurringJob | None, expect: str | None) -> None:
     if expect is None or expect == found:
         return
     if row is None:
-        raise InvalidJob("expect: it was removed meanwhile", field="expect")
+        raise InvalidJob(worded("expect: it was removed meanwhile"), field="expect")
     if expect:
-        raise InvalidJob(f"expect: {row.name!r} was changed meanwhile, by somebody else", field="expect")
-    raise InvalidJob(f"name: there is a recurring job {row.name!r} already: choose another name", field="name")
+        raise InvalidJob(
+            worded("expect: %(name)s was changed meanwhile, by somebody else", name=repr(row.name)), field="expect"
+        )
+    raise InvalidJob(
+        worded("name: there is a recurring job %(name)s already: choose another name", name=repr(row.name)),
+        field="name",
+    )
 
 
 def _now() -> datetime:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from handlers.selection.errors import InvalidSelection
+from handlers.wording import worded
 
 MAX_TEXT = 2_000  # characters of a whole search
 MAX_VALUE = 300  # characters of one value
@@ -30,10 +31,14 @@ class Term(NamedTuple):
 def check_text(text: str, field: str = "", limit: int = MAX_TEXT) -> None:
     """Raises InvalidSelection for what no database stores, or what is too long to be a search."""
     if len(text) > limit:
-        raise InvalidSelection(field, f"at most {limit:,} characters, not {len(text):,}")
+        raise InvalidSelection(
+            field, worded("at most %(limit)s characters, not %(text)s", limit=f"{limit:,}", text=f"{len(text):,}")
+        )
     for char in text:
         if unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\r\n":
-            raise InvalidSelection(field, f"holds a character that cannot be searched for: U+{ord(char):04X}")
+            raise InvalidSelection(
+                field, worded("holds a character that cannot be searched for: U+%(char)s", char=f"{ord(char):04X}")
+            )
 
 
 def terms(text: str) -> Iterator[Term]:
@@ -63,7 +68,7 @@ def terms(text: str) -> Iterator[Term]:
             if not quoted:
                 yield Term(qualifier, "", quoted=False, start=start, end=place)
                 continue
-            raise InvalidSelection(qualifier, "say what to look for right after the colon")
+            raise InvalidSelection(qualifier, worded("say what to look for right after the colon"))
         check_text(value, qualifier, MAX_VALUE)
         yield Term(qualifier, value, quoted, start, place)
 
@@ -79,7 +84,7 @@ def _quoted(text: str, place: int, qualifier: str) -> tuple[str, int]:
             char = text[place]
         found.append(char)
         place += 1
-    raise InvalidSelection(qualifier, "the closing quotation mark is missing")
+    raise InvalidSelection(qualifier, worded("the closing quotation mark is missing"))
 
 
 def written(value: str, *, always: bool = False) -> str:

@@ -13,6 +13,7 @@ from handlers.selection import pasted, values
 from handlers.selection.criteria import ANY, Criteria
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.language import MAX_VALUE, Term, check_text, terms
+from handlers.wording import worded
 
 MAX_IDS = 1_000
 MOST_TAGS = 10
@@ -85,7 +86,7 @@ def _read(given: Iterable[Term], *, guess: bool = False) -> dict[str, Any]:
         if not term.qualifier:
             free.append(term)
         elif not term.value and _is_ours(term.qualifier) and not is_error:
-            raise InvalidSelection(term.qualifier, "say what to look for right after the colon")
+            raise InvalidSelection(term.qualifier, worded("say what to look for right after the colon"))
         elif term.value and _is_ours(term.qualifier.casefold()):
             _add_ours(found, term)
         elif is_error or term.value.startswith("//"):
@@ -94,8 +95,10 @@ def _read(given: Iterable[Term], *, guess: bool = False) -> dict[str, Any]:
             free += [Term("", word, quoted=True) for word in (term.qualifier, term.value)]
         else:
             known = ", ".join(f"{known}:" for known in QUALIFIERS)
-            told = (
-                f"{term.qualifier[:60]}: is not known here. Known are {known} Put text with a colon in quotation marks."
+            told = worded(
+                "%(qualifier)s: is not known here. Known are %(known)s Put text with a colon in quotation marks.",
+                qualifier=term.qualifier[:60],
+                known=known,
             )
             raise InvalidSelection("", told)
     _add_free(found, free)
@@ -110,7 +113,7 @@ def _add_ours(found: dict[str, Any], term: Term) -> None:
         field, reader = _ONE[name]
         read = reader(term.value)
         if found.setdefault(field, read) != read:
-            raise InvalidSelection(name, "can be given once only")
+            raise InvalidSelection(name, worded("can be given once only"))
     else:
         _add_argument(found, ANY if name == "args" else term.qualifier[len("args.") :], term.value, quoted=term.quoted)
 
@@ -161,7 +164,9 @@ def _add_free(found: dict[str, Any], free: Sequence[Term]) -> None:
             _add(found, "id", term.value, quoted=False)
         return
     if len(free) > MAX_WORDS:
-        raise InvalidSelection("", f"at most {MAX_WORDS} words at once; put a phrase in quotation marks")
+        raise InvalidSelection(
+            "", worded("at most %(max_words)s words at once; put a phrase in quotation marks", max_words=MAX_WORDS)
+        )
     if free:
         found["text"] = tuple(term.value for term in free)
 
@@ -169,14 +174,14 @@ def _add_free(found: dict[str, Any], free: Sequence[Term]) -> None:
 def _add(found: dict[str, Any], name: str, value: str, *, quoted: bool) -> None:
     field, reader, limit = _MANY[name]
     if name == "tag" and "," in value:  # elsewhere it would mean any of them
-        raise InvalidSelection(name, "one at a time: with tag:one tag:other a job must have both")
+        raise InvalidSelection(name, worded("one at a time: with tag:one tag:other a job must have both"))
     for part in [value] if quoted else [part for part in value.split(",") if part]:
         new = tuple(item for item in reader(part) if item not in found.get(field, ()))
         found[field] = (*found.get(field, ()), *new)
     if len(found.get(field, ())) > limit:
-        raise InvalidSelection(name, f"at most {limit:,} at once")
+        raise InvalidSelection(name, worded("at most %(limit)s at once", limit=f"{limit:,}"))
     if field not in found:
-        raise InvalidSelection(name, "say what to look for right after the colon")
+        raise InvalidSelection(name, worded("say what to look for right after the colon"))
 
 
 def _add_argument(found: dict[str, Any], path: str, value: str, *, quoted: bool) -> None:
@@ -185,16 +190,20 @@ def _add_argument(found: dict[str, Any], path: str, value: str, *, quoted: bool)
     if repr(pair) not in map(repr, found.get("arguments", ())):  # true is not 1
         found["arguments"] = (*found.get("arguments", ()), pair)
     if len(found["arguments"]) > MAX_ARGUMENTS:
-        raise InvalidSelection("args", f"at most {MAX_ARGUMENTS} at once")
+        raise InvalidSelection("args", worded("at most %(max_arguments)s at once", max_arguments=MAX_ARGUMENTS))
 
 
 def _check_path(path: str) -> None:
     parts = path.split(".")
     if not all(parts) or len(parts) > MAX_DEPTH:
-        raise InvalidSelection(f"args.{path}", "name an argument, such as args.order_id: or args.customer.email:")
+        raise InvalidSelection(
+            f"args.{path}", worded("name an argument, such as args.order_id: or args.customer.email:")
+        )
     if number := next(filter(_is_number, parts), None):
         # The databases do not agree on whether it is a name or a place in a list.
-        raise InvalidSelection(f"args.{path}", f"an argument cannot be searched for by a number, such as {number}")
+        raise InvalidSelection(
+            f"args.{path}", worded("an argument cannot be searched for by a number, such as %(number)s", number=number)
+        )
 
 
 def _is_number(text: str) -> bool:
@@ -218,13 +227,19 @@ def _narrow(found: dict[str, Any], more: dict[str, Any]) -> None:
                 item for item in value if item not in old and _covers(old, item)
             )
             if not both:
-                told = f"{', '.join(map(str, old))} in the search and {', '.join(map(str, value))} beside it"
-                raise InvalidSelection(field.removesuffix("s"), f"{told}: no job is both")
+                told = worded(
+                    "%(old)s in the search and %(new)s beside it",
+                    old=", ".join(map(str, old)),
+                    new=", ".join(map(str, value)),
+                )
+                raise InvalidSelection(field.removesuffix("s"), worded("%(told)s: no job is both", told=told))
             found[field] = both
         elif field in ("text", "arguments", "tags"):
             found[field] = (*old, *(item for item in value if item not in old))
         elif old != value:
-            raise InvalidSelection(field, f"{old} in the search and {value} beside it: no job is both")
+            raise InvalidSelection(
+                field, worded("%(old)s in the search and %(value)s beside it: no job is both", old=old, value=value)
+            )
 
 
 def _covers(chosen: Sequence[Any], item: Any) -> bool:

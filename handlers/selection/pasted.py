@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.language import check_text
+from handlers.wording import worded
 
 MAX_PASTED = 50_000  # characters of a traceback
 KEPT = 200  # characters of the line that a job's row keeps: Failure.line
@@ -63,7 +64,9 @@ def line(error: str) -> str:
         head = _JOINED.search(after, max(after.rfind('File "'), 0))
         first = after[head.start() :] if head else ""
     if not first.strip():
-        raise InvalidSelection("", "this is a traceback without its end: paste its last line, which names the error")
+        raise InvalidSelection(
+            "", worded("this is a traceback without its end: paste its last line, which names the error")
+        )
     return _PATH.sub("", first.strip())[:KEPT].rstrip()
 
 

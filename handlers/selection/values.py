@@ -16,6 +16,7 @@ from handlers.registry import registry
 from handlers.selection.errors import InvalidSelection
 from handlers.states import State
 from handlers.tagging import LONGEST, check_tag
+from handlers.wording import worded
 
 RETRYING = "retrying"  # not a state: scheduled, after a failure
 STATES = (*(state.value for state in State), RETRYING)
@@ -37,16 +38,24 @@ def number(field: str, text: str) -> int:
     """A job's or operation's id."""
     digits = text.removeprefix("#")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 25):
-        raise InvalidSelection(field, f"expects a number, not {text[:60]!r}")
+        raise InvalidSelection(field, worded("expects a number, not %(text)s", text=repr(text[:60])))
     if int(digits) > MAX_ID:
-        raise InvalidSelection(field, f"no id is as large as {digits}")
+        raise InvalidSelection(field, worded("no id is as large as %(digits)s", digits=digits))
     return int(digits)
 
 
 def priority(text: str) -> int:
     """A priority."""
     if not re.fullmatch(r"[+-]?[0-9]{1,3}", text) or not LOWEST <= int(text) <= HIGHEST:
-        raise InvalidSelection("priority", f"expects a whole number from {LOWEST} to {HIGHEST}, not {text[:60]!r}")
+        raise InvalidSelection(
+            "priority",
+            worded(
+                "expects a whole number from %(lowest)s to %(highest)s, not %(text)s",
+                lowest=LOWEST,
+                highest=HIGHEST,
+                text=repr(text[:60]),
+            ),
+        )
     return int(text)
 
 
@@ -55,7 +64,12 @@ def tag(text: str) -> str:
     try:
         return check_tag(text)
     except InvalidJob:
-        raise InvalidSelection("tag", f"{text[:60]!r} is no tag: those have at most {LONGEST} characters") from None
+        raise InvalidSelection(
+            "tag",
+            worded(
+                "%(text)s is no tag: those have at most %(longest)s characters", text=repr(text[:60]), longest=LONGEST
+            ),
+        ) from None
 
 
 def is_id(text: str) -> bool:
@@ -68,7 +82,10 @@ def state(text: str) -> str:
     """A state, or ``retrying``."""
     name = text.casefold()
     if name not in STATES:
-        raise InvalidSelection("state", f"there is no state {text[:60]!r}; there are {', '.join(STATES)}")
+        raise InvalidSelection(
+            "state",
+            worded("there is no state %(text)s; there are %(states)s", text=repr(text[:60]), states=", ".join(STATES)),
+        )
     return name
 
 
@@ -97,22 +114,23 @@ def moment(field: str, text: str) -> datetime:
 
     A date alone is its beginning; for ``until`` its end.
     """
-    words = text.strip()
+    asked = text.strip()
     try:
-        if ago := _AGO.fullmatch(words.casefold()):
+        if ago := _AGO.fullmatch(asked.casefold()):
             at = timezone.now() - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
-        elif re.fullmatch(r"\d{4}-\d\d-\d\d", words):
-            day = date.fromisoformat(words)
+        elif re.fullmatch(r"\d{4}-\d\d-\d\d", asked):
+            day = date.fromisoformat(asked)
             at = datetime.combine(day, time(), UTC) + timedelta(days=int(field == "until"))
         else:
-            at = datetime.fromisoformat(words)
+            at = datetime.fromisoformat(asked)
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidSelection(
-            field, f"{text[:60]!r} is no time: say 2h, 3d, 2026-11-24, or 2026-11-24T10:30 (UTC)"
+            field,
+            worded("%(text)s is no time: say 2h, 3d, 2026-11-24, or 2026-11-24T10:30 (UTC)", text=repr(text[:60])),
         ) from None
     if not _EARLIEST <= at <= _LATEST:
-        raise InvalidSelection(field, f"{text[:60]!r} is too far away")
+        raise InvalidSelection(field, worded("%(text)s is too far away", text=repr(text[:60])))
     return at
 
 

@@ -25,6 +25,7 @@ from handlers.registry import registry
 from handlers.states import State
 from handlers.tagging import Tags
 from handlers.twins import twin
+from handlers.wording import worded
 from handlers.workflows.building import CHUNK, Builder
 from handlers.workflows.flow import Extension, Flow, Node, Planned, Rule
 from handlers.workflows.gates import check_rule
@@ -273,7 +274,10 @@ def _known(workflow_id: Any) -> int:
 def _locked(workflow_id: Any, alias: str) -> Workflow:
     rows = Workflow.objects.using(alias).filter(pk=_known(workflow_id))
     if (workflow := rows.select_for_update().first()) is None:  # SQLite passes the lock over
-        raise InvalidJob(f"workflow: there is no workflow {str(workflow_id)[:50]!r}", field="workflow")
+        raise InvalidJob(
+            worded("workflow: there is no workflow %(workflow_id)s", workflow_id=repr(str(workflow_id)[:50])),
+            field="workflow",
+        )
     return workflow
 
 

@@ -9,7 +9,7 @@ from django.utils import translation
 
 from dashboard.kit.languages import in_language
 from handlers.exceptions import InvalidJob
-from handlers.wording import nwords, words
+from handlers.wording import nworded, worded
 
 NO_CHOICE = [path for path in settings.MIDDLEWARE if not path.endswith("LocaleMiddleware")]
 
@@ -66,9 +66,9 @@ def test_api_answers_english(client: Client) -> None:
 
 def test_words_of_the_engine_stay_english_until_they_are_in_language() -> None:
     with translation.override("de"):
-        error = InvalidJob(words("Yes, and %(this)s", this=words("No")), field="this")
+        error = InvalidJob(worded("Yes, and %(this)s", this=worded("No")), field="this")
         assert str(error) == "Yes, and No"
         assert in_language(error) == "Yes, and Nein"  # Django's own catalog has these
         assert in_language(ValueError("No")) == "No"
-        assert str(nwords("%(count)s job", "%(count)s jobs", 2)) == "2 jobs"
-    assert in_language(words("100 %")) == "100 %"
+        assert str(nworded("%(count)s job", "%(count)s jobs", 2)) == "2 jobs"
+    assert in_language(worded("100 %")) == "100 %"

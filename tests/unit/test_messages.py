@@ -19,7 +19,9 @@ TEMPLATE = """
   {% if x == _("Three's") %}{% endif %}
 """
 SCRIPT = 'const say = gettext("Four"); other(ngettext("%s job", "%s jobs", 3));'
-CODE = 'words("%(a)s: no", a=1), nwords("one", "%(count)s", 2), pgettext("verb", "Open"), _(\n    "in "\n    "parts"\n)'
+CODE = (
+    'worded("%(a)s: no", a=1), nworded("one", "%(count)s", 2), pgettext("verb", "Open"), _(\n    "in "\n    "parts"\n)'
+)
 
 
 @pytest.mark.once
