@@ -39,6 +39,8 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "PolynomialBackoff",
     # inside a handler
     "CancellationToken",
+    "Run",
+    "current_run",
     "RetryAfter",
     "GiveUp",
     # enqueue, schedule, and every other verb
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     from handlers.gateway import job_scheduler
     from handlers.lifecycle import JobId
     from handlers.recurrence.declared import recurring
+    from handlers.runs.run import Run, current_run
 else:
     # These need models, which cannot be imported before Django has loaded its apps: each is looked up when first used.
     __getattr__, __dir__ = lazy(
@@ -76,6 +79,8 @@ else:
             "job_scheduler": "handlers.gateway",
             "JobId": "handlers.lifecycle",
             "recurring": "handlers.recurrence.declared",
+            "Run": "handlers.runs.run",
+            "current_run": "handlers.runs.run",
             "command_bus": "handlers.commands",
             "EnqueueJobCommand": "handlers.commands",
             "ScheduleJobCommand": "handlers.commands",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -31,12 +32,15 @@ class CancellationToken:
     """Set when a run should stop. Cheap to ask; safe to use from several threads, and to set in a signal handler.
 
     ``probe``: asked at each look until it names a reason, for what only another process knows. The first reason stays.
+    ``facts``: what makes the run's request the same as another one's, for ``idempotency_key``.
     """
 
-    def __init__(self, probe: Probe | None = None, *, job_id: int, attempt: int) -> None:
+    def __init__(
+        self, probe: Probe | None = None, *, job_id: int, attempt: int, facts: Callable[[], bytes] | None = None
+    ) -> None:
         self.job_id = job_id
         self.attempt = attempt  # 1 for the job's first run
-        self._probe = probe
+        self._probe, self._facts = probe, facts
         self._reason: CancelReason | None = None
 
     def cancel(self, reason: CancelReason) -> None:
@@ -44,6 +48,15 @@ class CancellationToken:
         if self._reason is None:
             self._reason = reason
             self._open()
+
+    @property
+    def idempotency_key(self) -> str:
+        """32 hex digits, the same for all attempts of the job, its retries and its replays; others after an edit.
+
+        For whatever can be asked twice and should do it once, such as a payment gateway.
+        """
+        facts = self._facts() if self._facts is not None else str(self.job_id).encode()
+        return hashlib.sha256(facts).hexdigest()[:32]
 
     @property
     def reason(self) -> CancelReason | None:

@@ -16,6 +16,7 @@ from handlers.lifecycle import JobId
 from handlers.payloads import Command, ExecuteCommandJob, Job, Polymorphic, unwrap
 from handlers.priorities import check_priority
 from handlers.registry import handles_command, registry
+from handlers.runs.run import current_run
 from handlers.twins import twin
 from handlers.unique import Rule
 
@@ -151,7 +152,7 @@ class CommandBus:
         Nothing is recorded or retried; what the handler raises comes through. Raises NoHandler when there is none.
         """
         job_type = registry.for_object(command)
-        return job_type.run(unwrap(command), token or CancellationToken(job_id=0, attempt=1))
+        return job_type.run(unwrap(command), token or CancellationToken(job_id=0, attempt=1), current_run)
 
     asend = twin(send)
 

@@ -42,7 +42,7 @@ class LogBuffer:
         return first + newest
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class CurrentJob:
     """One attempt while it runs. ``hide`` takes sensitive arguments out of a text, and never raises."""
 
@@ -52,13 +52,20 @@ class CurrentJob:
     hide: Callable[[str], str] = str
     claim: Any = None  # the life cycle's, under which it runs
     worker: str = ""
+    token: Any = None  # its CancellationToken
     log: LogBuffer | None = None  # from its first line on
+    progress: tuple[float, float | None, str] | None = None  # done, of how much, and a message
+    run: Any = None  # what its handler has of it, once it has asked
+    is_over: bool = False
+    on_line: Callable[[CurrentJob], None] | None = None  # hears of each line
 
     def keep(self, line: LogLine) -> None:
         """Keep a line that it logged."""
         if self.log is None:
             self.log = LogBuffer()
         self.log.add(line)
+        if self.on_line is not None:
+            self.on_line(self)
 
     @property
     def job_type(self) -> str:

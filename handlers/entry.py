@@ -22,6 +22,7 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import Claim
 from handlers.models import JobRecord
+from handlers.runs.live import live
 from handlers.states import State
 from handlers.transport import LastWords, Message, get_transport
 
@@ -34,7 +35,9 @@ def run(job_id: int, token: str) -> None:
     """Claim one job, run it and record it; an outdated or paused one is left alone."""
     with patience.limited(jobs_settings().lease_seconds):
         close_old_connections()
+        live.begin()
         _run(Message(job_id, token, ""))
+        live.end()
 
 
 def _run(message: Message) -> None:
@@ -47,7 +50,7 @@ def _run(message: Message) -> None:
         _give_back(worker, seconds)
         raise
     for claim in claims:
-        cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt)
+        cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt, facts=claim.facts)
         limit = _hard_timeout(claim, cancellation)
         with _LeaseThread(claim, worker, cancellation):
             move = execution.run(claim, cancellation, worker=worker, around=limit)

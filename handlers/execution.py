@@ -28,6 +28,8 @@ from handlers.policies import Effective, of_job
 from handlers.publishing import publish
 from handlers.registry import registry
 from handlers.retries import Decision, Exhausted
+from handlers.runs.live import live
+from handlers.runs.run import run_of
 from handlers.states import State
 
 logger = logging.getLogger(__name__)
@@ -78,12 +80,38 @@ def run_attached(
 
     ``in_company`` is asked once the attempt has failed: have others gone on in this process meanwhile?
     """
-    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker)
+    job = _job_of(claim, token, worker)
     logs.stay_attached()
     move = _attempt(claim, token, worker, around, job, in_company)
+    _is_over(job)
     if move is None:
         tracing.settled(claim.job_id, claim.token, "dropped")
     return move if job.log is None else _with_lines(move, job)
+
+
+def _job_of(claim: Claim, token: CancellationToken, worker: str) -> CurrentJob:
+    return CurrentJob(
+        claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker, token, on_line=live.note
+    )
+
+
+def _is_over(job: CurrentJob) -> None:
+    job.is_over = True
+    if job.progress is not None:
+        live.ended(job)
+
+
+def _keep_place(job: CurrentJob) -> None:
+    """The attempt broke off: what it was in the middle of, another one goes on with."""
+    if job.run is None:
+        return
+    try:
+        job.run.end()
+    except JobCancelled:
+        pass  # another one is at it
+    except Error as error:
+        close_broken_connections()
+        logger.warning("cannot keep where job %d was: %s", job.job_id, type(error).__name__)
 
 
 def _with_lines(move: Move | None, job: CurrentJob) -> Move | None:
@@ -98,7 +126,7 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
     What it returns says which move records the attempt. Call it elsewhere: it may have to ask the database. As
     ``run_attached`` it counts on ``logs.attach``.
     """
-    job = CurrentJob(claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker)
+    job = _job_of(claim, token, worker)
     current.set(job)
     if tracing.any_open():
         tracing.enter(job.claim)
@@ -111,13 +139,15 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
         return partial(unservable, claim, error)
     try:
         try:
-            value = await job_type.call(payload, token)
+            value = await job_type.call(payload, token, partial(run_of, job))
         finally:
             forks.end_unless(process)
         result = None if value is None else job_type.result.encode(value)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
+        job.is_over = True
         return partial(_broke_off, claim, token, error, worker, seconds, job)
+    job.is_over = True
     move = succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
     return partial(_with_lines, move, job)
 
@@ -125,6 +155,7 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
 def _broke_off(
     claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float, job: CurrentJob
 ) -> Move | None:
+    _keep_place(job)
     if (move := _move_of(claim, token, error, worker, seconds)) is None:
         tracing.settled(claim.job_id, claim.token, "dropped")
     return _with_lines(move, job)
@@ -162,6 +193,7 @@ def _attempt(
         seconds = time.monotonic() - started
         if not in_company():  # else nobody knows whose they are
             processes.end_started(since=started)
+        _keep_place(job)
         return _move_of(claim, token, error, worker, seconds)
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
 
@@ -170,7 +202,7 @@ def _handle(job: CurrentJob, job_type: JobType, payload: Any, token: Cancellatio
     current.set(job)  # in a context that ends with this call
     if tracing.any_open():
         tracing.enter(job.claim)
-    return job_type.run(payload, token)
+    return job_type.run(payload, token, partial(run_of, job))
 
 
 def succeeded(claim: Claim, *, worker: str, seconds: float, result: bytes | None = None) -> Move:

@@ -28,6 +28,7 @@ from handlers.unique import Hold, Unique
 
 T = TypeVar("T", bound=Job | Command)
 
+RUN_NAMES = ("run", "context")  # of a handler's argument, for the Run
 TYPE_NAME = re.compile(r"[\w.-]{1,200}")  # what the job's row can hold
 EXAMPLES = {
     "title": 'lambda job: f"Receipt for order {job.order_id}"',
@@ -69,7 +70,7 @@ class JobType:
     links: Callable[[Any], Any] | None = None  # where what a job is about has its pages: addresses by their words
     aliases: tuple[str, ...] = ()  # former names under which stored jobs are still found
     is_found: bool = field(init=False, repr=False, default=False)  # workers find it by its name, once a job comes
-    takes_token: bool = field(init=False, repr=False, default=True)  # whether the handler wants the cancellation token
+    wants: tuple[str, ...] = field(init=False, repr=False, default=("token",))  # of the handler, beside the job
     is_async: bool = field(init=False, repr=False, default=False)  # whether its runs can share an event loop
     result: ResultShape = field(init=False, repr=False, compare=False)  # what the handler may return
     fields: tuple[str, ...] = field(init=False, repr=False, default=())  # of the payload, by name
@@ -107,7 +108,7 @@ class JobType:
         check_priority(self.priority)
         object.__setattr__(self, "tags", check_tags(self.tags))
         _check_captions(self)
-        object.__setattr__(self, "takes_token", _takes_token(self.name, self.handler))
+        object.__setattr__(self, "wants", _wants(self.name, self.handler))
         function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))
         object.__setattr__(self, "result", ResultShape(self.name, function or self.handler, keep=self.keep_result))
@@ -200,8 +201,10 @@ class JobType:
         """The JSON schema of the payload."""
         return payloads.schema(self.payload_class)
 
-    def call(self, payload: Any, token: CancellationToken) -> Any:
+    def call(self, payload: Any, token: CancellationToken, run: Callable[[], Any] = lambda: None) -> Any:
         """Call the handler for one attempt. A handler class is built, by ``JOBS["HANDLER_FACTORY"]`` if set.
+
+        ``run`` is called for its Run, if it takes that.
 
         What the handler returns is returned: of an async one, what to await. What it or the factory raises is raised.
         """
@@ -210,11 +213,11 @@ class JobType:
             factory = jobs_settings().handler_factory
             instance = import_string(factory)(function) if factory else function()
             function = instance.handle
-        return function(payload, token) if self.takes_token else function(payload)
+        return function(payload, *(run() if what == "run" else token for what in self.wants))
 
-    def run(self, payload: Any, token: CancellationToken) -> Any:
+    def run(self, payload: Any, token: CancellationToken, run: Callable[[], Any] = lambda: None) -> Any:
         """The same to its end: an async handler in an event loop of its own."""
-        result = self.call(payload, token)
+        result = self.call(payload, token, run)
         return coroutines.run_to_end(result) if inspect.isawaitable(result) else result
 
 
@@ -240,8 +243,11 @@ def check_queue(name: object, *, engine: bool = False) -> None:
         raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} is the engine's own: choose another name", field="queue")
 
 
-def _takes_token(name: str, handler: object) -> bool:
-    """Whether ``handler`` takes (payload, token), or only (payload). Raises InvalidJob when it takes neither."""
+def _wants(name: str, handler: object) -> tuple[str, ...]:
+    """What ``handler`` takes after the payload: "token", "run", both or neither. Raises InvalidJob for anything else.
+
+    A run goes by its name; the token, as ever, by its place.
+    """
     function: Any = handler
     bound = 0
     if isinstance(handler, type):
@@ -257,9 +263,13 @@ def _takes_token(name: str, handler: object) -> bool:
         raise InvalidJob(f"{name}: the handler must be a class with handle(job, token), or a function (job, token)")
     parameters = list(inspect.signature(function).parameters.values())
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return True
+        return ("token",)
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][bound:]
     required = [p for p in parameters[bound:] if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-    if not positional or len(required) > 2 or any(p.kind is p.KEYWORD_ONLY for p in required):
-        raise InvalidJob(f"{name}: the handler must take (job, token), or (job) alone")
-    return len(positional) > 1
+    # One with a default of its own keeps it, unless it is the second, or a run.
+    given = [p for p in positional[1:3] if p is positional[1] or p in required or p.name in RUN_NAMES]
+    found = tuple("run" if p.name in RUN_NAMES else "token" for p in given)
+    wants = found if len(set(found)) == len(found) else found[:1]
+    if not positional or len(required) > 1 + len(wants) or any(p.kind is p.KEYWORD_ONLY for p in required):
+        raise InvalidJob(f"{name}: the handler must take (job), (job, token), (job, run) or (job, token, run)")
+    return wants

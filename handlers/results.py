@@ -17,7 +17,7 @@ class ResultShape:
 
     def __init__(self, type_name: str, function: Callable[..., Any], *, keep: bool) -> None:
         self._type_name = type_name
-        self.hint = _hint(function) if keep else None
+        self.hint = hint_of(function) if keep else None
         self.is_kept = self.hint not in NOTHING
         self.sensitive_fields: frozenset[str] = frozenset()
         if self.is_kept and self.hint is not Any:
@@ -43,7 +43,8 @@ class ResultShape:
         return data
 
 
-def _hint(function: Callable[..., Any]) -> Any:
+def hint_of(function: Callable[..., Any]) -> Any:
+    """What ``function`` says that it returns; Any where it says nothing, or nothing that can be read."""
     try:
         return get_type_hints(function, include_extras=True).get("return", Any)
     except Exception:  # noqa: BLE001 - a name that is only there for type checkers, or whatever an annotation raises

@@ -79,7 +79,7 @@ def claim(*job_ids: int, worker: str = WORKER) -> list[Claim]:
 
 def perform(claimed: Claim, token: CancellationToken | None = None) -> Move | None:
     """Run the attempt; its outcome, not yet recorded."""
-    token = token or CancellationToken(job_id=claimed.job_id, attempt=claimed.attempt)
+    token = token or CancellationToken(job_id=claimed.job_id, attempt=claimed.attempt, facts=claimed.facts)
     return execution.run(claimed, token, worker=WORKER)
 
 

@@ -56,7 +56,7 @@ def run(message: Message) -> Run | None:
 
 
 def _run(claim: Claim, worker: str) -> Run:
-    token = CancellationToken(_probe(claim, worker), job_id=claim.job_id, attempt=claim.attempt)
+    token = CancellationToken(_probe(claim, worker), job_id=claim.job_id, attempt=claim.attempt, facts=claim.facts)
     logs.attach()
     try:
         with _own_connections():

@@ -50,6 +50,10 @@ class Claim(NamedTuple):
         """The payload as a JSON value."""
         return json.loads(self.encoded)
 
+    def facts(self) -> bytes:
+        """What this job is asked to do, and no other job: the same for all its attempts, until it is edited."""
+        return b"\0".join([str(self.job_id).encode(), str(self.created_at).encode(), self.encoded])
+
     @property
     def attempted(self) -> dict[str, Any]:
         """What a Failure says of the attempt that it ended."""

@@ -16,6 +16,7 @@ from handlers.models.policy import PolicyAssignment, StoredPolicy
 from handlers.models.recurring import How, Misfire, Occurrence, Overlap, RecurringJob
 from handlers.models.result import JobResult
 from handlers.models.rq_origin import RQOrigin
+from handlers.models.run import JobStep, RunState
 from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
@@ -59,6 +60,7 @@ __all__ = [
     "JobPayload",
     "JobRecord",
     "JobResult",
+    "JobStep",
     "JobTag",
     "JobTrace",
     "KnownTypes",
@@ -80,6 +82,7 @@ __all__ = [
     "RQOrigin",
     "RecurringJob",
     "Require",
+    "RunState",
     "StoredPolicy",
     "StrandedJob",
     "Switch",

@@ -145,7 +145,7 @@ def start(claim: Claim, marks: Marks, slot: int = MAIN) -> CancellationToken:
     def probe() -> CancelReason | None:
         return marks.cancel_reason(sequence, slot)
 
-    return CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt)
+    return CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt, facts=claim.facts)
 
 
 def wait(event: threading.Event, seconds: float, until: Callable[[], bool]) -> bool:

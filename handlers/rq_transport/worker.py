@@ -23,6 +23,7 @@ from handlers.rq_transport.outcomes import Broken
 from handlers.rq_transport.rq_loop import RQLoop
 from handlers.rq_transport.running import Runs, is_exclusive
 from handlers.rq_transport.taking import Taking
+from handlers.runs.live import live
 from handlers.transport import Message
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class BatchWorker(RQLoop):
     def own_process(self) -> None:
         """This process is this worker's alone: whatever moves in it is followed on a thread of its own."""
         self._afterwards.begin()
+        live.begin()
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
@@ -93,6 +95,7 @@ class BatchWorker(RQLoop):
         self._taking.end()
         self._let_end()
         self._afterwards.end()
+        live.end()
         return None
 
     def _look_for_the_spare(self) -> list[Message]:

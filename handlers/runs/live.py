@@ -1,0 +1,106 @@
+"""What runs tell of themselves while they go on, written beside them: at most once a second, for all at once.
+
+Neither ``progress`` nor a line that is logged waits for the database. Where no worker has called ``begin``, as where
+jobs run in the process of whoever asks, it is written as the run ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+
+from django.db import Error, connections
+
+from handlers import logs, patience
+from handlers.conf import jobs_settings
+from handlers.current import CurrentJob
+from handlers.failures import clean
+from handlers.runs import keeping
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 1.0  # between two writes, at least,
+SHARE = 0.02  # and so long that they take no more than this share of the time
+IDLE_SECONDS = 5.0  # after which the connection is given back
+
+
+class Live:
+    """One process's runs that have something to tell."""
+
+    def __init__(self) -> None:
+        self._jobs: set[CurrentJob] = set()
+        self._lock = threading.Lock()
+        self._has_any = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+
+    def begin(self) -> None:
+        """This process runs jobs as a worker does: what they tell is written while they go on."""
+        self._pid, self._thread = os.getpid(), None
+        self._jobs, self._lock, self._has_any = set(), threading.Lock(), threading.Event()
+
+    def note(self, job: CurrentJob) -> None:
+        """``job`` has something new to tell. Costs less than a microsecond but for the first time."""
+        if job in self._jobs:
+            return
+        with self._lock:
+            self._jobs.add(job)
+        if self._pid != os.getpid():
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="live", daemon=True)
+            self._thread.start()
+        self._has_any.set()
+
+    def ended(self, job: CurrentJob) -> None:
+        """The run is over: what it logged is recorded with its outcome, and only its progress is still told."""
+        if job in self._jobs and self._pid != os.getpid():
+            with self._lock:
+                self._jobs.discard(job)
+            self._write([job])
+
+    def end(self) -> None:
+        """Tell the rest now: this process ends. Never raises."""
+        with self._lock:
+            jobs, self._jobs = self._jobs, set()
+        self._write(jobs)
+
+    def _run(self) -> None:
+        patience.limit(jobs_settings().lease_seconds)
+        while True:
+            if not self._has_any.wait(IDLE_SECONDS):
+                connections.close_all()
+                self._has_any.wait()
+            time.sleep(PAUSE_SECONDS)
+            self._has_any.clear()
+            began = time.monotonic()
+            self.end()
+            time.sleep(max((time.monotonic() - began) / SHARE - PAUSE_SECONDS, 0))
+
+    def _write(self, jobs: Iterable[CurrentJob]) -> None:
+        told = [each for job in jobs if (each := _told(job)) is not None]
+        if not told:
+            return
+        try:
+            keeping.save_told(told)
+        except Error as error:  # it is told again with the next news, and only to look at
+            logger.debug("cannot write how far runs are: %s", type(error).__name__)
+            for connection in connections.all(initialized_only=True):
+                if not connection.in_atomic_block:
+                    with suppress(Error):
+                        connection.close()
+
+
+def _told(job: CurrentJob) -> keeping.Told | None:
+    lines = None if job.is_over else logs.lines_of(job)
+    if job.progress is None and lines is None:
+        return None
+    done, total, message = job.progress or (None, None, "")
+    return keeping.Told(job.job_id, job.attempt, done, total, clean(job.hide(message), 200), lines)
+
+
+live = Live()
