@@ -106,7 +106,7 @@ def _keep_place(job: CurrentJob) -> None:
     if job.run is None:
         return
     try:
-        job.run.end()
+        job.run.keep_places()
     except JobCancelled:
         pass  # another one is at it
     except Error as error:

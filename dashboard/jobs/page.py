@@ -22,6 +22,7 @@ from dashboard.jobs.flow import flow_of, with_later
 from dashboard.jobs.log import ShownLine, shown_lines
 from dashboard.jobs.markdown import failure_markdown
 from dashboard.jobs.neighbours import neighbours
+from dashboard.jobs.progress import Progress, progress_of
 from dashboard.jobs.relations import payload_of, relations
 from dashboard.kit import catalogue, health, in_short, queries, sensitive, serving, verbs
 from dashboard.kit.one_at_a_time import hold_in_words
@@ -91,7 +92,8 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
     ]
     data = payload.data if payload else None
     titled = Titles(request).of(record, stored)
-    attempts = _attempts(request, record, runs, errors)
+    progress = progress_of(record)
+    attempts = _attempts(request, record, runs, errors, progress)
     context: dict[str, Any] = {
         **site.each_context(request),
         "title": f"{_state_word(record)}: {titled or inert(record.job_type)} #{record.pk}",
@@ -115,6 +117,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "steps": timeline.steps(record, moves, now),
         "steps_cut": len(moves) == timeline.MAX_MOVES,
         "attempts": attempts,
+        "progress": progress,
         "edits": comparison.edits(request, record, moves, data),
         "compared": comparison.last_success(request, record, data) if shows_failure and payload else None,
         "waited": timeline.waited(moves),
@@ -188,10 +191,16 @@ def _errors(request: HttpRequest, record: JobRecord) -> list[AttemptError]:
 
 
 def _attempts(
-    request: HttpRequest, record: JobRecord, runs: list[timeline.Attempt], errors: list[AttemptError]
+    request: HttpRequest,
+    record: JobRecord,
+    runs: list[timeline.Attempt],
+    errors: list[AttemptError],
+    progress: Progress | None,
 ) -> list[ShownAttempt]:
     """The runs, newest first, with what they logged."""
     logs = _logs(request, record)
+    if progress and progress.lines:
+        logs.setdefault(record.attempt, shown_lines(progress.lines))
     whole = {error.attempt for error in errors[-NEWEST:]} | {_asked(request)}
     whole |= set(range(record.attempt - NEWEST + 1, record.attempt + 1))
     seen: set[int] = set()

@@ -45,7 +45,8 @@ class JobStep(Kept):
     attempt = models.PositiveIntegerField()  # that did it last
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)  # null: not done
-    data = models.JSONField(null=True, encoder=AsItIs)  # what its function returned; of a cursor, where it is
+    rows = models.PositiveBigIntegerField(null=True)  # of a cursor: how many are done
+    data = models.JSONField(null=True, encoder=AsItIs)  # what its function returned; of a cursor, the last one's key
 
     class Meta:
         db_table = "jobs_jobstep"

@@ -55,12 +55,13 @@ def save_checkpoint(place: Place, value: bytes) -> None:
 
 def begin_step(place: Place, name: str) -> None:
     """The step has begun. Raises JobCancelled when the job is no longer this run's."""
-    _write(place, _step_sql, name=name, value=None, is_done=False)
+    save_step(place, name, None, is_done=False)
 
 
-def save_step(place: Place, name: str, value: bytes | None, *, is_done: bool) -> None:
+def save_step(place: Place, name: str, value: bytes | None, *, is_done: bool, rows: int | None = None) -> None:
     """The step is done, with ``value`` (JSON); or it has come so far. Raises JobCancelled as the others."""
-    _write(place, _step_sql, name=name, value=None if value is None else value.decode(), is_done=is_done)
+    data = None if value is None else value.decode()
+    _write(place, _step_sql, name=name, value=data, is_done=is_done, number=rows)
 
 
 def _write(place: Place, sql: Any, **values: Any) -> None:
@@ -90,14 +91,16 @@ def _checkpoint_sql(postgresql: bool) -> str:
 @cache
 def _step_sql(postgresql: bool) -> str:
     now, value = _now(postgresql), _json(postgresql)
+    number = "%(number)s::bigint" if postgresql else "%(number)s"
     return f"""
-        INSERT INTO {STEPS} (job_id, name, key, attempt, started_at, finished_at, data)
-        SELECT j.id, %(name)s, %(key)s, j.attempt, {now}, CASE WHEN %(is_done)s THEN {now} END, {value} FROM {JOBS} j
+        INSERT INTO {STEPS} (job_id, name, key, attempt, started_at, finished_at, data, rows)
+        SELECT j.id, %(name)s, %(key)s, j.attempt, {now}, CASE WHEN %(is_done)s THEN {now} END, {value}, {number}
+        FROM {JOBS} j
         WHERE j.id = %(job_id)s AND j.token = %(token)s AND j.state = 'processing'
         ON CONFLICT (job_id, name) DO UPDATE SET key = excluded.key, attempt = excluded.attempt,
             started_at = CASE WHEN {STEPS}.attempt = excluded.attempt THEN {STEPS}.started_at
                 ELSE excluded.started_at END,
-            finished_at = excluded.finished_at, data = excluded.data
+            finished_at = excluded.finished_at, data = excluded.data, rows = excluded.rows
         WHERE {STEPS}.attempt <= excluded.attempt
         RETURNING job_id
     """

@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import suppress
 
 from django.db import Error, connections
@@ -18,6 +18,7 @@ from django.db import Error, connections
 from handlers import logs, patience
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob
+from handlers.exceptions import JobCancelled
 from handlers.failures import clean
 from handlers.runs import keeping
 
@@ -81,12 +82,15 @@ class Live:
             self.end()
             time.sleep(max((time.monotonic() - began) / SHARE - PAUSE_SECONDS, 0))
 
-    def _write(self, jobs: Iterable[CurrentJob]) -> None:
+    def _write(self, jobs: Collection[CurrentJob]) -> None:
         told = [each for job in jobs if (each := _told(job)) is not None]
-        if not told:
-            return
         try:
-            keeping.save_told(told)
+            if told:
+                keeping.save_told(told)
+            for job in jobs:
+                if job.run is not None and not job.is_over:
+                    with suppress(JobCancelled):  # it will hear of that by itself
+                        job.run.keep_places()
         except Error as error:  # it is told again with the next news, and only to look at
             logger.debug("cannot write how far runs are: %s", type(error).__name__)
             for connection in connections.all(initialized_only=True):

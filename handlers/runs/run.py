@@ -186,8 +186,9 @@ class Run:
     def each(self, queryset: QuerySet[M], *, name: str = "") -> Iterator[M]:
         """The rows of ``queryset`` by primary key; the next attempt goes on after those that this one has done.
 
-        A row is done when the next one is asked for. Asked to stop, it ends between two rows. Where they are is kept
-        as often as that costs little: a process that dies may have done some more, which come again. ``name`` where
+        A row is done when the next one is asked for. Asked to stop, it ends between two rows. Where it is is kept as
+        often as that costs little, once a second at least: what a process that dies has done since comes again.
+        ``name`` where
         one handler goes over several querysets of one model. Raises InvalidJob for a queryset in another order, or cut.
         """
         cursor = Cursor(queryset, name)
@@ -196,7 +197,7 @@ class Run:
         step = self._former.steps.get(cursor.name)
         if step is not None and step.finished_at is not None:
             return
-        yield from cursor.rows(None if step is None else step.data, self._place, self.token)
+        yield from cursor.rows(step, self._place, self.token, lambda: live.note(self._job))
 
     async def aeach(self, queryset: QuerySet[M], *, name: str = "") -> AsyncIterator[M]:
         """``each`` for asynchronous handlers."""
@@ -208,8 +209,8 @@ class Run:
 
     # --- for the engine
 
-    def end(self) -> None:
-        """The run has ended, and not well: keep where it was. Raises what the database raises, and JobCancelled."""
+    def keep_places(self) -> None:
+        """Keep where its cursors are. Raises what the database raises, and JobCancelled."""
         for cursor in self._cursors:
             cursor.keep(self._place)
 

@@ -439,7 +439,7 @@ def pay(job: Pay) -> None:
     raise ValueError(f"order {job.order_id}: cannot pay with {job.token}, {job!r}")
 
 
-from tests.app import coroutines, forking, launching, leaving, lifetimes, many, pooling, silence, standing, ways  # noqa: E402, F401 - files of their own, since there is much of it
+from tests.app import coroutines, forking, launching, leaving, lifetimes, many, pooling, runs, silence, standing, ways  # noqa: E402, F401 - files of their own, since there is much of it
 
 if "TEST_ASYNC" in os.environ:
     ways.make_async()

@@ -8,7 +8,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 
-from handlers import CancellationToken
+from handlers import CancellationToken, current_run
 from handlers.job_types import JobType
 from handlers.registry import registry
 
@@ -22,7 +22,7 @@ def make_async() -> None:
 
 def _coroutine(job_type: JobType) -> Any:
     async def handle(job: Any, token: CancellationToken) -> Any:
-        return await sync_to_async(job_type.run, thread_sensitive=False)(job, token)
+        return await sync_to_async(job_type.run, thread_sensitive=False)(job, token, current_run)
 
     update_wrapper(handle, job_type.handler, updated=())
     del handle.__wrapped__  # type: ignore[attr-defined]  # its signature is another one
