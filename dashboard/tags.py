@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from django.utils.translation import gettext as _
 from dashboard.kit import languages, moments, once, queries, said, text
 from dashboard.kit.became import Became, became
 from dashboard.kit.moments import exact
+from dashboard.kit.options import options
 from dashboard.kit.vocabulary import state_label
 from handlers.conf import jobs_settings
 from handlers.models import JobRecord
@@ -144,6 +146,12 @@ def priority(value: int) -> str:
 def thousands(value: int) -> str:
     """A whole number with its thousands apart. (Django's own filters are for decimals, and take ten times as long.)"""
     return f"{value:,}" if isinstance(value, int) else ""
+
+
+@register.filter(name="options")
+def options_filter(choices: Iterable[tuple[str, str]], chosen: object = "") -> SafeString:
+    """The options of a select, the chosen one selected."""
+    return options(choices, "" if chosen is None else str(chosen))
 
 
 @register.filter

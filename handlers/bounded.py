@@ -16,7 +16,9 @@ from handlers.models.kept import database
 from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
 from handlers.states import State
 
-QUEUES = 500  # queues looked for
+QUEUES = 500  # queues looked for beside those that are named
+HOPS = 5_000  # queues passed on the way
+EACH, FEW_QUEUES = 100, 100  # jobs of each queue that are counted at least; queues of which all are that one asks for
 
 RETRYING = "retrying"  # not a state: scheduled, after a failure
 
@@ -58,24 +60,35 @@ def by_state(states: Collection[str], most: int) -> str:
     )
 
 
-def waiting(most: int) -> str:
-    """What stands after ``WITH RECURSIVE named(name) AS (…)``, of which each queue is told.
+def most_of_each(most: int, queues: int) -> int:
+    """How many jobs to count on each of so many ``queues``, where of few it would be ``most``: their sum is bounded."""
+    return max(min(most, most * FEW_QUEUES // max(queues, 1)), min(most, EACH))
 
-    Rows: a queue, how many wait there (up to ``most`` + 1), since when the first. Jobs may wait on a queue that nobody
-    names any more: the index leads from each queue to the next.
-    """
-    return f"""
-    , step(name) AS (
-        SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}'
+
+# What stands after ``WITH RECURSIVE named(name) AS (…), left_out(name) AS (…)``: the named and the others, as q(name).
+# Jobs may wait on a queue that nobody names any more: the index leads from each queue to the next.
+MET = f"""
+    , step(name, hops) AS (
+        SELECT MIN(queue), 1 FROM {_JOBS} WHERE state = '{State.ENQUEUED}'
         UNION ALL
-        SELECT (SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue > step.name)
-        FROM step WHERE step.name IS NOT NULL
+        SELECT (SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue > step.name), hops + 1
+        FROM step WHERE step.name IS NOT NULL AND hops < {HOPS}
     ),
     q(name) AS (
         SELECT name FROM named
         UNION
-        SELECT name FROM (SELECT name FROM step WHERE name IS NOT NULL LIMIT {QUEUES}) AS met
+        SELECT name FROM (
+            SELECT name FROM step WHERE name IS NOT NULL
+                AND name NOT IN (SELECT name FROM named UNION ALL SELECT name FROM left_out)
+            LIMIT {QUEUES}
+        ) AS met
     )
+"""
+
+
+def waiting(most: int) -> str:
+    """What stands after ``WITH q(name) AS (…)``. Rows: a queue, how many wait (up to ``most`` + 1), since when."""
+    return f"""
     SELECT
         q.name,
         (SELECT COUNT(*) FROM (
@@ -95,14 +108,17 @@ class Depth(NamedTuple):
     since: datetime | None  # when the first of it was enqueued
 
 
-def depths(names: Collection[str], most: int) -> list[Depth]:
-    """What waits on the queues ``names`` and on each other where something does, in one statement."""
+def depths(names: Collection[str], most: int, *, without: Collection[str] = (), only: bool = False) -> list[Depth]:
+    """What waits on the queues ``names`` and on each other where something does, in one statement.
+
+    ``without``: queues of which nobody needs to hear; ``only``: the named ones alone.
+    """
     connection = connections[database()]
-    named = rows_cte("named", {"name": "text"}, postgresql=is_postgresql(connection))
+    tables = {"q": names} if only else {"named": names, "left_out": without}
+    ctes = ", ".join(rows_cte(name, {"name": "text"}, postgresql=is_postgresql(connection)) for name in tables)
+    rows = [as_rows(connection, [(name,) for name in sorted(some)]) for some in tables.values()]
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"WITH RECURSIVE {named} {waiting(most)}", [as_rows(connection, [(name,) for name in sorted(names)])]
-        )
+        cursor.execute(f"WITH RECURSIVE {ctes} {'' if only else MET} {waiting(most)}", rows)
         return [Depth(name, number, from_time(since)) for name, number, since in cursor.fetchall()]
 
 

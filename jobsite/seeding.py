@@ -21,7 +21,6 @@ from handlers.models.sql import database_now, is_postgresql
 from jobsite.made_up import NUMBER, VARIANTS
 
 CHUNK = 200_000  # jobs written by one statement
-GROUPS = 40  # failure groups
 WORKERS = 100
 TRACEBACK = (
     "Traceback (most recent call last):\n"
@@ -86,6 +85,7 @@ def seed(
     *,
     types: list[str],
     queues: list[str],
+    groups: int = 40,
     days: float = 7.0,
     templates: Mapping[str, Sequence[str]] | None = None,
     using: str | None = None,
@@ -93,6 +93,7 @@ def seed(
     """Write ``count`` jobs of ``types`` on ``queues``, made over the last ``days``; yields what it is doing.
 
     ``templates``: of each type's arguments, as ``made_up`` makes them; without them all get the arguments of an order.
+    ``groups``: how many failures with one fingerprint there are; those of one type are one.
     A tenth has the tag ``nightly``, a fifth one of 5,000 customers. About 1.5 % are failed, 0.7 % scheduled (half of
     them to be retried), 0.2 % enqueued, 0.3 % deleted, 100 processing.
     """
@@ -102,7 +103,7 @@ def seed(
     start = (JobRecord.objects.using(alias).aggregate(Max("pk"))["pk__max"] or 0) + 1
     now = database_now(connection)
     span = timedelta(days=days).total_seconds()
-    told = _Told(sql, start, count, now.timestamp() - span, span / count, types, queues, templates)
+    told = _Told(sql, start, count, now.timestamp() - span, span / count, types, queues, groups, templates)
     for first in range(start, start + count, CHUNK):
         last = min(first + CHUNK, start + count) - 1
         with transaction.atomic(using=alias), connection.cursor() as cursor:
@@ -132,6 +133,7 @@ class _Told:
         step: float,
         types: list[str],
         queues: list[str],
+        groups: int,
         templates: Mapping[str, Sequence[str]] | None,
     ) -> None:
         self.sql, self.start = sql, start
@@ -153,7 +155,8 @@ class _Told:
             WHEN {draw(1, 1000)} < 25 THEN 'deleted' ELSE 'succeeded' END"""
         self.created, self.took = created, f"(0.002 + {draw(2, 400)} * {draw(2, 400)} * 0.00002)"
         self.wait = f"(0.003 + {draw(3, 100)} * 0.002)"
-        self.group = sql.hexadecimal(f"({self.kind} % {GROUPS} + 4096)")
+        self.group = sql.hexadecimal(f"({self.kind} % {groups} + 4096)")
+        self.frame = f"'mail/jobs.py:' || ({self.kind} % {groups} + 42) || ' in handle'"
         self.worker = f"'web-' || {draw(4, 10)} || '.' || (4000 + {draw(4, WORKERS)}) || '.0a1b2c'"
 
     def statements(self, first: int, last: int) -> Iterator[str]:
@@ -198,7 +201,7 @@ class _Told:
         yield f"""{rows} INSERT INTO jobs_attempterror (job_id, attempt, at, exception, message, traceback, fingerprint,
                 frame) SELECT i, 3, {at(ended)}, 'httpx.ConnectError',
                 '[Errno 111] Connection refused by mail-' || (i % 7),
-                '{TRACEBACK.replace("'", "''")}', {self.group}, 'mail/jobs.py:42 in handle' FROM r WHERE {failed}"""
+                '{TRACEBACK.replace("'", "''")}', {self.group}, {self.frame} FROM r WHERE {failed}"""
 
     def counts(self) -> Iterator[str]:
         """What brings counts and failure groups to what the jobs say. An attempt counts where its job ended."""
@@ -215,10 +218,13 @@ class _Told:
         yield self._totals()
         yield """INSERT INTO jobs_failuregroup (fingerprint, exception, frame, message, first_at, last_at, count,
                 last_job_id)
-            SELECT fingerprint, 'httpx.ConnectError', 'mail/jobs.py:42 in handle', '[Errno 111] Connection refused',
+            SELECT fingerprint, 'httpx.ConnectError', max(frame), '[Errno 111] Connection refused',
                 min(at), max(at), count(*), max(job_id) FROM jobs_attempterror WHERE fingerprint <> ''
             GROUP BY fingerprint ON CONFLICT (fingerprint) DO UPDATE SET last_at = excluded.last_at,
                 count = excluded.count, last_job_id = excluded.last_job_id"""
+        yield """INSERT INTO jobs_groupevent (group_id, kind, at, actor, text)
+            SELECT fingerprint, 'new', first_at, '', '' FROM jobs_failuregroup
+            WHERE NOT EXISTS (SELECT 1 FROM jobs_groupevent WHERE group_id = fingerprint AND kind = 'new')"""
 
     def _totals(self) -> str:
         """What the days add up to, as of whatever has been counted for ever."""

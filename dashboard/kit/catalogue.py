@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from handlers.registry import JobType, registry
 from handlers.retries import RetryPolicy
 
 MAX_DELAYS = 30  # rows of a policy's table
+NAMED = 12  # types of a policy that a list of policies names
+SOURCES = 3  # places in the code that it names
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ class PolicyRow:
         return text[:1].upper() + text[1:]
 
     @property
+    def sources(self) -> list[str]:
+        """Where the code says so: the first SOURCES of its types."""
+        return [row.source or row.handler for row in self.rows[:SOURCES]]
+
+    @property
     def delays(self) -> list[Delay]:
         """The waits, the first MAX_DELAYS of them."""
         return delays(self.policy)
@@ -109,15 +117,19 @@ def types() -> list[TypeRow]:
 
 def policies() -> list[PolicyRow]:
     """The distinct policies of the registered types, the default one first."""
-    found: list[PolicyRow] = []
+    found: dict[RetryPolicy, PolicyRow] = {}
+    unhashable: list[PolicyRow] = []  # an app's own backoff may be: those are compared one by one
     for row in types():
-        # Compared, not hashed: an app's own backoff may be unhashable.
-        match = next((known for known in found if known.policy == row.job_type.retry), None)
-        if match is None:
-            match = PolicyRow(row.job_type.retry)
-            found.append(match)
-        match.rows.append(row)
-    return sorted(found, key=lambda known: not known.is_default)
+        policy = row.job_type.retry
+        try:
+            known = found.setdefault(policy, PolicyRow(policy))
+        except TypeError:
+            match = next((known for known in unhashable if known.policy == policy), None)
+            known = match or PolicyRow(policy)
+            if match is None:
+                unhashable.append(known)
+        known.rows.append(row)
+    return sorted([*found.values(), *unhashable], key=lambda known: not known.is_default)
 
 
 def delays(policy: RetryPolicy, after: int = 0) -> list[Delay]:
@@ -133,8 +145,17 @@ def delays(policy: RetryPolicy, after: int = 0) -> list[Delay]:
 
 def source_of(thing: Any) -> str:
     """``file:line`` of a class or function, relative to the project where it lies below it."""
+    found = inspect.unwrap(thing)
     try:
-        file = inspect.getsourcefile(inspect.unwrap(thing))
+        return _source_of(found)
+    except TypeError:  # not hashable
+        return _source_of.__wrapped__(found)
+
+
+@lru_cache(maxsize=4_096)  # Python reads and parses the file each time, and code stays as it was imported
+def _source_of(thing: Any) -> str:
+    try:
+        file = inspect.getsourcefile(thing)
         line = inspect.getsourcelines(thing)[1]
     except (OSError, TypeError):
         return ""

@@ -100,7 +100,7 @@ def flat(
     """The page of ``every`` that the address asks for.
 
     ``text``: where the words of the filter are looked for; ``needs``: how much a row needs somebody, 0: not at all;
-    ``columns``: by their names in the address, the first one the order among equals.
+    ``columns``: by their names in the address, the first one the order among equals; none: as ``every`` is.
     """
     asked = request.GET
     q, problem = asked.get("q", "").replace("\x00", "")[:LONGEST].strip(), ""
@@ -112,8 +112,9 @@ def flat(
         name, falls = sort, False
     fitting = [row for row in every if all(word in text(row).lower() for word in words)]
     fitting = [row for row in fitting if needs(row)] if only else fitting
-    usual = next(iter(columns.values()))
-    fitting.sort(key=usual.key)
+    usual = next(iter(columns.values()), None)
+    if usual is not None:
+        fitting.sort(key=usual.key)
     if sort == TROUBLE:
         fitting.sort(key=lambda row: -needs(row))
     elif columns[name] is not usual or falls:

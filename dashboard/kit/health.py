@@ -120,7 +120,7 @@ def _fleet() -> Fleet:
     trouble = job_scheduler.transport_trouble()
     if not trouble:
         _answered_at = timezone.now()
-    live = fleet.live_processes()
+    live = fleet.live_briefly()
     workers = [process for process in live if process.kind == "worker"]
     found = Fleet(
         workers,
@@ -137,7 +137,7 @@ def _fleet() -> Fleet:
 
 def _waits_in_vain(workers: list[WorkerProcess]) -> list[queries.Waits]:
     served = {SYSTEM_QUEUE, *(name for worker in workers for name in worker.queues)}
-    found = [waits for waits in queries.waiting() if waits.queue not in served] if workers else []
+    found = queries.waiting(served) if workers else []
     return sorted(found, key=lambda waits: (waits.since is None, waits.since))
 
 

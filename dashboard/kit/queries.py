@@ -23,6 +23,7 @@ from handlers.states import FINAL, State
 CAP = statements.CAP  # a count above this reads "1,000+"
 
 RETRYING = bounded.RETRYING
+_RUN, _DUE = State.PROCESSING, State.SCHEDULED
 # The condition of the index jobs_ageing: of parameters SQLite could not tell that it fits.
 AGES = RawSQL(  # noqa: S611 - no value in it
     f"state IN ('{State.SUCCEEDED.value}', '{State.DELETED.value}')", (), output_field=BooleanField()
@@ -124,10 +125,14 @@ class Waits(NamedTuple):
     since: datetime | None  # when the first of it was enqueued
 
 
-def waiting() -> list[Waits]:
-    """The queues on which jobs wait, in one statement that hops from queue to queue."""
+def waiting(without: Collection[str] = ()) -> list[Waits]:
+    """The queues on which jobs wait, but for some, in one statement that hops from queue to queue."""
+    named = known_queues().difference(without)
+    most = bounded.most_of_each(CAP, len(named))
     return [
-        Waits(found.queue, Count.of(found.number), found.since) for found in bounded.depths((), CAP) if found.number
+        Waits(found.queue, Count.of(found.number, cap=most), found.since)
+        for found in bounded.depths(named, most, without=without)
+        if found.number
     ]
 
 
@@ -153,7 +158,8 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
     if paused is None:
         paused = job_scheduler.paused_queues()
     declared = {*known_queues(), *paused}
-    waiting = bounded.depths(declared, CAP)
+    most = bounded.most_of_each(CAP, len(declared))
+    waiting = bounded.depths(declared, most)
     with connections[database()].cursor() as cursor:
         cursor.execute(statements.IN_HAND)
         in_hand = {(state, name): found for state, name, found in cursor.fetchall()}
@@ -162,17 +168,20 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
     looked: Counter[str] = Counter()
     for (state, _), found in in_hand.items():
         looked[state] += found
+    # What most of a thousand queues have: one count for all of them.
+    none = {state: Count.of(0, more=looked[state.value] > statements.LOOK) for state in (_RUN, _DUE)}
 
     def count(state: State, name: str) -> Count:
-        return Count.of(in_hand.get((state.value, name), 0), more=looked[state.value] > statements.LOOK)
+        found = in_hand.get((state.value, name))
+        return none[state] if found is None else Count.of(found, more=none[state].more)
 
     return [
         QueueRow(
             name,
-            Count.of(waits[name]),
+            Count.of(waits[name], cap=most),
             oldest.get(name),
-            count(State.PROCESSING, name),
-            count(State.SCHEDULED, name),
+            count(_RUN, name),
+            count(_DUE, name),
             paused.get(name),
             name in declared,
         )

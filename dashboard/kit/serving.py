@@ -74,4 +74,7 @@ def by_queue(workers: Sequence[WorkerProcess]) -> Callable[[str], int]:
 
 def choices(request: HttpRequest, without: str = "") -> list[tuple[str, str]]:
     """The queues that jobs can be moved to, with words for each; not the one where they all are."""
-    return [(name, f"{name} ({of(request, name).words})") for name in targets() if name != without]
+    known = health.of(request)
+    declared, serve = known_queues(), by_queue(known.fleet.workers)
+    services = (Service(name, serve(name), name in declared, known.queues.get(name)) for name in targets())
+    return [(found.queue, f"{found.queue} ({found.words})") for found in services if found.queue != without]

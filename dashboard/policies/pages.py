@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.kit import catalogue
+from dashboard.kit import catalogue, flat
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once, sent_before
@@ -27,21 +27,45 @@ from handlers.models import PolicyAssignment, StoredPolicy
 from handlers.policy_edits import assign_types, delete_policy, facts, save_policy
 
 SENT_BEFORE = gettext_lazy("That was when this was sent before; nothing was done now.")
+PAGE = 20  # policies of the code
 VIEW, ADD, CHANGE, DELETE = (f"jobsite_jobs.{verb}_storedpolicy" for verb in ("view", "add", "change", "delete"))
 
 
 def retry_policies(site: AdminSite, request: HttpRequest) -> TemplateResponse:
-    """Every stored policy and every distinct one of the code: what happens on failure?"""
+    """Every stored policy and every distinct one of the code: what happens on failure?
+
+    ``?of=TYPE``: the code's policy of that type alone, with all types that have it.
+    """
     followed = _followed()
     policies = list(StoredPolicy.objects.all())
+    declared, of = catalogue.policies(), request.GET.get("of", "")[:200]
+    if of:
+        declared = [known for known in declared if any(row.job_type.name == of for row in known.rows)]
+    listed = flat.flat(request, declared, {}, text=lambda known: known.words, needs=lambda known: 0, size=PAGE)
+    instead = {name: policy.name for policy in policies for name in followed.get(policy.pk, [])}
     context = {
-        "stored": [{"policy": policy, "preview": preview(policy, followed.get(policy.pk, []))} for policy in policies],
-        "overridden": {name: policy for policy in policies for name in followed.get(policy.pk, [])},
-        "rows": catalogue.policies(),
+        "stored": [
+            {"policy": policy, "preview": preview(policy, followed.get(policy.pk, []))}
+            for policy in (() if of or listed.page > 1 else policies)
+        ],
+        "rows": [_declared(known, instead, None if of else catalogue.NAMED) for known in listed.rows],
+        "flat": listed,
+        "of": of,
         "may_open": _may_open(request),
         "may_add": request.user.has_perm(ADD),
     }
     return page(site, request, "policies/policies", _("Retry policies"), context)
+
+
+def _declared(known: catalogue.PolicyRow, instead: dict[str, str], most: int | None) -> dict[str, Any]:
+    """A policy of the code, with ``most`` of the types that have it and what each of them follows instead."""
+    names = [row.job_type.name for row in known.rows]
+    return {
+        "row": known,
+        "types": [(name, instead.get(name, "")) for name in names[:most]],
+        "of": names[0] if len(names) > len(names[:most]) else "",
+        "number": len(names),
+    }
 
 
 def new_policy(site: AdminSite, request: HttpRequest) -> HttpResponse:
@@ -145,7 +169,7 @@ def _edit(site: AdminSite, request: HttpRequest, policy: StoredPolicy | None) ->
         "values_now": differences(None, facts(policy)) if policy else [],
         "may_save": request.user.has_perm(CHANGE if policy else ADD),
         "may_delete": policy is not None and request.user.has_perm(DELETE),
-        "choices": _choices(policy, followed) if policy else [],
+        "choices": _choices(request, policy, followed) if policy else None,
         "history": history(policy.pk) if policy and request.user.has_perm("jobsite_jobs.view_auditentry") else [],
         "max_reason": MAX_REASON,
     }
@@ -185,21 +209,25 @@ def _followed() -> dict[int, list[str]]:
     return found
 
 
-def _choices(policy: StoredPolicy, followed: dict[int, list[str]]) -> list[dict[str, Any]]:
-    """Every registered type, and what was assigned under a name that no code here has, with what it follows now."""
+def _choices(request: HttpRequest, policy: StoredPolicy, followed: dict[int, list[str]]) -> flat.Flat[dict[str, Any]]:
+    """Every registered type, and what was assigned under a name that no code here has, with what it follows now.
+
+    Those that follow the policy come first.
+    """
     names = dict(StoredPolicy.objects.values_list("pk", "name"))
     follows = {job_type: names.get(pk, "") for pk, types in followed.items() for job_type in types}
     registered = {row.job_type.name: row for row in catalogue.types()}
     strange = [name for name in followed.get(policy.pk, []) if name not in registered]
-    return [
+    every = [
         {
             "name": name,
+            "row": registered.get(name),
             "follows": follows.get(name, ""),
             "ticked": follows.get(name) == policy.name,
-            "code": registered[name].policy if name in registered else "",
         }
         for name in [*registered, *strange]
     ]
+    return flat.flat(request, every, {}, text=lambda known: known["name"], needs=lambda known: int(known["ticked"]))
 
 
 def _may_open(request: HttpRequest) -> bool:

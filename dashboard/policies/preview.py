@@ -41,6 +41,24 @@ class Preview:
     types: list[str]
 
     @property
+    def first(self) -> list[str]:
+        """The first of the types: as many as a sentence names."""
+        return self.types[: catalogue.NAMED]
+
+    @property
+    def others(self) -> int:
+        """How many types that leaves out."""
+        return len(self.types) - len(self.first)
+
+    @property
+    def named(self) -> str:
+        """The first of them, and how many there are beside."""
+        names = ", ".join(self.first)
+        if not self.others:
+            return names
+        return _("%(names)s and %(number)s more") % {"names": names, "number": f"{self.others:,}"}
+
+    @property
     def words(self) -> str:
         """The policy in words."""
         if self.policy is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -19,7 +19,8 @@ QUARTER = timedelta(minutes=15)
 CAP = 100_000  # times that are looked at for one page: of entries that fire at the same times once
 MANY = 15  # firings of one entry in a quarter, from which on it is counted, not named
 EACH = 1_440  # firings of one entry in a day, from which on its jitter makes no difference
-COLUMNS = ("id", "name", *RULE, "anchor_at", "paused_until")
+COLUMNS = ("id", "name", "paused_until", *RULE, "anchor_at")
+JITTER = RULE.index("jitter_seconds")
 
 Counts = tuple[tuple[int, int], ...]  # the quarters into which some fall, and how many
 
@@ -65,21 +66,23 @@ class Agenda:
         return sorted(named, key=lambda who: who.name), many
 
 
-def agenda(day: date, zone: ZoneInfo, rows: Iterable[Mapping[str, Any]]) -> Agenda:
-    """The day of ``zone``, with ``rows`` of RecurringJob's COLUMNS."""
+def agenda(day: date, zone: ZoneInfo, rows: Iterable[tuple[Any, ...]]) -> Agenda:
+    """The day of ``zone``, with ``rows`` of RecurringJob's COLUMNS, in that order."""
     start, end = (_midnight(each, zone) for each in (day, day + timedelta(days=1)))
     starts = list(_quarters(start, end))
     found = Agenda([each.astimezone(zone) for each in starts], [0] * len(starts), [0] * len(starts))
     alike: dict[tuple[Any, ...], list[tuple[int, str]]] = {}
-    for row in rows:
-        if row["paused_until"] is None or row["paused_until"] < end:
-            alike.setdefault(_rule(row, start), []).append((row["id"], row["name"]))
+    for pk, name, paused, *rule in rows:  # some ten thousand, which are most of the page
+        if paused is None or paused < end:
+            # What makes two entries fire at the same times on that day. Jitter is spread by name.
+            key = (name if rule[JITTER] else "", *rule, paused if paused is not None and paused > start else None)
+            alike.setdefault(key, []).append((pk, name))
     looked = 0
-    for rule, members in alike.items():
+    for alike_in, members in alike.items():
         if looked >= CAP:
             found.left_out += len(members)
             continue
-        counts, times = _counts(rule, start, end)
+        counts, times = _counts(alike_in, start, end)
         looked += times
         found.entries += len(members)
         found.groups.append((counts, members))
@@ -97,13 +100,6 @@ def _quarters(start: datetime, end: datetime) -> Iterator[datetime]:
     while start < end:
         yield start
         start += QUARTER
-
-
-def _rule(row: Mapping[str, Any], start: datetime) -> tuple[Any, ...]:
-    """What makes two entries fire at the same times on that day. Jitter is spread by name."""
-    paused = row["paused_until"] if row["paused_until"] is not None and row["paused_until"] > start else None
-    name = row["name"] if row["jitter_seconds"] else ""
-    return (name, *(row[column] for column in RULE), row["anchor_at"], paused)
 
 
 @lru_cache(maxsize=20_000)

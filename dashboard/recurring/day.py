@@ -37,7 +37,7 @@ def day(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """How many firings there are when, of the day and in the zone that the address names."""
     need_open(request)
     zone, chosen, problem = _asked(request)
-    rows = RecurringJob.objects.filter(next_at__isnull=False).order_by("name").values(*COLUMNS)[:MOST]
+    rows = RecurringJob.objects.filter(next_at__isnull=False).order_by("name").values_list(*COLUMNS)[:MOST]
     found = agenda(chosen, zone, rows)
     quarter = _quarter(request, found)
     named, many = found.who(quarter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import cache
 from typing import Any, cast
 from zoneinfo import available_timezones
 
@@ -123,9 +124,10 @@ class RecurringForm(forms.Form):
         self.add_error(error.field if error.field in self.fields else None, sentence(error))
 
 
-def zones() -> list[str]:
+@cache  # they are read from the disk
+def zones() -> list[tuple[str, str]]:
     """Every time zone there is."""
-    return sorted(available_timezones())
+    return [(name, "") for name in sorted(available_timezones())]
 
 
 def _initial(row: RecurringJob) -> dict[str, Any]:

@@ -87,14 +87,22 @@ def _shares(rule: AlertRule, now: datetime) -> Iterator[Finding]:
             yield Finding(job_type, words, f"jobs/jobrecord/?{urlencode({'type': job_type, 'state': 'failed'})}")
 
 
+def _depths(rule: AlertRule) -> Iterator[tuple[bounded.Depth, int]]:
+    """What waits on the rule's queue, or on each; and up to how many were counted."""
+    names = {rule.queue} if rule.queue else queues.known_queues()
+    most = bounded.most_of_each(CAP, len(names))
+    for depth in bounded.depths(names, most, only=bool(rule.queue)):
+        yield depth, most
+
+
 def _waits(rule: AlertRule, now: datetime) -> Iterator[Finding]:
     paused = set(job_scheduler.paused_queues())
-    for depth in bounded.depths(queues.known_queues(), CAP):
-        if depth.since is None or depth.queue in paused or (rule.queue and depth.queue != rule.queue):
+    for depth, most in _depths(rule):
+        if depth.since is None or depth.queue in paused:
             continue
         seconds = (now - depth.since).total_seconds()
         if seconds >= rule.threshold:
-            number = f"{CAP:,}+" if depth.number > CAP else f"{depth.number:,}"
+            number = f"{most:,}+" if depth.number > most else f"{depth.number:,}"
             words = f"{depth.queue}: {number} waiting, the oldest for {_span(seconds)}"
             yield Finding(
                 depth.queue, words, f"jobs/jobrecord/?{urlencode({'queue': depth.queue, 'state': 'enqueued'})}"
@@ -108,8 +116,8 @@ def _workers(rule: AlertRule, now: datetime) -> Iterator[Finding]:
         return
     served = {SYSTEM_QUEUE, *(name for worker in workers for name in worker.queues)}
     paused = set(job_scheduler.paused_queues())
-    for depth in bounded.depths(queues.known_queues(), CAP):
-        if depth.number and depth.queue not in served | paused and rule.queue in ("", depth.queue):
+    for depth, _most in _depths(rule):
+        if depth.number and depth.queue not in served | paused:
             yield Finding(depth.queue, f"No worker serves {depth.queue}, where jobs wait", "workers/")
 
 

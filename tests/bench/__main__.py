@@ -15,8 +15,9 @@ from contextlib import ExitStack
 
 from tests.bench import charts, report
 from tests.bench.measure import end_when_asked
-from tests.bench.parts import LARGE, PARTS
+from tests.bench.parts import PARTS
 from tests.bench.places import DATABASES, Figures, Places
+from tests.bench.sites import LARGE
 from tests.processes import ROOT
 
 KEPT = ROOT / "var" / "bench"

@@ -14,15 +14,20 @@ from handlers.models import JobRecord
 from handlers.publishing import publish
 from handlers.registry import registry
 from tests.app.jobs import Nothing
+from tests.bench.furnished import furnish
 from tests.bench.places import Figures
+from tests.bench.sites import site
 
 
 def fill(jobs: int) -> Figures:
-    """Migrate, and make up jobs of 200 types until there are about ``jobs``."""
+    """Migrate, and make up jobs of a site of that size until there are about ``jobs``."""
     call_command("migrate", verbosity=0)
     missing = jobs - JobRecord.objects.count()
     if missing > jobs / 20:
-        call_command("seed_jobs", missing, types=200, add=True, stdout=sys.stderr)
+        size = site(jobs)
+        call_command("seed_jobs", missing, types=size.types, groups=size.groups, add=True, stdout=sys.stderr)
+    if jobs:
+        furnish(site(jobs), jobs)
     settle()  # a kept database too: the one it is compared with is as new
     return {}
 

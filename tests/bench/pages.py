@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -14,14 +13,14 @@ from django.test import Client
 from django.test.utils import setup_test_environment
 from django.utils import timezone
 
-from handlers.models import FailureGroup, JobRecord, Occurrence, RecurringJob, WorkerProcess
+from handlers.models import FailureGroup, JobRecord, RecurringJob, WorkerProcess
+from tests.bench.furnished import TYPE
 from tests.bench.places import Figures, take_turn
+from tests.bench.sites import site
 
 TURNS, REQUESTS = 4, 4  # of a page, and in each turn
-TYPE = "seed.Type124"
 ROWS = 5  # jobs of TYPE that failed, at every size: a page of them can be compared
 WARM = 2
-OCCURRENCES = 240_000  # of all recurring jobs together
 
 
 def signed_in() -> Client:
@@ -40,7 +39,7 @@ def addresses(size: int) -> dict[str, str]:
     made_up = JobRecord.objects.filter(job_type__startswith="seed.").order_by("-pk").values_list("pk", flat=True)
     failed, done, last = made_up.filter(state="failed")[0], made_up.filter(state="succeeded")[0], made_up[0]
     of_type = made_up.filter(state="failed", job_type=TYPE).order_by("pk").values_list("pk", flat=True)
-    rest = [*of_type[: ROWS + 1], last + 1][ROWS]
+    rest = [*of_type[: ROWS + 1], *[last + 1] * (ROWS + 1)][ROWS]
     group = FailureGroup.objects.values_list("pk", flat=True)[0]
     jobs = "/admin/jobs/jobrecord/"
     return {
@@ -57,7 +56,7 @@ def addresses(size: int) -> dict[str, str]:
         "Jobs, enqueued": f"{jobs}?state=enqueued",
         "Jobs, processing": f"{jobs}?state=processing",
         "Jobs, deleted": f"{jobs}?state=deleted",
-        "Jobs, of a queue": f"{jobs}?queue=lane-07",
+        "Jobs, of a queue": f"{jobs}?queue=lane-007",
         "Jobs, by argument": f"{jobs}?q=args.order_id:{last - 1234}",
         "Jobs, by error": f"{jobs}?q=error:mail-3",
         "Jobs, by free text": f"{jobs}?q=c1234",
@@ -88,11 +87,10 @@ def addresses(size: int) -> dict[str, str]:
 def pages(size: int) -> Figures:
     """By page, over some requests: the server's ms (p50, p95) and CPU ms, queries, and KiB of the answer."""
     client = signed_in()
-    recur()
     figures: Figures = {}
     for name, address in addresses(size).items():
         take_turn()
-        beat()
+        beat(size)
         queries: list[str] = []
 
         def count(execute: Any, sql: str, *args: Any, seen: list[str] = queries) -> Any:
@@ -133,52 +131,25 @@ def p95(values: list[float]) -> float:
     return statistics.quantiles(values, n=20, method="inclusive")[18]
 
 
-def recur() -> None:
-    """Ten thousand recurring jobs, a thousand of them each minute, whose last occurrences were jobs that there are."""
-    now = timezone.now()
-    made_up = JobRecord.objects.filter(job_type__startswith="seed.").order_by("-pk")
-    jobs = list(made_up.values_list("pk", flat=True)[:OCCURRENCES])
-    zones = ("Europe/Berlin", "America/New_York", "Asia/Kolkata", "UTC")
-    rules = [(f"each minute {n}", f"{n * 60 // 1_000} * * * * *") for n in range(1_000)]
-    rules += [(f"daily {n}", f"{n % 60} {n // 60 % 24} * * *") for n in range(9_000)]
-    rows = [
-        RecurringJob(
-            name=name, job_type=TYPE, data={"order_id": n}, cron=cron, zone=zones[n % 4], created_at=now,
-            changed_at=now, due_at=now + timedelta(days=1), next_at=now + timedelta(days=1), last_at=now,
-            last_job_id=jobs[n % len(jobs)], fired=12,
-        )
-        for n, (name, cron) in enumerate(rules)
-    ]  # fmt: skip
-    RecurringJob.objects.bulk_create(rows, batch_size=1_000)
-    occurrences = [
-        Occurrence(
-            recurring=row, due_at=now - timedelta(hours=hour), fired_at=now - timedelta(hours=hour), how="due",
-            job_id=jobs[(n + hour) % len(jobs)],
-        )
-        for n, row in enumerate(rows)
-        for hour in range(OCCURRENCES // len(rows))
-    ]  # fmt: skip
-    Occurrence.objects.bulk_create(occurrences, batch_size=5_000)
-
-
-def beat() -> None:
-    """A hundred workers and a scheduler that live."""
-    now = timezone.now()
+def beat(size: int) -> None:
+    """Workers and a scheduler that live. Each worker serves a part of the queues; ten at least serve each queue."""
+    now, of = timezone.now(), site(size)
+    lanes, part = of.queues, max(of.queues // (of.workers // 10), 1)
     rows = [
         WorkerProcess(
-            name=f"web-{n % 10}.{4000 + n}.0a1b2c",
+            name=f"web-{n % (of.workers // 10)}.{4000 + n}.0a1b2c",
             kind="worker" if n else "scheduler",
-            host=f"web-{n % 10}",
+            host=f"web-{n % (of.workers // 10)}",
             pid=4000 + n,
-            queues=[f"lane-{lane:02d}" for lane in range(50)],
+            queues=[f"lane-{(n * part + lane) % lanes:03d}" for lane in range(part)],
             started_at=now,
             heartbeat_at=now,
             done=1000 * n,
             memory_bytes=80_000_000,
             lag_seconds=None if n else 0.01,
         )
-        for n in range(101)
+        for n in range(of.workers + 1)
     ]
     WorkerProcess.objects.bulk_create(
-        rows, update_conflicts=True, update_fields=["heartbeat_at"], unique_fields=["name"]
+        rows, update_conflicts=True, update_fields=["heartbeat_at"], unique_fields=["name"], batch_size=500
     )

@@ -7,8 +7,7 @@ from contextlib import nullcontext
 
 from tests.bench.curves import CURVES, RECORDS, Curve, Load
 from tests.bench.places import Figures, Places, in_turns
-
-SMALL, MIDDLE, LARGE = 100_000, 1_000_000, 10_000_000  # made-up jobs
+from tests.bench.sites import LARGE, MIDDLE, SMALL
 
 ENGINE: tuple[tuple[str, Figures], ...] = (
     ("load.load", {"single": 1_000, "many": 25_000, "paced": 100, "delayed": 60}),

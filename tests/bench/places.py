@@ -20,10 +20,11 @@ import psycopg
 import redis
 
 from tests import servers
+from tests.bench.sites import site
 from tests.processes import ROOT
 
 DATABASES = ("SQLite", "PostgreSQL")
-OURS = ("DJANGO_", "JOBSITE_", "DATABASE_URL", "REDIS_URL", "PORT")
+OURS = ("DJANGO_", "JOBSITE_", "BENCH_TYPES", "BENCH_QUEUES", "DATABASE_URL", "REDIS_URL", "PORT")
 
 Figures = dict[str, Any]
 
@@ -76,6 +77,8 @@ class Place:
             "DJANGO_SETTINGS_MODULE": "tests.bench.settings" if self.jobs else "jobsite.settings",
             "JOBSITE_APPS": ",".join(apps),
             "JOBSITE_DEMO": "0",
+            "BENCH_TYPES": str(site(self.jobs).types),
+            "BENCH_QUEUES": str(site(self.jobs).queues),
             "JOBSITE_DATA": str(self.folder),
             "DATABASE_URL": self.url,
             "REDIS_URL": self.redis_url,

@@ -36,15 +36,18 @@ class Command(BaseCommand):
             default=0,
             help="made-up job types; default: those that apps registered, with arguments that fit them",
         )
+        parser.add_argument("--groups", type=int, default=40, help="failure groups at most (default: 40)")
         parser.add_argument("--days", type=float, default=7.0, help="over how many days they were made (default: 7)")
         parser.add_argument("--add", action="store_true", help="write them although the database holds jobs already")
 
-    def handle(self, *args: Any, count: int, types: int, days: float, add: bool, **options: Any) -> None:
+    def handle(self, *args: Any, count: int, types: int, groups: int, days: float, add: bool, **options: Any) -> None:
         """Write them. Raises CommandError for a number that does not fit, or when there are jobs and no ``--add``."""
         if not 1_000 <= count <= MOST:
             raise CommandError(f"count: from 1,000 to {MOST:,}, not {count:,}")
         if not 0 <= types <= 1_000 or not 0 < days <= 400:
             raise CommandError("--types: from 0 to 1,000; --days: above 0, up to 400")
+        if not 1 <= groups <= 1_000:
+            raise CommandError(f"--groups: from 1 to 1,000, not {groups:,}")
         if JobRecord.objects.exists() and not add:
             raise CommandError(
                 "the database holds jobs already: made-up ones would stand among them (--add: I want that)"
@@ -53,7 +56,7 @@ class Command(BaseCommand):
         made = None if types else self._templates()
         names = [f"seed.Type{n:03d}" for n in range(types)] if made is None else list(made)
         queues = sorted(known_queues() - {SYSTEM_QUEUE})
-        for words in seed(count, types=names, queues=queues, days=days, templates=made):
+        for words in seed(count, types=names, queues=queues, groups=groups, days=days, templates=made):
             self.stdout.write(words)
         self.stdout.write(f"{count:,} jobs in {time.monotonic() - began:.0f} s")
 

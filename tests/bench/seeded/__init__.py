@@ -1,1 +1,1 @@
-"""An app of the size that the console's figures are given for: 200 job types on 50 queues."""
+"""An app of the size that the environment says: so many job types on so many queues."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from handlers import FixedBackoff, Job, RetryPolicy, handles
 
-TYPES, QUEUES = 200, 50
+TYPES, QUEUES = (int(os.environ.get(f"BENCH_{word}", most)) for word, most in (("TYPES", 200), ("QUEUES", 50)))
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def declare(number: int) -> None:
     job_class: Any = dataclass(frozen=True)(type(name, (Order,), {"__module__": __name__, "__qualname__": name}))
     handle.__qualname__ = f"handle_{name}"
     retry = RetryPolicy(max_attempts=1 + number % 5, backoff=FixedBackoff(timedelta(seconds=30)))
-    handles(job_class, queue=f"lane-{number % QUEUES:02d}", name=f"seed.{name}", retry=retry)(handle)
+    handles(job_class, queue=f"lane-{number % QUEUES:03d}", name=f"seed.{name}", retry=retry)(handle)
 
 
 for number in range(TYPES):

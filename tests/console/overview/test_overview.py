@@ -143,13 +143,16 @@ def test_overview_needs_at_most_twenty_queries_with_fifty_queues(operator: Clien
     assert len(found) <= 20, [query["sql"][:80] for query in found]
 
 
+NAMES = "WITH RECURSIVE named(name) AS (VALUES ('a')), left_out(name) AS (VALUES ('b'))"
+
+
 @pytest.mark.once  # PostgreSQL's plan depends on the table's size
 @pytest.mark.parametrize(
     "sql",
     [
         bounded.by_state(statements.STATES, statements.CAP),
         statements.IN_HAND,
-        f"WITH RECURSIVE named(name) AS (VALUES ('a')) {bounded.waiting(statements.CAP)}",
+        f"{NAMES} {bounded.MET} {bounded.waiting(statements.CAP)}",
         f"WITH RECURSIVE named(name) AS (VALUES ('a')) {statements.failed_of_groups(statements.CAP)}",
         bounded.first("failed", "job_type, queue", 10, "job_type IN ('a', 'b')"),
         bounded.first("enqueued", "job_type, queue", 10, "queue IN ('a', 'b')"),

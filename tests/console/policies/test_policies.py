@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from handlers import Job, RetryPolicy
+from handlers.job_types import JobType
 from handlers.models import AuditEntry, PolicyAssignment, StoredPolicy
 from handlers.policy_edits import assign, save_policy
+from handlers.registry import registry
 from tests.console.conftest import MakeUser, logged_in
 
 LIST = "/admin/retry-policies/"
@@ -200,3 +206,41 @@ def test_pages_keep_within_the_query_budget(
     for url in (LIST, NEW, page_of(policy), page_of(policy, "delete/")):
         with django_assert_max_num_queries(20):
             assert superuser.get(url).status_code == 200
+
+
+@pytest.fixture
+def many_types() -> Iterator[None]:
+    """Thirty types more of one policy."""
+    with registry.isolated():
+        for number in range(30):
+            job_class: Any = dataclass(frozen=True)(type(f"Many{number:02d}", (Job,), {"__module__": __name__}))
+            registry.register(
+                JobType(f"many.Type{number:02d}", job_class, do_nothing, retry=RetryPolicy(max_attempts=77))
+            )
+        yield
+
+
+def do_nothing(job: Job) -> None:
+    """Do nothing."""
+
+
+def test_a_policy_of_many_types_names_the_first_and_leads_to_all(superuser: Client, many_types: None) -> None:
+    html = superuser.get(LIST).content.decode()
+    named = [number for number in range(30) if f"many.Type{number:02d}</a>" in html]
+    assert named == list(range(12))
+    assert '<a href="?of=many.Type00">all 30</a>' in html
+    whole = superuser.get(f"{LIST}?of=many.Type00").content.decode()
+    assert all(f"many.Type{number:02d}</a>" in whole for number in range(30))
+    assert "RetryPolicy()" not in whole  # of that policy alone
+
+
+def test_types_to_assign_come_by_pages_and_those_not_shown_keep_theirs(
+    superuser: Client, policy: StoredPolicy, many_types: None
+) -> None:
+    assign("many.Type29", policy, by="ann")
+    html = superuser.get(page_of(policy, "?q=many.Type0")).content.decode()
+    shown = re.findall(r'name="shown" value="([^"]+)"', html)
+    assert shown == [f"many.Type{number:02d}" for number in range(10)]
+    superuser.post(page_of(policy, "types/"), {"shown": shown, "types": ["many.Type03"]})
+    followers = set(PolicyAssignment.objects.filter(policy=policy).values_list("job_type", flat=True))
+    assert followers == {"app.Fail", "many.Type03", "many.Type29"}
