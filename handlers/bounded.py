@@ -5,9 +5,9 @@ Literals throughout, because only then SQLite sees that a partial index fits; no
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -50,7 +50,7 @@ def first(state: str, columns: str, most: int, named: str = "") -> str:
 def by_queue(state: str, most: int) -> str:
     """Rows: ``state``, a queue, how many of the first jobs of that state are of it."""
     some = first(state, "queue", most)
-    return f"SELECT '{state}' AS state, queue, COUNT(*) FROM ({some}) AS some_{state} GROUP BY queue"
+    return f"SELECT '{state}' AS state, queue, COUNT(*) AS number FROM ({some}) AS some_{state} GROUP BY queue"
 
 
 def by_state(states: Collection[str], most: int) -> str:
@@ -93,9 +93,9 @@ def waiting(most: int) -> str:
         q.name,
         (SELECT COUNT(*) FROM (
             SELECT 1 FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue = q.name LIMIT {most + 1}
-        ) AS waits),
+        ) AS waits) AS number,
         (SELECT enqueued_at FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue = q.name
-            ORDER BY enqueued_at, id LIMIT 1)
+            ORDER BY enqueued_at, id LIMIT 1) AS since
     FROM q
 """
 
@@ -113,13 +113,18 @@ def depths(names: Collection[str], most: int, *, without: Collection[str] = (), 
 
     ``without``: queues of which nobody needs to hear; ``only``: the named ones alone.
     """
-    connection = connections[database()]
     tables = {"q": names} if only else {"named": names, "left_out": without}
-    ctes = ", ".join(rows_cte(name, {"name": "text"}, postgresql=is_postgresql(connection)) for name in tables)
-    rows = [as_rows(connection, [(name,) for name in sorted(some)]) for some in tables.values()]
-    with connection.cursor() as cursor:
+    ctes, rows = named_tables(tables)
+    with connections[database()].cursor() as cursor:
         cursor.execute(f"WITH RECURSIVE {ctes} {'' if only else MET} {waiting(most)}", rows)
         return [Depth(name, number, from_time(since)) for name, number, since in cursor.fetchall()]
+
+
+def named_tables(tables: Mapping[str, Collection[str]]) -> tuple[str, list[Any]]:
+    """What stands after WITH to make a table of names out of each of ``tables``, and the parameters for it."""
+    connection = connections[database()]
+    ctes = (rows_cte(name, {"name": "text"}, postgresql=is_postgresql(connection)) for name in tables)
+    return ", ".join(ctes), [as_rows(connection, [(name,) for name in sorted(some)]) for some in tables.values()]
 
 
 def state_counts(states: Collection[str], most: int) -> dict[str, int]:

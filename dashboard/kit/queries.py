@@ -149,7 +149,7 @@ class QueueRow(NamedTuple):
 
 
 def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow]:
-    """Every queue with capped counts, in two statements, however many queues there are.
+    """Every queue with capped counts, in one statement, however many queues there are.
 
     What runs and what is scheduled is told apart among the first 2,000; beyond them a count is the least there is, and
     unknown where none was among them.
@@ -159,12 +159,15 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
         paused = job_scheduler.paused_queues()
     declared = {*known_queues(), *paused}
     most = bounded.most_of_each(CAP, len(declared))
-    waiting = bounded.depths(declared, most)
+    ctes, names = bounded.named_tables({"named": declared, "left_out": ()})
+    waits, oldest, in_hand = Counter[str](), dict[str, datetime | None](), dict[tuple[str, str], int]()
     with connections[database()].cursor() as cursor:
-        cursor.execute(statements.IN_HAND)
-        in_hand = {(state, name): found for state, name, found in cursor.fetchall()}
-    waits = Counter({found.queue: found.number for found in waiting})
-    oldest = {found.queue: found.since for found in waiting}
+        cursor.execute(f"WITH RECURSIVE {ctes} {bounded.MET} {statements.on_queues(most)}", names)
+        for state, name, found, since in cursor.fetchall():
+            if state == State.ENQUEUED:
+                waits[name], oldest[name] = found, from_time(since)
+            else:
+                in_hand[state, name] = found
     looked: Counter[str] = Counter()
     for (state, _), found in in_hand.items():
         looked[state] += found

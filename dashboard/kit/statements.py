@@ -39,6 +39,15 @@ FAILING = f"""
 IN_HAND = " UNION ALL ".join(bounded.by_queue(state, LOOK) for state in (State.PROCESSING, State.SCHEDULED))
 
 
+def on_queues(most: int) -> str:
+    """What stands after ``WITH q(name) AS (…)``. Rows: a state, a queue, how many, since when where they wait."""
+    return f"""
+    SELECT '{State.ENQUEUED}' AS state, name, number, since FROM ({bounded.waiting(most)}) AS waits
+    UNION ALL
+    SELECT state, queue, number, NULL FROM ({IN_HAND}) AS in_hand
+    """
+
+
 def failed_of_groups(cap: int) -> str:
     """What stands after ``WITH named(name) AS (…)``.
 

@@ -36,7 +36,8 @@ def strip(marks: Sequence[Mark]) -> SafeString:
     bars = "".join(
         f'<rect class="strip-{mark.outcome if mark.outcome in SIZES else "under-way"}" x="{place * STEP}"'
         f' y="{HEIGHT - size}" width="{WIDTH}" height="{size}">'
-        f'<title data-at="{mark.due.isoformat()}" data-as="whole" data-beside="utc">{escape(_words(mark))}</title></rect>'
+        f'<title data-at="{mark.due.isoformat()}" data-as="whole" data-beside="utc">{escape(_words(mark))}</title>'
+        "</rect>"
         for place, mark in enumerate(marks)
         for size in [SIZES.get(mark.outcome, UNDER_WAY)]
     )
