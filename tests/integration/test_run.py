@@ -163,7 +163,7 @@ while not JobRecord.objects.filter(pk=job, state="failed", error__contains="orde
 """
 
 
-def test_run_works_in_a_data_folder_of_any_name() -> None:
+def test_run_works_in_a_data_folder_of_any_name_and_stops_everything_at_ctrl_c() -> None:
     # A short path, so that the queue server's socket lies inside it.
     with tempfile.TemporaryDirectory(prefix="jobsite-test-", dir="/tmp") as name, started(Path(name) / ODD) as run:
         shell = [*command()[:-1], "shell", "-c", RUN_A_JOB]  # another command finds the database and the queue server
@@ -172,16 +172,13 @@ def test_run_works_in_a_data_folder_of_any_name() -> None:
         assert (run.data / "db.sqlite3").stat().st_size
         assert (run.data / "redis" / "valkey.sock").is_socket()
         assert [path.name for path in Path(name).iterdir()] == [ODD]
-
-
-def test_run_stops_everything_at_ctrl_c(run: Run) -> None:  # the journey ends with a SIGTERM to it alone
-    family = run.family()
-    assert len(family) >= 4
-    os.killpg(run.process.pid, signal.SIGINT)  # as a terminal sends it: to its whole group
-    assert run.process.wait(SECONDS) == 0
-    assert gone(family)
-    run.wait_for(r"Stopped\.")
-    assert "Traceback" not in "\n".join(run.lines)
+        family = run.family()
+        assert len(family) >= 4
+        os.killpg(run.process.pid, signal.SIGINT)  # as a terminal sends it, to its whole group; a journey sends SIGTERM
+        assert run.process.wait(SECONDS) == 0
+        assert gone(family)
+        run.wait_for(r"Stopped\.")
+        assert "Traceback" not in "\n".join(run.lines)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children that their parent was killed")
