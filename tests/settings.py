@@ -27,10 +27,14 @@ os.environ.setdefault("JOBSITE_DEMO", "1")
 os.environ.setdefault("JOBSITE_APPS", "tests.app")
 
 from jobsite.settings import *  # noqa: F403
-from jobsite.settings import JOBS, STATIC_ROOT, STORAGES
+from jobsite.settings import DATABASES, JOBS, STATIC_ROOT, STORAGES
 
 # The manifest exists only after collectstatic; test_run.py covers the real one.
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+if "init_command" in DATABASES["default"].get("OPTIONS", {}):
+    # SQLite's. No test cuts the power, and waiting for the disk makes them slow.
+    _options = DATABASES["default"]["OPTIONS"]
+    _options["init_command"] = _options["init_command"].replace("synchronous=FULL", "synchronous=OFF")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; no real password is in a test
 
 for _name in ("BATCH", "THREADS"):
