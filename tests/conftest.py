@@ -14,14 +14,14 @@ import pytest
 from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
-from django.test import TransactionTestCase
+from django.test import SimpleTestCase, TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from tests import chromium, servers
 from tests.processes import wait_for
 
-UNIT, FAULTS = Path(__file__).parent / "unit", Path(__file__).parent / "faults"
+FAULTS = Path(__file__).parent / "faults"
 TOLD = 30  # of the slowest tests
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 
@@ -52,12 +52,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before marks are looked at
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Leave out, rather than skip, what cannot be on this database. What asks for none runs once.
+    """Leave out, rather than skip, what cannot be on this database. What may ask none runs once.
 
     Of all that marks and names then choose, TESTS_SHARE=2/3 takes every third, from the second on.
     """
     for item in items:
-        if UNIT in item.path.parents and not any(map(item.get_closest_marker, ("django_db", "postgresql"))):
+        if not _asks_database(item):
             item.add_marker("once")
         if FAULTS in item.path.parents:
             item.add_marker("faults")
@@ -68,6 +68,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         number, shares = map(int, share.split("/"))
         own = sorted(items, key=lambda item: item.nodeid)[number - 1 :: shares]  # the order of items is random
         _leave_out(config, items, set(items) - set(own))
+
+
+def _asks_database(item: pytest.Item) -> bool:
+    """Whether it may: pytest-django refuses that to the others. Those of tests/sites have a database of their own."""
+    if isinstance(item, pytest.Function) and item.cls is not None and issubclass(item.cls, SimpleTestCase):
+        return True
+    if any(map(item.get_closest_marker, ("django_db", "postgresql"))):
+        return True
+    return not {"db", "transactional_db", "make"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 def _leave_out(config: pytest.Config, items: list[pytest.Item], apart: set[pytest.Item]) -> None:

@@ -44,6 +44,7 @@ def text_of(client: Client, url: str, status: int = 200) -> str:
     return response.content.decode()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("url", PAGES)
 @pytest.mark.parametrize("filled", [False, True])
 def test_page_has_nothing_inline(superuser: Client, url: str, filled: bool) -> None:
@@ -52,6 +53,7 @@ def test_page_has_nothing_inline(superuser: Client, url: str, filled: bool) -> N
     assert not INLINE.findall(text_of(superuser, url))
 
 
+@pytest.mark.once
 def test_job_page_has_nothing_inline_in_any_state(superuser: Client) -> None:
     for job in one_of_each():
         assert not INLINE.findall(text_of(superuser, f"/admin/jobs/jobrecord/{job.pk}/change/"))
@@ -142,6 +144,7 @@ def test_state_counts_read_indexes_in_their_order() -> None:
     assert all("INDEX jobs_" in step for step in steps), steps
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("url", PAGES)
 def test_bar_leads_from_every_page_to_every_other(superuser: Client, url: str) -> None:
     bar = text_of(superuser, url).partition('class="console-nav"')[2].partition("</nav>")[0]

@@ -11,6 +11,8 @@ from handlers.states import State
 from tests.console.conftest import MakeUser, logged_in
 from tests.console.factories import make_job
 
+pytestmark = pytest.mark.once
+
 READ = ("/admin/jobs/jobrecord/", "/admin/queues/", "/admin/job-types/", "/admin/retry-policies/")
 VERBS = {
     "retry": (State.FAILED, "retry_jobrecord"),

@@ -13,7 +13,7 @@ from django.test import Client
 from handlers.states import State
 from tests.console.factories import make_job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from handlers.states import State
 from tests.console.conftest import MakeUser
 from tests.console.factories import make_job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 ENQUEUE = "/admin/job-types/app.Sleep/enqueue/"
 SENT = {"arg-seconds": "1.5", "arg-text": 'zzz "<ü>"\r\nnext', "when": "delay", "delay": "5", "queue": "default"}
 SENT |= {"reason": "a try"}

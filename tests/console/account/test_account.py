@@ -9,7 +9,7 @@ from django.test import Client
 from dashboard.models import Preferences
 from tests.console.conftest import MakeUser, logged_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 ACCOUNT = "/admin/account/"
 

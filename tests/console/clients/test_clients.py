@@ -14,7 +14,7 @@ from handlers.api.clients import create_client, find_client
 from handlers.models import ApiClient, AuditEntry
 from tests.console.conftest import MakeUser, logged_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LIST, NEW = "/admin/clients/", "/admin/clients/new/"
 TOKEN = re.compile(r"jobs_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")
