@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import reduce
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from handlers.exceptions import GiveUp, InvalidJob, RetryAfter
+from handlers.wording import worded
 
 OnExhausted = Literal["fail", "delete"]
 
@@ -43,7 +45,7 @@ class FixedBackoff:
         return self.delay
 
     def __str__(self) -> str:
-        return f"always {in_words(self.delay)}"
+        return worded("always %(time)s", time=in_words(self.delay))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class LinearBackoff:
         return self.step * failures
 
     def __str__(self) -> str:
-        return f"linear, by {in_words(self.step)}"
+        return worded("linear, by %(time)s", time=in_words(self.step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class ExponentialBackoff:
         return self.base * float(self.factor) ** (failures - 1)
 
     def __str__(self) -> str:
-        return f"exponential, from {in_words(self.base)}, times {self.factor:g}"
+        times = f"{self.factor:g}"
+        return worded("exponential, from %(time)s, times %(factor)s", time=in_words(self.base), factor=times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,7 @@ class PolynomialBackoff:
         return timedelta(seconds=(failures - 1) ** 4 + 15 + 15 * failures)
 
     def __str__(self) -> str:
-        return "polynomial"
+        return worded("polynomial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +199,23 @@ class RetryPolicy:
     def describe(self) -> str:
         """The policy in words, in one line."""
         if self.max_attempts == 1:
-            parts = ["1 attempt, no retry"]
+            parts = [worded("1 attempt, no retry")]
         else:
-            parts = [f"{self.max_attempts} attempts", f"backoff {self.backoff}"]
+            backoff = str(self.backoff)
+            parts = [
+                worded("%(number)s attempts", number=self.max_attempts),
+                worded("backoff %(backoff)s", backoff=backoff),
+            ]
             if self.max_delay is not None:
-                parts.append(f"at most {in_words(self.max_delay)}")
+                parts.append(worded("at most %(time)s", time=in_words(self.max_delay)))
             if self.jitter:
-                parts.append(f"up to {self.jitter * 100:g} % less at random")
+                parts.append(worded("up to %(share)s %% less at random", share=f"{self.jitter * 100:g}"))
             if Exception not in self.retry_on:
-                parts.append(f"only on {_names(self.retry_on)}")
+                parts.append(worded("only on %(names)s", names=_names(self.retry_on)))
             if self.give_up_on:
-                parts.append(f"never on {_names(self.give_up_on)}")
-        parts.append("then failed" if self.on_exhausted == "fail" else "then deleted")
-        return ", ".join(parts)
+                parts.append(worded("never on %(names)s", names=_names(self.give_up_on)))
+        parts.append(worded("then failed") if self.on_exhausted == "fail" else worded("then deleted"))
+        return reduce(lambda before, part: worded("%(before)s, %(next)s", before=before, next=part), parts)
 
     def _delay(self, failures: int) -> timedelta:
         cap = LONGEST_DELAY if self.max_delay is None else min(self.max_delay, LONGEST_DELAY)

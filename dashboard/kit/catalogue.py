@@ -47,7 +47,7 @@ class TypeRow:
     @property
     def policy(self) -> str:
         """The retry policy in words."""
-        return self.job_type.retry.describe()
+        return in_language(self.job_type.retry.describe())
 
     @property
     def schema(self) -> str:
@@ -82,7 +82,7 @@ class PolicyRow:
     @property
     def words(self) -> str:
         """The policy in words."""
-        text = self.policy.describe()
+        text = in_language(self.policy.describe())
         return text[:1].upper() + text[1:]
 
     @property

@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from dashboard.kit import catalogue
 from dashboard.kit.charts import delay_plot
 from dashboard.kit.differences import Difference, differences
+from dashboard.kit.languages import in_language
 from dashboard.kit.text import inert
 from handlers.models import AuditEntry, StoredPolicy
 from handlers.policies import as_policy
@@ -63,7 +64,7 @@ class Preview:
         """The policy in words."""
         if self.policy is None:
             return _("Its values are out of bounds, so the code's policies hold. Edit and save it.")
-        text = self.policy.describe()
+        text = in_language(self.policy.describe())
         return text[:1].upper() + text[1:]
 
     @property

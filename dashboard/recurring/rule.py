@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from dashboard.kit.fields import in_full
+from dashboard.kit.languages import in_language
 from dashboard.kit.text import inert
 from handlers.exceptions import InvalidJob
 from handlers.models import RecurringJob
@@ -35,15 +36,15 @@ def rule_words(columns: Mapping[str, Any]) -> str:
     if columns["every_seconds"] is not None:
         return _("Every %(span)s") % {"span": in_full(timedelta(seconds=columns["every_seconds"]))}
     try:
-        told = words(Cron.parse(columns["cron"]), columns["zone"])
+        told = in_language(words(Cron.parse(columns["cron"]), columns["zone"]))
     except InvalidJob as error:
-        told = inert(str(error))
+        told = inert(in_language(error))
     return f"{told[:1].upper()}{told[1:]}"
 
 
 def warnings(columns: Mapping[str, Any]) -> tuple[str, ...]:
     """What may surprise of the rule."""
-    return Cron.parse(columns["cron"]).warnings() if columns["cron"] else ()
+    return tuple(map(in_language, Cron.parse(columns["cron"]).warnings())) if columns["cron"] else ()
 
 
 def upcoming(times: Times, first: datetime | None, count: int = SHOWN) -> list[Upcoming]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 
 from handlers.recurrence.days import Days
-from handlers.recurrence.phrases import joined, ordinal, ranges
+from handlers.recurrence.phrases import joined, ordinal, ranges, runs
+from handlers.wording import nworded, worded
 
 _MONTHS = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
+    worded("January"), worded("February"), worded("March"), worded("April"), worded("May"), worded("June"),
+    worded("July"), worded("August"), worded("September"), worded("October"), worded("November"), worded("December"),
 )  # fmt: skip
-_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_WEEKDAYS = (
+    worded("Monday"), worded("Tuesday"), worded("Wednesday"), worded("Thursday"), worded("Friday"),
+    worded("Saturday"), worded("Sunday"),
+)  # fmt: skip
+_EACH_WEEKDAY = (
+    worded("Mondays"), worded("Tuesdays"), worded("Wednesdays"), worded("Thursdays"), worded("Fridays"),
+    worded("Saturdays"), worded("Sundays"),
+)  # fmt: skip
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-_PLACES = ("first", "second", "third", "fourth", "fifth")
 
 
 def dates(days: Days, months: Sequence[int]) -> str:
@@ -21,14 +29,15 @@ def dates(days: Days, months: Sequence[int]) -> str:
     named = month_names(months) if len(months) < 12 else ""
     if not days.of_month_restricted:
         if days.of_week_restricted:
-            return f"on {of_week(days, named)}"
-        return f"in {named}" if named else ""
-    found = f"on {of_month(days, months)}"
-    if _is_lacking(days, months):
-        found += ", where there is one,"
-    if days.of_week_restricted:
-        found += f" but only on {of_week(days)}"
-    return found.removesuffix(",")
+            return worded("on %(weekdays)s", weekdays=of_week(days, named))
+        return worded("in %(months)s", months=named) if named else ""
+    told, is_lacking = {"days": of_month(days, months)}, _is_lacking(days, months)
+    if not days.of_week_restricted:
+        return worded("on %(days)s, where there is one", **told) if is_lacking else worded("on %(days)s", **told)
+    told["weekdays"] = of_week(days)
+    if is_lacking:
+        return worded("on %(days)s, where there is one, but only on %(weekdays)s", **told)
+    return worded("on %(days)s but only on %(weekdays)s", **told)
 
 
 def month_names(months: Sequence[int]) -> str:
@@ -38,19 +47,26 @@ def month_names(months: Sequence[int]) -> str:
 
 def of_month(days: Days, months: Sequence[int]) -> str:
     """What the day of month names: ``the 1st and 15th of each month``."""
-    return f"{joined(_of_month(days))} of {month_names(months) if len(months) < 12 else 'each month'}"
+    named = joined(_of_month(days))
+    if len(months) == 12:
+        return worded("%(days)s of each month", days=named)
+    return worded("%(days)s of %(months)s", days=named, months=month_names(months))
 
 
 def _of_month(days: Days) -> Iterator[str]:
     if days.numbers:
-        yield f"the {joined(ranges(days.numbers, ordinal))}"
+        yield worded("the %(days)s", days=joined(ranges(days.numbers, ordinal)))
     if days.nearest:
-        working = "working day" if len(days.nearest) == 1 else "working days"
-        yield f"the {working} nearest the {joined(map(ordinal, days.nearest))}"
+        named = joined(map(ordinal, days.nearest))
+        yield nworded(
+            "the working day nearest the %(days)s", "the working days nearest the %(days)s", len(days.nearest),
+            days=named,
+        )  # fmt: skip
     for before in reversed(days.from_end):
-        yield "the last day" if before == 0 else f"the {ordinal(before)} day before the last"
+        last = worded("the last day")
+        yield last if before == 0 else worded("the %(nth)s day before the last", nth=ordinal(before))
     if days.last_working:
-        yield "the last working day"
+        yield worded("the last working day")
 
 
 def _is_lacking(days: Days, months: Sequence[int]) -> bool:
@@ -65,14 +81,30 @@ def of_week(days: Days, months: str = "") -> str:
     found = []
     if days.weekdays:
         order = sorted((day - 1) % 7 for day in days.weekdays)  # from Monday on
-        each = list(ranges(order, _WEEKDAYS.__getitem__))
-        has_range = any(" to " in part for part in each)
-        found.append(joined(each if has_range else [f"{part}s" for part in each]) + (f" in {months}" if months else ""))
-    placed = [f"the {_PLACES[place - 1]} {_name(day)}" for day, place in days.nth]
-    placed += [f"the last {_name(day)}" for day in days.last]
+        has_range = any(len(run) > 2 for run in runs(order))
+        each = joined(ranges(order, (_WEEKDAYS if has_range else _EACH_WEEKDAY).__getitem__))
+        found.append(worded("%(weekdays)s in %(months)s", weekdays=each, months=months) if months else each)
+    placed = [_placed(place, _name(day)) for day, place in days.nth]
+    placed += [worded("the last %(weekday)s", weekday=_name(day)) for day in days.last]
     if placed:
-        found.append(f"{joined(placed)} of {months or 'each month'}")
-    return " and on ".join(found)
+        told = joined(placed)
+        of_all = worded("%(weekdays)s of each month", weekdays=told)
+        found.append(worded("%(weekdays)s of %(months)s", weekdays=told, months=months) if months else of_all)
+    return reduce(lambda before, part: worded("%(before)s and on %(next)s", before=before, next=part), found)
+
+
+def _placed(place: int, weekday: str) -> str:
+    match place:
+        case 1:
+            return worded("the first %(weekday)s", weekday=weekday)
+        case 2:
+            return worded("the second %(weekday)s", weekday=weekday)
+        case 3:
+            return worded("the third %(weekday)s", weekday=weekday)
+        case 4:
+            return worded("the fourth %(weekday)s", weekday=weekday)
+        case _fifth:
+            return worded("the fifth %(weekday)s", weekday=weekday)
 
 
 def _name(day: int) -> str:

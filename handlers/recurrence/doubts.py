@@ -10,16 +10,25 @@ from datetime import date
 from handlers.recurrence.dates import month_names, of_month, of_week
 from handlers.recurrence.days import EVERY_WEEKDAY, Days, matching, month_shape
 from handlers.recurrence.fields import DAY, WEEKDAY, Field
+from handlers.wording import worded
 
 _STEP = re.compile(r"\*/([0-9]+)", re.ASCII)
 _CALENDAR = 400  # years, after which it begins anew
 _WITHIN = {
-    "second": "minute",
-    "minute": "hour",
-    "hour": "day",
-    DAY.name: "month",
-    "month": "year",
-    WEEKDAY.name: "week",
+    "second": worded("minute"),
+    "minute": worded("hour"),
+    "hour": worded("day"),
+    DAY.name: worded("month"),
+    "month": worded("year"),
+    WEEKDAY.name: worded("week"),
+}
+_UNITS = {
+    "second": worded("second"),
+    "minute": worded("minute"),
+    "hour": worded("hour"),
+    DAY.name: worded("day of month"),
+    "month": worded("month"),
+    WEEKDAY.name: worded("day of week"),
 }
 
 
@@ -29,26 +38,35 @@ def why_never(days: Days, months: Sequence[int], after: date) -> str:
         return f"the first day that fits is {found:%A}, {found.day} {found:%B} {found.year}"
     named = of_month(days, months)
     if _first_day(_in_any_week(days), months, after) is None:
-        return f"no year has {named}: name another day"
-    return f"{named} never falls on {of_week(days)}: leave one of the two fields a star"
+        return worded("no year has %(days)s: name another day", days=named)
+    return worded(
+        "%(days)s never falls on %(weekdays)s: leave one of the two fields a star", days=named, weekdays=of_week(days)
+    )
 
 
 def doubts(days: Days, months: Sequence[int], written: Sequence[tuple[Field, str]]) -> Iterator[str]:
     """What people take for something else, in sentences. ``written``: the fields, each with its text."""
     if days.of_month_restricted and days.of_week_restricted:
-        yield "Day of month and day of week must both hold; many crons fire where either does."
+        yield worded("Day of month and day of week must both hold; many crons fire where either does.")
     lacking = [month for month in months if not matching(_in_any_week(days), *month_shape(2001, month))]
     if lacking:
         leap = 2 in lacking and matching(_in_any_week(days), *month_shape(2004, 2))
-        names = month_names(lacking) + (", but for leap years" if leap and lacking == [2] else "")
-        yield f"It leaves out {names}, where no such day is; L is the last day of each month."
+        names = month_names(lacking)
+        if leap and lacking == [2]:
+            names = worded("%(months)s, but for leap years", months=names)
+        yield worded(
+            "It leaves out %(months)s, where no such day is; L is the last day of each month.", months=names
+        )
     for field, text in written:
         for part in text.split(","):
             match = _STEP.fullmatch(part)
             size = field.high - field.low + 1
             if match and size % int(match[1]):
                 last = range(field.low, field.high + 1, int(match[1]))[-1]
-                yield f"Steps begin anew each {_WITHIN[field.name]}: after {field.name} {last} comes {field.low}."
+                yield worded(
+                    "Steps begin anew each %(span)s: after %(unit)s %(last)s comes %(first)s.",
+                    span=_WITHIN[field.name], unit=_UNITS[field.name], last=last, first=field.low,
+                )  # fmt: skip
 
 
 def _first_day(days: Days, months: Sequence[int], after: date) -> date | None:
