@@ -45,7 +45,8 @@ def in_language(said: object) -> str:
     """An error of the engine, or its words, in the reader's language; whatever else as it is."""
     if isinstance(said, BaseException):
         said = said.args[0] if said.args and isinstance(said.args[0], Words) else str(said)
-    return said.shown(gettext, ngettext) if isinstance(said, Words) else str(said)
+    said = said if isinstance(said, Words) else str(said)  # which may be words, too: of what writes itself in such
+    return said.shown(gettext, ngettext) if isinstance(said, Words) else said
 
 
 def _name(code: str) -> str:

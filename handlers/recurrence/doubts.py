@@ -54,9 +54,7 @@ def doubts(days: Days, months: Sequence[int], written: Sequence[tuple[Field, str
         names = month_names(lacking)
         if leap and lacking == [2]:
             names = worded("%(months)s, but for leap years", months=names)
-        yield worded(
-            "It leaves out %(months)s, where no such day is; L is the last day of each month.", months=names
-        )
+        yield worded("It leaves out %(months)s, where no such day is; L is the last day of each month.", months=names)
     for field, text in written:
         for part in text.split(","):
             match = _STEP.fullmatch(part)

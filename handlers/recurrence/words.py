@@ -81,7 +81,9 @@ def _evenly(unit: str, values: Sequence[int]) -> str | None:
         return None
     if step == 1:
         return _EVERY[unit]
-    return worded("every %(step)s seconds", step=step) if unit == "second" else worded("every %(step)s minutes", step=step)
+    return (
+        worded("every %(step)s seconds", step=step) if unit == "second" else worded("every %(step)s minutes", step=step)
+    )
 
 
 def _stretch(cron: Cron, hours: Sequence[int]) -> str:
