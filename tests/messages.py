@@ -138,7 +138,8 @@ def as_po(catalog: Catalog) -> bytes:
     """The text that is kept: no line numbers and no dates, which would change with each edit of the code."""
     out = io.BytesIO()
     write_po(out, catalog, width=120, include_lineno=False, sort_by_file=True, ignore_obsolete=True)
-    return HEADER.sub(_kept, out.getvalue())
+    head, end, messages = out.getvalue().partition(b"\n\n")  # a message may have lines that look like a header's
+    return HEADER.sub(_kept, head + b"\n") + end[1:] + messages
 
 
 def _kept(line: re.Match[bytes]) -> bytes:
