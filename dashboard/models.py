@@ -93,3 +93,20 @@ class Preferences(models.Model):
 
     def __str__(self) -> str:
         return f"preferences of {self.person}"
+
+
+class RoleLimit(models.Model):
+    """The jobs that a role reaches, where not all. By the group's number: groups may be kept in another database."""
+
+    group = models.BigIntegerField(primary_key=True)
+    queues = models.JSONField(default=list)  # names; none means all
+    types = models.JSONField(default=list)  # the same
+
+    objects = OwnManager()
+
+    class Meta:
+        db_table = "jobs_rolelimit"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"limit of group {self.group}"

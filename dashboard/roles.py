@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.apps import apps as installed
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, migrations, router
+from django.db import DEFAULT_DB_ALIAS, migrations, router, transaction
 
 VIEWER = frozenset(
     f"jobsite_jobs.view_{model}"
@@ -56,6 +56,9 @@ ADMINISTRATOR |= {
     for app, model in ((USER[0], USER[2]), ("auth", "group"))
 }
 ROLES = {"Viewer": VIEWER, "Operator": OPERATOR, "Administrator": ADMINISTRATOR}
+
+
+MOST_NAMES = 100  # queues, and types, that one role is limited to
 
 
 def other_name(role: str) -> str:
@@ -126,3 +129,59 @@ def _permit(group: Any, labels: Iterable[str], permission_model: Any, using: str
         app, _, codename = label.partition(".")
         permissions = permission_model.objects.using(using)
         group.permissions.add(*permissions.filter(content_type__app_label=app, codename=codename))
+
+
+def limit_role(group: Any, *, queues: Iterable[str] = (), types: Iterable[str] = (), by: Any = None) -> None:
+    """Let a role, which is one of Django's groups, reach only the jobs on these queues and of these types.
+
+    Of what is not named, all; with neither the role reaches every job again. ``by``: who did it, for the audit. Raises
+    InvalidJob, naming ``queues`` or ``types``.
+    """
+    from dashboard.models import RoleLimit  # the module is read before there are models, by migrations too
+    from handlers.audit import audit
+
+    chosen = {"queues": sorted(set(queues)), "types": sorted(set(types))}
+    rows = RoleLimit.objects
+    with transaction.atomic(using=router.db_for_write(RoleLimit)):
+        was = limit_of(group)
+        check_limit(chosen, was)
+        if any(chosen.values()):
+            rows.update_or_create(group=group.pk, defaults=chosen)
+        else:
+            rows.filter(group=group.pk).delete()
+        if chosen != was:
+            before, after = ({f"only_{name}": some[name] for name in some} for some in (was, chosen))
+            facts = {"before": {"name": group.name, **before}, "after": {"name": group.name, **after}}
+            audit(by, "change_group", f"group {group.name}", 1, "", facts)
+
+
+def limit_of(group: Any) -> dict[str, list[str]]:
+    """The names that a role is limited to, by ``queues`` and ``types``."""
+    from dashboard.models import RoleLimit
+
+    row = RoleLimit.objects.filter(group=group.pk).first() if group.pk else None
+    return {"queues": list(row.queues), "types": list(row.types)} if row else {"queues": [], "types": []}
+
+
+def limit_choices() -> dict[str, list[str]]:
+    """The names that a role can be limited to."""
+    from handlers.conf import ENGINE_TYPES
+    from handlers.queues import targets
+    from handlers.registry import registry
+
+    names = [job_type.name for job_type in registry.all() if not job_type.name.startswith(ENGINE_TYPES)]
+    return {"queues": targets(), "types": sorted(names)}
+
+
+def check_limit(chosen: Mapping[str, Collection[str]], was: Mapping[str, Collection[str]]) -> None:
+    """Raise InvalidJob for names that nobody knows, but for those of ``was``, and for too many."""
+    from handlers.exceptions import InvalidJob
+
+    known = limit_choices()
+    for field, names in chosen.items():
+        if len(names) > MOST_NAMES:
+            raise InvalidJob(f"{field}: at most {MOST_NAMES} names; make another role for the others", field=field)
+        if unknown := sorted(set(map(str, names)) - {*known[field], *was[field]}):
+            raise InvalidJob(
+                f"{field}: {unknown[0][:70]!r} is not known here: there are {', '.join(known[field][:20])}", field=field
+            )

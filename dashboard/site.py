@@ -214,7 +214,7 @@ class JobsSite(SigningIn):
 
         A form that is sent when nobody is signed in gets the login in the place of an answer, and is given back after.
         """
-        from dashboard.access import idle  # these need models, which are not loaded when this module is
+        from dashboard.access import idle, limited  # these need models, which are not loaded when this module is
         from dashboard.access import pages as access
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -223,6 +223,7 @@ class JobsSite(SigningIn):
                 if is_draft(request):
                     messages.warning(request, TOLD)
                 try:
+                    limited.check(request)
                     answer: HttpResponseBase = view(request, *args, **kwargs)
                 except PermissionDenied as denied:
                     context = {**self.each_context(request), "title": _("Not permitted"), "reason": str(denied)}
@@ -286,8 +287,11 @@ class JobsSite(SigningIn):
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
         """The stock list, jobs first, with the pages that have no model."""
+        from dashboard.access import limited  # needs models, which are not loaded when this module is
+
         apps: list[dict[str, Any]] = super().get_app_list(request, app_label)
         for app in apps:
+            app["models"] = [each for each in app["models"] if limited.allows(request, _list_of(each["model"]))]
             if app["app_label"] != LABEL:
                 continue
             if request.user.has_perm(VIEW_JOBS):
@@ -301,14 +305,16 @@ class JobsSite(SigningIn):
                         "perms": {"add": False, "change": False, "delete": False, "view": True},
                     }
                     for name, words, permission in PAGES
-                    if request.user.has_perm(permission) and (name != "foreign" or _has_foreign())
+                    if request.user.has_perm(permission)
+                    and limited.allows(request, name)
+                    and (name != "foreign" or _has_foreign())
                 ]
             for model in app["models"]:
                 model["name"] = NAMES.get(model["object_name"], model["name"])
             rank = {name: place for place, name in enumerate(ORDER)}
             app["models"].sort(key=lambda model: (rank.get(model["object_name"], len(rank)), model["name"]))
         apps.sort(key=lambda app: app["app_label"] != LABEL)
-        return apps
+        return [app for app in apps if app["models"]]
 
     def _nav(self, request: HttpRequest) -> Any:
         """Every page that this person may see; nothing for who is not signed in."""
@@ -334,6 +340,11 @@ def _has_foreign() -> bool:
     from handlers.adoption import listing
 
     return bool(listing.names())
+
+
+def _list_of(model: Any) -> str:
+    """The name of the address of a model's list."""
+    return f"{model._meta.app_label}_{model._meta.model_name}_changelist"
 
 
 def _at_jobs(address: URLResolver | URLPattern) -> URLResolver | URLPattern:

@@ -33,7 +33,7 @@ def undo(request: HttpRequest, entry_id: int) -> HttpResponse:
     if way is None:
         messages.warning(request, _("That is too long ago to be undone here; nothing was done."))
         return HttpResponseRedirect(sent_from(request, "index"))
-    if not request.user.has_perm(way.permission):
+    if not request.user.has_perm(way.permission) or not undoing.is_within(request, entry, way.permission):
         raise PermissionDenied(_("You may not do this any more, so you may not undo it."))
 
     def act() -> str:

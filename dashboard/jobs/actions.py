@@ -16,6 +16,7 @@ from dashboard.kit import health, undoing
 from dashboard.kit.became import became, what_happened
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import why
+from dashboard.kit.reach import beyond, kept, seen
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.said import say
 from dashboard.kit.verbs import MAX_TICKED, VERBS, Verb, jobs_in_words, refusal
@@ -48,6 +49,17 @@ def pass_over_what_is_no_id(request: HttpRequest) -> None:
     request.POST = sent  # type: ignore[assignment]
 
 
+def pass_over_what_is_out_of_reach(request: HttpRequest) -> None:
+    """Take away ticks on jobs that this person may not see: of these no page of theirs says a word."""
+    if seen(request).is_whole:
+        return
+    sent = request.POST.copy()
+    ids = [int(pk) for pk in sent.getlist(helpers.ACTION_CHECKBOX_NAME)]
+    within = kept(request, dict.fromkeys(ids[: MAX_TICKED + 1], ""))
+    sent.setlist(helpers.ACTION_CHECKBOX_NAME, [str(pk) for pk in ids if pk in within])
+    request.POST = sent  # type: ignore[assignment]
+
+
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
 
@@ -64,7 +76,7 @@ def action(verb: Verb) -> Callable[[ReadOnlyAdmin, HttpRequest, QuerySet[Model]]
             messages.error(
                 request, _("At most %(jobs)s at once; nothing was done.") % {"jobs": jobs_in_words(MAX_TICKED)}
             )
-        elif why := refusal(expect):
+        elif why := refusal(expect) or beyond(request, expect, verb.permission):
             messages.error(request, why)
         else:
             return _act(admin, request, verb, expect)
@@ -79,7 +91,7 @@ def action(verb: Verb) -> Callable[[ReadOnlyAdmin, HttpRequest, QuerySet[Model]]
 
 def _act(admin: ReadOnlyAdmin, request: HttpRequest, verb: Verb, expect: dict[int, str]) -> HttpResponse | None:
     """Do it, once it is confirmed where that is needed, and say how many really moved."""
-    queue, problem = queue_asked(request, verb)
+    queue, problem = queue_asked(request, verb, expect)
     confirmed = "confirmed" in request.POST
     if verb.confirm and (problem or not confirmed):
         back = Way(request.get_full_path(), _("Back to the list"))

@@ -9,7 +9,7 @@ from django.contrib import messages
 from django.contrib.admin import display
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -20,11 +20,12 @@ from django.utils.translation import gettext_lazy
 
 from dashboard.jobs import columns, joblist, rows, stack, titles, views
 from dashboard.jobs import page as job_page
-from dashboard.jobs.actions import ACTIONS, pass_over_what_is_no_id
+from dashboard.jobs.actions import ACTIONS, pass_over_what_is_no_id, pass_over_what_is_out_of_reach
 from dashboard.jobs.changelist import JobChangeList
 from dashboard.jobs.filters import QueueFilter, SinceFilter, StateFilter, TypeFilter, WorkerFilter
 from dashboard.kit import crowd, queries, verbs
 from dashboard.kit.changelist import KeysetChangeList
+from dashboard.kit.reach import covers, no_job, seen
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.search import cleaned
 from dashboard.kit.text import inert, one_line
@@ -81,7 +82,8 @@ class JobRecordAdmin(ReadOnlyAdmin):
         @display(description="")
         def buttons(record: JobRecord) -> SafeString:
             token = format_html('<input type="hidden" name="expect" value="{}:{}">', record.pk, record.token)
-            verb = next((verb for verb in usable if verb.possible(record)), None)
+            possible = (verb for verb in usable if verb.possible(record) and covers(request, record, verb.permission))
+            verb = next(possible, None)
             if verb is None:
                 return token
             label = verb.label_for(record)
@@ -193,6 +195,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
             if request.POST.get("select_across", "0") != "0":
                 raise PermissionDenied(_("Tick the jobs, or start a bulk operation: this form takes only ticked ones."))
             pass_over_what_is_no_id(request)
+            pass_over_what_is_out_of_reach(request)
         elif (clean := cleaned(request.GET)) is not None:
             return HttpResponseRedirect(f"{request.path}?{clean}" if clean else request.path)
         context = {"title": _("Jobs"), "max_reason": verbs.MAX_REASON, **(extra_context or {})}
@@ -229,6 +232,8 @@ class JobRecordAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied(_("You may not see jobs."))
         record = self.get_object(request, object_id)
+        if not seen(request).is_whole and (record is None or not covers(request, record)):
+            raise Http404(no_job(one_line(object_id, 30)))
         if record is None:
             messages.warning(
                 request,

@@ -7,12 +7,13 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from dashboard.kit.became import FOLLOWED, became
+from dashboard.kit.reach import kept
 
 
 def after(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """The part alone, for the jobs that ``id`` names, at most FOLLOWED."""
     named = [text for text in request.GET.getlist("id")[:FOLLOWED] if text.isascii() and text.isdigit()]
-    ids = [int(text) for text in named if len(text) < 19]
+    ids = list(kept(request, {int(text): None for text in named if len(text) < 19}))
     answer = TemplateResponse(request, "dashboard/kit/became.html", {"became": became(ids) if ids else None})
     answer.headers["Cache-Control"] = "no-store"
     return answer

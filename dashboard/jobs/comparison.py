@@ -12,6 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from dashboard.kit import sensitive
+from dashboard.kit.reach import seen
 from dashboard.kit.text import inert
 from handlers.models import JobHistory, JobPayload, JobRecord
 from handlers.states import State
@@ -64,6 +65,8 @@ def last_success(request: HttpRequest, record: JobRecord, shown_here: Any) -> Co
     """
     # Not the job itself: it may have succeeded since the page's other parts were read.
     others = JobPayload.objects.filter(job_type=record.job_type).exclude(pk=record.pk)
+    if (queues := seen(request).queues_of(record.job_type)) is not None:
+        others = others.filter(queue__in=list(queues))
     newest = others.order_by("-pk").values_list("pk", flat=True)
     ids = list(newest[:LOOKED_AT])
     succeeded = JobRecord.objects.filter(pk__in=ids, state=State.SUCCEEDED.value, arguments__isnull=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite, helpers
@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from dashboard.kit import serving
 from dashboard.kit.pages import why
+from dashboard.kit.reach import acting
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON, Verb, jobs_in_words
 from handlers.models import JobRecord
@@ -29,18 +30,22 @@ class Way(NamedTuple):
     words: str
 
 
-def queue_asked(request: HttpRequest, verb: Verb) -> tuple[str, str]:
-    """The queue that the form chose, where ``verb`` needs one; and what is wrong with it."""
+def queue_asked(request: HttpRequest, verb: Verb, ids: Collection[int]) -> tuple[str, str]:
+    """The queue that the form chose for the jobs ``ids``, where ``verb`` needs one; and what is wrong with it."""
     if not verb.to_queue:
         return "", ""
     queue = request.POST.get("queue", "")
     if not queue:
         return "", _("Choose the queue that they go to.")
-    return (
-        (queue, "")
-        if queue in targets()
-        else ("", _("There is no queue “%(queue)s” to move to.") % {"queue": inert(queue, 70)})
-    )
+    reach = acting(request, verb.permission)
+    if queue not in targets() or queue not in {name for name, _words in serving.choices(request, reach=reach)}:
+        return "", _("There is no queue “%(queue)s” to move to.") % {"queue": inert(queue, 70)}
+    if not reach.is_whole:
+        kinds = JobRecord.objects.filter(pk__in=list(ids)).values_list("job_type", flat=True).distinct()
+        if not all(reach.covers(job_type, queue) for job_type in kinds):
+            words = _("Not all of these jobs may go to queue %(queue)s: they would be out of your reach there.")
+            return "", words % {"queue": queue}
+    return queue, ""
 
 
 NONE_LEFT = {
@@ -73,7 +78,9 @@ def ask(
         "more": max(len(fit) - MAX_PREVIEW, 0),
         "moved_on": len(expect) - len(fit),
         "by_state": _by_state(fit),
-        "queues": serving.choices(request, queues.pop() if len(queues) == 1 else "") if verb.to_queue else [],
+        "queues": serving.choices(request, queues.pop() if len(queues) == 1 else "", acting(request, verb.permission))
+        if verb.to_queue
+        else [],
         "problem": problem,
         "back": back,
     }

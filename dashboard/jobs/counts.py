@@ -38,7 +38,8 @@ def tab_counts(selection: Selection, listed: Sequence[JobRecord] | None = None) 
             if _finds_few(selection):
                 rows = list(selection.rows().values_list("state", "failures")[: CAP + 1])
                 return _told_apart(rows, more=len(rows) > CAP)
-            return _of_names(selection) if selection.is_by_name else _of_each_state(selection)
+            is_by_name = selection.is_by_name and not selection.within
+            return _of_names(selection) if is_by_name else _of_each_state(selection)
     except TookTooLong:
         return {}
 

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from dashboard.jobs.views import tell_what_was
-from dashboard.kit import catalogue, undoing, verbs
+from dashboard.kit import catalogue, reach, undoing, verbs
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
 from dashboard.kit.languages import in_language
@@ -37,9 +37,10 @@ def edit(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     """Change a failed or scheduled job's arguments and run it now."""
     if not verbs.RETRY.allowed(request.user):
         raise PermissionDenied(_("You may not retry jobs."))
+    reach.check_job(request, job_id, verbs.RETRY.permission)
     record = JobRecord.objects.filter(pk=job_id).first() if job_id < 2**63 else None
     if record is None:
-        raise Http404(_("There is no job %(number)d.") % {"number": job_id})
+        raise Http404(reach.no_job(job_id))
     back = HttpResponseRedirect(reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=site.name))
     payload = JobPayload.objects.filter(pk=job_id).first()
     job_type = catalogue.find(record.job_type)

@@ -11,10 +11,10 @@ from django.utils.translation import gettext_lazy
 
 from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
 from dashboard.kit.queries import STATES
+from dashboard.kit.reach import seen
 from dashboard.kit.vocabulary import state_label
 from handlers.models import WorkerProcess
 from handlers.queues import known_queues
-from handlers.registry import registry
 
 MAX_WORKERS = 100  # that are offered
 
@@ -47,7 +47,7 @@ class TypeFilter(JobFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The registered types."""
-        return [(job_type.name, job_type.name) for job_type in registry.all()]
+        return [(name, name) for name in sorted(seen(request).types())]
 
 
 class QueueFilter(JobFilter):
@@ -58,7 +58,8 @@ class QueueFilter(JobFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The declared queues."""
-        return [(name, name) for name in sorted(known_queues())]
+        reach = seen(request)
+        return [(name, name) for name in sorted(known_queues() if reach.is_whole else reach.queues())]
 
 
 class WorkerFilter(JobFilter):

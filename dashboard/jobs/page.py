@@ -26,6 +26,7 @@ from dashboard.jobs.progress import Progress, progress_of
 from dashboard.jobs.relations import payload_of, relations
 from dashboard.kit import catalogue, health, in_short, queries, sensitive, serving, verbs
 from dashboard.kit.one_at_a_time import hold_in_words
+from dashboard.kit.reach import covers, seen
 from dashboard.kit.subjects import Titles, links_of
 from dashboard.kit.text import call, inert
 from dashboard.kit.vocabulary import state_label
@@ -76,7 +77,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         payload.data = sensitive.shown(request, record, payload.data)  # for the page; never saved
     chosen = effective(job_type) if job_type else None
     newer, older = neighbours(request, record)
-    flow = flow_of(record, payload)
+    flow = flow_of(record, payload) if seen(request).is_whole else None
     code = _call(record, job_type, with_later(payload.data, flow) if payload else None)
     state = State(record.state)
     last_failure = next((run for run in runs if run.error), None)
@@ -88,6 +89,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         for verb in verbs.VERBS.values()
         if verb.allowed(request.user)
         and verb.possible(record)
+        and covers(request, record, verb.permission)
         and not (verb is verbs.RESTORE and was_running)  # its handler ran on: the engine does not take it back
     ]
     data = payload.data if payload else None
@@ -121,8 +123,8 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "edits": comparison.edits(request, record, moves, data),
         "compared": comparison.last_success(request, record, data) if shows_failure and payload else None,
         "waited": timeline.waited(moves),
-        "may_act": any(verb.allowed(request.user) for verb in verbs.VERBS.values()),
-        "relations": relations(record, payload),
+        "may_act": any(covers(request, record, verb.permission) for verb in verbs.VERBS.values()),
+        "relations": relations(request, record, payload),
         "newer": newer,
         "older": older,
         "failure": last_failure if shows_failure else None,
@@ -133,7 +135,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "worker_url": _worker_url(site, request, record),
         "stack": stack.shown(request, record),
         "stack_url": _job_url(site, "stack", record.pk, filters)
-        if state is State.PROCESSING and stack.may_ask(request)
+        if state is State.PROCESSING and stack.may_ask(request, record)
         else "",
         "stranded": stranded.of(record.pk, record.token) if state is State.ENQUEUED else None,
         "place": place_of(record.pk, record.token) if state is State.ENQUEUED and record.limited else None,
@@ -142,7 +144,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "plan": catalogue.delays(chosen.policy, record.failures) if chosen and record.is_retrying else [],
         "buttons": buttons,
         "edit_url": _job_url(site, "edit", record.pk)
-        if job_type and payload and verbs.RETRY.allowed(request.user) and verbs.RETRY.possible(record)
+        if job_type and payload and covers(request, record, verbs.RETRY.permission) and verbs.RETRY.possible(record)
         else "",
         "back": _back_url(site, request),
         "max_reason": verbs.MAX_REASON,

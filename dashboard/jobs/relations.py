@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db.models import OuterRef, Subquery
+from django.http import HttpRequest
 
 from dashboard.kit import in_short
+from dashboard.kit.reach import covers, seen
 from handlers.models import FailureGroup, JobPayload, JobRecord, Occurrence, RecurringJob
 from handlers.selection import Selection
 
@@ -46,6 +48,7 @@ def payload_of(record: JobRecord) -> JobPayload | None:
             own_tags=in_short.own_tags(),
             parent_type=Subquery(parent.values("job_type")),
             parent_state=Subquery(parent.values("state")),
+            parent_queue=Subquery(parent.values("queue")),
             parent_failures=Subquery(parent.values("failures")),
             group_count=Subquery(group.values("count")),
             recurring_id=Subquery(occurrence.values("recurring_id")[:1]),
@@ -56,21 +59,29 @@ def payload_of(record: JobRecord) -> JobPayload | None:
     )
 
 
-def relations(record: JobRecord, payload: JobPayload | None) -> Relations:
-    """What belongs to ``record``, in one more query, bounded. ``payload``: from ``payload_of``."""
+def relations(request: HttpRequest, record: JobRecord, payload: JobPayload | None) -> Relations:
+    """What belongs to ``record`` and this person may see, in one more query, bounded.
+
+    ``payload``: from ``payload_of``.
+    """
+    reach = seen(request)
     rows = JobPayload.objects.filter(parent_id=record.pk).select_related("job").defer("data").order_by("-pk")
     children = list(rows[: MAX_CHILDREN + 1])
     found = vars(payload) if payload else {}
     parent_id, parent, group = found.get("parent_id"), None, None
-    if found.get("parent_state"):
+    if not reach.is_whole and not (
+        found.get("parent_state") and reach.covers(found["parent_type"], found["parent_queue"])
+    ):
+        parent_id = None  # nobody can tell any more whether one that aged out was within
+    if parent_id and found.get("parent_state"):
         failures = found["parent_failures"]
         parent = JobRecord(pk=parent_id, job_type=found["parent_type"], state=found["parent_state"], failures=failures)
-    if found.get("group_count") is not None:
+    if reach.is_whole and found.get("group_count") is not None:  # which counts the jobs of all
         group = FailureGroup(fingerprint=record.fingerprint, count=found["group_count"])
     return Relations(
         parent=parent,
         parent_id=parent_id,
-        children=[child.job for child in children[:MAX_CHILDREN]],
+        children=[child.job for child in children[:MAX_CHILDREN] if covers(request, child.job)],
         more_children=len(children) > MAX_CHILDREN,
         correlation=payload.correlation if payload else "",
         group=group,

@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
 from dashboard.jobs.changelist import JobChangeList
-from dashboard.kit import catalogue, crowd, verbs
+from dashboard.kit import catalogue, crowd, reach, verbs
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import RETRYING, Count, moment
 from dashboard.kit.search import SEARCH, selection_of
@@ -127,7 +127,8 @@ def in_arguments(request: HttpRequest, changelist: JobChangeList, number: str) -
     for row in rows:
         data = payloads[row.pk].data if row.pk in payloads else None
         places = places_of(data, int(number), sensitive=may_see(request))
-        edit = _url(request, "edit", row.pk) if may_edit and _can_be_mended(row) else ""
+        can_be = may_edit and _can_be_mended(row) and reach.covers(request, row, verbs.RETRY.permission)
+        edit = _url(request, "edit", row.pk) if can_be else ""
         found.append(Found(row, places, moment(row), f"{_url(request, 'change', row.pk)}?{filters}", edit))
     return InArguments(number, count, looked, found, f"?{query.urlencode()}")
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 from dashboard.jobs.actions import expected
 from dashboard.jobs.tracebacks import Part, parts
 from dashboard.jobs.views import back_to
-from dashboard.kit import verbs
+from dashboard.kit import reach, verbs
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import why
 from handlers.gateway import job_scheduler
@@ -38,14 +38,19 @@ class ShownStack:
     parts: list[Part]
 
 
-def may_ask(request: HttpRequest) -> bool:
-    """Whether this person may see where running jobs are: whoever may stop them has to judge whether they hang."""
-    return verbs.DELETE.allowed(request.user)
+def may_ask(request: HttpRequest, record: JobRecord | None = None) -> bool:
+    """Whether this person may see where running jobs are: whoever may stop them has to judge whether they hang.
+
+    ``record``: whether they may see where this one is.
+    """
+    return verbs.DELETE.allowed(request.user) and (
+        record is None or reach.covers(request, record, verbs.DELETE.permission)
+    )
 
 
 def shown(request: HttpRequest, record: JobRecord) -> ShownStack | None:
     """The stack of the job's present run, or of its last one, if that was asked for."""
-    if not may_ask(request) or State(record.state) not in LOOKED_AT:
+    if not may_ask(request, record) or State(record.state) not in LOOKED_AT:
         return None
     is_fresh = ExpressionWrapper(Q(asked_at__gte=Now() - SOON), output_field=BooleanField())
     row = LiveStack.objects.filter(pk=record.pk, token=record.token).annotate(is_fresh=is_fresh).first()
@@ -60,6 +65,7 @@ def show_stack(request: HttpRequest, job_id: int) -> HttpResponse:
     """Ask the job's worker where it is."""
     if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not may_ask(request):
         raise PermissionDenied(_("You may not see where running jobs are."))
+    reach.check_job(request, job_id, verbs.DELETE.permission)
     back = back_to(request, job_id)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     token, reason = expected(request).get(job_id, ""), why(request)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from dashboard.jobs.actions import expected
 from dashboard.jobs.confirmation import Way, ask, queue_asked
-from dashboard.kit import health, undoing, verbs
+from dashboard.kit import health, reach, undoing, verbs
 from dashboard.kit.became import what_happened
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import why
@@ -33,13 +33,14 @@ def verb_view(site: AdminSite, verb: verbs.Verb) -> Callable[..., HttpResponse]:
     def act(request: HttpRequest, job_id: int) -> HttpResponse:
         if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not verb.allowed(request.user):
             raise PermissionDenied(verb.refusal)
+        reach.check_job(request, job_id, verb.permission)
         back = back_to(request, job_id)  # before anything is done: an address that cannot be read is refused
         token = expected(request).get(job_id, "")
         if why := verbs.refusal([job_id]):
             messages.error(request, why)
         else:
             confirmed = "confirmed" in request.POST
-            queue, problem = queue_asked(request, verb)
+            queue, problem = queue_asked(request, verb, [job_id])
             if problem:
                 way = Way(back, _("Back to the job"))
                 return ask(site, request, verb, {job_id: token}, way, problem if confirmed else "")

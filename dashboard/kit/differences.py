@@ -39,6 +39,8 @@ LABELS = {
     "is_superuser": gettext_lazy("Superuser"),
     "groups": gettext_lazy("Groups"),
     "permissions": gettext_lazy("Permissions"),
+    "only_queues": gettext_lazy("Only queues"),
+    "only_types": gettext_lazy("Only job types"),
 }
 
 

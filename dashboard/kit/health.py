@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dashboard.kit import queries
+from dashboard.kit import queries, reach
 from dashboard.kit.moments import plain
 from dashboard.kit.text import inert
 from handlers import fleet, stranded
@@ -23,10 +23,11 @@ from handlers.fleet import QUEUE_SERVER
 from handlers.gateway import job_scheduler
 from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
 from handlers.queues import known_queues
+from handlers.selection import Reach
 from handlers.states import State
 from handlers.stranded import Stranded
 
-VIEW_JOBS = "jobsite_jobs.view_jobrecord"
+VIEW_JOBS = reach.VIEW_JOBS
 KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
 TROUBLE_CHARS = 300  # of what Redis says
 NAMED = 5  # types or queues that one sentence names
@@ -85,9 +86,25 @@ def of(request: HttpRequest) -> Health:
     known: Health | None = getattr(request, "_console_health", None)
     if known is None:
         # The switches are read anew: a page after "Queue x runs again" must not say that it is paused.
-        known = Health(_fleet(), *_switches())
+        known = _within(Health(_fleet(), *_switches()), reach.seen(request))
         request._console_health = known  # type: ignore[attr-defined]
     return known
+
+
+def _within(known: Health, within: Reach) -> Health:
+    """What of it is about jobs ``within``: numbers only where they count no other job."""
+    if within.is_whole:
+        return known
+    types, queues, now = within.types(), within.queues(), known.fleet
+    return Health(
+        now._replace(
+            unservable=[name for name in now.unservable if name in types],
+            stranded=[each for each in now.stranded if within.has_all_of_type(each.job_type)],
+            unserved=[waits for waits in now.unserved if within.has_all_of_queue(waits.queue)],
+        ),
+        {name: switch for name, switch in known.queues.items() if name in queues},
+        {name: switch for name, switch in known.types.items() if name in types},
+    )
 
 
 def failing() -> queries.Failing:

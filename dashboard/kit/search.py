@@ -8,8 +8,9 @@ from typing import Any
 from django.http import HttpRequest, QueryDict
 from django.utils.translation import gettext as _
 
+from dashboard.kit import reach
 from dashboard.kit.sensitive import may_see
-from handlers.selection import InvalidSelection, Selection, forbidden_paths
+from handlers.selection import InvalidSelection, Reach, Selection, forbidden_paths
 
 SEARCH = "q"
 FILTERS = ("state", "type", "queue", "worker", "since", "until")
@@ -27,10 +28,10 @@ IGNORED = (
 )  # of the stock list, and of the pages that take a list's address
 
 
-def selection_of(request: HttpRequest, query: QueryDict | None = None) -> Selection:
+def selection_of(request: HttpRequest, query: QueryDict | None = None, within: Reach | None = None) -> Selection:
     """The jobs that the address of ``request`` (or ``query``) asks for, as far as this person may ask.
 
-    Raises InvalidSelection, saying what was wrong.
+    ``within``: how far, where that is not as far as they see. Raises InvalidSelection, saying what was wrong.
     """
     asked = request.GET if query is None else query
     unknown = sorted(set(asked) - {SEARCH, *FILTERS, *IGNORED})
@@ -42,6 +43,7 @@ def selection_of(request: HttpRequest, query: QueryDict | None = None) -> Select
         )
     given: dict[str, Any] = {name: [v for v in asked.getlist(name) if v.strip()] for name in FILTERS}
     selection = Selection.guess(" ".join(asked.getlist(SEARCH)), **{k: v for k, v in given.items() if v})
+    selection = selection.kept_within(reach.seen(request) if within is None else within)
     if may_see(request):
         return selection
     if secret := forbidden_paths(selection):

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit.moments import plain
+from dashboard.kit.reach import parts_in_words
 from dashboard.kit.text import one_line
 from handlers.bounded import RETRYING
 from handlers.models import FailureGroup
@@ -60,6 +61,8 @@ def _is_within(state: str, states: Sequence[str]) -> bool:
 
 def _belonging(selection: Selection) -> list[str]:
     parts = []
+    if selection.within:
+        parts.append(_("within: %(parts)s") % {"parts": parts_in_words(selection.within)})
     if selection.operation is not None:
         parts.append(_("that bulk operation %(number)d moved") % {"number": selection.operation})
     if selection.workflow is not None:

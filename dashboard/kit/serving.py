@@ -14,6 +14,7 @@ from dashboard.kit import health
 from handlers.conf import SYSTEM_QUEUE
 from handlers.models import QueueSwitch, WorkerProcess
 from handlers.queues import known_queues, targets
+from handlers.selection import WHOLE, Reach
 
 
 class Service(NamedTuple):
@@ -72,9 +73,10 @@ def by_queue(workers: Sequence[WorkerProcess]) -> Callable[[str], int]:
     return lambda queue: len(workers) if queue == SYSTEM_QUEUE else serve[queue]
 
 
-def choices(request: HttpRequest, without: str = "") -> list[tuple[str, str]]:
-    """The queues that jobs can be moved to, with words for each; not the one where they all are."""
+def choices(request: HttpRequest, without: str = "", reach: Reach = WHOLE) -> list[tuple[str, str]]:
+    """The queues that jobs within ``reach`` can be moved to, with words for each; not the one where they all are."""
     known = health.of(request)
+    names = targets() if reach.is_whole else [name for name in targets() if name in reach.queues()]
     declared, serve = known_queues(), by_queue(known.fleet.workers)
-    services = (Service(name, serve(name), name in declared, known.queues.get(name)) for name in targets())
+    services = (Service(name, serve(name), name in declared, known.queues.get(name)) for name in names)
     return [(found.queue, f"{found.queue} ({found.words})") for found in services if found.queue != without]

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dashboard.kit import health
-from dashboard.kit.queries import Failing
+from dashboard.kit import health, reach
+from dashboard.kit.queries import Count, Failing
 
 RECENT = timedelta(minutes=10)  # for so long after a failure the favicon says that something fails
 
@@ -29,7 +29,7 @@ def marks(request: HttpRequest) -> dict[str, Mark]:
     user: Any = request.user
     if not user.is_active or not user.has_perm(health.VIEW_JOBS):
         return {}
-    known, now = health.of(request), health.failing()
+    known, now = health.of(request), _failing(request)
     found = {}
     if now.failed.value:
         number = str(now.failed)
@@ -68,7 +68,12 @@ def fails(request: HttpRequest) -> bool:
         return False
     fleet = health.of(request).fleet
     stands_still = bool(fleet.trouble or fleet.unserved or not fleet.workers or not fleet.schedulers)
-    return stands_still or is_failing(health.failing())
+    return stands_still or is_failing(_failing(request))
+
+
+def _failing(request: HttpRequest) -> Failing:
+    """What fails, which is counted of all jobs: nothing to who sees some of them only."""
+    return health.failing() if reach.seen(request).is_whole else Failing(Count(0), None, 0, 0)
 
 
 def is_failing(now: Failing) -> bool:

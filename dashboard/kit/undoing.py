@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -16,6 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dashboard.kit import verbs
 from dashboard.kit.became import newest_moves
 from dashboard.kit.languages import in_language
+from dashboard.kit.reach import acting, kept
 from handlers.audit import actor_name
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -54,6 +56,17 @@ def way_of(entry: AuditEntry) -> Way | None:
     """How ``entry`` is undone; None: it cannot be, or is too long ago."""
     is_recent = timezone.now() - entry.at <= WITHIN
     return WAYS.get(entry.verb) if is_recent and entry.count else None
+
+
+def is_within(request: HttpRequest, entry: AuditEntry, permission: str) -> bool:
+    """Whether all that ``entry`` is about is within this person's reach; False, too, where nobody can tell."""
+    reach = acting(request, permission)
+    if reach.is_whole:
+        return True
+    if ids := {pk for pk in (entry.data or {}).get("job_ids", []) if isinstance(pk, int)}:
+        return len(ids) == entry.count and len(kept(request, dict.fromkeys(ids), permission)) == len(ids)
+    kind, _space, name = entry.target.partition(" ")
+    return {"queue": reach.has_all_of_queue, "type": reach.has_all_of_type}.get(kind, lambda _: False)(name)
 
 
 def _reason(entry: AuditEntry) -> str:

@@ -28,6 +28,7 @@ from dashboard.kit.text import inert
 from dashboard.people import fields
 from dashboard.people.audited import AuditedMixin
 from dashboard.people.entries import audit_person, person_facts, written
+from dashboard.people.limited import RoleForm
 from dashboard.roles import group_of
 from handlers.audit import audit
 
@@ -238,7 +239,9 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
 
 
 class RoleAdmin(AuditedMixin, GroupAdmin):
-    """Groups; only what a person holds can they put into one."""
+    """Groups, and how far each reaches; only what a person holds can they put into one."""
+
+    form = RoleForm
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
@@ -254,4 +257,16 @@ class RoleAdmin(AuditedMixin, GroupAdmin):
                 refuse_what_is_not_held(giver, {permission.pk for permission in chosen} - old)
                 return chosen
 
+            def clean(self) -> Any:
+                cleaned = super().clean()
+                if obj and not self.errors and self.chosen != self.limit:
+                    # To let a role reach further is to give what it permits.
+                    refuse_what_is_not_held(giver, {each.pk for each in self.cleaned_data["permissions"]})
+                return cleaned
+
         return Form
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """With how far the role reaches."""
+        super().save_related(request, form, formsets, change)
+        form.write_limit()

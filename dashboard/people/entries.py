@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group
 from django.db import router
 from django.db.models import Model
 
+from dashboard.roles import limit_of
 from handlers.audit import By, audit
 
 PEOPLE_VERBS = (
@@ -21,7 +22,8 @@ MAX_LISTED = 200  # permissions or groups that an entry names
 def person_facts(person: Any) -> dict[str, Any]:
     """A user or a group as the audit keeps it."""
     if isinstance(person, Group):
-        return {"name": person.name, "permissions": _labels(person.permissions.using(written(person)))}
+        limit = {f"only_{name}": chosen for name, chosen in limit_of(person).items() if chosen}
+        return {"name": person.name, "permissions": _labels(person.permissions.using(written(person))), **limit}
     groups = person.groups.using(written(person)).order_by("name").values_list("name", flat=True)
     flags = {name: getattr(person, name) for name in FLAGS if hasattr(person, name)}
     return {

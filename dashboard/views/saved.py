@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 
 from dashboard.kit.languages import in_language
 from dashboard.kit.pages import person_of
+from dashboard.kit.reach import seen
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.text import inert
 from dashboard.models import SavedView
@@ -57,7 +58,8 @@ def seen_by(request: HttpRequest) -> list[Entry]:
     if known is None:
         person = person_of(request)
         rows = SavedView.objects.filter(Q(person=person) | Q(is_shared=True)).order_by("name", "pk")
-        found = [_entry(request, view, is_own=view.person == person) for view in rows[: EACH + SHARED]]
+        shown = [view for view in rows[: EACH + SHARED] if view.person == person or _names_no_others(request, view)]
+        found = [_entry(request, view, is_own=view.person == person) for view in shown]
         known = sorted(found, key=lambda entry: not entry.is_own)
         request._saved_views = known  # type: ignore[attr-defined]
     return cast("list[Entry]", known)
@@ -92,7 +94,20 @@ def find(request: HttpRequest, view_id: int, *, own: bool = False) -> SavedView 
     """The view, if this person may see it, or with ``own`` change it; None: there is none for them."""
     which = Q(person=person_of(request)) if own else Q(person=person_of(request)) | Q(is_shared=True)
     found: SavedView | None = SavedView.objects.filter(which, pk=view_id).first() if view_id < 2**63 else None
-    return found
+    is_shown = found and (found.person == person_of(request) or _names_no_others(request, found))
+    return found if is_shown else None
+
+
+def _names_no_others(request: HttpRequest, view: SavedView) -> bool:
+    """Whether all types and queues that it names are within what this person sees."""
+    reach = seen(request)
+    if reach.is_whole:
+        return True
+    try:
+        asked = Selection.guess(**_given(view.query))
+    except InvalidSelection:
+        return False
+    return set(asked.types) <= reach.types() and set(asked.queues) <= reach.queues()
 
 
 def save(request: HttpRequest, name: str, query: str, *, shared: bool, replace: bool = False) -> SavedView:

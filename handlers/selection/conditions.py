@@ -24,7 +24,7 @@ from handlers.selection.created import first_id_created_since, last_id_created_b
 from handlers.selection.criteria import Criteria
 from handlers.selection.secrets import types_without_secrets
 from handlers.selection.tags import tagged
-from handlers.selection.values import RETRYING
+from handlers.selection.values import RETRYING, stored_names
 from handlers.states import State
 
 # The condition of the index jobs_not_succeeded, word for word: SQLite sees that they are the same only in literals.
@@ -73,6 +73,8 @@ def indexed(selection: Criteria, names: Sequence[str], using: str) -> list[Q]:
         if choices:
             name = f"{beside}{field}"
             found.append(Q(**{f"{name}__in": choices}) if len(choices) > 1 else Q(**{name: choices[0]}))
+    if selection.within:
+        found.append(_within(selection, beside))
     if not selection.engine:
         found.append(~Q(job_type__startswith=ENGINE_TYPES))
     if selection.fingerprint:
@@ -82,6 +84,17 @@ def indexed(selection: Criteria, names: Sequence[str], using: str) -> list[Q]:
     if is_postgresql(connections[using]):
         found += contained(selection, using)
     return [*found, *tagged(selection, using), *_related(selection, using), *_created(selection, using)]
+
+
+def _within(selection: Criteria, beside: str) -> Q:
+    """In one of the parts that it reaches; where there is none, nowhere."""
+    either = Q(pk__in=[])
+    for way in selection.reached():
+        part = Q(**{f"{beside}queue__in": way.queues}) if way.queues else Q()
+        if way.types:
+            part &= Q(**{f"{beside}job_type__in": [stored for name in way.types for stored in stored_names(name)]})
+        either |= part
+    return either
 
 
 def unindexed(selection: Criteria, using: str) -> list[Q]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from handlers.selection.language import written
+from handlers.selection.reach import Part, present
 from handlers.selection.values import Number
 
 ANY = "*"  # in the place of an argument's path: whichever argument that a registered type declares
@@ -42,6 +43,7 @@ class Criteria:
     lowest: int | None = None  # no job before this id: see ``pinned``
     highest: int | None = None  # no job after this id
     own_tag: str = ""  # one that must be the job's own: see ``selection.tags``
+    within: tuple[Part, ...] = ()  # in one of these: see ``reached``
 
     @property
     def is_empty(self) -> bool:
@@ -52,6 +54,17 @@ class Criteria:
     def is_by_name(self) -> bool:
         """Whether an index of types or queues leads to its jobs: that of a failure group comes before these."""
         return bool(self.types or self.queues) and not self.fingerprint
+
+    def reached(self) -> list[Self]:
+        """What comes to the same without ``within``: one for each of its parts, its types and queues narrowed.
+
+        The types and queues that it names itself are named in none of them unless they are in its part.
+        """
+        if not self.within:
+            return [self]
+        asked = Part(tuple(present(name) for name in self.types), self.queues)
+        parts = [both for part in self.within if (both := asked.meets(part))]
+        return [replace(self, types=part.types, queues=part.queues, within=()) for part in parts]
 
     def __str__(self) -> str:
         """The search text that ``parse`` reads back as this selection."""

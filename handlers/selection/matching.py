@@ -61,7 +61,8 @@ def read(
 ) -> list[JobRecord]:
     """A page of what ``by_ids`` made, each branch read through its own index and the branches merged."""
     found: dict[int, JobRecord] = {}
-    branches = [branch for way in ways(selection, FEW_TAGGED, using) for branch in _branches(way, using)]
+    reached = [way for part in selection.reached() for way in ways(part, FEW_TAGGED, using)]
+    branches = [branch for way in reached for branch in _branches(way, using)]
     for branch, names in branches:
         key = key_of(branch)
         if key == IN_PAYLOADS and branch.engine and replace(branch, types=(), queues=()).is_empty:
@@ -105,12 +106,20 @@ def by_ids(selection: Criteria, using: str) -> Criteria:
     PostgreSQL cannot tell how many jobs hold a value. Asked for the newest of them, it would rather look at one job
     after the other, newest first, than read the index of arguments: for a value on one job of millions, at them all.
     """
-    selection = by_few(selection, FEW_TAGGED, using)
+    selection = by_few(_of_one_part(selection), FEW_TAGGED, using)
     if selection.ids or not selection.arguments or not is_postgresql(connections[using]):
         return selection
     found = JobPayload.objects.using(using).filter(*contained(selection, using, "data")).order_by()
     ids = tuple(found.values_list("pk", flat=True)[: FEW + 1])
     return selection if len(ids) > FEW else replace(selection, arguments=(), ids=ids or (NO_JOB,))
+
+
+def _of_one_part(selection: Criteria) -> Criteria:
+    """``selection`` without ``within`` where its types and queues can say the same."""
+    reached = selection.reached()
+    if not reached:
+        return replace(selection, types=(), queues=(), within=(), ids=(NO_JOB,))
+    return reached[0] if len(reached) == 1 else selection
 
 
 def _branches(selection: Criteria, using: str) -> list[tuple[Criteria, list[str]]]:
@@ -174,23 +183,27 @@ def edge(
 
     ``before`` and ``after``: as for a page.
     """
-    selection = by_index(selection, using)
-    key, names = key_of(selection), _names(selection)
-    # An index of what no worker updates has it all: nothing need be joined, and no row be looked at.
-    if (key == IN_PAYLOADS or not selection.states) and _is_by_name_only(selection):
-        beside = _beside(selection, names, using)
-        if selection.lowest is not None:
-            beside = beside.filter(pk__gte=selection.lowest)
-        if selection.highest is not None:
-            beside = beside.filter(pk__lte=selection.highest)
-        reads = [_cut(beside, Criteria(), size + 1, before, after).values_list("pk", flat=True)]
-    else:
-        reads = [
-            _cut(_indexed(branch, names, using), branch, size + 1, before, after).values_list(key, flat=True)
-            for branch in (_by_state(selection) if selection.fingerprint else [selection])
-        ]
+    reads = [
+        _edge_read(branch, size, using, before, after)
+        for part in by_index(selection, using).reached()
+        for branch in (_by_state(part) if part.fingerprint else [part])
+    ]
     if len(reads) == 1:
         last = list(reads[0][size - 1 :])
     else:
         last = sorted({job_id for ids in reads for job_id in ids}, reverse=after is None)[size - 1 : size + 1]
     return last[0] if len(last) > 1 else None
+
+
+def _edge_read(branch: Criteria, size: int, using: str, before: int | None, after: int | None) -> QuerySet[Any, Any]:
+    """The ids of the next ``size`` + 1 jobs of one way to them."""
+    key, names = key_of(branch), _names(branch)
+    # An index of what no worker updates has it all: nothing need be joined, and no row be looked at.
+    if (key == IN_PAYLOADS or not branch.states) and _is_by_name_only(branch):
+        beside = _beside(branch, names, using)
+        if branch.lowest is not None:
+            beside = beside.filter(pk__gte=branch.lowest)
+        if branch.highest is not None:
+            beside = beside.filter(pk__lte=branch.highest)
+        return _cut(beside, Criteria(), size + 1, before, after).values_list("pk", flat=True)
+    return _cut(_indexed(branch, names, using), branch, size + 1, before, after).values_list(key, flat=True)

@@ -13,6 +13,7 @@ from handlers.selection import pasted, values
 from handlers.selection.criteria import ANY, Criteria
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.language import MAX_VALUE, Term, check_text, terms
+from handlers.selection.reach import Part
 from handlers.wording import worded
 
 MAX_IDS = 1_000
@@ -265,6 +266,8 @@ def _restored(name: str, value: Any) -> Any:
         return tuple(values.state(item) for item in items) if name == "states" else items
     if name == "ids":
         return tuple(_number(item) for item in value)
+    if name == "within":
+        return tuple(_part(types, queues) for types, queues in value)
     if name == "arguments":
         for path, _ in value:
             _check_path(_text(name, path))
@@ -272,15 +275,18 @@ def _restored(name: str, value: Any) -> Any:
     if name in ("since", "until"):
         at = datetime.fromisoformat(value)
         return at.replace(tzinfo=UTC) if at.tzinfo is None else at
-    if name in ("parent", "operation", "workflow", "lowest", "highest"):
-        return None if value is None else _number(value)
-    if name == "priority":
-        return None if value is None else check_priority(value)
+    if name in ("parent", "operation", "workflow", "lowest", "highest", "priority"):
+        read = check_priority if name == "priority" else _number
+        return None if value is None else read(value)
     if name in ("sensitive", "engine"):
         if not isinstance(value, bool):
             raise TypeError(f"{name} is neither true nor false")
         return value
     return _text(name, value)
+
+
+def _part(*names: Any) -> Part:
+    return Part(*(tuple(_text("within", each) for each in some) for some in names))
 
 
 def _argument(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.db.models import QuerySet
@@ -10,6 +11,7 @@ from django.db.models import QuerySet
 from handlers.models import JobRecord
 from handlers.selection import looking, matching, parsing
 from handlers.selection.criteria import Criteria
+from handlers.selection.reach import NOTHING, Part, Reach, present
 
 
 class Selection(Criteria):
@@ -38,6 +40,25 @@ class Selection(Criteria):
     def from_json(cls, data: Mapping[str, Any]) -> Selection:
         """The selection that ``to_json`` wrote. Raises InvalidSelection for anything else."""
         return cls(**parsing.restore(data))
+
+    def kept_within(self, reach: Reach) -> Selection:
+        """The same jobs as far as they are within ``reach``, of which a selection that is stored remembers it."""
+        if reach.parts is None:
+            return self
+        parts = (Reach.of(self.within) & reach if self.within else reach).parts
+        reached = replace(self, within=parts or (NOTHING,)).reached()
+        if not parts or not reached:
+            return replace(self, types=(), queues=(), within=(NOTHING,))
+        if len(reached) == 1:
+            return reached[0]
+        # What is without is not even named.
+        types = tuple(name for name in self.types if any(present(name) in way.types for way in reached))
+        queues = tuple(name for name in self.queues if any(name in way.queues for way in reached))
+        return replace(self, types=types, queues=queues, within=parts)
+
+    def is_within(self, reach: Reach) -> bool:
+        """Whether all its jobs are within ``reach``, whatever jobs there are."""
+        return reach.holds([Part(way.types, way.queues) for way in self.reached() if way.types != NOTHING.types])
 
     @property
     def looks_at_newest(self) -> bool:
