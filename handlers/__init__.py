@@ -14,6 +14,7 @@ from handlers.exceptions import (
     JobTimeout,
     NoHandler,
     RetryAfter,
+    Snooze,
 )
 from handlers.lazily import lazy
 from handlers.limited import Limit
@@ -42,6 +43,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "Run",
     "current_run",
     "RetryAfter",
+    "Snooze",
     "GiveUp",
     # enqueue, schedule, and every other verb
     "job_scheduler",

@@ -63,6 +63,19 @@ class RetryAfter(JobsError):
         self.delay = delay
 
 
+class Snooze(JobsError):
+    """Raised by a handler: nothing failed, and it is too early. Run the job again after ``delay`` (from 0 to 365 days).
+
+    It counts as no failure, however often it happens: ``max_attempts`` and backoff know nothing of it.
+    """
+
+    def __init__(self, delay: timedelta, reason: str = "") -> None:
+        if not isinstance(delay, timedelta) or not timedelta(0) <= delay <= timedelta(days=365):
+            raise InvalidJob(f"Snooze: delay must be a timedelta from 0 to 365 days, not {delay!r}", field="delay")
+        super().__init__(reason or f"snoozed for {delay}")
+        self.delay = delay
+
+
 class GiveUp(JobsError):
     """Raised by a handler: this job can never succeed; end its retries now, with ``reason``."""
 

@@ -18,7 +18,7 @@ from handlers import forks, lifecycle, logs, masking, processes, stranded, surro
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
-from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler
+from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler, Snooze
 from handlers.failure_log import log_failures
 from handlers.failures import class_path, clean, describe
 from handlers.job_types import JobType
@@ -164,6 +164,8 @@ def _broke_off(
 def _move_of(claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float) -> Move | None:
     if isinstance(error, JobCancelled | CancelledError):
         return _cancelled(claim, token, error, worker, seconds)
+    if isinstance(error, Snooze):
+        return _snoozed(claim, error, worker=worker, seconds=seconds)
     return failed(claim, error, worker=worker, seconds=seconds)
 
 
@@ -243,6 +245,13 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
         failure=failure,
         delay=decision.delay,
     )
+
+
+def _snoozed(claim: Claim, error: Snooze, *, worker: str, seconds: float) -> Move:
+    """The handler wants to be called later; whoever subclasses ``Snooze`` may have broken it."""
+    facts = {"worker": worker, "delay_seconds": round(error.delay.total_seconds(), 3)}
+    reason = hider(claim)(str(error)) or "snoozed"
+    return _move(claim, Step(State.SCHEDULED, reason, facts), seconds=seconds, delay=error.delay)
 
 
 def decide(claim: Claim, error: BaseException) -> tuple[Effective, Decision]:

@@ -33,6 +33,7 @@ TRANSITIONS: dict[State, dict[State, str]] = {
         S.SUCCEEDED: "the handler returned",
         S.FAILED: "the attempt failed, or the worker was lost too often",
         S.ENQUEUED: "handed back, or the lease expired",
+        S.SCHEDULED: "snoozed by its handler",
         S.DELETED: "delete, or the policy deletes what is exhausted",
     },
     S.FAILED: {S.ENQUEUED: "retry", S.SCHEDULED: "backoff after a failed attempt", S.DELETED: "delete, or exhausted"},

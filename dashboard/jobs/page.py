@@ -109,6 +109,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "markdown": failure_markdown(record, last_failure, to_copy) if shows_failure and last_failure else "",
         "is_live": state in (State.ENQUEUED, State.PROCESSING, State.SCHEDULED, State.AWAITING),
         "flow": flow,
+        "is_snoozed": was_running and state is State.SCHEDULED,
         "skip_url": reverse("admin:skip_job", args=[record.pk], current_app=site.name)
         if flow and state is State.FAILED and _may_skip(request)
         else "",

@@ -12,6 +12,7 @@ from dashboard.kit.queries import RETRYING
 from handlers.models import AttemptError, JobHistory, JobRecord
 from handlers.states import FINAL, State
 
+OTHER_ENDS: dict[str, str] = {State.ENQUEUED: "handed back", State.SCHEDULED: "snoozed"}  # where a run ended so
 MAX_MOVES = 200  # the newest ones are shown
 MAX_ATTEMPTS = 50
 
@@ -33,7 +34,7 @@ class Attempt:
     """One run."""
 
     number: int
-    outcome: str  # a state, or "handed back"
+    outcome: str  # a state, or one of OTHER_ENDS
     started_at: datetime | None
     ended_at: datetime | None
     took: timedelta | None
@@ -96,7 +97,7 @@ def attempts(
         found.append(
             Attempt(
                 number=move.attempt,
-                outcome="handed back" if move.to_state == State.ENQUEUED else move.to_state,
+                outcome=OTHER_ENDS.get(move.to_state, move.to_state),
                 started_at=started,
                 ended_at=move.at,
                 took=took,

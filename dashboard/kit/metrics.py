@@ -23,7 +23,7 @@ from handlers.models.count import BUCKET_FIELDS, BUCKETS, Outcome, Period
 HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField())
 ENDED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 # What puts a job on its queue. A scheduled one counts when it is created, not when it is due.
-INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK)
+INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK, Outcome.SNOOZED)
 GROWS = 10  # jobs that wait: fewer come and go
 NEAR = timedelta(hours=3)  # within which what is counted since a time is counted by the minute
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -204,7 +204,8 @@ def quantile(buckets: Sequence[int], share: float) -> float | None:
 def queue_rates(minutes: int = 5) -> dict[str, Rate]:
     """How fast each queue fills and empties, over the last whole ``minutes``.
 
-    In: created, revived, retried and handed back, though a scheduled job or a retry may come to its queue later.
+    In: created, revived, retried, handed back and snoozed, though what is scheduled may come
+    to its queue later.
     Out: attempts that succeeded or failed. A queue on which nothing happened is left out.
     """
     end = _floor(timezone.now(), timedelta(minutes=1))

@@ -15,6 +15,7 @@ STATES = {
     "failed": pgettext_lazy("state", "failed"),
     "deleted": pgettext_lazy("state", "deleted"),
     "handed back": pgettext_lazy("state", "handed back"),
+    "snoozed": pgettext_lazy("state", "snoozed"),
     "waiting": pgettext_lazy("state", "waiting"),
     "skipped": pgettext_lazy("state", "skipped"),
     "paused": pgettext_lazy("state", "paused"),

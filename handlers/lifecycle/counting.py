@@ -95,6 +95,8 @@ def outcome_of(source: State, targets: Iterable[State]) -> Outcome | None:
             return Outcome.SUCCEEDED
         if first == State.FAILED:
             return Outcome.RETRIED if path[-1] == State.SCHEDULED else Outcome.FAILED
+        if first == State.SCHEDULED:
+            return Outcome.SNOOZED
         return Outcome.DROPPED if first == State.DELETED else Outcome.HANDED_BACK
     if path[-1] == State.DELETED:
         return Outcome.DELETED

@@ -18,7 +18,7 @@ from handlers.models.count import BUCKETS, Outcome
 from handlers.queues import known_queues
 from handlers.registry import registry
 
-ENDS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.HANDED_BACK, Outcome.DROPPED)
+ENDS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.HANDED_BACK, Outcome.SNOOZED, Outcome.DROPPED)
 RAN = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
 # Counters by queue and type: which outcome each one is of.

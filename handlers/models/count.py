@@ -12,7 +12,7 @@ from handlers.models.kept import Kept
 
 
 class Outcome(models.TextChoices):
-    """What is counted. Each attempt that starts ends as one of succeeded, failed, retried, handed back or dropped."""
+    """What is counted. Each attempt that starts ends as one of the six from succeeded to dropped."""
 
     CREATED = "created"  # enqueued or scheduled for the first time
     STARTED = "started"  # claimed; the duration is the wait on the queue
@@ -20,6 +20,7 @@ class Outcome(models.TextChoices):
     FAILED = "failed"  # for good
     RETRIED = "retried"  # an attempt failed, and its policy runs the job again
     HANDED_BACK = "handed_back"  # back to its queue without an outcome
+    SNOOZED = "snoozed"  # the handler said that it is too early, and when to run the job again
     DROPPED = "dropped"  # deleted while it ran
     DELETED = "deleted"  # deleted while it did not run
     REVIVED = "revived"  # retried, requeued or restored by a person

@@ -47,6 +47,8 @@ def happened() -> Counter[str]:  # noqa: C901 - one case for each outcome
                 found[Outcome.FAILED] += 1
             case (State.PROCESSING, State.ENQUEUED):
                 found[Outcome.HANDED_BACK] += 1
+            case (State.PROCESSING, State.SCHEDULED):
+                found[Outcome.SNOOZED] += 1
             case (State.PROCESSING, State.DELETED):
                 found[Outcome.DROPPED] += 1
             case (State.FAILED, State.SCHEDULED):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
+from django.utils import timezone
 
 from handlers import (
     InvalidJob,
@@ -23,16 +25,17 @@ from handlers import (
     RetryPolicy,
     Run,
     Sensitive,
+    Snooze,
     current_run,
     handles,
     job_scheduler,
     lifecycle,
 )
 from handlers.cancellation import CancellationToken, CancelReason
-from handlers.models import AttemptError, JobRecord, JobStep, RunState
+from handlers.models import AttemptError, JobCountDelta, JobRecord, JobStep, RunState
 from handlers.registry import registry
 from handlers.states import State
-from tests.running import claim, perform, record, run
+from tests.running import claim, make_due, perform, record, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -513,3 +516,63 @@ def test_what_runs_left_goes_with_the_job() -> None:
 def test_what_is_encoded_twice_is_refused(effects: Effects) -> None:
     with pytest.raises(InvalidJob, match=r"\(job\), \(job, token\), \(job, run\) or \(job, token, run\)"):
         handles(Work)(lambda job, run, context, more: None)
+
+
+# --- to be called again later
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_handler_can_ask_to_be_called_later_which_is_no_failure(effects: Effects, is_async: bool) -> None:
+    def handle(job: Work, run: Run) -> None:
+        effects.append(run.attempt)
+        if run.attempt < 4:
+            raise Snooze(timedelta(minutes=5), "not yet")
+
+    async def ahandle(job: Work, run: Run) -> None:
+        handle(job, run)
+
+    handles(Work, retry=RetryPolicy(max_attempts=1))(ahandle if is_async else handle)
+    job_id = int(job_scheduler.enqueue(Work()))
+    for _ in range(3):
+        before = timezone.now()
+        run(job_id)
+        row = record(job_id)
+        assert (row.state, row.failures, row.error) == ("scheduled", 0, "")
+        assert row.run_at
+        assert before + timedelta(minutes=4) < row.run_at < before + timedelta(minutes=6)
+        assert [message.job_id for message in make_due(job_id)] == [job_id]
+    run(job_id)
+    assert (record(job_id).state, record(job_id).attempt, effects) == ("succeeded", 4, [1, 2, 3, 4])
+    reasons = record(job_id).history.filter(to_state="scheduled").values_list("reason", flat=True)
+    assert list(reasons) == ["not yet"] * 3
+    outcomes = Counter(JobCountDelta.objects.values_list("outcome", flat=True))
+    assert (outcomes["snoozed"], outcomes["retried"], outcomes["failed"]) == (3, 0, 0)
+    assert not AttemptError.objects.exists()
+
+
+@pytest.mark.parametrize("delay", [5, timedelta(seconds=-1), timedelta(days=366), None])
+def test_a_snooze_for_no_time_fails_the_attempt_in_words(delay: Any) -> None:
+    def handle(job: Work) -> None:
+        raise Snooze(delay)
+
+    job_id = work(handle)
+    run(job_id)
+    assert error_of(job_id).startswith("Snooze: delay must be a timedelta from 0 to 365 days")
+
+
+def test_a_snoozed_job_keeps_its_failures_and_its_steps(effects: Effects) -> None:
+    def handle(job: Work, run: Run) -> None:
+        run.step("once", effects.do, "once")
+        if run.attempt == 1:
+            raise OSError("a failure")
+        if run.attempt == 2:
+            raise Snooze(timedelta(0))
+
+    job_id = work(handle)
+    run(job_id)
+    make_due(job_id)
+    run(job_id)
+    assert (record(job_id).state, record(job_id).failures) == ("scheduled", 1)
+    make_due(job_id)
+    run(job_id)
+    assert (record(job_id).state, effects) == ("succeeded", ["once"])

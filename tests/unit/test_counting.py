@@ -43,6 +43,7 @@ def test_quantile_of_nothing_is_unknown() -> None:
         (State.PROCESSING, [State.FAILED, State.SCHEDULED], Outcome.RETRIED),
         (State.PROCESSING, [State.FAILED, State.DELETED], Outcome.FAILED),
         (State.PROCESSING, [State.ENQUEUED], Outcome.HANDED_BACK),
+        (State.PROCESSING, [State.SCHEDULED], Outcome.SNOOZED),
         (State.PROCESSING, [State.DELETED], Outcome.DROPPED),
         (State.ENQUEUED, [State.DELETED], Outcome.DELETED),
         (State.FAILED, [State.ENQUEUED], Outcome.REVIVED),

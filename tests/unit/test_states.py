@@ -13,7 +13,7 @@ ALLOWED = {
     "awaiting": {"enqueued", "scheduled", "deleted"},
     "scheduled": {"enqueued", "deleted"},
     "enqueued": {"processing", "failed", "deleted"},
-    "processing": {"succeeded", "failed", "enqueued", "deleted"},
+    "processing": {"succeeded", "failed", "enqueued", "scheduled", "deleted"},
     "failed": {"enqueued", "scheduled", "deleted"},
     "succeeded": {"enqueued"},
     "deleted": {"awaiting", "scheduled", "enqueued", "failed"},

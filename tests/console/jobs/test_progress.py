@@ -78,3 +78,14 @@ def test_only_the_newest_steps_are_shown(admin_client: Client) -> None:
 
 def test_a_job_whose_handler_tells_nothing_has_no_such_section(admin_client: Client) -> None:
     assert "Progress" not in page(admin_client, make_job(State.PROCESSING))
+
+
+def test_a_snoozed_job_says_so_though_an_attempt_before_it_failed(admin_client: Client) -> None:
+    job = make_job(State.FAILED)
+    job.history.filter(to_state=State.FAILED).update(to_state=State.SCHEDULED, reason="not yet")
+    job.errors.all().delete()
+    JobRecord.objects.filter(pk=job.pk).update(state=State.SCHEDULED, run_at=NOW + timedelta(minutes=5))
+    text = page(admin_client, job)
+    assert "Snoozed by its handler; runs again" in text
+    assert "not yet" in text
+    assert "snoozed</span>" in text.lower()
