@@ -222,6 +222,7 @@ def every_page() -> list[str]:
         f"{group}delete/",
         "/admin/auth/",
         "/admin/password_change/",
+        "/admin/account/",
     ]
 
 

@@ -109,6 +109,7 @@ def test_paused_queue_is_said_on_every_page_and_runs_again_when_resumed(
 
     sign_in(page, live_server.url, "olga")
     page.get_by_role("link", name="Queues", exact=True).click()
+    page.locator("#queue-default").get_by_text("Pause …").click()
     page.get_by_label("Reason to pause default").fill("the gateway is being moved")
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name="default", exact=True))
     row.get_by_role("button", name="Pause").click()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.conf import LazySettings
@@ -16,6 +14,7 @@ from handlers.models import JobRecord, Occurrence, RecurringJob, WorkerProcess
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
 from tests.faults.records import Notes
+from tests.hearing import Listener, listening
 from tests.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -23,38 +22,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 SECOND = timedelta(seconds=1)
 
 
-class Switch(ThreadingHTTPServer):
-    """A dead man's switch, which writes down what it hears."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Hearing)
-        self.heard: list[str] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/ping/secret"
-
-
-class Hearing(BaseHTTPRequestHandler):
-    server: Switch
-
-    def do_GET(self) -> None:
-        self.server.heard.append(self.path)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def switch() -> Iterator[Switch]:
-    with Switch() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def switch() -> Iterator[Listener]:
+    """A dead man's switch."""
+    with listening() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def fired() -> int:
@@ -94,13 +66,13 @@ def _inside(child_env: dict[str, str], settings: LazySettings) -> None:
 
 @pytest.mark.usefixtures("_inside")
 def test_a_job_that_recurs_runs_and_its_success_is_told(
-    start_scheduler: Start, start_worker: Start, notes: Notes, switch: Switch
+    start_scheduler: Start, start_worker: Start, notes: Notes, switch: Listener
 ) -> None:
     worker, scheduler = start_worker("--processes", "1"), start_scheduler()
     job_scheduler.add_or_update_recurring("it", Note("it"), every=SECOND, overlap="queue", heartbeat_url=switch.address)
     notes.wait("it", times=2)
     wait_for("two heartbeats", lambda: len(switch.heard) >= 2)
-    assert set(switch.heard) == {"/ping/secret"}
+    assert {each.path for each in switch.heard} == {"/key/secret"}
     told = JobRecord.objects.filter(job_type="jobs.SendHeartbeat")
     assert "secret" not in str(list(told.values_list("arguments__data", flat=True)))
     assert (worker.terminate(), scheduler.terminate()) == (0, 0)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from email import message_from_bytes
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -42,6 +41,7 @@ from handlers.models import (
 from handlers.states import State
 from tests.app.jobs import Note
 from tests.console.factories import make_job
+from tests.hearing import Listener, listening
 from tests.running import drain, make_due, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
@@ -329,47 +329,11 @@ def test_a_look_is_a_few_statements_however_much_it_finds(django_assert_max_num_
 # --- how they are told ---
 
 
-class Hook(ThreadingHTTPServer):
-    """A webhook that notes what it is told, and answers as it is asked to."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Hearing)
-        self.heard: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/key/secret"
-
-
-class Hearing(BaseHTTPRequestHandler):
-    server: Hook
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.heard.append((dict(self.headers), body))
-        code = self.server.answers.pop(0) if self.server.answers else 200
-        self.send_response(code)
-        if code == 302:
-            self.send_header("Location", self.server.address)
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        self.server.heard.append(({}, self.path.encode()))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-
 @pytest.fixture
-def hook() -> Iterator[Hook]:
-    with Hook() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+def hook() -> Iterator[Listener]:
+    """A webhook."""
+    with listening() as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
@@ -378,13 +342,13 @@ def _inside(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("_inside")
-def test_a_webhook_gets_json_that_it_can_tell_is_ours(hook: Hook) -> None:
+def test_a_webhook_gets_json_that_it_can_tell_is_ours(hook: Listener) -> None:
     there = rule("bulk", emails=[], webhook_url=hook.address)
     worker()
     held = paused_run()
     look()
     drain()
-    [(headers, body)] = hook.heard
+    [(_path, headers, body)] = hook.heard
     told = json.loads(body)
     assert (told["type"], told["rule"], told["incidents"][0]["status"]) == ("jobs.alert", "the bulk", "opened")
     assert told["incidents"][0]["url"] == f"https://ops.example/admin/bulk/{held.pk}/"
@@ -396,7 +360,7 @@ def test_a_webhook_gets_json_that_it_can_tell_is_ours(hook: Hook) -> None:
 
 
 @pytest.mark.usefixtures("_inside")
-def test_a_webhook_that_fails_is_tried_again_by_the_job_and_its_secret_is_told_nowhere(hook: Hook) -> None:
+def test_a_webhook_that_fails_is_tried_again_by_the_job_and_its_secret_is_told_nowhere(hook: Listener) -> None:
     rule("bulk", webhook_url=hook.address)
     worker()
     paused_run()
@@ -426,7 +390,7 @@ def test_an_address_inside_the_own_network_is_refused_at_once(url: str) -> None:
 
 
 def test_a_name_that_leads_into_the_own_network_is_found_out_when_it_is_called(
-    hook: Hook, monkeypatch: pytest.MonkeyPatch
+    hook: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rule("bulk", emails=[], webhook_url=f"http://hook.example:{hook.server_port}/")
     whole = socket.getaddrinfo
@@ -442,7 +406,7 @@ def test_a_name_that_leads_into_the_own_network_is_found_out_when_it_is_called(
 
 
 @pytest.mark.usefixtures("_inside")
-def test_where_no_worker_lives_the_scheduler_sends_it_itself(hook: Hook) -> None:
+def test_where_no_worker_lives_the_scheduler_sends_it_itself(hook: Listener) -> None:
     rule("worker", emails=[], webhook_url=hook.address)
     look()
     for thread in threading.enumerate():
@@ -454,16 +418,16 @@ def test_where_no_worker_lives_the_scheduler_sends_it_itself(hook: Hook) -> None
 
 
 @pytest.mark.usefixtures("_inside")
-def test_a_test_message_says_that_it_is_one(hook: Hook) -> None:
+def test_a_test_message_says_that_it_is_one(hook: Listener) -> None:
     there = rule("bulk", webhook_url=hook.address)
     worker()
     assert send_test(there.pk, by="anna") == 2
     assert subjects() == ["Test: This is a test"]
-    assert json.loads(hook.heard[0][1])["test"] is True
+    assert json.loads(hook.heard[0].body)["test"] is True
 
 
 @pytest.mark.usefixtures("_inside")
-def test_the_dead_mans_switch_hears_nothing_once_no_worker_lives(hook: Hook, settings: Any) -> None:
+def test_the_dead_mans_switch_hears_nothing_once_no_worker_lives(hook: Listener, settings: Any) -> None:
     settings.JOBS = {**settings.JOBS, "DEAD_MAN_URL": hook.address}
     call_dead_man()
     assert not any(thread.name == "dead man's switch" for thread in threading.enumerate())
@@ -472,7 +436,7 @@ def test_the_dead_mans_switch_hears_nothing_once_no_worker_lives(hook: Hook, set
     for thread in threading.enumerate():
         if thread.name == "dead man's switch":
             thread.join(20)
-    assert [path for _, path in hook.heard] == [b"/key/secret"]
+    assert [each.path for each in hook.heard] == ["/key/secret"]
 
 
 def test_a_mail_goes_out_at_once_where_the_site_mails_through_jobs(settings: Any) -> None:
