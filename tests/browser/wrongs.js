@@ -50,7 +50,7 @@
     }
     // What one types into is told from its ground by a line or a wash of its own (1.4.11).
     for (const field of all("input:not([type=hidden], [type=checkbox], [type=radio], [type=submit], [type=button], .visually-hidden), textarea, select")) {
-      if (!seen(field) || field.disabled || getComputedStyle(field).opacity === "0") continue;
+      if (!seen(field) || field.disabled || field.readOnly || getComputedStyle(field).opacity === "0") continue;
       const style = getComputedStyle(field);
       const ground = behind(field.parentElement);
       const line = style.borderTopStyle !== "none" && parseFloat(style.borderTopWidth) > 0 ? contrast(over(rgb(style.borderTopColor), ground), ground) : 1;
