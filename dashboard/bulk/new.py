@@ -126,7 +126,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         "everything": selection.is_empty,
         "back": f"{list_url(site)}?{list_query(request.GET)}",
     }
-    return page(site, request, "new", f"{title}?", context, status=400 if form.errors else 200)
+    return page(site, request, "new", _("%(what)s?") % {"what": title}, context, status=400 if form.errors else 200)
 
 
 def _start(request: HttpRequest, verb: verbs.Verb, selection: Selection, form: OptionsForm) -> int | None:

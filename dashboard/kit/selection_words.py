@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext, pgettext_lazy
 
 from dashboard.kit.moments import plain
 from dashboard.kit.reach import parts_in_words
@@ -23,14 +23,14 @@ MOST = 5  # values of one kind that are named
 LONGEST = 80  # characters of one value
 CLOSE = 5  # seconds: a time that is so near to a whole number of hours ago is told as that
 STATES = {
-    State.FAILED.value: gettext_lazy("failed"),
-    State.SCHEDULED.value: gettext_lazy("are scheduled"),
-    RETRYING: gettext_lazy("wait for their next attempt"),
-    State.ENQUEUED.value: gettext_lazy("wait on a queue"),
-    State.PROCESSING.value: gettext_lazy("are running"),
-    State.SUCCEEDED.value: gettext_lazy("succeeded"),
-    State.DELETED.value: gettext_lazy("were deleted"),
-    State.AWAITING.value: gettext_lazy("wait for other jobs"),
+    State.FAILED.value: pgettext_lazy("jobs that", "failed"),
+    State.SCHEDULED.value: pgettext_lazy("jobs that", "are scheduled"),
+    RETRYING: pgettext_lazy("jobs that", "wait for their next attempt"),
+    State.ENQUEUED.value: pgettext_lazy("jobs that", "wait on a queue"),
+    State.PROCESSING.value: pgettext_lazy("jobs that", "are running"),
+    State.SUCCEEDED.value: pgettext_lazy("jobs that", "succeeded"),
+    State.DELETED.value: pgettext_lazy("jobs that", "were deleted"),
+    State.AWAITING.value: pgettext_lazy("jobs that", "wait for other jobs"),
 }
 
 

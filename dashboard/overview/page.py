@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_POST
 
 from dashboard.kit import charts, health, metrics, queries, runs
@@ -24,7 +24,7 @@ from handlers.models import GroupState, JobRecord, WorkerProcess
 from handlers.models.count import Outcome
 from handlers.states import State
 
-SPAN_WORDS = {"1h": gettext_lazy("hour"), "24h": gettext_lazy("24 hours"), "7d": gettext_lazy("7 days")}
+SPAN_WORDS = {"1h": pgettext_lazy("the last", "hour"), "24h": gettext_lazy("24 hours"), "7d": gettext_lazy("7 days")}
 DEFAULT_SPAN = "1h"
 NEW_SINCE = timedelta(days=1)
 MOST_GROUPS = 5  # that are new

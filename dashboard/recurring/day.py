@@ -43,7 +43,8 @@ def day(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     named, many = found.who(quarter)
     context = {
         **site.each_context(request),
-        "title": _("Recurring jobs on %(day)s") % {"day": date_format(chosen, "l, j F Y")},
+        # Translators: a day, in the letters of Django's template filter "date"
+        "title": _("Recurring jobs on %(day)s") % {"day": date_format(chosen, _("l, j F Y"))},
         "zone": zone.key,
         "day": chosen,
         "problem": problem,

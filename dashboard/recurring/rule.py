@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 
 from dashboard.kit.fields import in_full
@@ -52,7 +53,10 @@ def upcoming(times: Times, first: datetime | None, count: int = SHOWN) -> list[U
     zone, due = zone_of(times.zone), first
     found: list[Upcoming] = []
     while due is not None and len(found) < count:
-        found.append(Upcoming(due, f"{due.astimezone(zone):%a %Y-%m-%d %H:%M:%S %Z}", times.fired_at(due)))
+        there = due.astimezone(zone)
+        found.append(
+            Upcoming(due, f"{date_format(there.date(), 'D')} {there:%Y-%m-%d %H:%M:%S %Z}", times.fired_at(due))
+        )
         due = times.after(due)
     return found
 

@@ -56,7 +56,7 @@ class Person(Client):
 
     def given_back(self) -> tuple[str, dict[str, list[str]]]:
         """The address and the fields of the form that is given back."""
-        (form,) = re.findall(r'<form method="post" action="([^"]*)".*?</form>', self.html, re.DOTALL)
+        (form,) = re.findall(r'<form method="post" action="([^"]*)"(?: id="resume")?>.*?</form>', self.html, re.DOTALL)
         fields: dict[str, list[str]] = {}
         for name, value in re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', self.html, re.DOTALL):
             fields.setdefault(name, []).append(unescape(value))

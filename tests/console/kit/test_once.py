@@ -147,8 +147,9 @@ TEMPLATES = Path(__file__).parents[3] / "templates" / "dashboard"
 # One gives back a form with its own key, two are the stock admin's; a failure group has a mark of its own; the rest set
 # how a person sees the console, which is the same when it is set twice.
 OTHERS = {
-    "access/nothing_done.html", "failures/group.html", "jobs/list.html", "overview/overview.html",
-    "site/admin/base_site.html", "site/registration/password_change_form.html", "views/views.html",
+    "access/nothing_done.html", "account/switch.html", "failures/group.html", "jobs/list.html", "kit/languages.html",
+    "overview/overview.html", "site/admin/base_site.html", "site/registration/password_change_form.html",
+    "views/views.html",
 }  # fmt: skip
 
 
