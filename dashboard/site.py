@@ -329,9 +329,13 @@ class JobsSite(SigningIn):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The start page."""
+        from dashboard.kit import reach
         from dashboard.overview.page import overview
+        from dashboard.overview.within import overview_within
 
-        context = overview(request) if request.user.has_perm(VIEW_JOBS) else {}
+        within, context = reach.seen(request), dict[str, Any]()
+        if request.user.has_perm(VIEW_JOBS):
+            context = overview(request) if within.is_whole else overview_within(request, within)
         return super().index(request, {**context, **(extra_context or {})})
 
 

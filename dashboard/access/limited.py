@@ -23,8 +23,12 @@ OBEYS = frozenset(
         *(f"jobsite_jobs_jobrecord_{page}" for page in (
             "changelist", "change", "add", "delete", "history", "retry", "requeue", "restore", "move", "edit", "stack",
         )),
-        "undo", "jobs_export", "jobs_new", "jobs_after", "jobs_columns",
+        "index", "undo", "jobs_export", "jobs_new", "jobs_after", "jobs_columns",
         "job_views", "job_view", "job_view_new", "job_view_edit", "job_view_delete",
+        # what was done to many of them, and what they run on
+        "bulk", "bulk_new", "bulk_run", "bulk_pause", "bulk_try", "bulk_resume", "bulk_stop",
+        "queues", "pause_queue", "resume_queue",
+        "job_types", "job_type", "enqueue_one", "pause_type", "resume_type",
     }
 )  # fmt: skip
 UNNAMED = ("<path:object_id>/", "jobs/", "(?P<url>.*)$")  # old addresses that lead on, and what there is no page for

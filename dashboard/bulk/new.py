@@ -22,7 +22,8 @@ from dashboard.kit.drafts import is_draft
 from dashboard.kit.languages import in_language
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.once import act_once
-from dashboard.kit.runs import CHOICES, Run, count_in_words
+from dashboard.kit.reach import NOWHERE, acting
+from dashboard.kit.runs import CHOICES, Run, count_in_words, moves_within
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.selection_words import in_words
 from handlers import bulk
@@ -77,7 +78,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     if not request.user.has_perm(verbs.RUN_BULK):
         raise PermissionDenied(_("You may not start bulk operations."))
     name = request.GET.get("verb", "")
-    problem, verb, selection, fitting = "", CHOICES.get(name), None, None
+    problem, verb, selection, fitting, reach = "", CHOICES.get(name), None, None, NOWHERE
     if verb is None:
         problem = _("There is no verb %(name)s for all that match; there are %(choices)s.") % {
             "name": repr(name[:40]),
@@ -87,7 +88,8 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
         raise PermissionDenied(verb.refusal)
     else:
         try:
-            selection = selection_of(request)
+            reach = acting(request, verbs.RUN_BULK, verb.permission)
+            selection = selection_of(request, within=reach)
             fitting = bulk.narrowed(verb.name, selection)
         except (InvalidSelection, InvalidJob) as error:
             problem = in_language(error)
@@ -95,7 +97,8 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponseBase:
     if verb is None or selection is None or fitting is None:
         return page(site, request, "new", _("New bulk operation"), {"problem": problem}, status=400)
     if verb.to_queue:
-        choices = serving.choices(request, selection.queues[0] if len(selection.queues) == 1 else "")
+        choices = serving.choices(request, selection.queues[0] if len(selection.queues) == 1 else "", reach)
+        choices = [(queue, words) for queue, words in choices if moves_within(selection, queue, reach)]
         cast("forms.ChoiceField", form.fields["queue"]).choices = [("", _("(choose)")), *choices]
     else:
         del form.fields["queue"]

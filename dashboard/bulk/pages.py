@@ -23,7 +23,8 @@ from dashboard.kit.languages import in_language
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import why
-from dashboard.kit.runs import CHOICES, Run
+from dashboard.kit.reach import acting, seen
+from dashboard.kit.runs import CHOICES, Run, is_within
 from dashboard.kit.selection_words import in_words
 from dashboard.kit.sensitive import may_see
 from dashboard.kit.text import duration, sentence
@@ -49,6 +50,7 @@ SWITCHES = {
 def operations(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """The newest runs."""
     newest = list(BulkOperation.objects.order_by("-pk")[:NEWEST])
+    newest = [operation for operation in newest if is_within(operation, seen(request))]
     receipts = _glances(newest[:GLANCED])
     context = {"rows": [Run(operation, receipts.get(operation.pk)) for operation in newest]}
     return page(site, request, "operations", _("Bulk operations"), context)
@@ -56,7 +58,7 @@ def operations(site: AdminSite, request: HttpRequest) -> TemplateResponse:
 
 def run(site: AdminSite, request: HttpRequest, operation_id: int) -> TemplateResponse:
     """One run: how far it is, what became of its jobs, who began it and why."""
-    operation = _find(operation_id)
+    operation = _find(request, operation_id)
     live, paused = operation.state in bulk.LIVE, operation.state == BulkState.PAUSED
     now = timezone.now()
     chunk = bulk.chunk_job(operation) if live else None
@@ -103,7 +105,7 @@ def switch_view(site: AdminSite, what: str) -> Callable[..., HttpResponse]:
 
     @require_POST
     def switch(request: HttpRequest, operation_id: int) -> HttpResponse:
-        operation = _find(operation_id)
+        operation = _find(request, operation_id)
         if not request.user.has_perm("jobsite_jobs.view_jobrecord") or not _may(request, operation):
             raise PermissionDenied(_("You may not do this to this bulk operation."))
         back = reverse("admin:bulk_run", args=[operation_id], current_app=site.name)
@@ -157,7 +159,7 @@ def list_url(site: AdminSite) -> str:
 
 def _tell_how_it_is(request: HttpRequest, operation_id: int) -> None:
     """Nothing was done: somebody, or the run itself, was first."""
-    operation = _find(operation_id)
+    operation = _find(request, operation_id)
     words = {
         BulkState.DONE.value: _("it has ended"),
         BulkState.STOPPED.value: _("it was stopped"),
@@ -179,16 +181,21 @@ def _glances(newest: list[BulkOperation]) -> dict[int, bulk.Receipt]:
         return {}
 
 
-def _find(operation_id: int) -> BulkOperation:
+def _find(request: HttpRequest, operation_id: int) -> BulkOperation:
     operation = BulkOperation.objects.filter(pk=operation_id).first() if operation_id < 2**63 else None
-    if operation is None:
+    if operation is None or not is_within(operation, seen(request)):
         raise Http404(_("There is no bulk operation %(number)d.") % {"number": operation_id})
     return operation
 
 
 def _may(request: HttpRequest, operation: BulkOperation) -> bool:
     verb = CHOICES.get(operation.verb)
-    return verb is not None and request.user.has_perm(verbs.RUN_BULK) and verb.allowed(request.user)
+    return (
+        verb is not None
+        and request.user.has_perm(verbs.RUN_BULK)
+        and verb.allowed(request.user)
+        and is_within(operation, acting(request, verbs.RUN_BULK, verb.permission))
+    )
 
 
 def _anyway(told: Run) -> str:

@@ -12,6 +12,7 @@ from dashboard.kit.verbs import BULK_VERBS, jobs_in_words
 from handlers import bulk
 from handlers.models import BulkOperation
 from handlers.models.bulk import BulkState
+from handlers.selection import NOTHING, InvalidSelection, Part, Reach, Selection
 
 CHOICES = {verb.name: verb for verb in BULK_VERBS}
 GOING = 5  # runs that the Overview names
@@ -143,6 +144,22 @@ def count_in_words(count: int, most: int = bulk.COUNTED) -> str:
     if not count:
         return _("all jobs that match")
     return _("more than %(most)s jobs") % {"most": f"{most:,}"} if count > most else jobs_in_words(count)
+
+
+def is_within(operation: BulkOperation, reach: Reach) -> bool:
+    """Whether all jobs that the run may come to are within ``reach``, and stay there."""
+    if reach.is_whole:
+        return True
+    try:
+        selection = Selection.from_json(operation.selection)
+    except InvalidSelection:
+        return False
+    return selection.is_within(reach) and (not operation.queue or moves_within(selection, operation.queue, reach))
+
+
+def moves_within(selection: Selection, queue: str, reach: Reach) -> bool:
+    """Whether what ``selection`` has stays within ``reach`` on ``queue``."""
+    return reach.holds([Part(way.types, (queue,)) for way in selection.reached() if way.types != NOTHING.types])
 
 
 def going() -> list[Run]:

@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import flat, health, metrics, queries, serving, verbs
 from dashboard.kit.moments import plain
 from dashboard.kit.pages import why
+from dashboard.kit.reach import acting, in_words, seen
 from dashboard.kit.switching import switch_once, tell
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
@@ -73,7 +74,11 @@ def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     rates, known = metrics.queue_rates(), health.of(request)
     may_move = verbs.MOVE.allowed(request.user) and request.user.has_perm(verbs.RUN_BULK)
     serve = serving.by_queue(known.fleet.workers)
-    every = [Fact(row, rates.get(row.name), serve(row.name)) for row in queries.queue_rows(known.queues)]
+    may_pause, moving = acting(request, PAUSE), acting(request, verbs.RUN_BULK, verbs.MOVE.permission)
+    is_seen = seen(request).has_all_of_queue  # of others the numbers would count what is beyond
+    every = [
+        Fact(row, rates.get(row.name), serve(row.name)) for row in queries.queue_rows(known.queues) if is_seen(row.name)
+    ]
     listed = flat.flat(request, every, COLUMNS, text=lambda fact: fact.row.name, needs=lambda fact: fact.needs)
     facts = [
         {
@@ -81,7 +86,8 @@ def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
             "rate": fact.rate,
             "needs": fact.needs,
             "workers": fact.workers,
-            "move_url": _move_url(site, fact.row) if may_move else "",
+            "move_url": _move_url(site, fact.row) if may_move and moving.has_all_of_queue(fact.row.name) else "",
+            "may_pause": may_pause.has_all_of_queue(fact.row.name),
         }
         for fact in listed.rows
     ]
@@ -91,7 +97,6 @@ def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "facts": facts,
         "flat": listed,
         "spans": [(value, words) for value, (words, _length) in SPANS.items()],
-        "may_pause": request.user.has_perm(PAUSE),
         "max_reason": verbs.MAX_REASON,
     }
     return TemplateResponse(request, "dashboard/queues/queues.html", context)
@@ -146,6 +151,10 @@ def _asked(request: HttpRequest, name: str) -> tuple[AbstractBaseUser, str]:
         raise PermissionDenied(_("You may not pause or resume queues."))
     if name not in known_queues() and name not in job_scheduler.paused_queues():
         raise Http404(_("There is no queue %(name)s.") % {"name": name})
+    if not seen(request).has_all_of_queue(name):
+        raise Http404(_("There is no queue %(name)s.") % {"name": name})
+    if not acting(request, PAUSE).has_all_of_queue(name):
+        raise PermissionDenied(in_words(acting(request, PAUSE)))
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     return by, why(request)
 

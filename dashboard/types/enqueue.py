@@ -20,6 +20,7 @@ from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import payload_form
 from dashboard.kit.once import act_once
 from dashboard.kit.payload_page import ENQUEUE, OWN, code_of, is_engines_own, is_raw, render
+from dashboard.kit.reach import acting, in_words, seen
 from dashboard.kit.sensitive import may_see
 from dashboard.types.form import WhenForm
 from handlers.exceptions import DuplicateJob, InvalidJob
@@ -52,12 +53,14 @@ def enqueue(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     """Enqueue one job of a type."""
     if not request.user.has_perm(ENQUEUE):
         raise PermissionDenied(_("You may not enqueue jobs."))
-    job_type = _type(name)
+    job_type, reach = _type(request, name), acting(request, ENQUEUE)
+    if reach.queues_of(job_type.name) == frozenset():
+        raise PermissionDenied(in_words(reach))
     if is_engines_own(job_type):
         raise PermissionDenied(OWN % {"name": job_type.name})
     posted = request.POST if request.method == "POST" else None
     form = payload_form(job_type, raw=is_raw(request))(posted, sees_sensitive=may_see(request))
-    when = WhenForm(posted, job_type=job_type)
+    when = WhenForm(posted, job_type=job_type, reach=reach)
     context: dict[str, Any] = {
         "when": when,
         "verb": _("Enqueue"),
@@ -107,8 +110,8 @@ def _link(site: AdminSite, job_id: int, words: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, words % {"id": job_id})
 
 
-def _type(name: str) -> JobType:
+def _type(request: HttpRequest, name: str) -> JobType:
     job_type = catalogue.find(name)
-    if job_type is None:
+    if job_type is None or job_type.name not in seen(request).types():
         raise Http404(_("There is no job type %(name)s.") % {"name": name[:100]})
     return job_type

@@ -21,6 +21,7 @@ from handlers.deadlines import LONGEST_WAIT
 from handlers.exceptions import InvalidJob
 from handlers.job_types import JobType
 from handlers.queues import known_queues
+from handlers.selection import WHOLE, Reach
 from handlers.unique import DEBOUNCE, ERROR, EXISTING, REPLACE, Rule, Unique
 
 KEEP, BESIDE = "keep", "beside"
@@ -68,11 +69,13 @@ class WhenForm(forms.Form):
         help_text=gettext_lazy("Optional, kept in the audit."),
     )
 
-    def __init__(self, *args: Any, job_type: JobType, **options: Any) -> None:
+    def __init__(self, *args: Any, job_type: JobType, reach: Reach = WHOLE, **options: Any) -> None:
         """``job_type``: its own queue and its own rule are chosen at first."""
         super().__init__(*args, **options)
         self.job_type = job_type
         names = sorted((known_queues() - {SYSTEM_QUEUE}) | {job_type.queue})
+        if not reach.is_whole:
+            names = [name for name in names if name in reach.queues() and reach.covers(job_type.name, name)]
         queue = cast("forms.ChoiceField", self.fields["queue"])
         queue.choices = [(name, name) for name in names]
         queue.initial = job_type.queue

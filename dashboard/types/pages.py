@@ -22,6 +22,7 @@ from dashboard.kit.catalogue import TypeRow
 from dashboard.kit.one_at_a_time import rule_in_words
 from dashboard.kit.pages import why
 from dashboard.kit.payload_page import ENQUEUE, is_engines_own
+from dashboard.kit.reach import acting, in_words, seen
 from dashboard.kit.slots import terms_in_words
 from dashboard.kit.switching import switch_once, tell
 from handlers import fleet
@@ -68,10 +69,18 @@ def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every registered type, by pages."""
     counts, paused, workers = metrics.type_counts(), job_scheduler.paused_types(), health.of(request).fleet.workers
     known, serve = _known_by_workers(workers), serving.by_queue(workers)
+    types, is_whole = seen(request).types(), seen(request).has_all_of_type
     every = [
-        Fact(row, counts.get(name, NONE), name in paused, known[name], serve(row.job_type.queue))
+        Fact(
+            row,
+            counts.get(name, NONE) if is_whole(name) else NONE,
+            name in paused,
+            known[name],
+            serve(row.job_type.queue),
+        )
         for row in catalogue.types()
         for name in (row.job_type.name,)
+        if name in types
     ]
     listed = flat.flat(request, every, COLUMNS, text=lambda fact: fact.row.job_type.name, needs=lambda fact: fact.needs)
     shown = [fact.row.job_type for fact in listed.rows]
@@ -80,7 +89,8 @@ def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         {
             "row": fact.row,
             "policy": policies.get(fact.row.job_type.name, Effective(fact.row.job_type.retry)),
-            "stats": stats.get(fact.row.job_type.name),
+            "stats": stats.get(fact.row.job_type.name) if is_whole(fact.row.job_type.name) else None,
+            "is_whole": is_whole(fact.row.job_type.name),
             "paused": fact.paused,
             "workers": fact.workers,
             "served": fact.served,
@@ -94,7 +104,7 @@ def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
 
 def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateResponse:
     """One type, with its schema."""
-    found = catalogue.find(name)
+    found = _find(request, name)
     if found is None:
         raise Http404(_("There is no job type %(name)s.") % {"name": name[:100]})
     facts = _facts(request, [TypeRow(found)])[0]
@@ -106,8 +116,8 @@ def job_type(site: AdminSite, request: HttpRequest, name: str) -> TemplateRespon
         "sensitive": sorted(found.sensitive_fields),
         "limits": _limits(found),
         "one_at_a_time": rule_in_words(found.unique) if found.unique else "",
-        "may_pause": request.user.has_perm(PAUSE),
-        "may_enqueue": request.user.has_perm(ENQUEUE) and not is_engines_own(found),
+        "may_pause": acting(request, PAUSE).has_all_of_type(found.name),
+        "may_enqueue": acting(request, ENQUEUE).queues_of(found.name) != frozenset() and not is_engines_own(found),
         "max_reason": verbs.MAX_REASON,
     }
     return TemplateResponse(request, "dashboard/types/type.html", {**site.each_context(request), **context})
@@ -125,6 +135,12 @@ def resume_type(request: HttpRequest, name: str) -> HttpResponse:
     return _switch(request, name, pause=False)
 
 
+def _find(request: HttpRequest, name: str) -> JobType | None:
+    """The type, if this person may see some of its jobs."""
+    found = catalogue.find(name)
+    return found if found is not None and found.name in seen(request).types() else None
+
+
 def _limits(found: JobType) -> list[dict[str, Any]]:
     """The type's limits, with what holds now."""
     terms = terms_of([limit.name for limit in found.limits], database())
@@ -134,9 +150,11 @@ def _limits(found: JobType) -> list[dict[str, Any]]:
 def _switch(request: HttpRequest, name: str, *, pause: bool) -> HttpResponse:
     if not request.user.has_perm(PAUSE):
         raise PermissionDenied(_("You may not pause or resume job types."))
-    found = catalogue.find(name)
+    found = _find(request, name)
     if found is None:
         raise Http404(_("There is no job type %(name)s.") % {"name": name[:100]})
+    if not acting(request, PAUSE).has_all_of_type(found.name):
+        raise PermissionDenied(in_words(acting(request, PAUSE)))
     reason = why(request)
     by = cast("AbstractBaseUser", request.user)  # nobody anonymous holds a permission
     act: Callable[..., Any] = job_scheduler.pause_type if pause else job_scheduler.resume_type
@@ -161,7 +179,8 @@ def _facts(request: HttpRequest, rows: list[TypeRow]) -> list[dict[str, Any]]:
         {
             "row": row,
             "policy": policies.get(row.job_type.name, Effective(row.job_type.retry)),
-            "stats": stats.get(row.job_type.name),
+            "stats": stats.get(row.job_type.name) if seen(request).has_all_of_type(row.job_type.name) else None,
+            "is_whole": seen(request).has_all_of_type(row.job_type.name),
             "paused": paused.get(row.job_type.name),
             "workers": known[row.job_type.name],
             "service": serving.of(request, row.job_type.queue),

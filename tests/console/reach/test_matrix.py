@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,8 @@ from django.test import Client
 
 from dashboard.access.limited import OBEYS
 from dashboard.roles import limit_role
-from handlers.models import JobRecord
+from handlers.models import BulkOperation, JobRecord
+from handlers.selection import Selection
 from handlers.states import State
 from tests.console.conftest import logged_in
 from tests.console.reach.sides import FAR, NEAR, SHARED, Side, declared, furnish
@@ -76,9 +78,10 @@ def _text(response: Any) -> str:
 
 
 def _read(client: Client, url: str) -> tuple[int, str]:
-    """What comes of looking, wherever it leads."""
+    """What comes of looking, wherever it leads; without the address, and the name in it that a page says is none."""
     response = client.get(url, follow=True)
-    return response.status_code, _text(response)
+    text = _text(response).replace(url.partition("?")[0].lower(), "")
+    return response.status_code, re.sub(r"there is no (job type|queue) [^ ]+", "", text)
 
 
 def _names(text: str, side: Side) -> str:
@@ -138,26 +141,29 @@ SILENT = {
 
 
 @pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS)
-def test_no_verb_changes_what_is_beyond(limit: list[dict[str, Any]]) -> None:
+def test_no_verb_changes_what_is_beyond(request: pytest.FixtureRequest, limit: list[dict[str, Any]]) -> None:
     user = limited(*limit)
     near, far = furnish(NEAR, user), furnish(FAR, user)
     client = logged_in(user)
     client.raise_request_exception = False
-    _check_verbs(client, near, far, limited_sight=True)
+    _check_verbs(client, near, far, limited_sight=True, whole=request.node.callspec.id)
 
 
-def _check_verbs(client: Client, near: Side, far: Side, *, limited_sight: bool) -> None:
+def _check_verbs(client: Client, near: Side, far: Side, *, limited_sight: bool, whole: str) -> None:
+    """``whole``: of what the person reaches all of one name, a queue or a type."""
     wrong = []
     for name, pattern in patterns():
         if name not in FORMS or name in OWN or (name == "job_view_delete" and not limited_sight):
             continue
         url = far.url(name, pattern)
         response, written = _asked(client, "post", url, far.form(name))
+        if name == "bulk_new":  # names no side: what it begins is looked at by itself, below
+            written = []
         if written or response.status_code >= 500:
             wrong.append(f"{url} ({name}): {response.status_code}: changed the other side: {written[:1]}")
         if limited_sight and response.status_code < 400 and (what := _names(_text(response), far)):
             wrong.append(f"{url} ({name}): tells of the other side: {what}")
-        if name in OBEYS and name not in NOT_NEAR:
+        if name in OBEYS and name not in NOT_NEAR and ALL_OF.get(name, whole) == whole:
             url = near.url(name, pattern)
             response, written = _asked(client, "post", url, near.form(name))
             if not written and near.form(name):
@@ -166,7 +172,23 @@ def _check_verbs(client: Client, near: Side, far: Side, *, limited_sight: bool) 
 
 
 OWN = {"jobs_columns", "job_view_new", "jobs_export"}  # they change nothing but what a person keeps, or tells who read
+# They are about all jobs of one queue or type, so all of these must be within.
+ALL_OF = {f"{verb}_{kind}": kind for verb in ("pause", "resume") for kind in ("queue", "type")}
 NOT_NEAR: set[str] = {"job_view_delete"}
+
+
+def test_a_bulk_run_comes_to_what_is_within_alone() -> None:
+    user = limited({"types": [f"app.{NEAR}"]})
+    near, far = furnish(NEAR, user), furnish(FAR, user)
+    client = logged_in(user)
+    page = client.get("/admin/bulk/new/?verb=retry&state=failed")
+    assert page.context["count"] == JobRecord.objects.filter(state=State.FAILED, pk__in=near.ids).count()
+    client.post("/admin/bulk/new/?verb=retry&state=failed", {"reason": "mended", "canary": "0"})
+    run = BulkOperation.objects.order_by("-pk")[0]
+    selection = Selection.from_json(run.selection)
+    assert {row.pk for row in selection.rows()} <= set(near.ids)
+    limit_role(Group.objects.get(name="role 0"))  # whoever began it reaches further now, and the run does not
+    assert not {row.pk for row in Selection.from_json(run.selection).rows()} & set(far.ids)
 
 
 def test_ticked_jobs_beyond_reach_are_passed_over() -> None:
@@ -236,5 +258,5 @@ def test_whoever_sees_all_and_operates_one_side_changes_that_side_alone() -> Non
     status, text = _read(client, f"/admin/jobs/jobrecord/{far.facts['failed']}/change/")
     assert status == 200
     assert "formaction" not in text
-    _check_verbs(client, near, far, limited_sight=False)
+    _check_verbs(client, near, far, limited_sight=False, whole="queue")
     assert SHARED in text
