@@ -12,7 +12,7 @@ from dashboard.bulk import new
 from dashboard.kit.selection_words import in_words
 from handlers import job_scheduler
 from handlers.models import AttemptError, BulkItem, BulkOperation, JobRecord
-from handlers.selection import WINDOW, Selection
+from handlers.selection import WINDOW, Part, Selection
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job
@@ -92,6 +92,7 @@ def test_every_part_of_a_selection_is_in_its_words() -> None:
         "states": ("failed",), "types": ("x",), "queues": ("mail",), "worker": "w", "error": "e", "fingerprint": "f",
         "arguments": (("*", 4711),), "ids": (7,), "tags": ("vip",), "correlation": "c", "priority": 5, "parent": 6,
         "since": now, "until": now, "text": ("t",), "operation": 3, "workflow": 4,
+        "within": (Part(("x",), ("mail",)),),
     }  # fmt: skip
     unsaid = {"sensitive", "engine", "lowest", "highest", "own_tag"}  # how it is looked for, not for what
     assert set(given) | unsaid == {field.name for field in fields(Selection)}
