@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog, Message
+from babel.messages.pofile import read_po
 
 from tests import messages
 
@@ -68,3 +70,12 @@ def test_changed_message_is_to_be_translated_anew() -> None:
         "New": False,
         "Same": True,
     }
+
+
+@pytest.mark.once
+def test_message_that_looks_like_a_header_stays_whole() -> None:
+    there = Catalog(locale="fr")
+    long = f"Keys: {'search, ' * 20}retry."
+    there.add(long, f"Touches: {'chercher, ' * 20}relancer.")
+    with io.BytesIO(messages.as_po(there)) as file:
+        assert [message.id for message in read_po(file, locale="fr") if message.id] == [long]

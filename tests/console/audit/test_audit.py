@@ -182,3 +182,17 @@ def test_password_is_told_as_reset_or_as_ones_own_and_pauses_tell_their_end(oper
     assert '<td class="field-what">reset the password of</td>' in html
     assert '<td class="field-what">changed their own password:</td>' in html
     assert "until 2031-05-01 12:00:00 UTC" in as_read(html)
+
+
+def test_audit_is_read_in_the_readers_language_and_kept_in_english(operator: Client) -> None:
+    job = make_job()
+    job_scheduler.retry(job.pk, payload={"text": "mended"}, by="ann", reason="typo")
+    entry(verb="set_password", username="ann", target="user otto")
+    html = operator.get(URL, headers={"accept-language": "fr"}).content.decode()
+    assert '<td class="field-what">a relancé avec des arguments modifiés</td>' in html
+    assert f">tâche {job.pk}</a>" in html
+    assert '<td class="field-what">a réinitialisé le mot de passe de</td>' in html
+    assert "utilisateur otto" in html
+    assert set(AuditEntry.objects.values_list("verb", "target")) == {
+        ("edit_and_retry", f"job {job.pk}"), ("set_password", "user otto"),
+    }  # fmt: skip

@@ -347,3 +347,16 @@ def test_day_shows_what_piles_up_in_the_zone_asked_for(superuser: Client) -> Non
         assert words in response.content.decode()
     RecurringJob.objects.all().delete()
     assert "Nothing is due on that day" in html_of(superuser, f"{LIST}day/")
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("30 6 * * *", "À 06:30 chaque jour, fuseau Europe/Berlin"),
+        ("*/10 9-17 * * MON,FRI", "Toutes les 10 minutes de 09:00 à 17:50 le lundi et le vendredi"),
+        ("0 9 * * MON#2", "À 09:00 le deuxième lundi de chaque mois"),
+    ],
+)
+def test_rule_is_told_in_the_readers_language(superuser: Client, cron: str, words: str) -> None:
+    row = add(cron=cron, timezone="Europe/Berlin")
+    assert words in superuser.get(page_of(row), headers={"accept-language": "fr"}).content.decode()
