@@ -79,7 +79,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
         addresses = {verb.name: self._addresses(verb.name) for verb in usable}
         back = urlencode({"back": request.GET.urlencode()})
 
-        @display(description="")
+        @display(description=gettext_lazy("actions"))
         def buttons(record: JobRecord) -> SafeString:
             token = format_html('<input type="hidden" name="expect" value="{}:{}">', record.pk, record.token)
             possible = (verb for verb in usable if verb.possible(record) and covers(request, record, verb.permission))

@@ -13,7 +13,11 @@ from playwright.sync_api import Page
 
 SERIOUS = ("serious", "critical")
 # Not the stylesheets once more: axe would put them into the page inline, which its policy forbids.
-OPTIONS = {"resultTypes": ["violations"], "preload": False, "rules": {"color-contrast": {"enabled": False}}}
+OPTIONS = {
+    "resultTypes": ["violations"],
+    "preload": False,
+    "rules": {"color-contrast": {"enabled": False}, "target-size": {"enabled": True}},
+}
 WRONGS = Path(__file__).with_name("wrongs.js").read_text()
 
 # (width, in the dark, what is looked for): each width for what moves with it, each theme for colours, and focus at a

@@ -43,7 +43,7 @@ def furnish() -> list[JobRecord]:
     create_roles(Group, Permission)  # which a transactional test before this one took away
     jobs = one_of_each()
     parent = jobs[0]
-    make_job(parent_id=parent.pk, correlation="order-7")
+    make_job(parent_id=parent.pk, correlation="order-7", tags=("nightly", "customer:42"))
     make_job(State.ENQUEUED, queue="gone-queue")  # for which nobody comes
     line = [
         "2026-05-04T07:01:02.345+00:00",

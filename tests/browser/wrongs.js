@@ -173,7 +173,7 @@
     for (const id of new Set(ids.filter((each, place) => ids.indexOf(each) !== place))) found.push(`the id ${id} twice`);
     for (const attribute of ["aria-describedby", "aria-labelledby", "aria-controls", "for"]) {
       // The stock admin points labels and one hint at what its own script has replaced.
-      for (const element of all(`[${attribute}]:not([disabled], .related-widget-wrapper label, label[for$=groups], label[for$=permissions])`)) {
+      for (const element of all(`[${attribute}]:not([disabled], .form-row:has(.selector) label)`)) {
         for (const id of element.getAttribute(attribute).split(/\s+/)) if (id && !document.getElementById(id)) wrong(`${attribute} leads to no ${id}`, element);
       }
     }
