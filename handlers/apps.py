@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
+from django.utils.translation import gettext_lazy
 
 from handlers.conf import jobs_settings
 from handlers.transport import Transport, get_transport, install_transport
@@ -23,7 +24,7 @@ class JobsConfig(AppConfig):
 
     name = "handlers"
     label = "jobsite_jobs"
-    verbose_name = "Jobs"
+    verbose_name = gettext_lazy("Jobs")
     is_jobs_engine = True  # and no package of a site that has the name
     default_auto_field = "django.db.models.BigAutoField"
 

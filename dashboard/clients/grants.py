@@ -6,6 +6,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 
+from dashboard.kit.languages import in_language
 from handlers.api.scopes import VERBS
 
 VIEW, ADD, REVOKE = (f"jobsite_jobs.{verb}_apiclient" for verb in ("view", "add", "revoke"))
@@ -38,4 +39,4 @@ def may_grant(user: AbstractBaseUser | AnonymousUser, verb: str) -> bool:
 
 def grantable(request: HttpRequest) -> dict[str, str]:
     """The verbs that this person may give, with their words."""
-    return {verb: words for verb, words in VERBS.items() if may_grant(request.user, verb)}
+    return {verb: in_language(words) for verb, words in VERBS.items() if may_grant(request.user, verb)}

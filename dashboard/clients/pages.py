@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from dashboard.clients.form import ClientForm
 from dashboard.clients.grants import ADD, REVOKE, VIEW, grantable
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.languages import in_language
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import by, need, page, why
 from dashboard.kit.switching import switch_once, tell
@@ -112,7 +113,7 @@ def _row(row: ApiClient, now: datetime) -> dict[str, Any]:
     expired = row.expires_at is not None and row.expires_at <= now
     return {
         "client": row,
-        "verbs": [(verb, VERBS.get(verb, "")) for verb in row.verbs],
+        "verbs": [(verb, in_language(VERBS.get(verb, ""))) for verb in row.verbs],
         "is_valid": row.revoked_at is None and not expired,
         "is_expired": expired,
         "standing": _("revoked") if row.revoked_at else _("expired") if expired else _("valid"),

@@ -34,6 +34,22 @@ from handlers.models import JobRecord
 from handlers.states import State
 
 
+# Fields of the record under a name that is translated, which a column of the field itself has not.
+@display(description=gettext_lazy("queue"))
+def queue(record: JobRecord) -> str:
+    """The queue that it is on."""
+    return record.queue
+
+
+@display(description=gettext_lazy("priority"))
+def priority(record: JobRecord) -> str:
+    """Its priority, as a plain number."""
+    return str(record.priority)
+
+
+FIELDS = {"queue": queue, "priority": priority}
+
+
 class JobRecordAdmin(ReadOnlyAdmin):
     """The job list and the job page, with the verbs that the person may use."""
 
@@ -53,7 +69,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """The columns; the buttons only for those who may use one."""
         chosen = [name for name in columns.chosen(request) if name not in columns.IN_JOB]
-        listed: list[Any] = ["state_badge", self._job(request), *chosen]
+        listed: list[Any] = ["state_badge", self._job(request), *(FIELDS.get(name, name) for name in chosen)]
         if any(verb.allowed(request.user) for verb in verbs.VERBS.values()):
             listed.append(self._buttons(request))
         return listed

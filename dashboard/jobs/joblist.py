@@ -36,7 +36,7 @@ HELP = (
     ("receipt 4711", gettext_lazy("words in type, last error or arguments; an error or a traceback as you copied it")),
     ("type:shop.SendReceipt", gettext_lazy("a job type, or a part of one")),
     ("state:failed,retrying", gettext_lazy("one of these states")),
-    ("queue:mail", "a queue"),
+    ("queue:mail", gettext_lazy("a queue")),
     ('error:"connection refused"', gettext_lazy("a part of the last error")),
     ("args.order_id:7", gettext_lazy("an argument, with : or =; args.customer.email: for one inside another")),
     ("args:7", gettext_lazy("whichever argument has this value")),

@@ -88,7 +88,7 @@ class Preview:
     def plot(self) -> SafeString:
         """The waits as a picture."""
         waits = [row.wait for row in self.delays]
-        return delay_plot(waits, "Waits before each retry, before jitter")
+        return delay_plot(waits, _("Waits before each retry, before jitter"))
 
 
 def preview(stored: StoredPolicy, types: list[str]) -> Preview:

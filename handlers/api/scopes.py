@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from handlers.wording import worded
+
 # verb -> what it lets a client do, in words
 VERBS = {
-    "read": "Look up and list jobs, failures, queues, recurring jobs and workflows",
-    "enqueue": "Enqueue jobs",
-    "schedule": "Schedule jobs for a later time",
-    "retry": "Retry failed and scheduled jobs, with other arguments too",
-    "requeue": "Run succeeded jobs again",
-    "delete": "Delete jobs",
-    "restore": "Restore deleted jobs",
-    "move": "Move jobs to another queue",
-    "bulk": "Do the verbs that it has to all jobs that match",
-    "recurring": "Change, pause and trigger recurring jobs",
-    "workflows": "Pause, cancel and retry workflows",
-    "failures": "Resolve, ignore and open failure groups",
-    "sensitive": "See and search sensitive arguments",
+    "read": worded("Look up and list jobs, failures, queues, recurring jobs and workflows"),
+    "enqueue": worded("Enqueue jobs"),
+    "schedule": worded("Schedule jobs for a later time"),
+    "retry": worded("Retry failed and scheduled jobs, with other arguments too"),
+    "requeue": worded("Run succeeded jobs again"),
+    "delete": worded("Delete jobs"),
+    "restore": worded("Restore deleted jobs"),
+    "move": worded("Move jobs to another queue"),
+    "bulk": worded("Do the verbs that it has to all jobs that match"),
+    "recurring": worded("Change, pause and trigger recurring jobs"),
+    "workflows": worded("Pause, cancel and retry workflows"),
+    "failures": worded("Resolve, ignore and open failure groups"),
+    "sensitive": worded("See and search sensitive arguments"),
 }
 
 

@@ -14,12 +14,12 @@ from handlers.models.kept import Kept
 class AlertKind(models.TextChoices):
     """What a rule looks for."""
 
-    GROUP = "group", "A new failure group, or one that came back"
-    SHARE = "share", "Share of failed attempts"
-    WAIT = "wait", "Oldest wait on a queue"
-    WORKER = "worker", "No worker"
-    RECURRING = "recurring", "A recurring job missed its time"
-    BULK = "bulk", "A bulk operation paused"
+    GROUP = "group", gettext_lazy("A new failure group, or one that came back")
+    SHARE = "share", gettext_lazy("Share of failed attempts")
+    WAIT = "wait", gettext_lazy("Oldest wait on a queue")
+    WORKER = "worker", gettext_lazy("No worker")
+    RECURRING = "recurring", gettext_lazy("A recurring job missed its time")
+    BULK = "bulk", gettext_lazy("A bulk operation paused")
 
 
 class AlertRule(Kept):

@@ -10,10 +10,10 @@ from django.utils.translation import gettext_lazy
 from handlers.models.kept import Kept
 
 BACKOFFS = [
-    ("polynomial", "Polynomial: 30 s, 46 s, 1 min 16 s, 2 min 36 s ..."),
-    ("fixed", "Fixed: always the same"),
-    ("linear", "Linear: grows by a step"),
-    ("exponential", "Exponential: multiplies"),
+    ("polynomial", gettext_lazy("Polynomial: 30 s, 46 s, 1 min 16 s, 2 min 36 s ...")),
+    ("fixed", gettext_lazy("Fixed: always the same")),
+    ("linear", gettext_lazy("Linear: grows by a step")),
+    ("exponential", gettext_lazy("Exponential: multiplies")),
 ]
 
 

@@ -1,0 +1,180 @@
+"""Every page in another language: no sentence of ours is left in English, and no number for machines is localised."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from django.test import Client
+from django.utils.translation import trans_real
+
+from handlers.registry import registry
+from tests.browser.pages import every_page, furnish, refused_pages
+
+OPEN, CLOSE = "⟦", "⟧"
+SHOWN = ("title", "aria-label", "placeholder", "alt", "data-say")
+AS_IT_IS = {"script", "style", "code", "pre", "kbd", "textarea", "time", "svg", "noscript"}
+BLOCKS = {"p", "li", "td", "th", "dt", "dd", "div", "h1", "h2", "h3", "section", "summary", "option", "label", "button"}
+VOID = {"input", "br", "link", "meta", "img", "hr", "path", "rect", "circle", "line"}
+WORD = re.compile(r"[A-Za-z]{3,}")
+
+
+class Pseudo(trans_real.DjangoTranslation):
+    """A language in which each message is itself between brackets."""
+
+    def gettext(self, message: str) -> str:
+        """Also of a message with a context."""
+        return f"{OPEN}{message.rpartition(chr(4))[2]}{CLOSE}"
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        """Also of a message with a context."""
+        return self.gettext(msgid1 if n == 1 else msgid2)
+
+
+class Reader(HTMLParser):
+    """Collects what stands outside of all brackets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth, self.inside, self.found = 0, [""], list[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in BLOCKS:
+            self.depth = 0
+        if tag not in VOID:
+            self.inside.append(tag)
+        for name, value in attrs:
+            if name in SHOWN and value:
+                self._look(value, 0)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.inside:
+            while self.inside.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if not AS_IT_IS.intersection(self.inside):
+            self.depth = self._look(data, self.depth)
+
+    def _look(self, text: str, depth: int) -> int:
+        outside = ""
+        for letter in text:
+            depth += (letter == OPEN) - (letter == CLOSE)
+            if depth <= 0 and letter != CLOSE:
+                outside += letter
+        if WORD.search(outside):
+            self.found.append(" ".join(outside.split()))
+        return max(depth, 0)
+
+
+# What the site of the tests is made of: names and texts that no catalog knows.
+NAMES = re.compile(
+    r"(?:app|jobs|shop|handlers|tests|httpx)(?:\.\w+)+|[\w/]+\.py:\d+(?: in \w+)?|workflow-\d|host-\d[\w.]*|order-7"
+    r"|api:\w+|Order 7: [\w-]+|\w+@shop\.example|[a-z_.]+=\S+|\b[A-Z][a-z]{2} \d{4}-\d\d-\d\d"
+    r"|\b(?:UTC|CET|PID|CSV|JSON|min)\b"
+)
+TEXTS = {
+    "ConnectError: connection refused",
+    "connection refused",
+    "gateway is down",
+    "gateway is back",
+    "order 7",
+    "new",
+    "asked for by sales",
+    "says the wrong thing",
+    "the gateway is down for hours",
+    "mail waits for very long",
+    "Europe/Berlin",
+    "English",
+    "Deutsch",
+    "Français",
+    "True",
+    "JSON lines",
+    "payment-gateway",
+    "mail-slow",
+    "nightly report",
+    "card.number, pins, token",
+    "read, enqueue",
+    "task-orders",
+    "gone-queue",
+    "Search",
+    "a second till",
+    "mail: 2,140 waiting, the oldest for 12 min",
+    "Viewer",
+    "Operator",
+    "Administrator",
+    "attempt failed",
+    "claimed",
+    "created",
+    "not needed",
+}
+WORDS = set(
+    "admin billing bulk calls card default delete enqueue fail failures flaky inner linear mail move note olga order_id"  # noqa: SIM905
+    " paused payments pins read recurring requeue restore retry schedule sensitive system tenants text tills token type"
+    " workflows".split()
+)
+# Django's own pages and the names of permissions, which are kept as they were made.
+NOT_OURS = ("/admin/auth/group/", "/admin/auth/user/", "/admin/auth/")
+
+
+@pytest.fixture
+def pseudo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """German is the language of brackets."""
+    monkeypatch.setitem(vars(trans_real)["_translations"], "de", Pseudo("de"))
+
+
+def is_data(text: str) -> bool:
+    """Whether it is what somebody named or wrote, and no words of the console."""
+    if text in TEXTS or any(text in job_type.doc for job_type in registry.all()):
+        return True
+    rest = NAMES.sub("", text)
+    for known in sorted(TEXTS, key=len, reverse=True):
+        rest = rest.replace(known, "")
+    return not any(word not in WORDS for word in re.findall(r"[A-Za-z_]{3,}", rest))
+
+
+@pytest.mark.once
+def test_no_sentence_of_a_page_is_left_in_english(superuser: Client, pseudo: None) -> None:
+    furnish()
+    left: dict[str, str] = {}
+    pages = [page for page in [*every_page(), *refused_pages()] if not page.startswith(NOT_OURS)]
+    for page in pages:
+        reader = Reader()
+        reader.feed(superuser.get(page, headers={"accept-language": "de"}).content.decode())
+        left |= {text: page for text in reader.found if not is_data(text)}
+    assert left == {}
+
+
+class Machines(HTMLParser):
+    """Collects the numbers that programs read, in addresses, forms and data attributes."""
+
+    READ = {"href", "action", "formaction", "value", "max", "min", "step", "id", "name"}
+    WORDED = {"data-title", "data-say", "data-label", "data-at", "data-actions-icnt"}  # and moments, which go on
+    OTHERS = {"csrfmiddlewaretoken", "form_key"}  # on each page
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, str, list[str]]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if dict(attrs).get("name") in self.OTHERS:
+            return
+        for name, value in attrs:
+            if (name in self.READ or name.startswith("data-")) and name not in self.WORDED:
+                self.found.append((tag, name, re.findall(r"\d[\d.,]*", value or "")))
+
+
+@pytest.mark.once
+def test_no_number_for_machines_is_localised(superuser: Client) -> None:
+    furnish()
+    differ = {}
+    for page in every_page():
+        read = []
+        for language in ("en", "de"):
+            parser = Machines()
+            parser.feed(superuser.get(page, headers={"accept-language": language}).content.decode())
+            read.append(parser.found)
+        if read[0] != read[1]:
+            differ[page] = [pair for pair in zip(*read, strict=False) if pair[0] != pair[1]][:3]
+    assert differ == {}
