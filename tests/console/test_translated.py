@@ -135,6 +135,7 @@ def is_data(text: str) -> bool:
 
 
 @pytest.mark.once
+@pytest.mark.redis  # without it each page has its trouble, in the words of the driver
 def test_no_sentence_of_a_page_is_left_in_english(superuser: Client, pseudo: None) -> None:
     furnish()
     left: dict[str, str] = {}
