@@ -14,11 +14,10 @@ from tests.conftest import database_url
 class Relay:
     """A TCP port of this host that leads to a server's unix socket."""
 
-    def __init__(self, server: Mapping[str, Any]) -> None:
+    def __init__(self, server: Mapping[str, Any], port: int) -> None:
         self._path = f"{server['HOST']}/.s.PGSQL.{server['PORT'] or 5432}"
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.url = database_url(dict(server) | {"HOST": "127.0.0.1", "PORT": self.port})
+        self._listener, self.port = socket.create_server(("127.0.0.1", port)), port
+        self.url = database_url(dict(server) | {"HOST": "127.0.0.1", "PORT": port})
         self._gates = [_open_gate()]  # the first is that of connections to come, the others those of open ones
         self._sockets: list[socket.socket] = [self._listener]
         self._threads: list[threading.Thread] = []
@@ -101,9 +100,9 @@ def _open_gate() -> threading.Event:
 
 
 @contextlib.contextmanager
-def running(server: Mapping[str, Any]) -> Iterator[Relay]:
-    """A relay to ``server``, an entry of DATABASES on a unix socket."""
-    relay = Relay(server)
+def running(server: Mapping[str, Any], port: int) -> Iterator[Relay]:
+    """A relay on ``port`` to ``server``, an entry of DATABASES on a unix socket."""
+    relay = Relay(server, port)
     try:
         yield relay
     finally:

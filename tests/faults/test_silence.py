@@ -29,6 +29,7 @@ from tests.faults.records import Notes, moves, record, trail, wait_state
 from tests.faults.test_many_at_once import counts, go, many
 from tests.processes import Managed, unhurried, wait_for
 from tests.relay import Relay
+from tests.servers import free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -37,10 +38,16 @@ LEASE = 2.0
 MOST = 2.0  # what a stop may take after its grace
 
 
+@pytest.fixture(scope="module")
+def port() -> int:
+    """One for all, so that the processes of all have one environment, which is set up once."""
+    return free_port()
+
+
 @pytest.fixture
-def relay(child_env: dict[str, str]) -> Iterator[Relay]:
+def relay(child_env: dict[str, str], port: int) -> Iterator[Relay]:
     """Stands between the database and the processes that the test starts; not the test itself."""
-    with relays.running(connection.settings_dict) as relay:
+    with relays.running(connection.settings_dict, port) as relay:
         child_env["DATABASE_URL"] = relay.url
         yield relay
 
@@ -244,9 +251,9 @@ def test_a_page_of_the_console_lets_go_of_its_thread(
         finally:
             connection.close()
 
-    with relays.running(connection.settings_dict) as relay, ThreadPoolExecutor(1) as pool:
+    with relays.running(connection.settings_dict, free_port()) as relay, ThreadPoolExecutor(1) as pool:
         try:
-            pool.submit(ask, relay).result(30)
+            pool.submit(ask, relay).result(120)
         finally:
             relay.close()
 
