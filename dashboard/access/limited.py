@@ -33,8 +33,17 @@ OBEYS = frozenset(
 )  # fmt: skip
 UNNAMED = ("<path:object_id>/", "jobs/", "(?P<url>.*)$")  # old addresses that lead on, and what there is no page for
 
-# These are about every job: for those whose permission of that name, and that to see jobs, reaches them all.
-WHOLE_ONLY: dict[str, str] = {}
+# These only show, and are about every job: for those whose permission of that name, and that to see jobs, reaches
+# them all, whatever else of theirs is limited.
+WHOLE_ONLY = {
+    **dict.fromkeys(("failures", "failure_group", "jobs_ended", "workers", "foreign", "retry_policies"), VIEW_JOBS),
+    **dict.fromkeys(("recurring", "recurring_job", "recurring_day"), "jobsite_jobs.view_recurringjob"),
+    **dict.fromkeys(("workflows", "workflow"), "jobsite_jobs.view_workflow"),
+    "alerts": "jobsite_jobs.view_alertrule",
+    "limits": "jobsite_jobs.view_limitoverride",
+    "jobsite_jobs_auditentry_changelist": "jobsite_jobs.view_auditentry",
+    "jobsite_jobs_auditentry_change": "jobsite_jobs.view_auditentry",
+}
 
 
 def check(request: HttpRequest) -> None:

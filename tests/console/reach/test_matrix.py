@@ -16,7 +16,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
-from dashboard.access.limited import OBEYS
+from dashboard.access.limited import OBEYS, WHOLE_ONLY
 from dashboard.roles import limit_role
 from handlers.models import BulkOperation, JobRecord
 from handlers.selection import Selection
@@ -259,4 +259,7 @@ def test_whoever_sees_all_and_operates_one_side_changes_that_side_alone() -> Non
     assert status == 200
     assert "formaction" not in text
     _check_verbs(client, near, far, limited_sight=False, whole="queue")
+    addresses = dict(patterns())
+    looks = {name: client.get(near.url(name, addresses[name])).status_code for name in WHOLE_ONLY}
+    assert looks == dict.fromkeys(WHOLE_ONLY, 200)
     assert SHARED in text
