@@ -9,6 +9,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ KEYWORDS = {
     "nworded": (1, 2),
 }
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w*\}")
+ALWAYS = datetime(2026, 1, 1, tzinfo=UTC)
 HEADER = re.compile(rb'^"([A-Z][\w-]+): [^"]*"\n', re.MULTILINE)
 
 
@@ -150,6 +152,7 @@ def as_mo(catalog: Catalog) -> bytes:
     """What Django reads."""
     with io.BytesIO(as_po(catalog)) as file:
         kept = read_po(file, locale=catalog.locale)
+    kept.creation_date = kept.revision_date = ALWAYS  # else that of this moment
     out = io.BytesIO()
     write_mo(out, kept)
     return out.getvalue()
@@ -189,7 +192,7 @@ def wrong(domain: Domain, language: str, made: Catalog, text: bytes, compiled: b
 def doubts(message: Message, forms: int) -> list[str]:
     """What is wrong with one translation."""
     if not is_translated(message):
-        return []
+        return ["is not translated, or in doubt (fuzzy)"]
     ids = [message.id] if isinstance(message.id, str) else list(message.id)
     strings = forms_of(message)
     said = []

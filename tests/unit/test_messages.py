@@ -49,7 +49,7 @@ def test_messages_are_read_from_templates_scripts_and_code(tmp_path: Path) -> No
         (("one job", "%(n)s jobs"), ("%(n)s Job", "ein Job"), "placeholders differ"),
         (("%(n)s job", "%(n)s jobs"), ("%(n)s Job",), "has 1 forms"),
         (" and", "und", "begins or ends otherwise"),
-        ("Untold", "", ""),
+        ("Untold", "", "is not translated"),
     ],
 )
 def test_doubts_name_what_is_wrong(id: str, string: str, said: str) -> None:  # noqa: A002
