@@ -59,6 +59,7 @@ PAGES: dict[str, tuple[int, int]] = {
     "app_list": (VIEWER, VIEWER),
     "password_change": (STAFF, STAFF),
     "password_change_done": (STAFF, NOBODY),
+    "account": (STAFF, STAFF),  # one's own
     "jsi18n": (STAFF, NOBODY),
     "autocomplete": (NOBODY, NOBODY),  # no form asks it
     "view_on_site": (NOBODY, NOBODY),  # nothing has an address outside the console
@@ -165,7 +166,7 @@ PAGES: dict[str, tuple[int, int]] = {
     },
     "auth_user_password_change": (ADMINISTRATOR, ADMINISTRATOR),
 }
-OPEN = {"login", "logout"}  # for whoever comes
+OPEN = {"language", "login", "logout"}  # for whoever comes
 # Old addresses that lead on, the index of the engine, which each role has by app_list too, and every other one: 404.
 UNNAMED = {"<path:object_id>/", "jobs/", "(?P<url>.*)$"}
 
@@ -186,6 +187,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "jobs_export": {},
     "job_view_new": {"name": "mine", "query": "state=failed"},
     "job_view_delete": {},
+    "account": {"single_keys": "off"},
     "jobs_columns": {"column": "queue", "back": "state=failed"},
     "pause_queue": {"span": "1h", "reason": "calm"},
     "resume_queue": {},
