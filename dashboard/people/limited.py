@@ -28,7 +28,7 @@ class Choice(FilteredSelectMultiple):
         return format_html('<div class="related-widget-wrapper">{}</div>', super().render(*args, **options))
 
 
-class RoleForm(forms.ModelForm[Group]):
+class RoleForm(forms.ModelForm):  # type: ignore[type-arg] # Django's own takes no parameter
     """The stock form, and how far the role reaches."""
 
     queues = forms.MultipleChoiceField(
