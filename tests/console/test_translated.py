@@ -80,6 +80,8 @@ TEXTS = {
     "gateway is down",
     "gateway is back",
     "order 7",
+    "customer:42",
+    "nightly",
     "new",
     "asked for by sales",
     "says the wrong thing",
