@@ -171,7 +171,12 @@ def _check_verbs(client: Client, near: Side, far: Side, *, limited_sight: bool, 
     assert not wrong, "\n\n".join(wrong)
 
 
-OWN = {"jobs_columns", "job_view_new", "jobs_export"}  # they change nothing but what a person keeps, or tells who read
+OWN = {
+    "account",
+    "jobs_columns",
+    "job_view_new",
+    "jobs_export",
+}  # they change nothing but what a person keeps, or tells who read
 # They are about all jobs of one queue or type, so all of these must be within.
 ALL_OF = {f"{verb}_{kind}": kind for verb in ("pause", "resume") for kind in ("queue", "type")}
 NOT_NEAR: set[str] = {"job_view_delete"}
