@@ -24,7 +24,7 @@ def handle(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], 
     """Let the handler of Note do something else."""
 
     def use(function: Callable[[], object]) -> None:
-        monkeypatch.setattr(JobType, "run", lambda self, payload, token: function())
+        monkeypatch.setattr(JobType, "run", lambda self, payload, token, run: function())
 
     return use
 

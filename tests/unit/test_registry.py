@@ -193,9 +193,9 @@ class Abstract(JobHandler[SendReceipt]):
         (NoHandle, r"write def handle\(self, job, token\)"),
         (Abstract, r"write def handle\(self, job, token\)"),
         ("text", r"a class with handle\(job, token\), or a function"),
-        (lambda: None, r"must take \(job, token\), or \(job\) alone"),
-        (lambda job, token, more: None, r"must take \(job, token\)"),
-        (lambda job, *, more: None, r"must take \(job, token\)"),
+        (lambda: None, r"must take \(job\), \(job, token\), \(job, run\) or \(job, token, run\)"),
+        (lambda job, token, more: None, r"must take \(job\), \(job, token\)"),
+        (lambda job, *, more: None, r"must take \(job\), \(job, token\)"),
     ],
 )
 def test_handles_refuses_a_handler_that_cannot_be_called(handler: Any, mend: str) -> None:

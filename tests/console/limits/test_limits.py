@@ -140,8 +140,8 @@ def test_a_job_tells_where_it_waits(reader: Client, viewer: Client, lined_up: li
         plan = html.partition('id="job-plan"')[2].partition("</section>")[0]
         return " ".join(plan.split())
 
-    assert 'Waits: limit <a href="/admin/limits/tills/">tills</a>, key 17, place 2.' in told(reader, lined_up[2])
-    assert "Waits: limit tills, key 17, place 1." in told(viewer, lined_up[1])
+    assert 'Waits: limit <a href="/admin/limits/tills/">tills</a>, place 2. Key: 17.' in told(reader, lined_up[2])
+    assert "Waits: limit tills, place 1. Key: 17." in told(viewer, lined_up[1])
     assert "Waits: limit" not in told(reader, lined_up[0])
 
 
