@@ -37,12 +37,14 @@ class Live:
         self._lock = threading.Lock()
         self._has_any = threading.Event()
         self._thread: threading.Thread | None = None
-        self._pid = 0
+        self._pid, self._is_on = 0, False
 
     def begin(self) -> None:
         """This process runs jobs as a worker does: what they tell is written while they go on."""
-        self._pid, self._thread = os.getpid(), None
-        self._jobs, self._lock, self._has_any = set(), threading.Lock(), threading.Event()
+        if self._pid != os.getpid():  # a fork has no threads of its parent's, and maybe locks that nobody opens
+            self._pid, self._thread = os.getpid(), None
+            self._jobs, self._lock, self._has_any = set(), threading.Lock(), threading.Event()
+        self._is_on = True
 
     def note(self, job: CurrentJob) -> None:
         """``job`` has something new to tell. Costs less than a microsecond but for the first time."""
@@ -50,7 +52,7 @@ class Live:
             return
         with self._lock:
             self._jobs.add(job)
-        if self._pid != os.getpid():
+        if not self._is_on:
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="live", daemon=True)
@@ -59,13 +61,17 @@ class Live:
 
     def ended(self, job: CurrentJob) -> None:
         """The run is over: what it logged is recorded with its outcome, and only its progress is still told."""
-        if job in self._jobs and self._pid != os.getpid():
+        if job in self._jobs and not self._is_on:
             with self._lock:
                 self._jobs.discard(job)
             self._write([job])
 
     def end(self) -> None:
-        """Tell the rest now: this process ends. Never raises."""
+        """Tell the rest now: this process runs no more jobs. Never raises."""
+        self._is_on = False
+        self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             jobs, self._jobs = self._jobs, set()
         self._write(jobs)
@@ -79,7 +85,7 @@ class Live:
             time.sleep(PAUSE_SECONDS)
             self._has_any.clear()
             began = time.monotonic()
-            self.end()
+            self._flush()
             time.sleep(max((time.monotonic() - began) / SHARE - PAUSE_SECONDS, 0))
 
     def _write(self, jobs: Collection[CurrentJob]) -> None:
