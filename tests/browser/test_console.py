@@ -73,12 +73,12 @@ def test_delete_of_ticked_rows_asks_first(page: Page, live_server: Any) -> None:
     jobs = [make_job(State.ENQUEUED), make_job()]
     sign_in(page, live_server.url, "admin")
     page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
-    page.locator("#action-toggle").check()
+    page.get_by_text("Select all", exact=True).click()
     page.locator(".actions").get_by_role("button", name="Delete").click()
     expect(page.get_by_role("heading", name="Delete 2 jobs?")).to_be_visible()
     page.get_by_role("link", name="Back to the list").click()
     assert [state_of(job) for job in jobs] == [State.ENQUEUED, State.FAILED]
-    page.locator("#action-toggle").check()
+    page.get_by_text("Select all", exact=True).click()
     page.get_by_label("Reason").fill("ordered twice")
     page.get_by_label("Reason").press("Enter")  # does nothing: nobody said which verb
     page.locator(".actions").get_by_role("button", name="Delete").click()

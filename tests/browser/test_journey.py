@@ -152,7 +152,7 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     shoot("retried-one")
     page.goto(site.url + FAILED_CHARGES)
     expect(page.locator("#result_list tbody tr")).to_have_count(ORDERS - 1)
-    page.locator("#action-toggle").check()
+    page.get_by_text("Select all", exact=True).click()
     page.get_by_label("Reason").fill("all of them, now")
     expect(page.locator(".action-counter")).to_have_text(f"{ORDERS - 1} of {ORDERS - 1} selected")
     page.locator(".actions").get_by_role("button", name="Retry").click()

@@ -50,6 +50,8 @@ def test_administrator_changes_a_retry_policy_and_the_next_failure_follows_it(
     page.get_by_label("Reason").first.fill("the carrier is down at night")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".messagelist")).to_contain_text("Saved shipping.")
+    page.get_by_role("searchbox", name="Filter types").fill("app.Ship")  # types come by pages
+    page.get_by_role("button", name="Filter", exact=True).click()
     page.get_by_role("checkbox", name="app.Ship").check()
     page.get_by_role("button", name="Assign").click()
     expect(page.locator(".messagelist")).to_contain_text("1 job type changed. It holds from the next failure on.")
