@@ -15,7 +15,7 @@ from contextlib import suppress
 
 from django.db import Error, connections
 
-from handlers import logs, patience
+from handlers import logs, patience, tidying
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob
 from handlers.exceptions import JobCancelled
@@ -48,12 +48,10 @@ class Live:
 
     def note(self, job: CurrentJob) -> None:
         """``job`` has something new to tell. Costs less than a microsecond but for the first time."""
-        if job in self._jobs:
+        if not self._is_on or job in self._jobs:
             return
         with self._lock:
             self._jobs.add(job)
-        if not self._is_on:
-            return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="live", daemon=True)
             self._thread.start()
@@ -61,9 +59,7 @@ class Live:
 
     def ended(self, job: CurrentJob) -> None:
         """The run is over: what it logged is recorded with its outcome, and only its progress is still told."""
-        if job in self._jobs and not self._is_on:
-            with self._lock:
-                self._jobs.discard(job)
+        if not self._is_on:
             self._write([job])
 
     def end(self) -> None:
@@ -99,10 +95,7 @@ class Live:
                         job.run.keep_places()
         except Error as error:  # it is told again with the next news, and only to look at
             logger.debug("cannot write how far runs are: %s", type(error).__name__)
-            for connection in connections.all(initialized_only=True):
-                if not connection.in_atomic_block:
-                    with suppress(Error):
-                        connection.close()
+            tidying.close_broken_connections()
 
 
 def _told(job: CurrentJob) -> keeping.Told | None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import logging
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -513,7 +516,19 @@ def test_what_runs_left_goes_with_the_job() -> None:
     assert not RunState.objects.exists()
 
 
-def test_what_is_encoded_twice_is_refused(effects: Effects) -> None:
+def test_nothing_of_a_run_stays_in_memory() -> None:
+    known: list[weakref.ref[Run]] = []
+
+    def handler(job: Work, run: Run) -> None:
+        known.append(weakref.ref(run))
+        run.log("it has told something", level=logging.WARNING)
+
+    run(work(handler))
+    gc.collect()
+    assert [each() for each in known] == [None]
+
+
+def test_a_handler_that_takes_more_is_refused() -> None:
     with pytest.raises(InvalidJob, match=r"\(job\), \(job, token\), \(job, run\) or \(job, token, run\)"):
         handles(Work)(lambda job, run, context, more: None)
 
