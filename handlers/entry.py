@@ -16,7 +16,7 @@ from types import FrameType
 
 from django.db import Error, close_old_connections, connections
 
-from handlers import admission, execution, lifecycle, patience
+from handlers import admission, execution, lifecycle, patience, tidying
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
@@ -67,7 +67,7 @@ def _give_back(worker: str, seconds: float) -> None:
         get_transport().leave_last_words(worker, LastWords(frozenset(), frozenset()))
     until, reason = time.monotonic() + seconds, "its worker did not learn that it was claimed"
     while time.monotonic() < until:
-        execution.close_broken_connections()
+        tidying.close_broken_connections()
         try:
             moves = [lifecycle.handed_back(claim, reason, started=False) for claim in lifecycle.claims_of(worker)]
             execution.settle(moves, worker=worker, keep_trying=lambda: False)
@@ -106,7 +106,7 @@ class _LeaseThread(threading.Thread):
                     break
             except Error as error:
                 logger.warning("cannot renew the lease of job %d: %s", self._claim.job_id, error)
-                execution.close_broken_connections()
+                tidying.close_broken_connections()
         connections.close_all()
 
 

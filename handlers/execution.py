@@ -8,11 +8,11 @@ import random
 import time
 from asyncio import CancelledError
 from collections.abc import Callable, Container, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any
 
-from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
+from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError
 
 from handlers import forks, lifecycle, logs, masking, processes, stranded, surroundings, tidying, tracing
 from handlers.cancellation import CancellationToken, CancelReason
@@ -110,7 +110,7 @@ def _keep_place(job: CurrentJob) -> None:
     except JobCancelled:
         pass  # another one is at it
     except Error as error:
-        close_broken_connections()
+        tidying.close_broken_connections()
         logger.warning("cannot keep where job %d was: %s", job.job_id, type(error).__name__)
 
 
@@ -142,12 +142,11 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
             value = await job_type.call(payload, token, partial(run_of, job))
         finally:
             forks.end_unless(process)
+            job.is_over = True
         result = None if value is None else job_type.result.encode(value)
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
-        job.is_over = True
         return partial(_broke_off, claim, token, error, worker, seconds, job)
-    job.is_over = True
     move = succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
     return partial(_with_lines, move, job)
 
@@ -285,7 +284,7 @@ def _others_wrote(claim: Claim) -> bool:
         found = JobPayload.objects.using(lifecycle.database()).filter(pk=claim.job_id).values_list("release", flat=True)
         return found.first() not in (None, registry.release)
     except Error:
-        close_broken_connections()
+        tidying.close_broken_connections()
         return True  # to wait is the mistake that costs nothing
 
 
@@ -343,14 +342,14 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
         try:
             applied = lifecycle.apply(moves, actor=worker)
         except TRANSIENT as error:
-            close_broken_connections()
+            tidying.close_broken_connections()
             if not keep_trying():
                 raise
             logger.warning("cannot record %d outcomes, trying again: %s", len(moves), type(error).__name__)
             time.sleep(pause)
             pause = min(pause * 2, 2.0)
         except DatabaseError as error:
-            close_broken_connections()
+            tidying.close_broken_connections()
             if len(moves) > 1:
                 return set().union(*(settle([move], worker=worker, keep_trying=keep_trying) for move in moves))
             # No traceback here: a driver's message can quote the values.
@@ -379,7 +378,7 @@ def _strand(refused: Sequence[Refused]) -> None:
     try:
         stranded.keep(refused)
     except Error as error:  # recovery offers them again, and they are refused again
-        close_broken_connections()
+        tidying.close_broken_connections()
         logger.warning("cannot note that %d jobs wait for another worker: %s", len(refused), type(error).__name__)
 
 
@@ -402,14 +401,6 @@ def database_answers() -> bool:
     try:
         JobRecord.objects.using(lifecycle.database()).exists()
     except Error:
-        close_broken_connections()
+        tidying.close_broken_connections()
         return False
     return True
-
-
-def close_broken_connections() -> None:
-    """Drop database connections that an error may have left unusable, so that the next query opens new ones."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            with suppress(Error):
-                connection.close()

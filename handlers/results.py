@@ -33,14 +33,20 @@ class ResultShape:
         """``value`` as JSON; None when nothing is to be kept. Raises InvalidJob when it is none, or too large."""
         if value is None or not self.is_kept:
             return None
-        data = payloads.encode_value(value, self.hint, what=f"{self._type_name}: result")
-        if len(data) > (limit := jobs_settings().max_result_bytes):
-            raise InvalidJob(
-                f"{self._type_name}: result: takes {len(data):,} bytes as JSON, more than the limit of {limit:,}:"
-                " store it elsewhere and return its id, raise JOBS['MAX_RESULT_BYTES'], or declare keep_result=False",
-                field="result",
-            )
-        return data
+        return encode_bounded(
+            value, self.hint, what=f"{self._type_name}: result", field="result",
+            mend="store it elsewhere and return its id, raise JOBS['MAX_RESULT_BYTES'], or declare keep_result=False",
+        )  # fmt: skip
+
+
+def encode_bounded(value: Any, hint: Any, *, what: str, field: str, mend: str) -> bytes:
+    """``value`` as JSON that fits ``hint``. Raises InvalidJob when it does not, or is larger than a result may be."""
+    data = payloads.encode_value(value, hint, what=what)
+    if len(data) > (limit := jobs_settings().max_result_bytes):
+        raise InvalidJob(
+            f"{what}: takes {len(data):,} bytes as JSON, more than the limit of {limit:,}: {mend}", field=field
+        )
+    return data
 
 
 def hint_of(function: Callable[..., Any]) -> Any:

@@ -76,6 +76,14 @@ def close_of_ended_threads() -> None:
                     _discard(connection)
 
 
+def close_broken_connections() -> None:
+    """Drop database connections that an error may have left unusable, so that the next query opens new ones."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            with suppress(Error):
+                connection.close()
+
+
 def _note(connection: BaseDatabaseWrapper, **_: object) -> None:
     """Receive Django's signal ``connection_created``."""
     thread = threading.current_thread()

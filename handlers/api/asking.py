@@ -12,6 +12,7 @@ from handlers.api import clients, rates
 from handlers.api.problems import Problem
 from handlers.api.scopes import Scope
 from handlers.models import ApiClient
+from handlers.selection.reach import present
 
 RATE = "_jobs_api_rate"  # on the request: where its client stands
 
@@ -52,7 +53,7 @@ class Asker(NamedTuple):
 
     def need_job(self, job_type: str, queue: str) -> None:
         """Raise Problem (403) unless it may start and change jobs of this type on this queue."""
-        if not self.scope.covers(clients.present_name(job_type), queue):
+        if not self.scope.covers(present(job_type), queue):
             raise Problem(
                 403,
                 f"This token is not for jobs of type {job_type[:100]!r} on queue {queue!r}",

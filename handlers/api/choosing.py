@@ -10,11 +10,11 @@ from typing import Any
 from django.conf import settings
 
 from handlers.api.asking import Asker
-from handlers.api.clients import present_name
 from handlers.api.problems import Problem
 from handlers.lifecycle import database
 from handlers.limits import TookTooLong, time_limit
 from handlers.selection import InvalidSelection, Selection, forbidden_paths, offered
+from handlers.selection.reach import present
 
 READ_SECONDS = 2.0  # where CONSOLE_STATEMENT_SECONDS says nothing else
 
@@ -45,7 +45,7 @@ def selection_of(asker: Asker, q: str, **given: Sequence[str]) -> Selection | No
 def _narrowed(selection: Selection, asker: Asker) -> Selection | None:
     scope = asker.scope
     if scope.types:
-        types = [name for name in selection.types or sorted(scope.types) if present_name(name) in scope.types]
+        types = [name for name in selection.types or sorted(scope.types) if present(name) in scope.types]
         selection = replace(selection, types=tuple(types))
     if scope.queues:
         queues = [name for name in selection.queues or sorted(scope.queues) if name in scope.queues]

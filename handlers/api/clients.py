@@ -18,14 +18,14 @@ from django.db import IntegrityError, connections, transaction
 
 from handlers.api.scopes import VERBS, Scope
 from handlers.audit import By, actor_name, audit
-from handlers.exceptions import InvalidJob, NoHandler
+from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.job_types import TYPE_NAME
 from handlers.lifecycle import database
 from handlers.models import ApiClient
 from handlers.models.sql import database_now
 from handlers.queues import check_stored
-from handlers.registry import registry
+from handlers.selection.reach import present
 from handlers.wording import worded
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
@@ -76,7 +76,7 @@ def create_client(
                     digest=digest_of(token),
                     verbs=[verb for verb in VERBS if verb in verbs],
                     queues=sorted(queues),
-                    types=sorted({present_name(job_type) for job_type in types}),
+                    types=sorted({present(job_type) for job_type in types}),
                     rate_per_minute=rate_per_minute,
                     expires_at=expires_at,
                     created_at=now,
@@ -137,7 +137,7 @@ def note_use(client: ApiClient, now: datetime) -> None:
 
 def scope_of(client: ApiClient) -> Scope:
     """What it may do, to jobs of the names that its types have today."""
-    return Scope.of(client.verbs, client.queues, [present_name(name) for name in client.types])
+    return Scope.of(client.verbs, client.queues, [present(name) for name in client.types])
 
 
 def acting_as(client: ApiClient) -> str:
@@ -148,14 +148,6 @@ def acting_as(client: ApiClient) -> str:
 def digest_of(token: str) -> str:
     """What is kept of a token."""
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def present_name(job_type: str) -> str:
-    """The name that a type has today; of one that is not registered here, that."""
-    try:
-        return registry.get(job_type).name
-    except NoHandler:
-        return job_type
 
 
 def forget() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from django.db import Error, connections
 from django.db.migrations.executor import MigrationExecutor
 
-from handlers import execution
+from handlers import execution, tidying
 from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import database
 from handlers.transport import get_transport
@@ -41,7 +41,7 @@ def _migrations() -> str:
         executor = MigrationExecutor(connections[alias])
         plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     except Error:
-        execution.close_broken_connections()
+        tidying.close_broken_connections()
         return "the database does not say which are applied"
     if plan:
         return f"{len(plan)} are not applied: run manage.py migrate"

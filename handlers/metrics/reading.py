@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.db import Error, connections
 from django.utils import timezone
 
-from handlers import bounded, execution, fleet
+from handlers import bounded, fleet, tidying
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.lifecycle import database
@@ -73,7 +73,7 @@ def read() -> Reading:
     try:
         _read_database(found)
     except Error as error:
-        execution.close_broken_connections()
+        tidying.close_broken_connections()
         logger.warning("the database does not say how jobs are: %s", str(error).partition("\n")[0])
         found = Reading()
     queues = known_queues() | set(found.waits)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from django.db import Error, connections
 
-from handlers import execution, lifecycle
+from handlers import execution, lifecycle, tidying
 from handlers.failures import clean
 from handlers.lifecycle import Claim
 from handlers.models import BlockingCall
@@ -57,7 +57,7 @@ class BlockingCalls:
             try:
                 self._keep(found, found.claim, stack)
             except Error as error:
-                execution.close_broken_connections()
+                tidying.close_broken_connections()
                 logger.debug("cannot keep what blocked the event loop: %s", str(error).strip())
 
     def _keep(self, found: HeldUp, claim: Claim, stack: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 
 from django.db import Error
 
-from handlers import execution, lifecycle
+from handlers import execution, lifecycle, tidying
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
@@ -57,7 +57,7 @@ class Burial:
                     lifecycle.count(Outcome.WORKER_LOST, lost)
                 publish(lifecycle.still_enqueued(_taken_last(child)))
             except Error as error:
-                execution.close_broken_connections()
+                tidying.close_broken_connections()
                 logger.warning("cannot bring back the jobs of %s yet: %s", child.name, str(error).strip())
                 self._after = time.monotonic() + LATER_SECONDS
                 return

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from django.db import Error, close_old_connections, connections
 
-from handlers import admission, execution, lifecycle, patience, tracing
+from handlers import admission, execution, lifecycle, patience, tidying, tracing
 from handlers.conf import jobs_settings
 from handlers.lifecycle import Claim
 from handlers.models.sql import is_postgresql
@@ -60,7 +60,7 @@ class Claiming:
                 self._renew_connections()
                 claims = admission.claim(messages, worker=self._name, lease=lease, company=company or len(messages) > 1)
             except Error as error:
-                execution.close_broken_connections()
+                tidying.close_broken_connections()
                 self._marks.beat()
                 self._doubtful = True  # the claim may have been committed, and only the answer lost
                 if self._stopping.is_asked:
@@ -86,7 +86,7 @@ class Claiming:
         try:
             claims = admission.claim(messages, worker=self._name, lease=lease, company=True)
         except Error as error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             self._doubtful = True
             logger.warning("waiting for the database: %s", str(error).strip())
             return []
@@ -146,6 +146,6 @@ class Claiming:
                 execution.settle(moves, worker=self._name, keep_trying=lambda: False)
                 runs.outcomes.be_sure()
         except Error:
-            execution.close_broken_connections()  # the doubt stays
+            tidying.close_broken_connections()  # the doubt stays
         else:
             self._doubtful = False

@@ -6,7 +6,7 @@ import logging
 
 from django.db import Error, connections
 
-from handlers import execution, lifecycle, pools
+from handlers import lifecycle, pools, tidying
 from handlers.models.sessions import has_own_session
 from handlers.models.sql import fetch, is_postgresql
 
@@ -41,7 +41,7 @@ def fitting(threads: int, *, processes: int) -> int:
     try:
         limits = _limits(processes)
     except Error as error:
-        execution.close_broken_connections()
+        tidying.close_broken_connections()
         logger.debug("the database does not say how many connections it has: %s", str(error).strip())
         limits = []
     if not limits:

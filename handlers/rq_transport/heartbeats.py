@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from django.db import Error
 
-from handlers import execution, fleet, stranded
+from handlers import fleet, stranded, tidying
 from handlers.models import WorkerProcess
 from handlers.processes import memory_bytes
 from handlers.rq_transport.marks import Marks
@@ -45,7 +45,7 @@ class Heartbeats:
                 fleet.leave(gone)
                 self._written -= gone
         except Error as error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             logger.debug("cannot write heartbeats: %s", str(error).strip())
             return set()
         return asked
@@ -55,7 +55,7 @@ class Heartbeats:
         try:
             fleet.leave(self._written)
         except Error as error:  # then they are taken for lost, and go later
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             logger.debug("cannot remove heartbeats: %s", str(error).strip())
 
     def _write(self, children: Mapping[str, tuple[int, float, Marks]]) -> set[str]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from django.db import Error
 
-from handlers import execution, lifecycle
+from handlers import lifecycle, tidying
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.models import JobRecord
@@ -49,7 +49,7 @@ class Leases:
                 if lost := [run for run in running if held.get(run.job_id) != child.name]:
                     _tell_lost(child, lost)
         except Error as error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             logger.warning("cannot renew leases: %s", str(error).strip())
 
 

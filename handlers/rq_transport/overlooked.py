@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 
 from django.db import Error
 
-from handlers import execution, waiting
+from handlers import tidying, waiting
 from handlers.models import TypeSwitch
 from handlers.transport import Message
 
@@ -52,7 +52,7 @@ class Overlooked:
                 if len(found) >= limit:
                     break
         except Error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
         now = time.monotonic()
         pause = SOON_SECONDS if len(found) >= limit else LATER_SECONDS
         self._after = now + max(pause, SHARE * (now - began))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from django.db import Error
 
-from handlers import execution, stacks
+from handlers import stacks, tidying
 from handlers.rq_transport.children import Child
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class StackRequests:
         try:
             wanted = stacks.wanted(list(busy))
         except Error as error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             logger.debug("cannot look which stacks are wanted: %s", str(error).strip())
             return
         if wanted:

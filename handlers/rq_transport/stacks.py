@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from django.db import Error
 
-from handlers import execution, stacks
+from handlers import execution, stacks, tidying
 from handlers.lifecycle import Claim
 from handlers.rq_transport.frames import in_words
 from handlers.rq_transport.marks import Marks, Running
@@ -50,7 +50,7 @@ class Stacks:
             try:
                 self._take(run)
             except Error as error:
-                execution.close_broken_connections()
+                tidying.close_broken_connections()
                 # No traceback here: a driver's message can quote the values.
                 logger.warning("cannot tell where job %d is: %s", run.job_id, type(error).__name__)
             except Exception:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from django.db import Error
 
-from handlers import execution, stranded
+from handlers import stranded, tidying
 from handlers.registry import registry
 from handlers.rq_transport.marks import Marks
 from handlers.transport import Message
@@ -44,7 +44,7 @@ class Stranded:
         try:
             messages = stranded.take(queues, registry.release, most)
         except Error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             messages = []
         if not messages:
             self._after = time.monotonic() + PAUSE_SECONDS

@@ -18,7 +18,7 @@ from types import FrameType
 
 from django.db import Error
 
-from handlers import execution, forks, lifecycle
+from handlers import execution, forks, lifecycle, tidying
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
 from handlers.processes import await_ends
@@ -154,7 +154,7 @@ class Supervisor:
         try:
             found = served(self._named)
         except Error as error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         self._queues[:] = found.queues
         for name in found.left_over:
@@ -169,7 +169,7 @@ class Supervisor:
         try:
             found = left_over(besides=self._queues)
         except Error as error:
-            execution.close_broken_connections()
+            tidying.close_broken_connections()
             logger.debug("cannot look for new queues: %s", str(error).strip())
             return
         if found:
@@ -194,7 +194,7 @@ class Supervisor:
             try:
                 messages = lifecycle.promote_due()
             except execution.TRANSIENT as error:
-                execution.close_broken_connections()
+                tidying.close_broken_connections()
                 if not told:
                     logger.warning("cannot promote what is due, trying again: %s", str(error).strip())
                 told = True

@@ -27,7 +27,6 @@ class Place(NamedTuple):
 
     job_id: int
     token: str
-    attempt: int
     key: str
 
 

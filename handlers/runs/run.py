@@ -15,10 +15,9 @@ from django.db.models import Model, QuerySet
 
 from handlers import payloads
 from handlers.cancellation import CancellationToken
-from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
 from handlers.exceptions import InvalidJob, JobsError
-from handlers.results import NOTHING, hint_of
+from handlers.results import NOTHING, encode_bounded, hint_of
 from handlers.runs import keeping
 from handlers.runs.cursors import Cursor
 from handlers.runs.live import live
@@ -188,16 +187,17 @@ class Run:
 
         A row is done when the next one is asked for. Asked to stop, it ends between two rows. Where it is is kept as
         often as that costs little, once a second at least: what a process that dies has done since comes again.
-        ``name`` where
-        one handler goes over several querysets of one model. Raises InvalidJob for a queryset in another order, or cut.
+        ``name`` where one handler goes over several querysets of one model. Raises InvalidJob for a queryset in another
+        order, or cut.
         """
         cursor = Cursor(queryset, name)
         self._claim_name(cursor.name)
         self._cursors.append(cursor)
-        step = self._former.steps.get(cursor.name)
-        if step is not None and step.finished_at is not None:
+        if self._is_done(cursor.name):
             return
-        yield from cursor.rows(step, self._place, self.token, lambda: live.note(self._job))
+        yield from cursor.rows(
+            self._former.steps.get(cursor.name), self._place, self.token, lambda: live.note(self._job)
+        )
 
     async def aeach(self, queryset: QuerySet[M], *, name: str = "") -> AsyncIterator[M]:
         """``each`` for asynchronous handlers."""
@@ -221,7 +221,7 @@ class Run:
         claim = self._job.claim
         if claim is None:
             raise JobsError("this run is of no job that is on record: nothing can be kept for another attempt")
-        return keeping.Place(claim.job_id, claim.token, claim.attempt, self.idempotency_key)
+        return keeping.Place(claim.job_id, claim.token, self.idempotency_key)
 
     @cached_property
     def _former(self) -> keeping.Former:
@@ -252,11 +252,5 @@ def _is_number(value: object) -> bool:
 
 
 def _encoded(value: Any, hint: Any, what: str) -> bytes:
-    data = payloads.encode_value(value, hint, what=what)
-    if len(data) > (limit := jobs_settings().max_result_bytes):
-        raise InvalidJob(
-            f"{what}: takes {len(data):,} bytes as JSON, more than the limit of {limit:,}: store it elsewhere and keep"
-            " its id, or raise JOBS['MAX_RESULT_BYTES']",
-            field=what,
-        )
-    return data
+    mend = "store it elsewhere and keep its id, or raise JOBS['MAX_RESULT_BYTES']"
+    return encode_bounded(value, hint, what=what, field=what, mend=mend)
