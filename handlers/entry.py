@@ -36,8 +36,10 @@ def run(job_id: int, token: str) -> None:
     with patience.limited(jobs_settings().lease_seconds):
         close_old_connections()
         live.begin()
-        _run(Message(job_id, token, ""))
-        live.end()
+        try:
+            _run(Message(job_id, token, ""))
+        finally:
+            live.end()
 
 
 def _run(message: Message) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from dashboard.jobs import export
 from handlers import turns
-from handlers.models import BulkOperation, JobPayload, JobRecord, Turn
+from handlers.models import AuditEntry, BulkOperation, JobPayload, JobRecord, Turn
 from handlers.states import State
 from tests.console.conftest import OPERATES, MakeUser, logged_in
 from tests.console.factories import make_job
@@ -172,3 +172,5 @@ def test_eight_exports_of_a_viewer_leave_the_others_their_pages(make_user: MakeU
     for connection in asked:
         connection.close()
     wait_for("their places are free", lambda: not Turn.objects.exists(), seconds=60)
+    # What the server writes last: afterwards another test has the database.
+    wait_for("the audit says that both have ended", lambda: AuditEntry.objects.filter(verb="exported").count() == 2)
