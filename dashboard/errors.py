@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from dashboard.kit.moments import plain
+from dashboard.kit.moments import marked, plain
 from dashboard.kit.rendering import Page, engine
 
 SHEETS = ("admin/css/base.css", "admin/css/login.css", "dashboard/tokens.css", "dashboard/shell.css")
@@ -67,7 +67,8 @@ def alone(status: int, title: str, lines: list[str]) -> HttpResponse:
         context = {
             "status": status,
             "title": title,
-            "lines": lines,
+            "lines": [marked(line, beside=True) for line in lines],
+            "script": static("dashboard/times.js"),
             "home": _home(),
             "language": get_language() or "en",
             "sheets": [static(sheet) for sheet in SHEETS],

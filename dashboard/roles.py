@@ -23,6 +23,7 @@ VIEWER = frozenset(
         "limitoverride",
         "workflow",
         "alertrule",
+        "sagarecord",
     )
 )
 OPERATOR = VIEWER | {
@@ -30,6 +31,7 @@ OPERATOR = VIEWER | {
     "jobsite_jobs.requeue_jobrecord",
     "jobsite_jobs.delete_jobrecord",
     "jobsite_jobs.move_jobrecord",
+    "jobsite_jobs.signal_jobrecord",
     "jobsite_jobs.enqueue_jobrecord",
     "jobsite_jobs.run_bulkoperation",
     "jobsite_jobs.pause_queueswitch",
@@ -37,6 +39,7 @@ OPERATOR = VIEWER | {
     "jobsite_jobs.trigger_recurringjob",
     "jobsite_jobs.pause_recurringjob",
     "jobsite_jobs.change_workflow",
+    "jobsite_jobs.change_sagarecord",
     "jobsite_jobs.mute_alertrule",
     "jobsite_jobs.change_failuregroup",
     "jobsite_dashboard.share_savedview",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any, cast
 
 from django.conf import settings
@@ -19,7 +19,7 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, include, path, reverse
+from django.urls import URLPattern, URLResolver, get_script_prefix, get_urlconf, include, path, reverse
 from django.utils.cache import patch_cache_control
 from django.utils.decorators import method_decorator
 from django.utils.functional import SimpleLazyObject
@@ -46,6 +46,7 @@ PAGES = (
     ("bulk", gettext_lazy("Bulk operations"), VIEW_JOBS),
     ("recurring", gettext_lazy("Recurring jobs"), "jobsite_jobs.view_recurringjob"),
     ("workflows", gettext_lazy("Workflows"), "jobsite_jobs.view_workflow"),
+    ("sagas", gettext_lazy("Sagas"), "jobsite_jobs.view_sagarecord"),
     ("queues", gettext_lazy("Queues"), VIEW_JOBS),
     ("workers", gettext_lazy("Workers"), VIEW_JOBS),
     ("foreign", gettext_lazy("RQ's own jobs"), VIEW_JOBS),
@@ -105,7 +106,7 @@ class JobsSite(SigningIn):
         from dashboard.failures import listing as failures
         from dashboard.failures import page as failure_page
         from dashboard.foreign import page as foreign
-        from dashboard.jobs import after, columns, edit, export, joblist
+        from dashboard.jobs import after, columns, edit, export, joblist, names
         from dashboard.limits import pages as limits
         from dashboard.overview import ended
         from dashboard.overview import page as overview
@@ -115,6 +116,9 @@ class JobsSite(SigningIn):
         from dashboard.recurring import day as recurring_day
         from dashboard.recurring import edit as recurring_edit
         from dashboard.recurring import page as recurring
+        from dashboard.sagas import actions as saga_actions
+        from dashboard.sagas import listing as sagas
+        from dashboard.sagas import page as saga
         from dashboard.types import enqueue
         from dashboard.types import pages as types
         from dashboard.views import pages as views
@@ -175,6 +179,10 @@ class JobsSite(SigningIn):
             path("recurring/<int:entry_id>/trigger/", self.admin_view(actions.trigger), name="trigger_recurring"),
             path("recurring/<int:entry_id>/pause/", self.admin_view(actions.pause), name="pause_recurring"),
             path("recurring/<int:entry_id>/resume/", self.admin_view(actions.resume), name="resume_recurring"),
+            path("sagas/", self._page(sagas.sagas), name="sagas"),
+            path("sagas/<int:saga_id>/", self._page(saga.saga), name="saga"),
+            path("sagas/<int:saga_id>/complete/", self._page(saga_actions.complete), name="complete_saga"),
+            path("sagas/<int:saga_id>/retry/<int:job_id>/", self.admin_view(saga_actions.retry), name="retry_in_saga"),
             path("workflows/", self._page(workflows.workflows), name="workflows"),
             path("workflows/<int:workflow_id>/", self._page(workflow.workflow), name="workflow"),
             path("workflows/<int:workflow_id>/cancel/", self._page(workflow_actions.cancel), name="workflow_cancel"),
@@ -205,6 +213,7 @@ class JobsSite(SigningIn):
             path("jobs/views/<int:view_id>/delete/", self._page(views.delete), name="job_view_delete"),
             path("jobs/columns/", self._page(columns.choose), name="jobs_columns"),
             path("jobs/new/", self._page(joblist.new_jobs), name="jobs_new"),
+            path("jobs/names/", self._page(names.names), name="jobs_names"),
             path("jobs/", self.admin_view(self.app_index), {"app_label": LABEL}),
             *(_at_jobs(each) for each in super().get_urls()),
         ]
@@ -286,7 +295,13 @@ class JobsSite(SigningIn):
         return self.admin_view(page)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
-        """The stock list, jobs first, with the pages that have no model."""
+        """The stock list, jobs first, with the pages that have no model. A page asks for it three times."""
+        kept: dict[Any, list[dict[str, Any]]] = request.__dict__.setdefault("_console_apps", {})
+        if (self.name, app_label) not in kept:
+            kept[self.name, app_label] = self._app_list(request, app_label)
+        return kept[self.name, app_label]
+
+    def _app_list(self, request: HttpRequest, app_label: str | None) -> list[dict[str, Any]]:
         from dashboard.access import limited  # needs models, which are not loaded when this module is
 
         apps: list[dict[str, Any]] = super().get_app_list(request, app_label)
@@ -299,7 +314,9 @@ class JobsSite(SigningIn):
                     {
                         "name": words,
                         "object_name": name,
-                        "admin_url": reverse(f"admin:{name}", current_app=self.name),
+                        "admin_url": _address(
+                            name, self.name, get_script_prefix(), get_urlconf() or settings.ROOT_URLCONF
+                        ),
                         "add_url": None,
                         "view_only": True,
                         "perms": {"add": False, "change": False, "delete": False, "view": True},
@@ -324,7 +341,7 @@ class JobsSite(SigningIn):
         )  # needs models, which are not loaded when this module is
 
         if not self.has_permission(request):
-            return Navigation([])
+            return Navigation(())
         return navigation(request, reverse("admin:index", current_app=self.name), self.get_app_list(request))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
@@ -337,6 +354,12 @@ class JobsSite(SigningIn):
         if request.user.has_perm(VIEW_JOBS):
             context = overview(request) if within.is_whole else overview_within(request, within)
         return super().index(request, {**context, **(extra_context or {})})
+
+
+@cache
+def _address(name: str, app: str, prefix: str, urlconf: object) -> str:
+    """Of a page, which each page leads to; it hangs on nothing else."""
+    return reverse(f"admin:{name}", urlconf=urlconf, current_app=app)  # type: ignore[arg-type]
 
 
 def _has_foreign() -> bool:

@@ -7,15 +7,18 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django import template
+from django.conf import settings
 from django.contrib.messages.storage.base import Message
+from django.urls import get_script_prefix, get_urlconf
 from django.utils import timezone as clock
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from dashboard.kit import languages, moments, once, queries, said, text
+from dashboard.kit import languages, moments, numbers, once, queries, said, text
 from dashboard.kit.became import Became, became
 from dashboard.kit.moments import exact
 from dashboard.kit.options import options
@@ -50,6 +53,73 @@ def after_action(message: Message) -> After:
     """What rides on a message: ``dashboard.kit.said``."""
     found = said.read(message)
     return After(found.undo, found.jobs, became(found.jobs) if found.jobs else None)
+
+
+class DrawnOnce(template.Node):
+    """Draws what it holds once for all pages that are told the same, which share the dict ``drawn``."""
+
+    child_nodelists = ("nodelist",)
+
+    def __init__(self, nodelist: template.NodeList) -> None:
+        self.nodelist = nodelist
+
+    def render(self, context: template.Context) -> str:
+        """What was drawn before, if anything."""
+        drawn = context.get("drawn")
+        if drawn is None:
+            return self.nodelist.render(context)
+        if "" not in drawn:
+            drawn[""] = self.nodelist.render(context)
+        return str(drawn[""])
+
+
+@register.tag
+def drawonce(parser: template.base.Parser, token: template.base.Token) -> DrawnOnce:
+    """``{% drawonce %} … {% enddrawonce %}``, of which a page has one."""
+    nodelist = parser.parse(("enddrawonce",))
+    parser.delete_first_token()
+    return DrawnOnce(nodelist)
+
+
+class DrawnFor(template.Node):
+    """Draws what it holds once in this process for all who come with equal values and in the same language.
+
+    So what it holds looks at nothing but these values: above all at no request and at nobody's name or token.
+    """
+
+    child_nodelists = ("nodelist",)
+    MOST = 200  # drawings that are kept
+
+    def __init__(self, nodelist: template.NodeList, values: list[template.base.FilterExpression]) -> None:
+        self.nodelist = nodelist
+        self.values = values
+        self.drawn: dict[Any, str] = {}
+
+    def render(self, context: template.Context) -> str:
+        """What was drawn for these values before, if anything."""
+        # What addresses hang on, beside their names.
+        at = (
+            getattr(context.get("request"), "current_app", None),
+            get_script_prefix(),
+            get_urlconf() or settings.ROOT_URLCONF,
+        )
+        key = (get_language(), *at, *(value.resolve(context) for value in self.values))
+        drawn = self.drawn.get(key)
+        if drawn is None:
+            drawn = self.nodelist.render(context)
+            if len(self.drawn) >= self.MOST:
+                self.drawn.clear()
+            self.drawn[key] = drawn
+        return drawn
+
+
+@register.tag
+def drawfor(parser: template.base.Parser, token: template.base.Token) -> DrawnFor:
+    """``{% drawfor values %} … {% enddrawfor %}``, without a ``block`` in it, which another page may fill."""
+    values = [parser.compile_filter(each) for each in token.split_contents()[1:]]
+    nodelist = parser.parse(("enddrawfor",))
+    parser.delete_first_token()
+    return DrawnFor(nodelist, values)
 
 
 @register.filter
@@ -144,8 +214,8 @@ def priority(value: int) -> str:
 
 @register.filter
 def thousands(value: int) -> str:
-    """A whole number with its thousands apart. (Django's own filters are for decimals, and take ten times as long.)"""
-    return f"{value:,}" if isinstance(value, int) else ""
+    """A whole number with its thousands apart."""
+    return numbers.thousands(value) if isinstance(value, int) else ""
 
 
 @register.filter(name="options")

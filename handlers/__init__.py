@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from handlers.cancellation import CancellationToken
+from handlers.carried import context
 from handlers.exceptions import (
     DuplicateJob,
     GiveUp,
@@ -15,10 +16,13 @@ from handlers.exceptions import (
     NoHandler,
     RetryAfter,
     Snooze,
+    WaitFor,
 )
 from handlers.lazily import lazy
 from handlers.limited import Limit
-from handlers.payloads import Command, ExecuteCommandJob, Job
+from handlers.many.chunk import Chunk
+from handlers.many.declaring import handles_many
+from handlers.payloads import Command, Event, ExecuteCommandJob, Job
 from handlers.registry import JobHandler, handles, handles_command
 from handlers.retries import ExponentialBackoff, FixedBackoff, LinearBackoff, PolynomialBackoff, RetryPolicy
 from handlers.sensitive import Sensitive
@@ -29,6 +33,8 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "Job",
     "JobHandler",
     "handles",
+    "handles_many",
+    "Chunk",
     "Sensitive",
     "Unique",
     "Limit",
@@ -44,12 +50,22 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "current_run",
     "RetryAfter",
     "Snooze",
+    "WaitFor",
     "GiveUp",
     # enqueue, schedule, and every other verb
     "job_scheduler",
     "JobId",
+    "context",
     # jobs that recur
     "recurring",
+    # events and sagas
+    "Event",
+    "event_bus",
+    "on_event",
+    "Saga",
+    "starts",
+    "on",
+    "on_timeout",
     # commands
     "Command",
     "handles_command",
@@ -58,6 +74,7 @@ __all__ = [  # noqa: RUF022 - grouped by use
     "EnqueueJobCommand",
     "ScheduleJobCommand",
     "DeleteJobCommand",
+    "SignalJobCommand",
     # errors
     "JobsError",
     "InvalidJob",
@@ -68,11 +85,20 @@ __all__ = [  # noqa: RUF022 - grouped by use
 ]
 
 if TYPE_CHECKING:
-    from handlers.commands import DeleteJobCommand, EnqueueJobCommand, ScheduleJobCommand, command_bus
+    from handlers.commands import (
+        DeleteJobCommand,
+        EnqueueJobCommand,
+        ScheduleJobCommand,
+        SignalJobCommand,
+        command_bus,
+    )
+    from handlers.events.bus import event_bus
+    from handlers.events.functions import on_event
     from handlers.gateway import job_scheduler
     from handlers.lifecycle import JobId
     from handlers.recurrence.declared import recurring
     from handlers.runs.run import Run, current_run
+    from handlers.sagas.saga import Saga, on, on_timeout, starts
 else:
     # These need models, which cannot be imported before Django has loaded its apps: each is looked up when first used.
     __getattr__, __dir__ = lazy(
@@ -83,9 +109,16 @@ else:
             "recurring": "handlers.recurrence.declared",
             "Run": "handlers.runs.run",
             "current_run": "handlers.runs.run",
+            "event_bus": "handlers.events.bus",
+            "on_event": "handlers.events.functions",
+            "Saga": "handlers.sagas.saga",
+            "starts": "handlers.sagas.saga",
+            "on": "handlers.sagas.saga",
+            "on_timeout": "handlers.sagas.saga",
             "command_bus": "handlers.commands",
             "EnqueueJobCommand": "handlers.commands",
             "ScheduleJobCommand": "handlers.commands",
             "DeleteJobCommand": "handlers.commands",
+            "SignalJobCommand": "handlers.commands",
         },
     )

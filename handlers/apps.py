@@ -47,12 +47,14 @@ class JobsConfig(AppConfig):
         """Find every app's job types, then give the queues they name to RQ."""
         from django.db.backends.signals import connection_created
 
-        from handlers import admission, checks, commands, following, patience, pools  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
+        from handlers import admission, checks, commands, events, following, patience, pools, told_hooks  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
         from handlers.models.sessions import look_for_pooler
         from handlers.registry import autodiscover, registry
         from handlers.rq_transport.connections import configure_queues
         from handlers.rq_transport.messages import RQTransport
+        from handlers.troubles import troubles
 
+        troubles.write = told_hooks.write
         connection_created.connect(patience.heed_limits)  # first: the next one asks the server
         connection_created.connect(look_for_pooler)
         autodiscover()

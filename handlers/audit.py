@@ -9,16 +9,20 @@ from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.failures import clean
-from handlers.lifecycle import database
+from handlers.lifecycle import Beside, database
 from handlers.models import AuditEntry
 from handlers.models.sql import database_now, is_postgresql, prepared, to_time
 
 By = AbstractBaseUser | str | None
+Row = dict[str, Any]
 
 LONGEST_NAME, LONGEST_TARGET = 150, 200  # characters that the columns hold
 TABLE = AuditEntry._meta.db_table
+COLUMNS = "user_id, username, verb, count, reason, source, target, data, at"  # as ``_entry`` has them, then the others
+CLOCK = "clock_timestamp()"  # PostgreSQL's
 USER = "user:"  # how a user's name begins in histories
 
 acting_from: ContextVar[str] = ContextVar("acting_from", default="")
@@ -74,24 +78,41 @@ def audit(by: By, verb: str, target: str, count: int, reason: str = "", data: di
     if by is None:
         return
     connection = connections[database()]
-    user = by if isinstance(by, AbstractBaseUser) else None
-    row = {
-        "user_id": AuditEntry._meta.get_field("user").get_db_prep_save(user.pk if user else None, connection),
-        "username": user_name(user) if user else clean(str(by), LONGEST_NAME),
-        "verb": verb,
+    row = _entry(connection, by, verb, count, reason) | {
         "target": target_column(target),
-        "count": count,
-        "reason": clean(reason, 500),
-        "source": clean(acting_from.get(), 64),
         "data": AuditEntry._meta.get_field("data").get_db_prep_save(data, connection),
     }
     # By hand, since each verb comes here: planned once, and by the database's clock without asking for it first.
-    clock = "clock_timestamp()" if is_postgresql(connection) else "%(at)s"
-    row |= {} if is_postgresql(connection) else {"at": to_time(connection, database_now(connection))}
-    columns = {name: f"%({name})s" for name in row} | {"at": clock}
-    ids = _noted.get()
+    clock, ids = CLOCK, _noted.get()
+    if not is_postgresql(connection):
+        clock, row["at"] = "%s", to_time(connection, database_now(connection))
+    values = ", ".join([*["%s"] * 8, clock])
     told = "" if ids is None else " RETURNING id"
     with prepared(connection) as cursor:
-        cursor.execute(f"INSERT INTO {TABLE} ({', '.join(columns)}) VALUES ({', '.join(columns.values())}){told}", row)
+        cursor.execute(f"INSERT INTO {TABLE} ({COLUMNS}) VALUES ({values}){told}", [*row.values()])
         if ids is not None:
             ids += [found for (found,) in cursor.fetchall()]
+
+
+def of_new_job(by: By, verb: str, reason: str) -> Beside | None:
+    """The entry of a job that ``by`` makes, as a part of the statement that makes it; None where its id is wanted."""
+    if by is None or _noted.get() is not None:
+        return None
+    row = _entry(connections[database()], by, verb, 1, reason)
+    values = ", ".join(f"%(audit_{name})s" for name in row)
+    facts = "jsonb_build_object('asked', 1, 'job_ids', jsonb_build_array(id))"
+    sql = f"INSERT INTO {TABLE} ({COLUMNS}) SELECT {values}, 'job ' || id, {facts}, {CLOCK} FROM made"
+    return Beside(sql, {f"audit_{name}": value for name, value in row.items()})
+
+
+def _entry(connection: BaseDatabaseWrapper, by: AbstractBaseUser | str, verb: str, count: int, reason: str) -> Row:
+    """The columns of an entry, but for what it was done to, with which facts, and when."""
+    user = by if isinstance(by, AbstractBaseUser) else None
+    return {
+        "user_id": AuditEntry._meta.get_field("user").get_db_prep_save(user.pk if user else None, connection),
+        "username": user_name(user) if user else clean(str(by), LONGEST_NAME),
+        "verb": verb,
+        "count": count,
+        "reason": clean(reason, 500),
+        "source": clean(acting_from.get(), 64),
+    }

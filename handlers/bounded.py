@@ -32,6 +32,7 @@ READS = {
     State.SCHEDULED.value: (f"state = '{State.SCHEDULED}'", "run_at, id"),
     State.ENQUEUED.value: (f"state = '{State.ENQUEUED}'", "queue, enqueued_at, id"),
     State.PROCESSING.value: (f"state = '{State.PROCESSING}'", "worker, id"),
+    State.WAITING.value: (f"state = '{State.WAITING}'", "run_at, id"),
     State.AWAITING.value: (f"state = '{State.AWAITING}' AND NOT (state = '{State.SUCCEEDED}')", "state DESC, id DESC"),
     State.DELETED.value: (f"state = '{State.DELETED}' AND NOT (state = '{State.SUCCEEDED}')", "state DESC, id DESC"),
 }

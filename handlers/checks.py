@@ -15,8 +15,9 @@ from django.db import Error as DatabaseError
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from handlers import lifecycle, relabelling
+from handlers import carried, lifecycle, relabelling
 from handlers.conf import jobs_settings
+from handlers.hooks import chain
 from handlers.mail import EmailBackend
 from handlers.mail.sending import SMTP, real_backend
 from handlers.models.sessions import POOLED, POOLED_HINT, leads_to_pooler
@@ -24,8 +25,10 @@ from handlers.queues import known_queues
 from handlers.recurrence import declared
 from handlers.rq_transport.connections import configured_place, whereabouts
 from handlers.rq_transport.names import reads_json
+from handlers.sagas import checks as saga_checks
 
 VENDORS = ("postgresql", "sqlite")
+AT_MOST_COMMITTED = (1, 2)  # psycopg.IsolationLevel's READ_UNCOMMITTED, which is the same, and READ_COMMITTED
 POOL_SIZE = 2  # connections that a worker process needs for itself
 
 
@@ -36,7 +39,19 @@ def check_jobs(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckM
         jobs_settings()
     except ImproperlyConfigured as error:
         return [*_time(), *_database(), *_pools(), Error(str(error), id="jobs.E005")]
-    return [*_time(), *_database(), *_pools(), *_factory(), *_place(), *_queues(), *_recurring(), *_mail()]
+    return [
+        *_time(),
+        *_database(),
+        *_pools(),
+        *_factory(),
+        *_place(),
+        *_queues(),
+        *_recurring(),
+        *_mail(),
+        *_context(),
+        *_middleware(),
+        *_sagas(),
+    ]
 
 
 @register(deploy=True)
@@ -61,6 +76,32 @@ def check_poolers(
         if leads_to_pooler(alias):
             found.append(CheckWarning(POOLED % alias, hint=POOLED_HINT, id="jobs.W001"))
     return found
+
+
+@register(Tags.database)
+def check_isolation(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """An isolation that the server, or the role, gives each transaction, and of which the settings say nothing."""
+    alias = lifecycle.database()
+    if alias not in (databases or ()) or connections[alias].vendor != "postgresql":
+        return []
+    with suppress(DatabaseError), connections[alias].cursor() as cursor:
+        cursor.execute("SHOW default_transaction_isolation")
+        (level,) = cursor.fetchone()
+        if level.upper() != "READ COMMITTED" and "isolation_level" not in connections[alias].settings_dict["OPTIONS"]:
+            return [_too_isolated(f"default_transaction_isolation of the database {alias!r}", level)]
+    return []
+
+
+def _too_isolated(option: str, level: str) -> CheckMessage:
+    return Error(
+        f"{option} is {level.replace('_', ' ')}, and jobs need READ COMMITTED: of two who act on a job at once, the"
+        " second sees what the first has done. An approval that comes as its job begins to wait for it would be lost.",
+        hint="Leave it out. Where the site needs another for tables of its own, set it for those transactions alone:"
+        " SET TRANSACTION ISOLATION LEVEL as the first statement; or give jobs an alias of the database by a router.",
+        id="jobs.E024",
+    )
 
 
 @register(Tags.database)
@@ -108,6 +149,11 @@ def _database() -> list[CheckMessage]:
                 hint='Install psycopg 3, which Django then prefers: pip install "psycopg[binary]".',
                 id="jobs.E007",
             )
+        ]
+    level = connection.settings_dict["OPTIONS"].get("isolation_level")
+    if connection.vendor == "postgresql" and level is not None and level not in AT_MOST_COMMITTED:
+        return [
+            _too_isolated(f"DATABASES[{alias!r}]['OPTIONS']['isolation_level']", str(getattr(level, "name", level)))
         ]
     zone = connection.settings_dict["TIME_ZONE"]
     if connection.vendor == "sqlite" and zone not in (None, "UTC"):
@@ -203,6 +249,25 @@ def _recurring() -> list[CheckMessage]:
     """Recurring jobs of the code that no scheduler could keep."""
     hint = "Mend what jobs.py passes to recurring(): schedulers leave this one as it was before."
     return [Error(f"{problem}.", hint=hint, id="jobs.E012") for problem in declared.problems()]
+
+
+def _context() -> list[CheckMessage]:
+    hint = "Name a contextvars.ContextVar, or an object with get() and set(value): without it no job can be enqueued."
+    return [Error(problem, hint=hint, id="jobs.E022") for problem in carried.wrong_carriers()]
+
+
+def _middleware() -> list[CheckMessage]:
+    hint = "Name a class derived from handlers.hooks.JobMiddleware: jobs go on without this one."
+    return [Error(problem, hint=hint, id="jobs.E023") for problem in chain.problems()]
+
+
+def _sagas() -> list[CheckMessage]:
+    """What would fail with the first event, or never come."""
+    wrong = [*saga_checks.keys(), *saga_checks.names()]
+    return [
+        *(Error(text, hint=hint, id="jobs.E025") for text, hint in wrong),
+        *(CheckWarning(text, hint=hint, id="jobs.W003") for text, hint in saga_checks.timeouts()),
+    ]
 
 
 def _mail() -> list[CheckMessage]:

@@ -1,4 +1,4 @@
-"""Commands: requests that a job carries out, and the four that act on the scheduler itself."""
+"""Commands: requests that a job carries out, and the ones that act on the scheduler itself."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = [
     "EnqueueJobCommand",
     "ExecuteCommandJob",
     "ScheduleJobCommand",
+    "SignalJobCommand",
     "command_bus",
 ]
 
@@ -118,6 +119,15 @@ class DeleteJobCommand(Command):
     job_id: int
 
 
+@dataclass(frozen=True)
+class SignalJobCommand(Command):
+    """Give the job ``job_id`` the signal ``name``, as ``job_scheduler.signal`` does."""
+
+    job_id: int
+    name: str
+    data: Any = None
+
+
 class CommandBus:
     """Sends commands: those that act on the scheduler act at once, every other one becomes a durable job."""
 
@@ -125,8 +135,9 @@ class CommandBus:
         """Carry out or enqueue ``command``, in the caller's transaction.
 
         Returns the new job's id, so that a saga can delete what it scheduled, or where ``unique`` says so that of the
-        one that is there; for a ``DeleteJobCommand`` whether the job was deleted. ``by``: the user who asks, for the
-        audit, with a ``reason``. Raises InvalidJob, NoHandler or DuplicateJob as the scheduler does.
+        one that is there; for a ``DeleteJobCommand`` whether the job was deleted; for a ``SignalJobCommand`` whether
+        there is such a job. ``by``: the user who asks, for the audit, with a ``reason``. Raises InvalidJob, NoHandler
+        or DuplicateJob as the scheduler does.
         """
         match command:
             case EnqueueJobCommand(job, delay, expires, unique, priority):
@@ -139,6 +150,8 @@ class CommandBus:
                 )
             case DeleteJobCommand(job_id):
                 return job_scheduler.delete(job_id, by=by, reason=reason)
+            case SignalJobCommand(job_id, name, data):
+                return job_scheduler.signal(job_id, name, data, by=by, reason=reason)
             case Command():
                 return job_scheduler.enqueue(command, by=by, reason=reason)
         raise InvalidJob(
@@ -179,6 +192,15 @@ def schedule_job(command: ScheduleJobCommand) -> None:
 def delete_job(command: DeleteJobCommand) -> None:
     """Delete a job."""
     command_bus.send(command)
+
+
+@handles_command(SignalJobCommand, name="jobs.SignalJobCommand")
+def signal_job(command: SignalJobCommand) -> None:
+    """Give a job a signal."""
+    try:
+        command_bus.send(command)
+    except InvalidJob as error:
+        raise GiveUp(str(error)) from error  # the job has ended, or waits for another one
 
 
 def _carry_out(command: EnqueueJobCommand | ScheduleJobCommand) -> None:

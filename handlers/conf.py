@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,13 @@ SYSTEM_QUEUE = "system"
 EMBEDDED = "embedded"  # a REDIS_URL: the server that ``manage.py run`` starts for one machine
 ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+CONTEXT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")  # of what travels with a job
+CONTEXT_OWN = ("user", "language")  # what the engine itself puts there
 MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000, "metrics_series": 10_000}
 SHORTEST_TOKEN = 16
 LONGEST_VERSION = 64
+ASYNCIO, UVLOOP = "asyncio", "uvloop"
+EVENT_LOOPS = ("auto", ASYNCIO, UVLOOP)
 NEXT_VERSION = "next"  # what people say where they mean the one that is not out yet
 SWITCHES = ("eager", "metrics_loopback", "call_private_addresses")
 ADDRESSES = ("console_url", "dead_man_url")
@@ -33,6 +38,7 @@ POSITIVE = (
     "lease_seconds", "shutdown_grace_seconds", "timeout_seconds", "timeout_grace_seconds", "max_crashes", "batch",
     "max_async", "threads", "max_payload_bytes", "max_result_bytes", "max_error_chars", "restore_minutes",
     "recovery_seconds", "unknown_type_hours", "misfire_seconds", "priority_seconds", "metrics_series",
+    "middleware_seconds",
 )  # fmt: skip
 TEXTS = {
     "handler_factory": "a dotted path",
@@ -61,6 +67,7 @@ class JobsSettings:
     max_crashes: int = 3  # worker deaths in one job before it is failed
     batch: int = 256  # most jobs a worker claims at once; 1 turns batching off
     max_async: int = 100  # most async handlers that run at once in one worker process
+    event_loop: str = "auto"  # on which they do: "asyncio", "uvloop", or the second where it is installed
     threads: int = 1  # most other handlers that run at once in one worker process; 1: in its main thread
     max_payload_bytes: int = 1024 * 1024  # of a job's arguments, as JSON
     max_result_bytes: int = 64 * 1024  # of what a handler returns, as JSON
@@ -75,6 +82,10 @@ class JobsSettings:
     metrics_token: str = field(default="", repr=False)  # by which a scrape of /metrics shows that it may
     metrics_loopback: bool = False  # whether it needs none from this machine
     metrics_series: int = 100  # pairs of queue and type with series of their own; the rest is counted together
+    middleware: tuple[str, ...] = ()  # around each enqueue and each run: dotted paths, the outermost first
+    middleware_seconds: float = 5.0  # of one, before what it is around, and after it
+    context: dict[str, str] = field(default_factory=dict)  # what travels with jobs: ContextVars' dotted paths, by name
+    sensitive_context: tuple[str, ...] = ()  # names in jobs' contexts whose values not everybody may see
     console_url: str = ""  # where people find the console, for links in alerts: https://ops.example.org/admin/
     dead_man_url: str = field(default="", repr=False)  # called once a minute while all is well; who hears nothing warns
     call_private_addresses: bool = False  # whether typed addresses may lead into this server's own network
@@ -97,6 +108,12 @@ def parse(raw: Mapping[str, Any]) -> JobsSettings:
         values["queues"] = _queues(values["queues"])
     if "redis_url" in values:
         values["redis_url"] = _redis_url(values["redis_url"])
+    if "context" in values:
+        values["context"] = _context(values["context"])
+    if "middleware" in values:
+        values["middleware"] = _names("MIDDLEWARE", values["middleware"])
+    if "sensitive_context" in values:
+        values["sensitive_context"] = _names("SENSITIVE_CONTEXT", values["sensitive_context"])
     if "retention_days" in values:
         values["retention_days"] = JobsSettings().retention_days | _retention(values["retention_days"])
     parsed = JobsSettings(**values)
@@ -110,6 +127,14 @@ def _check_texts(parsed: JobsSettings) -> None:
     for name, what in TEXTS.items():
         if not isinstance(value := getattr(parsed, name), str):
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be {what}, not {value!r}.")
+    if parsed.event_loop not in EVENT_LOOPS:
+        raise ImproperlyConfigured(
+            f"JOBS: EVENT_LOOP must be one of {', '.join(EVENT_LOOPS)}, not {parsed.event_loop!r}."
+        )
+    if parsed.event_loop == UVLOOP and find_spec(UVLOOP) is None:
+        raise ImproperlyConfigured(
+            'JOBS: EVENT_LOOP is "uvloop", which is not installed: pip install "jobsite[uvloop]".'
+        )
     if problem := version_problem(parsed.version):
         raise ImproperlyConfigured(f"JOBS: VERSION {problem}.")
     for name in ADDRESSES:
@@ -156,6 +181,28 @@ def _queues(names: Any) -> tuple[str, ...]:
                 f"JOBS: QUEUES: {name!r} is no queue name: use 1 to 64 of a-z, 0-9, hyphen and underscore,"
                 f" and not {SYSTEM_QUEUE!r}, which is the engine's own."
             )
+    return tuple(names)
+
+
+def _context(paths: Any) -> dict[str, str]:
+    if not isinstance(paths, Mapping):
+        raise ImproperlyConfigured(
+            f"JOBS: CONTEXT must be a dict such as {{'tenant': 'shop.tenancy.current_tenant'}}, not {paths!r}."
+        )
+    for name, path in paths.items():
+        if not isinstance(name, str) or not CONTEXT_NAME.fullmatch(name) or name in CONTEXT_OWN:
+            raise ImproperlyConfigured(
+                f"JOBS: CONTEXT: {name!r} is no name: use up to 64 letters, digits, dots, hyphens and underscores, a"
+                f" letter first, and none of {', '.join(CONTEXT_OWN)}."
+            )
+        if not isinstance(path, str) or "." not in path:
+            raise ImproperlyConfigured(f"JOBS: CONTEXT: {name!r} must be a dotted path, not {path!r}.")
+    return dict(paths)
+
+
+def _names(key: str, names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple | set | frozenset) or not all(isinstance(name, str) for name in names):
+        raise ImproperlyConfigured(f"JOBS: {key} must be a list of names, not {names!r}.")
     return tuple(names)
 
 

@@ -55,6 +55,7 @@ class CurrentJob:
     token: Any = None  # its CancellationToken
     log: LogBuffer | None = None  # from its first line on
     progress: tuple[float, float | None, str] | None = None  # done, of how much, and a message
+    bars: str = ""  # why nothing may be enqueued or moved here, in words
     run: Any = None  # what its handler has of it, once it has asked
     is_over: bool = False
     on_line: Callable[[CurrentJob], None] | None = None  # hears of each line

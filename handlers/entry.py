@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
-from types import FrameType
 
 from django.db import Error, close_old_connections, connections
 
@@ -20,11 +17,14 @@ from handlers import admission, execution, lifecycle, patience, tidying
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
+from handlers.hard_timeouts import hard_timeout
 from handlers.lifecycle import Claim
 from handlers.models import JobRecord
 from handlers.runs.live import live
+from handlers.signals.delivery import delivery
 from handlers.states import State
 from handlers.transport import LastWords, Message, get_transport
+from handlers.troubles import troubles
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ def run(job_id: int, token: str) -> None:
             _run(Message(job_id, token, ""))
         finally:
             live.end()
+            delivery.end()
+            troubles.end()
 
 
 def _run(message: Message) -> None:
@@ -53,7 +55,7 @@ def _run(message: Message) -> None:
         raise
     for claim in claims:
         cancellation = CancellationToken(job_id=claim.job_id, attempt=claim.attempt, facts=claim.facts)
-        limit = _hard_timeout(claim, cancellation)
+        limit = hard_timeout(claim, cancellation)
         with _LeaseThread(claim, worker, cancellation):
             move = execution.run(claim, cancellation, worker=worker, around=limit)
         if move is not None:
@@ -110,26 +112,3 @@ class _LeaseThread(threading.Thread):
                 logger.warning("cannot renew the lease of job %d: %s", self._claim.job_id, error)
                 tidying.close_broken_connections()
         connections.close_all()
-
-
-@contextmanager
-def _hard_timeout(claim: Claim, token: CancellationToken) -> Iterator[None]:
-    """Ask at the timeout; raise inside the handler when the grace has passed too. Needs the main thread."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_alarm(number: int, frame: FrameType | None) -> None:
-        if token.reason is None:
-            token.cancel(CancelReason.TIMEOUT)
-            signal.setitimer(signal.ITIMER_REAL, jobs_settings().timeout_grace_seconds)
-        else:
-            raise execution.timed_out(claim)
-
-    before = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, execution.timeout_of(claim))
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+LONGEST_SIGNAL_NAME = 100  # characters
+
 
 class JobsError(Exception):
     """Base of every error of this package."""
@@ -74,6 +76,37 @@ class Snooze(JobsError):
             raise InvalidJob(f"Snooze: delay must be a timedelta from 0 to 365 days, not {delay!r}", field="delay")
         super().__init__(reason or f"snoozed for {delay}")
         self.delay = delay
+
+
+class WaitFor(JobsError):
+    """Raised by a handler: nothing failed, and it waits for a signal. The job leaves its worker until that comes.
+
+    Then, or after ``timeout`` (a timedelta above 0, up to 3,650 days; None: never), it runs again, as a new attempt
+    that finds what was sent as ``run.signals[name]``, or ``name`` in ``run.timed_out``. It counts as no failure. One
+    that has come already, and that no attempt has read, lets the job run again at once. ``name``: 1 to 100 printable
+    characters.
+    """
+
+    def __init__(self, name: str, timeout: timedelta | None = None, reason: str = "") -> None:
+        check_signal_name(name, "WaitFor: ")
+        if timeout is not None and (
+            not isinstance(timeout, timedelta) or not timedelta(0) < timeout <= timedelta(days=3650)
+        ):
+            raise InvalidJob(
+                f"WaitFor: timeout must be a timedelta above 0, up to 3,650 days, not {timeout!r}", field="timeout"
+            )
+        super().__init__(reason or f"waits for {name}")
+        self.name, self.timeout = name, timeout
+
+
+def check_signal_name(name: object, who: str = "") -> None:
+    """Raise InvalidJob unless ``name`` can be a signal's."""
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_SIGNAL_NAME or not name.isprintable():
+        raise InvalidJob(
+            f"{who}name: {str(name)[:50]!r} is no name of a signal: use 1 to {LONGEST_SIGNAL_NAME} printable"
+            ' characters, such as "approval"',
+            field="name",
+        )
 
 
 class GiveUp(JobsError):

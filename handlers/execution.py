@@ -7,20 +7,35 @@ import logging
 import random
 import time
 from asyncio import CancelledError
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, overload
 
-from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError
+from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
 
-from handlers import forks, lifecycle, logs, masking, processes, stranded, surroundings, tidying, tracing
+from handlers import (
+    atomically,
+    carried,
+    coroutines,
+    forks,
+    lifecycle,
+    logs,
+    masking,
+    processes,
+    stranded,
+    surroundings,
+    tidying,
+    tracing,
+)
+from handlers.atomically import SharedCommit
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.conf import jobs_settings
 from handlers.current import CurrentJob, current
-from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler, Snooze
+from handlers.exceptions import InvalidJob, JobCancelled, JobTimeout, NoHandler, Snooze, WaitFor
 from handlers.failure_log import log_failures
 from handlers.failures import class_path, clean, describe
+from handlers.hooks import chain
 from handlers.job_types import JobType
 from handlers.lifecycle import Change, Claim, Move, Refusal, Refused, Step
 from handlers.models import JobPayload, JobRecord
@@ -75,33 +90,37 @@ def run_attached(
     worker: str,
     around: AbstractContextManager[None] = UNBOUNDED,
     in_company: Callable[[], bool] = lambda: False,
+    shared: SharedCommit | None = None,
 ) -> Move | None:
     """The same for a caller who has called ``logs.attach`` for many attempts: to do so for each is not cheap.
 
-    ``in_company`` is asked once the attempt has failed: have others gone on in this process meanwhile?
+    ``in_company`` is asked once the attempt has failed: have others gone on in this process meanwhile? ``shared``: by
+    which an atomic run is committed with others; None is returned, then, and it says later what is recorded.
     """
-    job = _job_of(claim, token, worker)
+    job = job_of(claim, token, worker)
     logs.stay_attached()
-    move = _attempt(claim, token, worker, around, job, in_company)
-    _is_over(job)
-    if move is None:
+    move = _attempt(claim, token, worker, around, job, in_company, shared)
+    is_over(job)
+    if move is None and not (shared and shared.has(claim)):
         tracing.settled(claim.job_id, claim.token, "dropped")
-    return move if job.log is None else _with_lines(move, job)
+    return move if job.log is None else with_lines(move, job)
 
 
-def _job_of(claim: Claim, token: CancellationToken, worker: str) -> CurrentJob:
+def job_of(claim: Claim, token: CancellationToken, worker: str) -> CurrentJob:
+    """What its handler and its logs know of the attempt."""
     return CurrentJob(
         claim.job_id, claim.attempt, claim.correlation, hider(claim), claim, worker, token, on_line=live.note
     )
 
 
-def _is_over(job: CurrentJob) -> None:
+def is_over(job: CurrentJob) -> None:
+    """The attempt is: tell what it has still to tell."""
     job.is_over = True
     if job.progress is not None:
         live.ended(job)
 
 
-def _keep_place(job: CurrentJob) -> None:
+def keep_place(job: CurrentJob) -> None:
     """The attempt broke off: what it was in the middle of, another one goes on with."""
     if job.run is None:
         return
@@ -114,7 +133,12 @@ def _keep_place(job: CurrentJob) -> None:
         logger.warning("cannot keep where job %d was: %s", job.job_id, type(error).__name__)
 
 
-def _with_lines(move: Move | None, job: CurrentJob) -> Move | None:
+@overload
+def with_lines(move: Move, job: CurrentJob) -> Move: ...
+@overload
+def with_lines(move: None, job: CurrentJob) -> None: ...
+def with_lines(move: Move | None, job: CurrentJob) -> Move | None:
+    """The move with what the attempt logged."""
     if move is not None and (lines := logs.lines_of(job)):
         return move._replace(logs=lines)
     return move
@@ -126,7 +150,7 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
     What it returns says which move records the attempt. Call it elsewhere: it may have to ask the database. As
     ``run_attached`` it counts on ``logs.attach``.
     """
-    job = _job_of(claim, token, worker)
+    job = job_of(claim, token, worker)
     current.set(job)
     if tracing.any_open():
         tracing.enter(job.claim)
@@ -139,7 +163,9 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
         return partial(unservable, claim, error)
     try:
         try:
-            value = await job_type.call(payload, token, partial(run_of, job))
+            with carried.entered(claim.context) if claim.context else UNBOUNDED:
+                call = partial(job_type.call, payload, token, partial(run_of, job))
+                value = await (chain.arun(run_of(job), call) if jobs_settings().middleware else call())
         finally:
             forks.end_unless(process)
             job.is_over = True
@@ -148,23 +174,29 @@ async def arun(claim: Claim, token: CancellationToken, *, worker: str) -> Callab
         seconds = time.monotonic() - started
         return partial(_broke_off, claim, token, error, worker, seconds, job)
     move = succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
-    return partial(_with_lines, move, job)
+    return partial(with_lines, move, job)
 
 
 def _broke_off(
     claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float, job: CurrentJob
 ) -> Move | None:
-    _keep_place(job)
-    if (move := _move_of(claim, token, error, worker, seconds)) is None:
+    keep_place(job)
+    if (move := move_of(claim, token, error, worker, seconds)) is None:
         tracing.settled(claim.job_id, claim.token, "dropped")
-    return _with_lines(move, job)
+    return with_lines(move, job)
 
 
-def _move_of(claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float) -> Move | None:
+def move_of(claim: Claim, token: CancellationToken, error: BaseException, worker: str, seconds: float) -> Move | None:
+    """What records an attempt that raised ``error``; None when it is no longer ours to record."""
     if isinstance(error, JobCancelled | CancelledError):
         return _cancelled(claim, token, error, worker, seconds)
-    if isinstance(error, Snooze):
-        return _snoozed(claim, error, worker=worker, seconds=seconds)
+    if isinstance(error, Snooze | WaitFor):
+        try:
+            if isinstance(error, Snooze):
+                return _snoozed(claim, error, worker=worker, seconds=seconds)
+            return _waits(claim, error, worker=worker, seconds=seconds)
+        except Exception as broken:  # noqa: BLE001 - of a subclass, which says neither how long nor for what
+            error = broken
     return failed(claim, error, worker=worker, seconds=seconds)
 
 
@@ -175,6 +207,7 @@ def _attempt(
     around: AbstractContextManager[None],
     job: CurrentJob,
     in_company: Callable[[], bool],
+    shared: SharedCommit | None,
 ) -> Move | None:
     started, process = time.monotonic(), forks.process_id()
     try:
@@ -182,20 +215,41 @@ def _attempt(
         payload = job_type.decode(claim.encoded)
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
-    try:
+
+    def call() -> bytes | None:
         try:
             with around:
                 value = surroundings.apart(_handle, job, job_type, payload, token)
         finally:
             forks.end_unless(process)
+        return None if value is None else job_type.result.encode(value)
+
+    def succeed() -> Move:
+        result = call()
+        return with_lines(succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result), job)
+
+    try:
+        try:
+            if not job_type.atomic:
+                result = call()
+            elif shared is None:
+                return atomically.alone(succeed, worker)
+            else:
+                shared.run(claim, succeed)
+                return None
+        finally:
             tidying.tidy()  # first: what follows a failure is read from the database
-        result = None if value is None else job_type.result.encode(value)
+    except atomically.Lost:
+        tracing.settled(claim.job_id, claim.token, "dropped")
+        return None
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises ends its attempt, never its worker
         seconds = time.monotonic() - started
         if not in_company():  # else nobody knows whose they are
             processes.end_started(since=started)
-        _keep_place(job)
-        return _move_of(claim, token, error, worker, seconds)
+        if shared and shared.has(claim):
+            return None  # it runs again
+        keep_place(job)
+        return move_of(claim, token, error, worker, seconds)
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
 
 
@@ -203,7 +257,17 @@ def _handle(job: CurrentJob, job_type: JobType, payload: Any, token: Cancellatio
     current.set(job)  # in a context that ends with this call
     if tracing.any_open():
         tracing.enter(job.claim)
-    return job_type.run(payload, token, partial(run_of, job))
+    if job_type.is_async and connections[lifecycle.database()].in_atomic_block:
+        run_of(job).hear()  # in a test, say: nobody else sees what this transaction has written
+    with carried.entered(job.claim.context) if job.claim.context else UNBOUNDED:
+        if not jobs_settings().middleware:
+            return job_type.run(payload, token, partial(run_of, job))
+        if job_type.is_async:  # in an event loop of its own, as it would be by itself
+            call = partial(job_type.call, payload, token, partial(run_of, job))
+            return coroutines.run_to_end(chain.arun(run_of(job), call))
+        around = partial(chain.run, run_of(job))
+        handler = partial(job_type.run, payload, token, partial(run_of, job))
+        return atomically.unless_undone(around, handler) if job_type.atomic else around(handler)
 
 
 def succeeded(claim: Claim, *, worker: str, seconds: float, result: bytes | None = None) -> Move:
@@ -247,10 +311,20 @@ def failed(claim: Claim, error: BaseException, *, worker: str, seconds: float) -
 
 
 def _snoozed(claim: Claim, error: Snooze, *, worker: str, seconds: float) -> Move:
-    """The handler wants to be called later; whoever subclasses ``Snooze`` may have broken it."""
-    facts = {"worker": worker, "delay_seconds": round(error.delay.total_seconds(), 3)}
+    """The handler wants to be called later. Raises whatever a subclass of ``Snooze`` has broken."""
+    delay = Snooze(error.delay).delay
+    facts = {"worker": worker, "delay_seconds": round(delay.total_seconds(), 3)}
     reason = hider(claim)(str(error)) or "snoozed"
-    return _move(claim, Step(State.SCHEDULED, reason, facts), seconds=seconds, delay=error.delay)
+    return _move(claim, Step(State.SCHEDULED, reason, facts), seconds=seconds, delay=delay)
+
+
+def _waits(claim: Claim, error: WaitFor, *, worker: str, seconds: float) -> Move:
+    """The handler waits for a signal; one that has come already is seen as this is settled. Raises as ``_snoozed``."""
+    known = WaitFor(error.name, error.timeout)
+    facts: dict[str, Any] = {"worker": worker, "signal": known.name}
+    facts |= {"timeout_seconds": round(known.timeout.total_seconds(), 3)} if known.timeout else {}
+    step = Step(State.WAITING, hider(claim)(str(error)), facts)
+    return _move(claim, step, seconds=seconds, delay=known.timeout, waits_for=known.name)
 
 
 def decide(claim: Claim, error: BaseException) -> tuple[Effective, Decision]:
@@ -316,7 +390,7 @@ def hider(claim: Claim) -> Callable[[str], str]:
         nonlocal known
         try:
             if known is None:  # with the first text: most attempts have none, and the values are collected once
-                known = masking.scrubber(registry.get(claim.job_type), claim.payload)
+                known = masking.scrubber(registry.get(claim.job_type), claim.payload, claim.travelling)
             return known(text)
         except NoHandler:
             return text  # nothing ran that could have told
@@ -335,8 +409,12 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
     """Record what the attempts came to, in one transaction, and publish what follows; which jobs moved.
 
     While the database is away it waits and tries again, as long as ``keep_trying()``. A batch that cannot be recorded
-    is recorded one by one, so that one job's outcome cannot hold the others'.
+    is recorded one by one, so that one job's outcome cannot hold the others'. Atomic runs have recorded their own.
     """
+    recorded = {move.job_id for move in moves if move.is_recorded}
+    if recorded:
+        moves = [move for move in moves if not move.is_recorded]
+        return recorded | settle(moves, worker=worker, keep_trying=keep_trying)
     pause, fresh = 0.05, False
     while moves:
         try:
@@ -358,20 +436,13 @@ def settle(moves: Sequence[Move], *, worker: str, keep_trying: Callable[[], bool
                 return set()
             moves, fresh = [_plain(moves[0])], True
         else:
-            _end_spans(moves, applied.moved)
+            tracing.moved(moves, applied.moved)
             publish(applied.messages)
             log_failures(applied.failures)
             if applied.refused:
                 _strand(applied.refused)
             return applied.moved
     return set()
-
-
-def _end_spans(moves: Sequence[Move], moved: Container[int]) -> None:
-    if tracing.any_open():
-        for move in moves:
-            outcome = move.change.target.value if move.job_id in moved else "lost"
-            tracing.settled(move.job_id, move.token, outcome, move.change.failure)
 
 
 def _strand(refused: Sequence[Refused]) -> None:

@@ -20,7 +20,7 @@ from handlers.lifecycle import database
 from handlers.models import OPEN_STATES, FailureGroup, GroupEvent, GroupState
 from handlers.models.sql import database_now, is_postgresql, take_lock
 from handlers.twins import twin
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 Kind = GroupEvent.Kind
 LONGEST_NOTE = 2_000  # characters
@@ -81,7 +81,7 @@ class FailureGroupVerbs:
             raise InvalidJob(
                 worded(
                     "times: must be a whole number from 1 to %(most_times)s, not %(times)s",
-                    most_times=f"{MOST_TIMES:,}",
+                    most_times=Figures(f"{MOST_TIMES:,}"),
                     times=repr(times),
                 ),
                 field="times",
@@ -129,7 +129,9 @@ class FailureGroupVerbs:
         said = clean(str(text).strip(), LONGEST_NOTE + 1)
         if not said or len(said) > LONGEST_NOTE:
             raise InvalidJob(
-                worded("text: a note has from 1 to %(longest_note)s characters", longest_note=f"{LONGEST_NOTE:,}"),
+                worded(
+                    "text: a note has from 1 to %(longest_note)s characters", longest_note=Figures(f"{LONGEST_NOTE:,}")
+                ),
                 field="text",
             )
         with transaction.atomic(using=database()):

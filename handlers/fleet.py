@@ -27,10 +27,19 @@ TOLD = [
 ]  # fmt: skip
 
 
-# What is asked of all of them at once: with all else a thousand take as long as the rest of a page.
-BRIEFLY = (
-    "name", "kind", "host", "queues", "types", "running_async", "running_sync", "job_id", "lag_seconds", "troubles",
-)  # fmt: skip
+class LiveProcess(NamedTuple):
+    """What is asked of all of them at once: with the other columns a thousand take as long as the rest of a page."""
+
+    name: str
+    kind: str
+    host: str
+    queues: list[str]
+    types: str
+    running_async: int | None
+    running_sync: int | None
+    job_id: int | None
+    lag_seconds: float | None
+    troubles: list[dict[str, str]] | None
 
 
 class Trouble(NamedTuple):
@@ -41,7 +50,7 @@ class Trouble(NamedTuple):
     reason: str
 
 
-def troubles(process: WorkerProcess) -> list[Trouble]:
+def troubles(process: WorkerProcess | LiveProcess) -> list[Trouble]:
     """What the scheduler says that does not work, the oldest first."""
     return [
         Trouble(told["what"], datetime.fromisoformat(told["since"]), told["reason"]) for told in process.troubles or ()
@@ -62,7 +71,7 @@ def runs(process: WorkerProcess) -> list[Run]:
     return [Run(told["job"], datetime.fromisoformat(told["since"])) for told in process.runs]
 
 
-def running(process: WorkerProcess) -> int:
+def running(process: WorkerProcess | LiveProcess) -> int:
     """How many jobs the worker runs."""
     if process.running_sync is None:
         return int(process.job_id is not None)
@@ -119,23 +128,20 @@ def tidy() -> None:
 
 def live_processes() -> list[WorkerProcess]:
     """The workers and schedulers that gave a sign of life lately, by name."""
-    # By the database's clock. If that was set back, what died before would live on for as long.
-    live = WorkerProcess.objects.using(database()).filter(heartbeat_at__range=(Now() - LIVE, Now() + LIVE))
-    return list(live.order_by("name"))
+    return list(_live())
 
 
-def live_briefly() -> list[WorkerProcess]:
-    """The same with the columns of BRIEFLY alone, made without asking each for the others."""
-    live = WorkerProcess.objects.using(database()).filter(heartbeat_at__range=(Now() - LIVE, Now() + LIVE))
-    return list(live.only(*BRIEFLY).order_by("name"))
+def live_briefly() -> list[LiveProcess]:
+    """The same, each in short."""
+    return [LiveProcess(*row) for row in _live().values_list(*LiveProcess._fields)]
 
 
-def live_workers() -> list[WorkerProcess]:
-    """The worker processes that gave a sign of life lately, by name, with the columns of BRIEFLY alone."""
+def live_workers() -> list[LiveProcess]:
+    """The worker processes that gave a sign of life lately, by name, each in short."""
     return [process for process in live_briefly() if process.kind == "worker"]
 
 
-def known_types(workers: Iterable[WorkerProcess]) -> dict[str, frozenset[str]]:
+def known_types(workers: Iterable[WorkerProcess | LiveProcess]) -> dict[str, frozenset[str]]:
     """The names of the types that ``workers`` know, by the digest in their rows. What they find counts as known."""
     digests = {worker.types for worker in workers}
     rows = KnownTypes.objects.using(database()).filter(digest__in=digests)
@@ -143,7 +149,7 @@ def known_types(workers: Iterable[WorkerProcess]) -> dict[str, frozenset[str]]:
     return {digest: frozenset(names) | found for digest, names in rows.values_list("digest", "names")}
 
 
-def unservable_types(workers: Iterable[WorkerProcess] | None = None) -> list[str]:
+def unservable_types(workers: Iterable[WorkerProcess | LiveProcess] | None = None) -> list[str]:
     """The types, registered here or of the first jobs that wait, that no live worker has a handler for.
 
     ``workers``: those that live, where the caller has read them.
@@ -161,3 +167,9 @@ def lag_seconds() -> float:
     scheduled = JobRecord.objects.using(alias).filter(state=State.SCHEDULED).order_by("run_at", "pk")
     run_at = scheduled.values_list("run_at", flat=True).first()
     return 0.0 if run_at is None else max((database_now(connections[alias]) - run_at).total_seconds(), 0.0)
+
+
+def _live() -> QuerySet[WorkerProcess]:
+    # By the database's clock. If that was set back, what died before would live on for as long.
+    rows = WorkerProcess.objects.using(database())
+    return rows.filter(heartbeat_at__range=(Now() - LIVE, Now() + LIVE)).order_by("name")

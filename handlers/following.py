@@ -18,7 +18,7 @@ from django.db import OperationalError, connections, transaction
 
 from handlers.lifecycle import database, watching
 from handlers.models import WatchedMove
-from handlers.models.sql import database_now, fetch, is_postgresql, take_lock, to_time
+from handlers.models.sql import BY_INDEX, database_now, fetch, is_postgresql, take_lock, to_time
 
 logger = logging.getLogger(__name__)
 
@@ -116,10 +116,9 @@ def _take(limit: int, left_behind: bool, after: int = 0) -> int:
 def _take_sql(postgresql: bool, left_behind: bool) -> str:
     # What is to come was left behind as well, before the clock was set back.
     old = "AND (at < %(before)s OR at > %(beyond)s)" if left_behind else ""
-    # No wait for the disk: what a crash of the server takes back it takes back whole, and it is done again.
-    lock, unsynced = (
-        ("FOR UPDATE SKIP LOCKED", ", set_config('synchronous_commit', 'off', TRUE)") if postgresql else ("", "")
-    )
+    # No wait for the disk: what a crash of the server takes back it takes back whole, and it is done again. And what
+    # follows goes by indexes (see ``go_by_index``).
+    lock, unsynced = ("FOR UPDATE SKIP LOCKED", f", (SELECT ROW({BY_INDEX}) IS NOT NULL)") if postgresql else ("", "")
     text = "::text" if postgresql else ""
     # Chosen once: as a subquery of the DELETE, some plans ask again for each row, skip what is locked, and take more.
     return f"""

@@ -10,13 +10,14 @@ from typing import Any
 
 from django.db import connections, transaction
 
-from handlers import bulk, lifecycle, queues, stacks, switches, uniqueness
-from handlers.audit import By, actor_name, audit
+from handlers import bulk, carried, lifecycle, queues, stacks, switches, uniqueness
+from handlers.audit import By, actor_name, audit, of_new_job
 from handlers.changes import of_arguments
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
+from handlers.correlations import check_correlation
 from handlers.current import current
 from handlers.deadlines import LONGEST_WAIT, Expiry, deadline, too_early, utc
-from handlers.exceptions import InvalidJob, TransportUnavailable
+from handlers.exceptions import InvalidJob, TransportUnavailable, check_signal_name
 from handlers.failure_groups import FailureGroupVerbs
 from handlers.job_ids import job_ids
 from handlers.lifecycle import Applied, JobId, NewJob
@@ -27,6 +28,7 @@ from handlers.priorities import check_priority
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.verbs import RecurringVerbs
 from handlers.registry import registry
+from handlers.results import encode_bounded
 from handlers.selection import Selection
 from handlers.tagging import Tags, check_tags
 from handlers.transport import get_transport
@@ -37,7 +39,6 @@ from handlers.workflows.verbs import WorkflowVerbs
 
 Work = Job | Command
 
-LONGEST_CORRELATION = 64
 
 MOVES, OLD = 3, "old_payload"  # a job's newest moves, one of which has the arguments that an edit replaced
 
@@ -176,6 +177,36 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         Raises InvalidJob for a queue that the code does not name, or the engine's own.
         """
         return self.move_many([job_id], queue, by=by, reason=reason, expect=_expect(job_id, expect)) == 1
+
+    def signal(
+        self,
+        job_id: Any,
+        name: str,
+        data: Any = None,
+        *,
+        by: By = None,
+        reason: str = "",
+        expect: str | None = None,
+    ) -> bool:
+        """Give a job the signal ``name`` with ``data`` (plain JSON): one that waits for it (``WaitFor``) goes on.
+
+        For a job that does not wait yet it is kept. Whether there is such a job. Raises InvalidJob (``name``) for one
+        that has ended, that waits for another signal, or that has not read its last one of this name; (``data``) for
+        what is no JSON, or larger than a result may be.
+        """
+        check_signal_name(name)
+        encoded = encode_bounded(data, Any, what="data", field="data", mend="store it elsewhere and send its id")
+        known, alias = job_ids([job_id]), lifecycle.database()
+        if not known:
+            return False
+        with transaction.atomic(using=alias):
+            expected = _expect(job_id, expect)
+            applied = lifecycle.signal(known[0], name, encoded, actor=actor_name(by), reason=reason, expect=expected)
+            if applied is None:
+                return False
+            audit(by, "signal", _target(known), 1, reason, {"job_ids": known, "signal": name, **_answer(data)})
+            publish_on_commit(applied.messages, using=alias)
+        return True
 
     def show_stack(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
         """Have the worker of a running job tell where in its code it is, within a second or two: on the job's page."""
@@ -341,6 +372,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
     arestore = twin(restore)
     atake_back = twin(take_back)
     amove = twin(move)
+    asignal = twin(signal)
     ashow_stack = twin(show_stack)
     adelete_many = twin(delete_many)
     aretry_many = twin(retry_many)
@@ -393,11 +425,13 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
             check_priority(priority)
         own = check_tags(tags) if tags != () else ()
         parent = current.get()
+        if parent is not None and parent.bars:
+            raise InvalidJob(parent.bars, field="job")
         if correlation is None:
             correlation = parent.family if parent else ""
         else:
-            _check_correlation(correlation)
-        parent_id = parent.job_id if parent else None
+            check_correlation(correlation)
+        parent_id, context = parent.job_id if parent else None, carried.capture()
         expiry = (None, None) if expires is None else _expiry(expires, run_at, delay)
         new: list[NewJob] = []
         holds: list[Hold | None] = []
@@ -407,7 +441,17 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
             encoded = job_type.encode(job, without=without)
             rank = job_type.priority if priority is None else priority
             made = NewJob(
-                job_type.name, encoded, name, run_at, delay, parent_id, correlation, *expiry, priority=rank, tags=own
+                job_type.name,
+                encoded,
+                name,
+                run_at,
+                delay,
+                parent_id,
+                correlation,
+                *expiry,
+                priority=rank,
+                tags=own,
+                context=context,
             )
             new.append(made._replace(limited=True) if job_type.limits else made)
             rule = job_type.rule(unique)
@@ -418,12 +462,15 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         self, new: Sequence[NewJob], holds: Sequence[Hold | None] | None, verb: str, by: By, reason: str
     ) -> list[JobId]:
         alias, actor = lifecycle.database(), actor_name(by)
-        # What is not audited and holds nothing is one statement, which needs no transaction. A savepoint for what may
-        # raise DuplicateJob: who catches that goes on with the transaction.
-        is_one = by is None and holds is None
+        # What holds nothing, and is not audited or has its entry in it, is one statement, which needs no transaction.
+        # A savepoint for what may raise DuplicateJob: who catches that goes on with the transaction.
+        entry = None
+        if by is not None and holds is None and lifecycle.is_one_statement(new, using=alias):
+            entry = of_new_job(by, verb, reason)
+        is_one = holds is None and (by is None or entry is not None)
         with nullcontext() if is_one else transaction.atomic(using=alias, savepoint=holds is not None):
-            made = uniqueness.create(new, holds, actor=actor, using=alias)
-            if by is not None:
+            made = uniqueness.create(new, holds, actor=actor, using=alias, beside=entry)
+            if entry is None and by is not None:
                 told = {"asked": len(made.ids), "job_ids": made.ids[:1_000]}
                 audit(by, verb, _target(made.ids), len(made.messages), reason, told)
             publish_on_commit(made.messages, using=alias, stale=made.stale)
@@ -443,6 +490,8 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
 
         ``did``: what the entry calls it, where that is not the verb's own name.
         """
+        if (running := current.get()) is not None and running.bars:
+            raise InvalidJob(running.bars, field="job")
         known, alias = job_ids(ids), lifecycle.database()
         with transaction.atomic(using=alias):
             applied = verb(known, actor=actor_name(by), reason=reason, expect=expect, **options)
@@ -471,16 +520,10 @@ def _expiry(
     return at, wait
 
 
-def _check_correlation(value: object) -> None:
-    if not isinstance(value, str) or not 1 <= len(value) <= LONGEST_CORRELATION or not value.isprintable():
-        raise InvalidJob(
-            worded(
-                "correlation: must be 1 to %(longest_correlation)s printable characters, not %(value)s",
-                longest_correlation=LONGEST_CORRELATION,
-                value=repr(str(value)[:100]),
-            ),
-            field="correlation",
-        )
+def _answer(data: Any) -> dict[str, bool]:
+    """What the audit tells of a signal's data: whether that approves or declines, where it says so."""
+    approved = data.get("approved") if isinstance(data, dict) else None
+    return {"approved": approved} if isinstance(approved, bool) else {}
 
 
 def _edited(job_id: int, payload: bytes) -> dict[str, Any]:

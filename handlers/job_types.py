@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from django.utils.module_loading import import_string
 
@@ -54,6 +54,8 @@ class JobHandler(ABC, Generic[T]):
 class JobType:
     """One declared type. Raises InvalidJob when made from values that do not fit, saying how to mend them."""
 
+    declares_arguments: ClassVar[bool] = True  # False: they are the engine's, such as an event's id
+
     name: str  # what is stored; stable
     payload_class: type[Job | Command]
     handler: Callable[..., Any]  # the class or function as given
@@ -61,6 +63,8 @@ class JobType:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     timeout: timedelta | None = None  # of one attempt; None: JOBS["TIMEOUT_SECONDS"]
     exclusive: bool = False  # whether no other job may run in its process meanwhile
+    # Whether what it writes is committed with its outcome, in one transaction; "alone": and with no other run's.
+    atomic: bool | Literal["alone"] = False
     unique: Unique | None = None  # of which jobs there is one at a time
     limits: tuple[Limit, ...] = ()  # how many may run at once, or start in a time
     priority: int = 0  # on its queue, of jobs that name none
@@ -99,19 +103,17 @@ class JobType:
             raise InvalidJob(
                 f"{self.name}: timeout must be a timedelta above zero, such as timedelta(minutes=5)", field="timeout"
             )
-        if not isinstance(self.exclusive, bool):
-            raise InvalidJob(f"{self.name}: exclusive must be True or False, not {self.exclusive!r}", field="exclusive")
-        if not isinstance(self.keep_result, bool):
-            raise InvalidJob(
-                f"{self.name}: keep_result must be True or False, not {self.keep_result!r}", field="keep_result"
-            )
+        for role in ("exclusive", "keep_result"):
+            if not isinstance(value := getattr(self, role), bool):
+                raise InvalidJob(f"{self.name}: {role} must be True or False, not {value!r}", field=role)
         check_priority(self.priority)
         object.__setattr__(self, "tags", check_tags(self.tags))
         _check_captions(self)
         object.__setattr__(self, "wants", _wants(self.name, self.handler))
         function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))
-        object.__setattr__(self, "result", ResultShape(self.name, function or self.handler, keep=self.keep_result))
+        _check_atomic(self)
+        object.__setattr__(self, "result", self.shape_of_result(function or self.handler))
         schema = self.schema()
         object.__setattr__(self, "sensitive_fields", sensitive.paths(schema))
         object.__setattr__(self, "fields", self.field_names(schema))
@@ -120,6 +122,10 @@ class JobType:
         check_limits(self.name, self.limits, self.fields)
         text = json.dumps(schema, sort_keys=True, default=str)
         object.__setattr__(self, "version", hashlib.sha256(text.encode()).hexdigest()[:8])
+
+    def shape_of_result(self, function: Callable[..., Any]) -> ResultShape:
+        """What ``function``, the handler, may return."""
+        return ResultShape(self.name, function, keep=self.keep_result)
 
     def check_unique(self, unique: object) -> Unique:
         """``unique``, which must be a rule that fits this type. Raises InvalidJob."""
@@ -201,6 +207,10 @@ class JobType:
         """The JSON schema of the payload."""
         return payloads.schema(self.payload_class)
 
+    def secrets(self, payload: Any) -> list[Any]:
+        """Sensitive values that its handler comes to know beside those of ``payload``, its arguments as JSON."""
+        return []
+
     def call(self, payload: Any, token: CancellationToken, run: Callable[[], Any] = lambda: None) -> Any:
         """Call the handler for one attempt. A handler class is built, by ``JOBS["HANDLER_FACTORY"]`` if set.
 
@@ -219,6 +229,20 @@ class JobType:
         """The same to its end: an async handler in an event loop of its own."""
         result = self.call(payload, token, run)
         return coroutines.run_to_end(result) if inspect.isawaitable(result) else result
+
+
+def _check_atomic(job_type: JobType) -> None:
+    """Raise InvalidJob where a handler cannot have a transaction of its own, or ``atomic`` does not say whether."""
+    if not isinstance(job_type.atomic, bool) and job_type.atomic != "alone":
+        raise InvalidJob(
+            f'{job_type.name}: atomic must be True, False or "alone", not {job_type.atomic!r}', field="atomic"
+        )
+    if job_type.atomic and job_type.is_async:
+        raise InvalidJob(
+            f"{job_type.name}: atomic: an async handler shares its thread with others, and a transaction cannot be"
+            " shared: write it as def, or put what belongs together into a function with transaction.atomic()",
+            field="atomic",
+        )
 
 
 def _check_captions(job_type: JobType) -> None:

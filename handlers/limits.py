@@ -60,6 +60,7 @@ def _is_timeout(error: OperationalError) -> bool:
 
 @contextmanager
 def _on_postgresql(connection: BaseDatabaseWrapper, limit: float, deadline: float) -> Iterator[None]:
+    own = connection.get_autocommit() and not connection.in_atomic_block
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute(
             "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, true)",
@@ -67,8 +68,8 @@ def _on_postgresql(connection: BaseDatabaseWrapper, limit: float, deadline: floa
         )
         before = cursor.fetchone()[0]
         yield
-        # The transaction may be a caller's, and go on. After an error its savepoint takes the setting back.
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
+        if not own:  # then the transaction goes on. After an error its savepoint takes the setting back
+            cursor.execute("SELECT set_config('statement_timeout', %s, true)", [before])
 
 
 @contextmanager

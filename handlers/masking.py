@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from handlers.conf import jobs_settings
 from handlers.exceptions import JobsError
 from handlers.job_types import JobType
 from handlers.payloads import Command, Job
@@ -42,6 +43,20 @@ def mask(job_type: JobType | None, data: Any) -> Any:
             key: _masked(value, _below(secret, key)) if key in known else _all(value) for key, value in data.items()
         }
     return _masked(data, secret)
+
+
+def mask_paths(paths: Iterable[str], data: Any) -> Any:
+    """``data``, a JSON value, with MASK for what is at these dotted paths."""
+    return _masked(data, tuple(tuple(path.split(".")) for path in paths))
+
+
+def mask_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    """``context``, what travels with a job, with MASK for what ``JOBS["SENSITIVE_CONTEXT"]`` names."""
+    return {name: MASK if name in _hidden_names() else value for name, value in context.items()}
+
+
+def _hidden_names() -> tuple[str, ...]:
+    return jobs_settings().sensitive_context
 
 
 def mask_object(job_type: JobType, payload: Any) -> Any:
@@ -93,9 +108,14 @@ def scrub(text: str, job_type: JobType | None, payload: Any) -> str:
     return scrubber(job_type, payload)(text)
 
 
-def scrubber(job_type: JobType | None, payload: Any) -> Callable[[str], str]:
-    """``scrub`` for many texts of one job: its values are collected once."""
-    words = _words(job_type, payload) if job_type is not None else []
+def scrubber(job_type: JobType | None, payload: Any, context: Any = None) -> Callable[[str], str]:
+    """``scrub`` for many texts of one job: its values are collected once. ``context``: what travels with it."""
+    return hiding(_secrets(job_type, payload, context) if job_type is not None else [])
+
+
+def hiding(values: Sequence[Any]) -> Callable[[str], str]:
+    """What puts MASK for each of these values, single ones, wherever a text has it."""
+    words = _words(values)
 
     def hide(text: str) -> str:
         for word in words:
@@ -118,14 +138,31 @@ def is_sensitive(job_type: JobType | None, path: str) -> bool:
     return any(asked[: len(known)] == known or known[: len(asked)] == asked for known in _split(job_type))
 
 
-def _words(job_type: JobType, payload: Any) -> list[str]:
-    """What to look for, the longest first, so that none is cut by another that it contains."""
+def values_at(paths: Iterable[str], data: Any) -> list[Any]:
+    """The single values that ``data``, a JSON value or an object, has at these dotted paths, and below."""
+    secret = tuple(tuple(path.split(".")) for path in paths)
+    return list(_values(data, secret)) if secret else []
+
+
+def _secrets(job_type: JobType, payload: Any, context: Any) -> list[Any]:
+    """The values that are sensitive, one by one."""
     secret = _split(job_type)
-    found: set[str] = set()
     values = list(_values(payload, secret))
     if values:
         with suppress(JobsError):  # as the handler sees them: a time is written in another way than in JSON
             values += _values(job_type.decode(payload), secret)
+    values += job_type.secrets(payload)
+    return values + values_in(context or {})
+
+
+def values_in(context: Mapping[str, Any]) -> list[Any]:
+    """The single values in what travels with a job that ``JOBS["SENSITIVE_CONTEXT"]`` names."""
+    return [leaf for name in _hidden_names() if name in context for leaf in _leaves(context[name])] if context else []
+
+
+def _words(values: Sequence[Any]) -> list[str]:
+    """What to look for, the longest first, so that none is cut by another that it contains."""
+    found: set[str] = set()
     for value in values[:MOST]:
         for form in _forms(value):
             if len(form) >= SHORTEST:

@@ -21,6 +21,8 @@ from pydantic_core import PydanticSerializationError, core_schema
 
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob
+from handlers.misfits import in_words
+from handlers.wording import Figures, worded
 
 
 class _Payload:
@@ -48,6 +50,23 @@ class Command(_Payload):
     __slots__ = ()
 
 
+class Event(_Payload):
+    """Base of events: subclass it as ``@dataclass(frozen=True)``; fields as for ``Job``.
+
+    Stored under ``app_label.ClassName``, unless ``class OrderPlaced(Event, name="shop.Placed")`` says otherwise;
+    ``aliases``: former names, a tuple, so that a rename strands no stored event.
+    """
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, *, name: str | None = None, aliases: tuple[str, ...] | None = None) -> None:
+        # What is not said stays: dataclass(slots=True) makes the class a second time, and says nothing.
+        if name is not None:
+            cls._event_name = name  # type: ignore[attr-defined]
+        if aliases is not None:
+            cls._event_aliases = aliases  # type: ignore[attr-defined]
+
+
 @dataclasses.dataclass(frozen=True)
 class ExecuteCommandJob(Job):
     """The job that runs ``command`` in a worker.
@@ -58,8 +77,9 @@ class ExecuteCommandJob(Job):
     command: Command
 
 
-Payload = Job | Command
+Payload = Job | Command | Event
 DEEPEST = 100  # levels of nesting that a payload may have
+LONGEST_REASON = 500  # characters of what is said of a value
 P = TypeVar("P", bound=Payload)
 
 
@@ -74,6 +94,17 @@ def check_class(cls: Any) -> None:
     """Raise InvalidJob, saying how to mend it, unless ``cls`` is a dataclass whose hints can be checked and stored."""
     if not isinstance(cls, type) or not issubclass(cls, Job | Command):
         raise InvalidJob(f"{_name(cls)} is not a job type: derive a class from handlers.Job or handlers.Command")
+    _check_dataclass(cls)
+
+
+def check_event_class(cls: Any) -> None:
+    """The same of an event's class."""
+    if not isinstance(cls, type) or not issubclass(cls, Event) or cls is Event:
+        raise InvalidJob(f"{_name(cls)} is not an event: derive a class from handlers.Event", field="event")
+    _check_dataclass(cls)
+
+
+def _check_dataclass(cls: type) -> None:
     if "__dataclass_fields__" not in cls.__dict__:
         raise InvalidJob(f"{_name(cls)} is not a dataclass: put @dataclass(frozen=True) above the class")
     for field in dataclasses.fields(cast("Any", cls)):
@@ -102,11 +133,13 @@ def encode(payload: Payload, *, type_name: str) -> bytes:
         before, after = getattr(payload, name), getattr(again, name)
         if before != after and not _is_same(before, after):
             _refuse_unstorable(type_name, payload)
-            raise InvalidJob(
-                f"{type_name}: {name}: this value would come back from JSON as another one:"
-                " give the field a hint that names its exact type",
-                field=name,
-            )
+            raise _invalid(
+                type_name, name,
+                worded(
+                    "this value would come back from JSON as another one: give the field a hint that names its exact"
+                    " type"
+                ),
+            )  # fmt: skip
     if b"\\u0000" in data:
         _refuse_unstorable(type_name, payload)
     return data
@@ -163,7 +196,7 @@ def decode(cls: type[P], data: Any, *, type_name: str) -> P:
             text = json.dumps(data, allow_nan=False).encode()
         except (TypeError, ValueError, RecursionError):
             _refuse_unstorable(type_name, data)
-            raise InvalidJob(f"{type_name}: the arguments are not JSON") from None
+            raise _invalid(type_name, "", worded("the arguments are not JSON")) from None
     if b"\\u" in text:
         _refuse_unstorable(type_name, _value(data))
     try:
@@ -245,40 +278,44 @@ def _refuse(error: Exception, type_name: str, value: Any) -> NoReturn:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]
         path = _path(first["loc"], value, is_missing=first["type"] == "missing")
-        reason = first["msg"]
+        reason: str = in_words(first["type"], first["msg"])
         cause = first.get("ctx", {}).get("error")
         if isinstance(cause, InvalidJob):  # from a job or command inside this one
             path = ".".join(part for part in (path, cause.field) if part)
-            reason = str(cause)
+            reason = cause.args[0]
         elif first["type"] == "union_tag_invalid":  # its message shows the value
-            reason = "Input does not match any of the expected variants"
+            reason = worded("Input does not match any of the expected variants")
     else:
         _refuse_unstorable(type_name, value)
         path = ""
-        reason = f"the arguments cannot be stored as JSON ({type(error).__name__})"
+        name = type(error).__name__
+        reason = worded("the arguments cannot be stored as JSON (%(error)s)", error=name)
         if not isinstance(error, PydanticSerializationError):  # raised by the class's own __post_init__ or validators
-            reason = f"the arguments were refused with {type(error).__name__}"
-    message = ": ".join(part for part in (type_name, path, reason[:500]) if part)
-    raise InvalidJob(message, field=path) from None
+            reason = worded("the arguments were refused with %(error)s", error=name)
+    raise _invalid(type_name, path, reason if len(reason) <= LONGEST_REASON else reason[:LONGEST_REASON]) from None
 
 
 def _refuse_unstorable(type_name: str, value: Any) -> None:
     """Raise InvalidJob for the first value that a database or JSON cannot hold; return when there is none."""
     for path, reason in _unstorable(value, ()):
-        field = _dotted(path)
-        raise InvalidJob(": ".join(part for part in (type_name, field, reason) if part), field=field) from None
+        raise _invalid(type_name, _dotted(path), reason) from None
+
+
+def _invalid(type_name: str, field: str, reason: str) -> InvalidJob:
+    where = ": ".join(part for part in (type_name, field) if part)
+    return InvalidJob(worded("%(field)s: %(message)s", field=where, message=reason) if where else reason, field=field)
 
 
 def _unstorable(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     if len(path) > DEEPEST:
-        yield path[:3], f"nested more than {DEEPEST} levels deep"
+        yield path[:3], worded("nested more than %(levels)s levels deep", levels=DEEPEST)
     elif isinstance(value, str):
         if "\0" in value:
-            yield path, "text with a NUL character cannot be stored"
+            yield path, worded("text with a NUL character cannot be stored")
         elif not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
-            yield path, "text with a lone surrogate is not valid Unicode"
+            yield path, worded("text with a lone surrogate is not valid Unicode")
     elif isinstance(value, float) and not math.isfinite(value):
-        yield path, "NaN and infinity cannot be stored"
+        yield path, worded("NaN and infinity cannot be stored")
     else:
         for place, item in _items(value):
             yield from _unstorable(item, (*path, place))
@@ -336,10 +373,14 @@ def _dotted(path: Sequence[str | int]) -> str:
 def check_size(data: bytes, type_name: str) -> None:
     limit = jobs_settings().max_payload_bytes
     if len(data) > limit:
-        raise InvalidJob(
-            f"{type_name}: the arguments take {len(data):,} bytes as JSON, more than the limit of {limit:,}:"
-            " store the data elsewhere and pass its id, or raise JOBS['MAX_PAYLOAD_BYTES']"
-        )
+        raise _invalid(
+            type_name, "",
+            worded(
+                "the arguments take %(size)s bytes as JSON, more than the limit of %(limit)s: store the data elsewhere"
+                " and pass its id, or raise JOBS['MAX_PAYLOAD_BYTES']",
+                size=Figures(f"{len(data):,}"), limit=Figures(f"{limit:,}"),
+            ),
+        )  # fmt: skip
 
 
 def _name(cls: object) -> str:

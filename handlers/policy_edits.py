@@ -18,7 +18,7 @@ from handlers.models.sql import database_now
 from handlers.policies import as_policy
 from handlers.registry import registry
 from handlers.retries import LONGEST_DELAY, OnExhausted, RetryPolicy
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 FIELDS = (
     "name",
@@ -192,7 +192,7 @@ def _check(policy: StoredPolicy) -> None:
         raise InvalidJob(
             worded(
                 "max_attempts: must be a whole number, 1 (no retry) to %(max_attempts)s",
-                max_attempts=f"{MAX_ATTEMPTS:,}",
+                max_attempts=Figures(f"{MAX_ATTEMPTS:,}"),
             ),
             field="max_attempts",
         )
@@ -200,7 +200,9 @@ def _check(policy: StoredPolicy) -> None:
         raise InvalidJob(
             worded("backoff: must be one of %(backoffs)s", backoffs=", ".join(dict(BACKOFFS))), field="backoff"
         )
-    year = worded("must be a number of seconds, 0 to %(max_seconds)s (a year)", max_seconds=f"{MAX_SECONDS:,.0f}")
+    year = worded(
+        "must be a number of seconds, 0 to %(max_seconds)s (a year)", max_seconds=Figures(f"{MAX_SECONDS:,.0f}")
+    )
     _check_number("delay_seconds", policy.delay_seconds, 0, MAX_SECONDS, year)
     if policy.max_delay_seconds is not None:
         _check_number(
@@ -215,7 +217,7 @@ def _check(policy: StoredPolicy) -> None:
         policy.factor,
         1,
         MAX_FACTOR,
-        worded("must be a number, 1 to %(max_factor)s", max_factor=f"{MAX_FACTOR:,}"),
+        worded("must be a number, 1 to %(max_factor)s", max_factor=Figures(f"{MAX_FACTOR:,}")),
     )
     _check_number("jitter", policy.jitter, 0, 1, worded("must be a share of the delay, 0 to 1, such as 0.2"))
     if policy.on_exhausted not in get_args(OnExhausted):

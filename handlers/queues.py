@@ -14,7 +14,7 @@ from handlers.states import State
 from handlers.wording import worded
 
 # What may still run there, or again; the states that an index leads to queue by queue, or that are few, come first.
-HELD = (State.ENQUEUED, State.PROCESSING, State.SCHEDULED, State.AWAITING, State.FAILED)
+HELD = (State.ENQUEUED, State.PROCESSING, State.SCHEDULED, State.AWAITING, State.WAITING, State.FAILED)
 
 
 class Served(NamedTuple):

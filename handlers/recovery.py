@@ -25,9 +25,11 @@ from handlers import (
     once,
     stacks,
     stranded,
+    told_hooks,
     waiting,
 )
 from handlers.conf import jobs_settings
+from handlers.events import ageing
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.execution import TRANSIENT
 from handlers.failure_log import log_failures
@@ -126,6 +128,7 @@ class Recovery:
             Duty("expired leases", partial(self.expire_leases, agenda)),
             Duty("expired jobs", partial(self._expire_jobs, agenda)),
             Duty("lost messages", partial(self._find_lost_messages, agenda), needs_transport=True),
+            Duty("timed out waits", partial(self._end_waits, agenda), needs_transport=True),
             Duty("watched moves", partial(self._follow, agenda)),
             Duty("limits", partial(self._look_after_limits, agenda)),
             Duty("stranded jobs", partial(self._look_after_stranded, agenda)),
@@ -231,6 +234,12 @@ class Recovery:
                 break
         return lost, after
 
+    def _end_waits(self, agenda: Agenda) -> int:
+        """Let the jobs go on whose signals have not come in time. Nothing is brought back by that."""
+        if agenda.waits_over:
+            publish(lifecycle.end_waits())
+        return 0
+
     def _follow(self, agenda: Agenda) -> int:
         """Do what should have followed from moves whose makers died. Nothing is brought back by that."""
         if agenda.unfollowed:
@@ -283,6 +292,7 @@ def age_out() -> bool:
         [
             *erased,
             workflows,
+            kept is not None and ageing.forget(before=clock - timedelta(days=kept)),
             lifecycle.forget_keys(),
             admission.forget(),
             once.forget(),
@@ -290,5 +300,6 @@ def age_out() -> bool:
             failure_groups.forget(),
             stacks.forget(),
             firing.forget(),
+            told_hooks.forget(),
         ]
     )

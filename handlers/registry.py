@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from django.apps import apps
 from django.utils.module_loading import autodiscover_modules
@@ -27,12 +27,15 @@ __all__ = [
     "Registry",
     "autodiscover",
     "check_queue",
+    "declare_type",
+    "default_name",
     "handles",
     "handles_command",
     "registry",
 ]
 
 H = TypeVar("H", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 class Registry:
@@ -45,6 +48,7 @@ class Registry:
         self._packages: frozenset[str] | None = None  # once asked for, as are the next
         self._limits: dict[str, Limit] | None = None
         self._release = ""
+        self._kept: dict[str, Any] = {}  # what others have made of all types, until one is added
         self._finders: list[Callable[[str], None]] = []
         self._sought: set[str] = set()  # names for which they were asked in vain
         self._more_queues: set[str] = set()
@@ -75,7 +79,7 @@ class Registry:
             _check_shared(other, job_type)
         if (old := self._types.get(job_type.name)) is not None:
             self._forget(old)
-        self._packages, self._limits, self._release = None, None, ""
+        self._forget_views()
         self._types[job_type.name] = job_type
         self._names |= dict.fromkeys((job_type.name, *job_type.aliases), job_type.name)
         self._classes[job_type.payload_class] = job_type.name
@@ -149,6 +153,13 @@ class Registry:
             self._limits = {limit.name: limit for job_type in self.all() for limit in job_type.limits}
         return self._limits
 
+    def kept(self, name: str, make: Callable[[], T]) -> T:
+        """What ``make`` makes of the types, made once for those that there are."""
+        if name not in self._kept:
+            self._kept[name] = make()
+        found: T = self._kept[name]
+        return found
+
     def queues(self) -> set[str]:
         """The queues that types name, and those of ``add_queues``."""
         return {job_type.queue for job_type in self._types.values()} | self._more_queues
@@ -185,7 +196,12 @@ class Registry:
             yield
         finally:
             self._types, self._names, self._classes, self.recurring = before
-            self._packages, self._limits, self._release = None, None, ""
+            self._forget_views()
+
+    def _forget_views(self) -> None:
+        """What was made of all types is out of date."""
+        self._packages, self._limits, self._release = None, None, ""
+        self._kept.clear()
 
     def _forget(self, job_type: JobType) -> None:
         del self._types[job_type.name]
@@ -204,6 +220,7 @@ def handles(
     retry: RetryPolicy | None = None,
     timeout: timedelta | None = None,
     exclusive: bool = False,
+    atomic: bool | Literal["alone"] = False,
     unique: Unique | None = None,
     limits: Sequence[Limit] = (),
     priority: int = 0,
@@ -217,8 +234,11 @@ def handles(
     """Declare the handler of ``job_class``: a class with ``handle(job, token)``, or a function; ``token`` is optional.
 
     ``queue``: ``[a-z0-9_-]{1,64}``. ``retry``: default ``RetryPolicy()``. ``timeout`` of one attempt: default
-    ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``unique``: of which
-    jobs there is one at a time, and ``priority``, from -100 to 100, on the queue: unless who enqueues says otherwise.
+    ``JOBS["TIMEOUT_SECONDS"]``. ``exclusive``: in its worker process no other job runs meanwhile. ``atomic``: what the
+    handler writes to the database that holds the jobs is committed together with the job's success, or not at all, in
+    one transaction, which short runs share, and run again where one of them raises; ``"alone"``: each has one of its
+    own (docs/handlers.md). ``unique``: of which jobs there is one at a time, and ``priority``, from -100 to 100, on
+    the queue: unless who enqueues says otherwise.
     ``limits``: how many run at once, or start in a time. ``keep_result``: whether what the handler returns is kept, as
     JSON. ``tags``: by which all its jobs are found. For the console, and without a database: ``title``, a function of
     the job that says in short what it is about, and ``links``, one that gives addresses by their words. ``name``: what
@@ -227,9 +247,10 @@ def handles(
     """
     if isinstance(job_class, type) and issubclass(job_class, Command):
         raise InvalidJob(f"{job_class.__qualname__} is a command: declare its handler with @handles_command")
-    return _declare(
-        job_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, tags, title, links, name,
-        aliases,
+    return declare_type(
+        job_class, queue=queue, retry=retry, timeout=timeout, exclusive=exclusive, atomic=atomic, unique=unique,
+        limits=limits, priority=priority, keep_result=keep_result, tags=tags, title=title, links=links, name=name,
+        aliases=aliases,
     )  # fmt: skip
 
 
@@ -240,6 +261,7 @@ def handles_command(
     retry: RetryPolicy | None = None,
     timeout: timedelta | None = None,
     exclusive: bool = False,
+    atomic: bool | Literal["alone"] = False,
     unique: Unique | None = None,
     limits: Sequence[Limit] = (),
     priority: int = 0,
@@ -253,53 +275,40 @@ def handles_command(
     """Declare the handler of ``command_class``; everything as for ``handles``."""
     if isinstance(command_class, type) and issubclass(command_class, Job):
         raise InvalidJob(f"{command_class.__qualname__} is a job: declare its handler with @handles")
-    return _declare(
-        command_class, queue, retry, timeout, exclusive, unique, limits, priority, keep_result, tags, title, links,
-        name, aliases,
+    return declare_type(
+        command_class, queue=queue, retry=retry, timeout=timeout, exclusive=exclusive, atomic=atomic, unique=unique,
+        limits=limits, priority=priority, keep_result=keep_result, tags=tags, title=title, links=links, name=name,
+        aliases=aliases,
     )  # fmt: skip
 
 
 def autodiscover() -> None:
-    """Import the ``jobs.py`` of every installed app. An error in one comes through."""
+    """Import the ``jobs.py`` and the ``sagas.py`` of every installed app. An error in one comes through."""
     autodiscover_modules("jobs")
+    autodiscover_modules("sagas")
 
 
-def _declare(
+def declare_type(
     payload_class: type[Job | Command],
-    queue: str,
-    retry: RetryPolicy | None,
-    timeout: timedelta | None,
-    exclusive: bool,
-    unique: Unique | None,
-    limits: Sequence[Limit],
-    priority: int,
-    keep_result: bool,
-    tags: Tags,
-    title: Callable[[Any], str] | None,
-    links: Callable[[Any], Any] | None,
+    make: Callable[..., JobType] = JobType,
+    *,
     name: str | None,
-    aliases: tuple[str, ...],
+    retry: RetryPolicy | None,
+    limits: Sequence[Limit],
+    **options: Any,
 ) -> Callable[[H], H]:
+    """What ``handles`` and its like do; ``make`` makes the type, of these and of ``options`` as they are."""
     payloads.check_class(payload_class)
 
     def declare(handler: H) -> H:
         registry.register(
-            JobType(
-                name=_default_name(payload_class) if name is None else name,
+            make(
+                name=default_name(payload_class) if name is None else name,
                 payload_class=payload_class,
                 handler=handler,
-                queue=queue,
                 retry=RetryPolicy() if retry is None else retry,
-                timeout=timeout,
-                exclusive=exclusive,
-                unique=unique,
-                limits=tuple(limits) if isinstance(limits, list) else limits,  # type: ignore[arg-type] # it is checked
-                priority=priority,
-                keep_result=keep_result,
-                tags=tags,  # type: ignore[arg-type] # it is checked
-                title=title,
-                links=links,
-                aliases=aliases,
+                limits=tuple(limits) if isinstance(limits, list) else limits,
+                **options,
             )
         )
         return handler
@@ -318,10 +327,11 @@ def _check_shared(one: JobType, other: JobType) -> None:
             )
 
 
-def _default_name(payload_class: type) -> str:
-    module = payload_class.__module__
+def default_name(declared: Any) -> str:
+    """The name of a class or function that was given none: ``app_label.ClassName``."""
+    module: str = declared.__module__
     app = apps.get_containing_app_config(module) if apps.apps_ready else None
-    return f"{app.label if app else module.partition('.')[0]}.{payload_class.__name__}"
+    return f"{app.label if app else module.partition('.')[0]}.{declared.__name__}"
 
 
 def _package(module: str) -> str:

@@ -41,7 +41,11 @@ class ResultShape:
 
 def encode_bounded(value: Any, hint: Any, *, what: str, field: str, mend: str) -> bytes:
     """``value`` as JSON that fits ``hint``. Raises InvalidJob when it does not, or is larger than a result may be."""
-    data = payloads.encode_value(value, hint, what=what)
+    try:
+        data = payloads.encode_value(value, hint, what=what)
+    except InvalidJob as error:
+        error.field = field
+        raise
     if len(data) > (limit := jobs_settings().max_result_bytes):
         raise InvalidJob(
             f"{what}: takes {len(data):,} bytes as JSON, more than the limit of {limit:,}: {mend}", field=field

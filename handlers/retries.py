@@ -8,7 +8,7 @@ from functools import reduce
 from typing import Literal, Protocol, get_args, runtime_checkable
 
 from handlers.exceptions import GiveUp, InvalidJob, RetryAfter
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 OnExhausted = Literal["fail", "delete"]
 
@@ -86,7 +86,7 @@ class ExponentialBackoff:
         return self.base * float(self.factor) ** (failures - 1)
 
     def __str__(self) -> str:
-        times = f"{self.factor:g}"
+        times = Figures(f"{self.factor:g}")
         return worded("exponential, from %(time)s, times %(factor)s", time=in_words(self.base), factor=times)
 
 
@@ -209,7 +209,7 @@ class RetryPolicy:
             if self.max_delay is not None:
                 parts.append(worded("at most %(time)s", time=in_words(self.max_delay)))
             if self.jitter:
-                parts.append(worded("up to %(share)s %% less at random", share=f"{self.jitter * 100:g}"))
+                parts.append(worded("up to %(share)s %% less at random", share=Figures(f"{self.jitter * 100:g}")))
             if Exception not in self.retry_on:
                 parts.append(worded("only on %(names)s", names=_names(self.retry_on)))
             if self.give_up_on:
@@ -228,18 +228,18 @@ class RetryPolicy:
         return "the only attempt is" if self.max_attempts == 1 else f"all {self.max_attempts} attempts are"
 
 
-def in_words(duration: timedelta) -> str:
+def in_words(duration: timedelta) -> Figures:
     """``duration``, not negative, as people read it, in its two largest units: "1 min 34 s", "2 h", "0.5 s"."""
     seconds = duration.total_seconds()
     if seconds < 10:
-        return f"{round(seconds, 1):g} s"
+        return Figures(f"{round(seconds, 1):g} s")
     rest = round(seconds)
     parts: list[tuple[int, str]] = []
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         count, rest = divmod(rest, size)
         if count or parts:
             parts.append((count, unit))
-    return " ".join(f"{count} {unit}" for count, unit in parts[:2] if count)
+    return Figures(" ".join(f"{count} {unit}" for count, unit in parts[:2] if count))
 
 
 def _check_duration(owner: str, field: str, value: object) -> None:

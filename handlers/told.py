@@ -9,8 +9,17 @@ from typing import Any
 from handlers.exceptions import NoHandler
 from handlers.job_types import JobType
 from handlers.lifecycle import database
-from handlers.masking import mask, mask_result
-from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord, JobTag, WorkflowNode
+from handlers.masking import mask, mask_context, mask_result
+from handlers.models import (
+    AttemptError,
+    JobHistory,
+    JobPayload,
+    JobRecord,
+    JobSignal,
+    JobTag,
+    SignalStatus,
+    WorkflowNode,
+)
 from handlers.registry import registry
 from handlers.states import State
 
@@ -53,7 +62,7 @@ def details(record: JobRecord, *, sees_sensitive: bool = False) -> dict[str, Any
     """What hangs on it: its arguments and what it returned, its history and its failures, both from the oldest."""
     job_type, using = find_type(record.job_type), database()
     beside = JobPayload.objects.using(using).filter(pk=record.pk).first()
-    data = beside.data if beside else None
+    data, travels = (beside.data, beside.context or {}) if beside else (None, {})
     result = record.result if record.state == State.SUCCEEDED else None
     steps = JobHistory.objects.using(using).filter(job_id=record.pk).order_by("-pk")[:MOST_STEPS]
     failures = AttemptError.objects.using(using).filter(job_id=record.pk).order_by("-pk")[:MOST_FAILURES]
@@ -64,12 +73,22 @@ def details(record: JobRecord, *, sees_sensitive: bool = False) -> dict[str, Any
         "parent_id": beside.parent_id if beside else None,
         "tags": tags_of([record], using)[record.pk],
         "correlation": beside.correlation if beside else "",
+        "context": travels if sees_sensitive else mask_context(travels),
         "expires_at": beside.expires_at if beside else None,
         "workflow_id": nodes.values_list("workflow_id", flat=True).first(),
+        "waits_for": _awaited(record, using),
         "is_masked": not sees_sensitive and (job_type is None or bool(job_type.sensitive_fields)),
         "history": [_step(step, job_type, sees_sensitive) for step in list(steps)[::-1]],
         "failed_attempts": [{name: getattr(each, name) for name in FAILURE} for each in list(failures)[::-1]],
     }
+
+
+def _awaited(record: JobRecord, using: str) -> str | None:
+    """The name of the signal that it waits for."""
+    if record.state != State.WAITING:
+        return None
+    rows = JobSignal.objects.using(using).filter(job_id=record.pk, status=SignalStatus.WAITS)
+    return rows.values_list("name", flat=True).first()
 
 
 def _step(step: JobHistory, job_type: JobType | None, sees_sensitive: bool) -> dict[str, Any]:

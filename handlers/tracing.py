@@ -8,7 +8,7 @@ outcome, current while the handler runs. A job keeps its creation's context, and
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ from handlers.models.sql import is_postgresql
 
 if TYPE_CHECKING:
     from handlers.failures import Failure
+    from handlers.lifecycle import Move
 
 try:
     from opentelemetry import context, propagate, trace
@@ -69,7 +70,7 @@ def is_on() -> bool:
 
 @contextmanager
 def creating(queues: Sequence[str], types: Collection[str]) -> Iterator[None]:
-    """Around the statement that writes jobs: the span whose context they keep."""
+    """Where jobs are written: the span whose context they keep."""
     attributes = _attributes("enqueue", "create", queues)
     if len(set(types)) == 1:
         attributes["jobs.type"] = next(iter(types))
@@ -81,14 +82,44 @@ def creating(queues: Sequence[str], types: Collection[str]) -> Iterator[None]:
 
 def keep(messages: Sequence[Sent], *, using: str) -> None:
     """Keep the context of here and now with these new jobs, in the caller's transaction."""
+    _write(_traces(messages), using)
+
+
+def keep_below(messages: Sequence[Sent], parents: Sequence[int], types: Sequence[str], *, using: str) -> None:
+    """The same of jobs that several ask for at once: each is created below the attempt of its parent, one of
+    ``parents``, or, where another process has that, within its parent's trace.
+    """
+    asked: dict[int, list[tuple[Sent, str]]] = {}
+    for message, parent, job_type in zip(messages, parents, types, strict=True):
+        asked.setdefault(parent, []).append((message, job_type))
+    under_way = {job_id: span for (job_id, _), span in list(_spans.items()) if job_id in asked}  # other threads add
+    carriers = _carriers([parent for parent in asked if parent not in under_way])
+    rows: list[JobTrace] = []
+    for parent, some in asked.items():
+        place = propagate.extract(carriers.get(parent, {}), context=context.Context())
+        if parent in under_way:
+            place = trace.set_span_in_context(under_way[parent], place)
+        mark = context.attach(place)
+        try:
+            with creating([message.queue for message, _ in some], {job_type for _, job_type in some}):
+                rows += _traces([message for message, _ in some])
+        finally:
+            context.detach(mark)
+    _write(rows, using)
+
+
+def _traces(messages: Sequence[Sent]) -> list[JobTrace]:
     carrier: dict[str, str] = {}
     propagate.inject(carrier)
     if sum(map(len, (*carrier, *carrier.values()))) > MOST_CARRIED:
         carrier = {name: text for name, text in carrier.items() if name == "traceparent"}
     if len(messages) == 1:
         trace.get_current_span().set_attribute("messaging.message.id", str(messages[0].job_id))
-    if carrier:
-        rows = [JobTrace(job_id=message.job_id, carrier=carrier) for message in messages]
+    return [JobTrace(job_id=message.job_id, carrier=carrier) for message in messages] if carrier else []
+
+
+def _write(rows: Sequence[JobTrace], using: str) -> None:
+    if rows:
         JobTrace.objects.using(using).bulk_create(rows, batch_size=1_000)
 
 
@@ -154,6 +185,14 @@ def settled(job_id: int, token: str, outcome: str, failure: Failure | None = Non
         span.set_attribute("error.type", failure.exception)
         span.set_status(trace.Status(trace.StatusCode.ERROR, failure.line))
     span.end()
+
+
+def moved(moves: Iterable[Move], ids: Container[int]) -> None:
+    """These are recorded; of those whose jobs are not among ``ids``, nothing was."""
+    if _spans:
+        for move in moves:
+            outcome = move.change.target.value if move.job_id in ids else "lost"
+            settled(move.job_id, move.token, outcome, move.change.failure)
 
 
 def any_open() -> bool:

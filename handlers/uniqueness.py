@@ -16,7 +16,7 @@ from django.db import connections, transaction
 
 from handlers import lifecycle
 from handlers.exceptions import DuplicateJob
-from handlers.lifecycle import HolderId, JobId, NewJob
+from handlers.lifecycle import Beside, HolderId, JobId, NewJob
 from handlers.models import JobRecord, UniqueKey
 from handlers.models.sql import as_rows, chunks, database_now, fetch, from_time, is_postgresql, rows_cte, take_lock
 from handlers.states import ACTIVE, UNSTARTED, State
@@ -62,13 +62,21 @@ class _Raced(Exception):
     """Somebody has got a key between our look and our writing: look again."""
 
 
-def create(new: Sequence[NewJob], holds: Sequence[Hold | None] | None, *, actor: str, using: str) -> Made:
+def create(
+    new: Sequence[NewJob],
+    holds: Sequence[Hold | None] | None,
+    *,
+    actor: str,
+    using: str,
+    beside: Beside | None = None,
+) -> Made:
     """Insert the jobs that hold no key, and those whose keys (``holds``, one each, None: none) are free.
 
-    In the caller's transaction, where there are keys. Raises DuplicateJob, where a rule says so.
+    In the caller's transaction, where there are keys. Raises DuplicateJob, where a rule says so. ``beside``: as
+    ``lifecycle.create`` takes it, where there are none.
     """
     if holds is None:
-        messages = lifecycle.create(new, actor=actor, using=using)
+        messages = lifecycle.create(new, actor=actor, using=using, beside=beside)
         return Made([JobId.of(message) for message in messages], messages)
     last: dict[str, int] = {}  # of several with one key the last one counts, or the first
     for index, hold in enumerate(holds):

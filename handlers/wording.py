@@ -10,6 +10,12 @@ from collections.abc import Callable
 from typing import Any, Self
 
 
+class Figures(str):
+    """Numbers as English writes them, with their units if there are any: ``1,000``, ``0.5 s``."""
+
+    __slots__ = ()
+
+
 class Words(str):
     """English text that remembers of what it was made: ``worded("queue: %(name)s is paused", name=name)``."""
 
@@ -27,11 +33,20 @@ class Words(str):
         made.template, made.plural, made.number, made.values = template, plural, number, values
         return made
 
-    def shown(self, gettext: Callable[[str], str], ngettext: Callable[[str, str, int], str]) -> str:
-        """The same in the language of ``gettext`` and ``ngettext``; words among the values, too."""
+    def shown(
+        self,
+        gettext: Callable[[str], str],
+        ngettext: Callable[[str, str, int], str],
+        figures: Callable[[str], str] = str,
+    ) -> str:
+        """The same in the language of ``gettext``, ``ngettext`` and ``figures``; words among the values, too."""
         text = gettext(self.template) if self.number is None else ngettext(self.template, self.plural, self.number)
         values = {
-            name: value.shown(gettext, ngettext) if isinstance(value, Words) else value
+            name: value.shown(gettext, ngettext, figures)
+            if isinstance(value, Words)
+            else figures(value)
+            if isinstance(value, Figures)
+            else value
             for name, value in self.values.items()
         }
         return text % values if values else text

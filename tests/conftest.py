@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,10 +16,11 @@ from django.apps import apps
 from django.conf import settings
 from django.db import connection, transaction
 from django.test import SimpleTestCase, TransactionTestCase
+from django.utils import translation
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
-from tests import chromium, servers
+from tests import chromium, servers, template, thresholds
 from tests.processes import wait_for
 
 FAULTS = Path(__file__).parent / "faults"
@@ -84,6 +86,12 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], apart: set[pytes
     items[:] = [item for item in items if item not in apart]
 
 
+def pytest_collection_finish() -> None:
+    """Look no more for garbage in what was imported, thousands of tests among it: a twentieth of their time."""
+    gc.collect()
+    gc.freeze()
+
+
 _took: dict[str, float] = {}
 
 
@@ -110,6 +118,13 @@ def _no_alarm_left() -> Iterator[None]:
     assert not seconds, "the test left an alarm, which would have ended the whole run"
 
 
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings: None) -> None:
+    """What the plugin asks for before it makes the database."""
+    if folder := os.environ.get(template.NAMED):
+        template.take(connection, Path(folder))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_cleaning() -> Iterator[None]:
     """Let tests that commit clean up in milliseconds.
@@ -131,6 +146,20 @@ def _quick_cleaning() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", clean)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_time_is_over() -> Iterator[None]:
+    """How quick this machine is decides nothing in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        thresholds.put_off(patch.setattr)
+        yield
+
+
+@pytest.fixture
+def usual_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that is about one of these times: each is over when it is in production."""
+    thresholds.keep_to(monkeypatch.setattr)
 
 
 @pytest.fixture(scope="session")
@@ -156,12 +185,13 @@ def redis_server() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _nothing_kept() -> None:
-    """What the test before found out about workers and about Redis, this test must not see."""
+    """What the test before found out about workers and about Redis, or in which language, this test must not see."""
     from dashboard.kit import health
     from handlers.rq_transport import availability
 
     health.forget()
     availability.forget()
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)
@@ -175,7 +205,7 @@ def _empty_redis(request: pytest.FixtureRequest) -> None:
     from redis import Redis
 
     with Redis.from_url(request.getfixturevalue("redis_server")) as client:
-        wait_for("nobody waits on a queue", lambda: client.info("clients")["blocked_clients"] == 0, seconds=20)
+        wait_for("nobody waits on a queue", lambda: client.info("clients")["blocked_clients"] == 0)
         client.flushall()
 
 

@@ -2,8 +2,8 @@
 
 They are what ``python manage.py`` would have made: with an environment, a session and an output of their own, and
 without a thread or a connection. What settings read of the environment they read in the server, so there is one server
-for each environment; the most recent ones stay. The servers are forked, too, by one process that has imported what
-needs no settings: a third of what each would have to do.
+for each environment; the most recent ones stay. Only JOBS are set in the process itself, as tests may at any time. The
+servers are forked, too, by one process that has imported what needs no settings: a third of what each would have to do.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests import thresholds
+
 ROOT = Path(__file__).parent.parent
 KEPT = 12  # servers
-OWN = ("PYTEST_CURRENT_TEST", "TEST_NOTES", "TMPDIR")  # a process's own: nothing reads them while Django is set up
+# A process's own: nothing reads them while Django is set up, or what is read of them is set anew.
+JOBS = ("TEST_BATCH", "TEST_JOBS", "TEST_THREADS")
+OWN = ("PYTEST_CURRENT_TEST", "TEST_NOTES", thresholds.ASKED, "TMPDIR", *JOBS)
 MOST_BYTES = 1 << 17
 # Of other packages, and large; importing them asks for no settings.
 EARLY = (
@@ -143,12 +147,21 @@ def _serve(requests: socket.socket) -> tuple[bytes, list[int]] | None:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         if not asked:
+            _see_them_end()
             return None
         if not os.fork():
             requests.close()
             return asked, fds
         for fd in fds:
             os.close(fd)
+
+
+def _see_them_end() -> None:
+    """Else what they used would count for nobody. Their tests have ended them; one that lives on is not waited for."""
+    signal.alarm(10)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _begin(asked: bytes, answers: int, output: int) -> list[str]:
@@ -166,7 +179,22 @@ def _begin(asked: bytes, answers: int, output: int) -> list[str]:
     os.close(output)
     env, arguments = json.loads(asked)
     _take(env)
+    if any(name in env for name in JOBS):
+        _set_jobs()
+    if thresholds.ASKED in env:
+        thresholds.put_off(of="handlers.rq_transport.")
+        thresholds.put_off(of="handlers.atomically.")
     return [str(argument) for argument in arguments]
+
+
+def _set_jobs() -> None:
+    from django.conf import settings
+    from django.core.signals import setting_changed
+
+    from tests.settings import jobs_of
+
+    settings.JOBS = jobs_of(os.environ)
+    setting_changed.send(sender=None, setting="JOBS", value=settings.JOBS, enter=True)
 
 
 def _take(env: Mapping[str, str]) -> None:

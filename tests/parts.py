@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests import servers
+from tests import servers, template
 
 ROOT = Path(__file__).resolve().parent.parent
 EARLY = 9  # none of pytest's exit codes
-AT_ONCE = (os.cpu_count() or 1) + 1
+COMPUTING = os.cpu_count() or 1  # parts at once
+WAITING = 2  # beside them, of those that wait for more than they compute
+AT_ONCE = COMPUTING + WAITING
 LOOK_SECONDS = 0.1
 
 
@@ -55,7 +57,9 @@ class _Running:
         if part.share:
             env["TESTS_SHARE"] = part.share
         if part.on_postgresql:
-            self._urls.append(env.setdefault("DATABASE_URL", self.servers.enter_context(servers.postgresql())))
+            copy_of = Path(env[template.NAMED]) / template.POSTGRESQL
+            self._urls.append(self.servers.enter_context(servers.postgresql(copy_of=copy_of)))
+            env["DATABASE_URL"] = self._urls[-1]
         how: dict[str, Any] = {}
         if apart:
             env["COVERAGE_FILE"] = str(folder / f"{part.name}.coverage")  # no other part's data
@@ -111,8 +115,8 @@ def run(parts: Sequence[Part], arguments: Sequence[str], env: Mapping[str, str],
 
 
 def _next(left: Sequence[Part], running: Mapping[Part, object]) -> Part:
-    """One of those that wait, always, beside the others, which keep the processors busy."""
-    waits = not any(part.waits for part in running)
+    """Some of those that wait, always, beside the others, which keep the processors busy."""
+    waits = sum(part.waits for part in running) < WAITING
     return next((part for part in left if part.waits == waits), left[0])
 
 

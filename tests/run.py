@@ -1,8 +1,9 @@
 """``make test``: starts the servers and runs the whole suite on SQLite and on PostgreSQL, some parts side by side.
 
 What needs running only once is apart, and so are the tests in a browser and those with real processes. As many parts
-run at once as there are processors, and one more of those that wait for much; the longest come first. More of them at
-once would make each so slow that what it waits for comes too late, and would not be done earlier.
+run at once as there are processors, and two more of those that wait for much; the longest come first, and the short
+ones fill what is left, so that all processors are busy to the end. More of them at once would make each so slow that
+what it waits for comes too late, and would not be done earlier.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from tests import chromium, parts, pgbouncer, promtool
+from tests import chromium, parts, pgbouncer, promtool, template
 from tests.parts import EARLY, Part
 
 NO_TESTS = 5  # pytest's exit status when a selection matches nothing
 OURS = ("DJANGO_", "JOBSITE_")
 ONCE = "browser or once"
-SHARES = 2  # of the tests with real processes, on each database
+DATABASES = ("PostgreSQL", "SQLite")
+SHARES = 2  # on each database, of the tests with real processes, which wait for much
 SLOWEST = 15  # of all tests, told at the end
 PROGRAMS: dict[str, Callable[[], str | None]] = {
     "the tests with a connection pooler need PgBouncer: install it (Debian: apt install pgbouncer)": lambda: (
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str]) -> int:
         print(
             f"\n=== Tests, {first.name}; meanwhile, or then, {', '.join(part.name for part in others)} ===", flush=True
         )
+        env[template.NAMED] = str(Path(made) / "template")
+        template.make(Path(made) / "template", env)
         outcomes = parts.run(chosen, arguments, env, Path(made))
         for part in others:
             said = parts.log_of(part, Path(made)).read_text(errors="replace")
@@ -74,19 +78,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parts(*, with_browser: bool) -> Iterator[Part]:
-    """The longest first. With real processes: of both databases' shares in turn."""
+    """The longest first. Each costs its own database and its collection: no more of them than keep a machine busy."""
     twice = f"not ({ONCE})"
-    yield Part("PostgreSQL", "tests", f"{twice} and not faults", on_postgresql=True)
     yield Part("once", "tests", "once and not browser")
-    yield Part("SQLite", "tests", f"{twice} and not faults")
     if with_browser:
-        yield Part("browser", "tests/browser", "browser")
+        yield Part("browser", "tests/browser", "browser", waits=True)
+    for name in DATABASES:
+        yield Part(name, "tests", f"{twice} and not faults", on_postgresql=name == "PostgreSQL")
     for share in range(1, SHARES + 1):
-        for name in ("PostgreSQL", "SQLite"):
-            yield Part(
-                f"{name}-faults-{share}", "tests/faults", twice, f"{share}/{SHARES}",
-                on_postgresql=name == "PostgreSQL", waits=True,
-            )  # fmt: skip
+        for name in DATABASES:
+            named, on_postgresql = f"{name}-faults-{share}", name == "PostgreSQL"
+            yield Part(named, "tests/faults", twice, f"{share}/{SHARES}", on_postgresql=on_postgresql, waits=True)
 
 
 if __name__ == "__main__":

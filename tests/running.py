@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import connection
+from django.db import connection, connections
 from django.utils import timezone
 
 from handlers import CancellationToken, execution, lifecycle
@@ -14,6 +16,8 @@ from handlers.lifecycle import Claim, Move
 from handlers.models import JobRecord
 from handlers.states import State
 from handlers.transport import LastWords, Message, ServerState
+
+T = TypeVar("T")
 
 WORKER = "host-1.17.0"
 LEASE = timedelta(seconds=15)
@@ -123,6 +127,22 @@ def facts(job_id: int, *names: str) -> tuple[Any, ...]:
     """Columns of the job's row."""
     values: tuple[Any, ...] = JobRecord.objects.values_list(*names).get(pk=job_id)
     return values
+
+
+def at_once(*acts: Callable[[], T]) -> list[T]:
+    """What they answer, each on a connection of its own, all begun at one moment."""
+    barrier = threading.Barrier(len(acts))
+
+    def act(each: Callable[[], T]) -> T:
+        try:
+            connection.ensure_connection()
+            barrier.wait(60)
+            return each()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(acts)) as pool:
+        return list(pool.map(act, acts))
 
 
 def waits_for_a_lock() -> bool:

@@ -37,7 +37,7 @@ class Watched:
         self._first = self._server(self.first)
         self._server(self.second, "--replicaof", "127.0.0.1", str(self.first))
         # First, because a Sentinel that knows no replica yet looks for one each ten seconds.
-        wait_for("the replica is up to date", self._has_replica, seconds=30)
+        wait_for("the replica is up to date", self._has_replica)
         config = self._folder / "sentinel.conf"
         config.write_text(
             f"port {self.sentinel}\nbind 127.0.0.1\ndir {self._folder}\n"
@@ -46,7 +46,7 @@ class Watched:
             f"sentinel failover-timeout {NAME} 2000\n"
         )
         self._run(str(embedded.find_binary()), str(config), "--sentinel")
-        wait_for("Sentinel knows the replica", self._is_ready, seconds=30)
+        wait_for("Sentinel knows the replica", self._is_ready)
 
     def freeze_master(self) -> None:
         """Let the first master answer nothing more."""

@@ -34,7 +34,7 @@ def web(*command: str, port: int, env: Mapping[str, str], log: Path | None = Non
     with log.open("wb") if log else contextlib.nullcontext() as output:
         process = subprocess.Popen([sys.executable, "-m", *command], env=env, stdout=output, stderr=output)
     try:
-        wait_for("the server answers", lambda: _is_healthy(port), seconds=60)
+        wait_for("the server answers", lambda: _is_healthy(port))
         yield
     finally:
         process.kill()
@@ -55,7 +55,7 @@ def valkey(folder: Path) -> Iterator[str]:
     url = embedded.find_url(folder)
     process = subprocess.Popen(embedded.server_command(folder), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        wait_for("the Valkey server answers", lambda: process.poll() is not None or embedded.answers(url), seconds=30)
+        wait_for("the Valkey server answers", lambda: process.poll() is not None or embedded.answers(url))
         if process.poll() is not None:
             raise RuntimeError(f"the Valkey server in {folder} did not start")
         yield url
@@ -100,10 +100,11 @@ def _pid(url: str) -> int:
 
 
 @contextlib.contextmanager
-def postgresql(*, durable: bool = False, folder: Path | None = None) -> Iterator[str]:
+def postgresql(*, durable: bool = False, folder: Path | None = None, copy_of: Path | None = None) -> Iterator[str]:
     """A PostgreSQL server; yields the URL of a database in it, which tests may create others beside.
 
     ``durable``: it waits for the disk at each commit, as servers do; for measuring. ``folder``: its data stay there.
+    ``copy_of``: those of a server that runs no more, with which it begins.
     """
     # Imported here: importing it alone touches the file system, and a run on SQLite has no use for it.
     with warnings.catch_warnings(action="ignore"):  # about XDG_RUNTIME_DIR, which few services have
@@ -111,7 +112,10 @@ def postgresql(*, durable: bool = False, folder: Path | None = None) -> Iterator
 
     # A short path of its own, because the server's socket lies inside it.
     with tempfile.TemporaryDirectory(prefix="jobsite-pg-", ignore_cleanup_errors=True) as made:
-        server = get_server(folder or Path(made) / "data", cleanup_mode="stop")
+        data = folder or Path(made) / "data"
+        if copy_of is not None:
+            subprocess.run(["cp", "-a", str(copy_of), str(data)], check=True)  # with who owns them
+        server = get_server(data, cleanup_mode="stop")
         try:
             # What a power cut would lose is not what these tests are about, and waiting for the disk makes them slow.
             for setting in () if durable else ("fsync", "synchronous_commit", "full_page_writes"):

@@ -7,8 +7,10 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from django.utils import timezone
 
@@ -37,10 +39,16 @@ if "init_command" in DATABASES["default"].get("OPTIONS", {}):
     _options["init_command"] = _options["init_command"].replace("synchronous=FULL", "synchronous=OFF")
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast; no real password is in a test
 
-for _name in ("BATCH", "THREADS"):
-    if f"TEST_{_name}" in os.environ:
-        JOBS = JOBS | {_name: int(os.environ[f"TEST_{_name}"])}
-JOBS = JOBS | json.loads(os.environ.get("TEST_JOBS", "{}"))
+
+def jobs_of(env: Mapping[str, str]) -> dict[str, Any]:
+    """JOBS as a test's processes are to have them: its TEST_BATCH, TEST_THREADS and TEST_JOBS come on top."""
+    numbers = {name: int(env[f"TEST_{name}"]) for name in ("BATCH", "THREADS") if f"TEST_{name}" in env}
+    others: dict[str, Any] = json.loads(env.get("TEST_JOBS", "{}"))
+    return USUAL_JOBS | numbers | others
+
+
+USUAL_JOBS = JOBS
+JOBS = jobs_of(os.environ)
 if "TEST_CLOCK" in os.environ:  # a file that says by how many seconds the host's clock was set
     _set, _now = Path(os.environ["TEST_CLOCK"]), timezone.now
     timezone.now = lambda: _now() + timedelta(seconds=float(_set.read_text()))

@@ -59,7 +59,7 @@ def redis(folder: Path, certificate: Certificate) -> Iterator[str | None]:
     process = subprocess.Popen([str(server), *named], env=env, stdout=subprocess.DEVNULL, start_new_session=True)
     url = f"rediss://localhost:{port}/0?ssl_ca_certs={certificate.authority}"
     try:
-        wait_for("the Redis server answers", lambda: process.poll() is not None or _answers(url), seconds=30)
+        wait_for("the Redis server answers", lambda: process.poll() is not None or _answers(url))
         assert process.poll() is None, "the Redis server did not start"
         yield url
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.reach import VIEW_JOBS, in_words, is_limited, reach_of
 from handlers.selection import WHOLE, Reach
@@ -22,13 +23,20 @@ OBEYS = frozenset(
         # jobs
         *(f"jobsite_jobs_jobrecord_{page}" for page in (
             "changelist", "change", "add", "delete", "history", "retry", "requeue", "restore", "move", "edit", "stack",
+            "signal",
         )),
-        "index", "undo", "jobs_export", "jobs_new", "jobs_after", "jobs_columns",
+        "index", "undo", "jobs_export", "jobs_new", "jobs_names", "jobs_after", "jobs_columns",
         "job_views", "job_view", "job_view_new", "job_view_edit", "job_view_delete",
         # what was done to many of them, and what they run on
         "bulk", "bulk_new", "bulk_run", "bulk_pause", "bulk_try", "bulk_resume", "bulk_stop",
         "queues", "pause_queue", "resume_queue",
         "job_types", "job_type", "enqueue_one", "pause_type", "resume_type",
+        "recurring", "recurring_job", "recurring_day", "recurring_new", "recurring_edit", "recurring_delete",
+        "recurring_backfill", "trigger_recurring", "pause_recurring", "resume_recurring",
+        "alerts", "alert_new", "alert_rule", "alert_delete", "alert_mute", "alert_unmute", "alert_test",
+        "limits", "limit", "limit_reset", "retry_policies", "workers", "failures", "failure_group",
+        "workflows", "workflow", "workflow_cancel", "pause_workflow", "resume_workflow", "retry_workflow", "skip_job",
+        "jobsite_jobs_auditentry_changelist", "jobsite_jobs_auditentry_change",
     }
 )  # fmt: skip
 UNNAMED = ("<path:object_id>/", "jobs/", "(?P<url>.*)$")  # old addresses that lead on, and what there is no page for
@@ -36,13 +44,28 @@ UNNAMED = ("<path:object_id>/", "jobs/", "(?P<url>.*)$")  # old addresses that l
 # These only show, and are about every job: for those whose permission of that name, and that to see jobs, reaches
 # them all, whatever else of theirs is limited.
 WHOLE_ONLY = {
-    **dict.fromkeys(("failures", "failure_group", "jobs_ended", "workers", "foreign", "retry_policies"), VIEW_JOBS),
-    **dict.fromkeys(("recurring", "recurring_job", "recurring_day"), "jobsite_jobs.view_recurringjob"),
-    **dict.fromkeys(("workflows", "workflow"), "jobsite_jobs.view_workflow"),
-    "alerts": "jobsite_jobs.view_alertrule",
-    "limits": "jobsite_jobs.view_limitoverride",
-    "jobsite_jobs_auditentry_changelist": "jobsite_jobs.view_auditentry",
-    "jobsite_jobs_auditentry_change": "jobsite_jobs.view_auditentry",
+    **dict.fromkeys(("jobs_ended", "foreign"), VIEW_JOBS),
+    **dict.fromkeys(("sagas", "saga"), "jobsite_jobs.view_sagarecord"),
+}
+
+
+OTHERWISE = gettext_lazy("This page is about jobs beyond it: it is for people without such a limit.")
+# Why a page of these is for nobody who is limited; of others it is said that they are about jobs beyond.
+WHY = {
+    **dict.fromkeys(
+        ("sagas", "saga", "complete_saga", "retry_in_saga"),
+        gettext_lazy("A saga joins jobs of many types and queues, and what it knows comes from all of them."),
+    ),
+    **dict.fromkeys(
+        ("resolve_group", "ignore_group", "reopen_group", "assign_group", "note_group"),
+        gettext_lazy("A failure group is one for all of its jobs, and some may be beyond it."),
+    ),
+    **dict.fromkeys(
+        ("retry_policy", "retry_policy_new", "retry_policy_types", "retry_policy_delete"),
+        gettext_lazy("A retry policy can be followed by types beyond it."),
+    ),
+    "stop_worker": gettext_lazy("A worker may run jobs beyond it."),
+    "foreign": gettext_lazy("Jobs that are RQ's own are of no job type, so nobody can tell which are within it."),
 }
 
 
@@ -53,7 +76,9 @@ def check(request: HttpRequest) -> None:
     if not (route.endswith(UNNAMED) if name is None else allows(request, name)):
         reach = next((found for found in _reaches(request, name or "") if not found.is_whole), WHOLE)
         limit = "" if reach.is_whole else f"{in_words(reach)} "
-        raise PermissionDenied(limit + _("This page is about jobs beyond it: it is for people without such a limit."))
+        why = WHY.get(name or "")
+        told = _("This is for people without such a limit.") if why else OTHERWISE
+        raise PermissionDenied(f"{limit}{why} {told}" if why else f"{limit}{told}")
 
 
 def allows(request: HttpRequest, name: str) -> bool:

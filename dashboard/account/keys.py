@@ -10,13 +10,13 @@ from django.http import HttpRequest
 
 from dashboard.kit.pages import person_of
 from dashboard.models import Preferences
+from dashboard.views.saved import kept
 
 
 def act(request: HttpRequest) -> bool:
     """Whether they do for who asks; yes, until they turn them off."""
     if not hasattr(request, "_single_keys"):
-        row = Preferences.objects.filter(person=person_of(request)).first()
-        request._single_keys = row is None or row.single_keys  # type: ignore[attr-defined]
+        request._single_keys = kept(request).single_keys  # type: ignore[attr-defined]
     made: bool = request._single_keys  # type: ignore[attr-defined]
     return made
 

@@ -8,14 +8,16 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.kit.reach import covers_all, in_words
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from handlers.alerts.edits import Terms, check
 from handlers.conf import ENGINE_TYPES
 from handlers.exceptions import InvalidJob
-from handlers.models import AlertKind
+from handlers.models import AlertKind, AlertRule
 from handlers.queues import known_queues
 from handlers.registry import registry
+from handlers.selection import WHOLE, Reach
 
 KINDS = (
     (AlertKind.GROUP, _("A new failure group, or one that came back")),
@@ -67,17 +69,24 @@ class RuleForm(forms.Form):
         label=_("Reason"), required=False, max_length=MAX_REASON, help_text=_("Optional, kept in the audit.")
     )
 
-    def __init__(self, kind: AlertKind, data: Any = None, *, initial: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, kind: AlertKind, data: Any = None, *, initial: dict[str, Any] | None = None, reach: Reach = WHOLE
+    ) -> None:
+        """``reach``: about whose jobs it may be."""
         super().__init__(data, initial=initial, use_required_attribute=False)
-        self.kind = kind
+        self.kind, self.reach = kind, reach
         for name, kinds in READ.items():
             if kind not in kinds:
                 del self.fields[name]
         initial = initial or {}
         types = [known.name for known in registry.all() if not known.name.startswith(ENGINE_TYPES)]
+        queues = sorted(known_queues())
+        if not reach.is_whole:
+            types = [name for name in types if name in reach.types()]
+            queues = [name for name in queues if name in reach.queues()]
         for name, of_all, known in (
             ("job_type", _("every job type"), types),
-            ("queue", _("every queue"), sorted(known_queues())),
+            ("queue", _("every queue"), queues),
         ):
             if name in self.fields:
                 now = initial.get(name)
@@ -106,6 +115,9 @@ class RuleForm(forms.Form):
                 check(self.terms)
             except InvalidJob as error:
                 self.refuse(error)
+            else:
+                if not is_within(self.reach, self.terms):
+                    self.add_error(None, f"{_('A rule of yours is about your jobs alone.')} {in_words(self.reach)}")
         return self.cleaned_data
 
     def refuse(self, error: InvalidJob) -> None:
@@ -113,6 +125,11 @@ class RuleForm(forms.Form):
         name = FIELD_OF.get(self.kind) if error.field == "threshold" else error.field
         is_seen = name in self.fields and name != "version"
         self.add_error(name if is_seen else None, sentence(error))
+
+
+def is_within(reach: Reach, rule: Terms | AlertRule) -> bool:
+    """Whether a rule is about jobs within ``reach`` alone."""
+    return covers_all(reach, rule.job_type, rule.queue)
 
 
 def shown(terms: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -15,10 +16,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from dashboard.alerts.form import KINDS, RuleForm, shown
+from dashboard.alerts.form import KINDS, READ, RuleForm, is_within, shown
 from dashboard.kit.drafts import is_draft
+from dashboard.kit.numbers import in_figures
 from dashboard.kit.once import act_once, sent_before
 from dashboard.kit.pages import by, need, page, why
+from dashboard.kit.reach import NOWHERE, concerning, in_words
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
@@ -28,6 +31,7 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob
 from handlers.models import AlertIncident, AlertKind, AlertRule
 from handlers.outbound import without_path
+from handlers.selection import Reach
 
 VIEW, ADD, CHANGE, DELETE, MUTE = (
     f"jobsite_jobs.{verb}_alertrule" for verb in ("view", "add", "change", "delete", "mute")
@@ -45,9 +49,12 @@ SPANS = (
 def overview(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """What is wrong now, and every rule."""
     need(request, VIEW, _("You may not see alerts."))
-    rules = list(AlertRule.objects.order_by("name"))
+    reach = concerning(request, VIEW)
+    rules = [rule for rule in AlertRule.objects.order_by("name") if is_within(reach, rule)]
     incidents = list(
-        AlertIncident.objects.filter(ended_at=None).select_related("rule").order_by("-began_at")[: OPEN + 1]
+        AlertIncident.objects.filter(ended_at=None, **_of(rules, reach))
+        .select_related("rule")
+        .order_by("-began_at")[: OPEN + 1]
     )
     of_rule: dict[int, int] = {}
     for incident in incidents:
@@ -57,7 +64,7 @@ def overview(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "incidents": incidents[:OPEN],
         "more": len(incidents) > OPEN,
         "rows": [{**_row(rule, now), "open": of_rule.get(rule.pk, 0)} for rule in rules],
-        "may_add": request.user.has_perm(ADD),
+        "may_add": request.user.has_perm(ADD) and concerning(request, VIEW, ADD) != NOWHERE,
         "has_dead_man": bool(jobs_settings().dead_man_url),
         "lacks_address": not jobs_settings().console_url,
     }
@@ -68,9 +75,11 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
     """Choose a kind, then fill in the rule."""
     need(request, ADD, _("You may not make alert rules."))
     kind = request.GET.get("kind", "")
-    if kind not in AlertKind.values:
-        return page(site, request, "alerts/kinds", _("New alert rule"), {"kinds": KINDS})
-    form = RuleForm(AlertKind(kind), request.POST if request.method == "POST" else None)
+    reach = concerning(request, VIEW, ADD)
+    kinds = [each for each in KINDS if reach.is_whole or any(each[0] in READ[name] for name in ("job_type", "queue"))]
+    if kind not in dict(kinds):
+        return page(site, request, "alerts/kinds", _("New alert rule"), {"kinds": kinds})
+    form = RuleForm(AlertKind(kind), request.POST if request.method == "POST" else None, reach=reach)
     if form.is_bound and form.is_valid() and not is_draft(request):
         try:
             made, is_new = act_once(request, lambda: _added(request, form))
@@ -87,13 +96,15 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
 def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     """One rule: what it has found, and the form that changes it."""
     need(request, VIEW, _("You may not see alerts."))
-    row = AlertRule.objects.filter(pk=rule_id).first() if rule_id < 2**63 else None
+    row = _found(request, rule_id)
     if row is None:
         return _gone(request)
     if request.method == "POST":
         need(request, CHANGE, _("You may not change alert rules."))
+        _need_reach(request, row, CHANGE)
     initial = {**shown(facts(row)), "version": row.version}
-    form = RuleForm(AlertKind(row.kind), request.POST if request.method == "POST" else None, initial=initial)
+    posted, reach = request.POST if request.method == "POST" else None, concerning(request, VIEW, CHANGE)
+    form = RuleForm(AlertKind(row.kind), posted, initial=initial, reach=reach)
     if form.is_bound and form.is_valid() and not is_draft(request):
         sent = form.cleaned_data
         try:
@@ -108,7 +119,7 @@ def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
         else:
             tell(request, found, _("The rule is so from now on."), _("Nothing changed: the rule was so already."))
             return _to(request, row.pk)
-    may_change = request.user.has_perm(CHANGE)
+    may_change = _may(request, row, CHANGE)
     context = {
         **_row(row, timezone.now()),
         "form": form,
@@ -116,8 +127,8 @@ def rule(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
         "incidents": row.incidents.order_by("-pk")[:HISTORY],
         "notices": row.notices.order_by("-pk")[:HISTORY],
         "may_change": may_change,
-        "may_mute": request.user.has_perm(MUTE),
-        "may_delete": request.user.has_perm(DELETE),
+        "may_mute": _may(request, row, MUTE),
+        "may_delete": _may(request, row, DELETE),
         "secret": row.webhook_secret if may_change else "",
         "spans": SPANS,
         "max_reason": MAX_REASON,
@@ -169,7 +180,7 @@ def delete(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     if request.method == "POST" and sent_before(request):
         _tell(request, _("It is deleted."), is_new=False)
         return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))
-    row = AlertRule.objects.filter(pk=rule_id).first() if rule_id < 2**63 else None
+    row = _found(request, rule_id, DELETE)
     if row is None:
         return _gone(request)
     if request.method != "POST" or is_draft(request):
@@ -191,6 +202,8 @@ def _act(request: HttpRequest, rule_id: int, permission: str, act: Callable[[], 
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     need(request, permission, _("You may not do that with alert rules."))
+    if not concerning(request, permission).is_whole and _found(request, rule_id, permission) is None:
+        return _gone(request)
     try:
         _tell(request, *act_once(request, act))
     except InvalidJob as error:
@@ -198,6 +211,35 @@ def _act(request: HttpRequest, rule_id: int, permission: str, act: Callable[[], 
     if not request.user.has_perm(VIEW):
         return HttpResponseRedirect(reverse("admin:index", current_app=request.current_app))
     return _to(request, rule_id)
+
+
+def _found(request: HttpRequest, rule_id: int, *permissions: str) -> AlertRule | None:
+    """The rule, if this person may see it. Raises PermissionDenied where ``permissions`` do not reach it."""
+    row = AlertRule.objects.filter(pk=rule_id).first() if rule_id < 2**63 else None
+    if row is None or not is_within(concerning(request, *_held(request)), row):
+        return None
+    _need_reach(request, row, *permissions)
+    return row
+
+
+def _held(request: HttpRequest) -> list[str]:
+    """Whoever may change rules and not see them sees those that they may change."""
+    return [VIEW] if request.user.has_perm(VIEW) else []
+
+
+def _may(request: HttpRequest, row: AlertRule, permission: str) -> bool:
+    return request.user.has_perm(permission) and is_within(concerning(request, *_held(request), permission), row)
+
+
+def _need_reach(request: HttpRequest, row: AlertRule, *permissions: str) -> None:
+    reach = concerning(request, *_held(request), *permissions)
+    if not is_within(reach, row):
+        raise PermissionDenied(in_words(reach))
+
+
+def _of(rules: list[AlertRule], reach: Reach) -> dict[str, Any]:
+    """What narrows incidents to those of ``rules``."""
+    return {} if reach.is_whole else {"rule__in": [rule.pk for rule in rules]}
 
 
 def _row(row: AlertRule, now: Any) -> dict[str, Any]:
@@ -215,12 +257,12 @@ def _row(row: AlertRule, now: Any) -> dict[str, Any]:
 def _condition(row: AlertRule) -> str:
     if row.kind == AlertKind.SHARE:
         return _("%(percent)s %% of at least %(least)d attempts in %(minutes)d min") % {
-            "percent": f"{row.threshold * 100:g}",
+            "percent": in_figures(f"{row.threshold * 100:g}"),
             "least": row.least,
             "minutes": row.minutes,
         }
     if row.kind == AlertKind.WAIT:
-        return _("longer than %s min") % f"{row.threshold / 60:g}"
+        return _("longer than %s min") % in_figures(f"{row.threshold / 60:g}")
     return ""
 
 

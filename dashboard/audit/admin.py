@@ -18,10 +18,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from dashboard.audit.changes import changes
+from dashboard.kit import about, by_key
 from dashboard.kit.acts import did, to_what
+from dashboard.kit.changelist import KeysetChangeList
 from dashboard.kit.differences import Difference
 from dashboard.kit.filters import SPANS, Choices, DeclaredFilter
 from dashboard.kit.moments import marked, moment
+from dashboard.kit.numbers import thousands
+from dashboard.kit.reach import concerning, is_limited
+from dashboard.kit.reach import in_words as reach_in_words
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.text import in_words, inert, pretty_json
 from dashboard.people.entries import PEOPLE_VERBS
@@ -35,12 +40,26 @@ from handlers.failure_groups import VERBS as GROUP_VERBS
 from handlers.models import AuditEntry
 from handlers.policy_edits import VERBS as POLICY_VERBS
 from handlers.recurrence.verbs import VERBS as RECURRING_VERBS
+from handlers.sagas.by_hand import VERBS as SAGA_VERBS
+from handlers.selection import WHOLE, Reach
 from handlers.workflows.verbs import VERBS as WORKFLOW_VERBS
 
+VIEW = "jobsite_jobs.view_auditentry"
 MAX_USERS = 100  # offered by the filter
 SHOWN = 4  # fields of a change that are shown at once; more are folded
 MAX_DETAIL = 5_000  # characters of an entry's data that the page shows
-JOB_VERBS = ("enqueue", "schedule", "retry", "edit_and_retry", "requeue", "move", "delete", "restore", "show_stack")
+JOB_VERBS = (
+    "enqueue",
+    "schedule",
+    "retry",
+    "edit_and_retry",
+    "requeue",
+    "move",
+    "delete",
+    "restore",
+    "signal",
+    "show_stack",
+)
 CLIENT_VERBS = ("create_client", "revoke_client")
 SWITCH_VERBS = ("pause_queue", "resume_queue", "pause_type", "resume_type", "stop_worker")
 SITE_VERBS = ("mark_deploy",)
@@ -57,7 +76,7 @@ ELSEWHERE = (
     "changed",
 )  # parts of an entry's data that other columns tell
 # What a target's first words name, and the page that holds it; the rest of the target is its id or name.
-NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow"}
+NUMBERED = {"bulk operation": "bulk_run", "workflow": "workflow", "saga": "saga"}
 PAGES = {
     "queue": "queues",
     "type": "job_types",
@@ -90,6 +109,7 @@ class VerbFilter(EntryFilter):
         own = (
             *RECURRING_VERBS,
             *WORKFLOW_VERBS,
+            *SAGA_VERBS,
             *POLICY_VERBS,
             *LIMIT_VERBS,
             *ALERT_VERBS,
@@ -108,7 +128,9 @@ class UserFilter(EntryFilter):
     parameter_name, column = "user", "username"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """Those who can open the console."""
+        """Those who can open the console; to who sees but a part of the jobs, nobody else."""
+        if is_limited(request.user):
+            return [(request.user.get_username(),) * 2]
         users = get_user_model()._default_manager.order_by("pk")
         if is_field("is_staff"):
             users = users.filter(is_staff=True)
@@ -130,6 +152,35 @@ class TimeFilter(DeclaredFilter):
         """The entries since then; all for a span that is none."""
         hours = HOURS.get(self.value() or "")
         return queryset.filter(at__gte=timezone.now() - timedelta(hours=hours)) if hours else queryset
+
+
+class AuditChangeList(KeysetChangeList):
+    """The newest first; for a limited role those that are about its jobs alone, of as many as are looked at."""
+
+    reach: Reach = WHOLE
+
+    def get_results(self, request: HttpRequest) -> None:
+        """A page of them."""
+        self.reach = _reach(request)
+        super().get_results(request)
+
+    def page(self, size: int) -> list[Any]:
+        """At most ``size`` entries; fewer where not as many are among those that were looked at."""
+        if self.reach.is_whole:
+            return super().page(size)
+        found, self.reached = by_key.among(
+            self._read, lambda some: about.within(self.reach, some), size, step=about.STEP, most=about.MOST
+        )
+        for entry in found:  # those that did not move are not named, so they may be beyond
+            entry.data = {name: value for name, value in _data(entry).items() if name != "asked"}
+        return found
+
+    def _read(self, last: int | None, number: int) -> list[Any]:
+        rows: QuerySet[Any] = self.queryset
+        if self.after is not None:
+            return list(rows.filter(pk__gt=self.after if last is None else last).order_by("pk")[:number])
+        before = self.before if last is None else last
+        return list((rows if before is None else rows.filter(pk__lt=before))[:number])
 
 
 class AuditEntryAdmin(ReadOnlyAdmin):
@@ -173,8 +224,8 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         """How many really moved, of how many asked for."""
         asked = _data(entry).get("asked")
         if isinstance(asked, int) and asked != entry.count:
-            return _("%(moved)s of %(asked)s") % {"moved": f"{entry.count:,}", "asked": f"{asked:,}"}
-        return f"{entry.count:,}"
+            return _("%(moved)s of %(asked)s") % {"moved": thousands(entry.count), "asked": thousands(asked)}
+        return thousands(entry.count)
 
     @display(description=pgettext_lazy("column of the audit", "why"))
     def reason_text(self, entry: AuditEntry) -> SafeString:
@@ -201,9 +252,22 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         """The client's address; empty where a program asked."""
         return inert(entry.source)
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetChangeList]:
+        """What this person may see of it."""
+        return AuditChangeList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> AuditEntry | None:
+        """The entry, if it is about nothing that they may not see."""
+        entry: AuditEntry | None = super().get_object(request, object_id, from_field)
+        if entry is None or not self.has_view_permission(request):
+            return entry  # whoever may see none is refused by who asks for it
+        return entry if about.within(_reach(request), [entry]) else None
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list."""
-        return super().changelist_view(request, {"title": _("Audit"), **(extra_context or {})})
+        reach = _reach(request)
+        told = "" if reach.is_whole else f"{reach_in_words(reach)} {_('What is about these jobs alone is told here.')}"
+        return super().changelist_view(request, {"title": _("Audit"), "reach_words": told, **(extra_context or {})})
 
     def _url(self, entry: AuditEntry) -> str:
         """The page of what it was done to; empty for none."""
@@ -226,6 +290,11 @@ class AuditEntryAdmin(ReadOnlyAdmin):
             return reverse("admin:failure_group", args=[name], current_app=site) if is_name else ""
         page = PAGES.get(entry.target.partition(" ")[0])
         return reverse(f"admin:{page}", current_app=site) if page else ""
+
+
+def _reach(request: HttpRequest) -> Reach:
+    """What the entries must be about that this person sees."""
+    return concerning(request, VIEW)
 
 
 def _data(entry: AuditEntry) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from dashboard.kit.differences import Difference, differences
 from dashboard.kit.text import inert, one_line
 from handlers.models import AuditEntry
-from handlers.recurrence.verbs import ARGUMENT
+from handlers.recurrence.verbs import ARGUMENT, CONTEXT
 
 LONGEST = 400  # characters of a value
 
@@ -52,6 +52,8 @@ def _label(name: Any) -> str:
     """Of an argument or a column."""
     if known := _COLUMNS.get(name):
         return str(known)
+    if str(name).startswith(CONTEXT):
+        return f"{_('Context')}: {inert(str(name).removeprefix(CONTEXT), 100)}"
     return inert(str(name).removeprefix(ARGUMENT), 100) or _("all arguments")
 
 

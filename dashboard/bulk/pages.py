@@ -21,6 +21,7 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import verbs
 from dashboard.kit.languages import in_language
 from dashboard.kit.limits import TookTooLong, time_limit
+from dashboard.kit.numbers import thousands
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import why
 from dashboard.kit.reach import acting, seen
@@ -200,7 +201,7 @@ def _may(request: HttpRequest, operation: BulkOperation) -> bool:
 
 def _anyway(told: Run) -> str:
     """What the button says that lets a run go on in spite of what came out."""
-    rest = f"{told.left:,}" if told.left else ""
+    rest = thousands(told.left) if told.left else ""
     return _("Run the other %(rest)s anyway") % {"rest": rest} if rest else _("Run the others anyway")
 
 

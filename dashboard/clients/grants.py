@@ -21,6 +21,7 @@ NEEDED = {
     "delete": ("delete_jobrecord",),
     "restore": ("delete_jobrecord",),
     "move": ("move_jobrecord",),
+    "signal": ("signal_jobrecord",),
     "bulk": ("run_bulkoperation",),
     "recurring": (
         "add_recurringjob", "change_recurringjob", "delete_recurringjob", "trigger_recurringjob",

@@ -5,14 +5,17 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from dashboard.kit.verbs import RUN_BULK
+from handlers.models import FailureGroup
 
 CHANGE = "jobsite_jobs.change_failuregroup"
 VIEW_JOBS = "jobsite_jobs.view_jobrecord"
+NONE = gettext_lazy("There is no such failure group. One appears within seconds after its first failure.")
 
 
 def may_change(request: HttpRequest) -> bool:
@@ -24,6 +27,14 @@ def need_change(request: HttpRequest) -> None:
     """Raise PermissionDenied unless this person sees jobs and may change failure groups."""
     if not (request.user.has_perm(VIEW_JOBS) and may_change(request)):
         raise PermissionDenied(_("You may not change failure groups."))
+
+
+def found(fingerprint: str) -> FailureGroup:
+    """The group of this fingerprint. Raises Http404."""
+    group = FailureGroup.objects.filter(pk=fingerprint).first() if len(fingerprint) <= 16 else None
+    if group is None:
+        raise Http404(NONE)
+    return group
 
 
 def bulk_url(request: HttpRequest, verb: str, fingerprint: str) -> str:

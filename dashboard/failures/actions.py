@@ -13,8 +13,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from dashboard.failures import assignees
-from dashboard.failures.access import need_change
-from dashboard.failures.page import found, group_url
+from dashboard.failures.access import found, need_change
+from dashboard.failures.page import group_url
 from dashboard.failures.words import standing
 from dashboard.kit import undoing
 from dashboard.kit.once import act_once

@@ -13,18 +13,23 @@ from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 from django.http import HttpRequest
 
+from dashboard.failures.access import bulk_url
+from dashboard.failures.words import retry_words
 from dashboard.jobs.tracebacks import Frame, Part, app_frame, parts
+from dashboard.kit import in_short
 from dashboard.kit.queries import CAP, Count
+from dashboard.kit.reach import seen as reach_seen
 from dashboard.kit.sensitive import shown
 from dashboard.kit.text import inert
 from handlers.masking import MASK
 from handlers.models import AttemptError, JobPayload, JobRecord
 from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
-from handlers.selection import Selection
+from handlers.selection import Reach, Selection
 from handlers.states import State
 
 NEWEST = 10  # jobs that the page shows
+PLACES = 8  # types and queues that are told
 LOOKED_AT = 100  # jobs whose arguments are compared
 LARGEST = 20_000  # bytes of the arguments of one of them
 SHARED = 8  # arguments that the page shows
@@ -66,28 +71,48 @@ class Where(NamedTuple):
     number: int
 
 
-def sample(fingerprint: str) -> Sample | None:
-    """The newest failed attempt that is still on record."""
-    error = AttemptError.objects.filter(fingerprint=fingerprint).order_by("-pk").first()
+def sample(fingerprint: str, of: Sequence[JobRecord] | None = None) -> Sample | None:
+    """The newest failed attempt that is still on record; ``of``: of one of these jobs."""
+    errors = AttemptError.objects.filter(fingerprint=fingerprint)
+    if of is not None:
+        errors = errors.filter(job_id__in=[record.pk for record in of])
+    error = errors.order_by("-pk").first()
     return Sample(error) if error else None
 
 
-def jobs(fingerprint: str) -> list[JobRecord]:
-    """The newest jobs whose last failure was such a one, in whatever state."""
-    return Selection(fingerprint=fingerprint).page(NEWEST + 1)
+def jobs(fingerprint: str, reach: Reach) -> list[JobRecord]:
+    """The newest jobs within ``reach`` whose last failure was such a one, in whatever state."""
+    return Selection(fingerprint=fingerprint).kept_within(reach).page(NEWEST + 1)
 
 
-def failed_now(fingerprint: str) -> tuple[Count, list[Where]]:
+def failed_now(fingerprint: str, reach: Reach) -> tuple[Count, list[Where]]:
     """How many jobs are failed now, of which types and on which queues; of more than CAP, of the newest of them."""
     selection = Selection(fingerprint=fingerprint, states=(State.FAILED.value,), engine=True)
-    found = selection.page(CAP + 1, only=("job_type", "queue"))
+    found = selection.kept_within(reach).page(CAP + 1, only=("job_type", "queue"))
     counts = Counter((record.job_type, record.queue) for record in found[:CAP])
     return Count.of(len(found)), [Where(*place, number) for place, number in counts.most_common()]
 
 
+def told(
+    request: HttpRequest, fingerprint: str, failed: Count, places: Sequence[Where], records: Sequence[JobRecord]
+) -> dict[str, Any]:
+    """What a page says of its jobs, which have been read, and what may be done with those that are failed now."""
+    return {
+        "failed": failed,
+        "places": places[:PLACES],
+        "more_places": max(len(places) - PLACES, 0),
+        "jobs": in_short.beside(request, records[:NEWEST]),
+        "search": f"group:{fingerprint}",
+        "retry_url": bulk_url(request, "retry", fingerprint) if failed.value else "",
+        "retry_words": retry_words(failed),
+        "delete_url": bulk_url(request, "delete", fingerprint) if failed.value else "",
+    }
+
+
 def shared_arguments(request: HttpRequest, fingerprint: str) -> tuple[list[Shared], int]:
     """Which arguments most of the newest failed jobs share, as far as this person may see; of how many jobs."""
-    records = Selection(fingerprint=fingerprint, states=(State.FAILED.value,)).page(LOOKED_AT, only=("job_type",))
+    selection = Selection(fingerprint=fingerprint, states=(State.FAILED.value,)).kept_within(reach_seen(request))
+    records = selection.page(LOOKED_AT, only=("job_type",))
     small = JobPayload.objects.filter(_is_small(), pk__in=[record.pk for record in records])
     payloads = dict(small.values_list("pk", "data"))
     found: defaultdict[str, Counter[str]] = defaultdict(Counter)

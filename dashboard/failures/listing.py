@@ -18,11 +18,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard.failures import assignees, words
+from dashboard.failures import assignees, within, words
 from dashboard.failures.access import bulk_url
 from dashboard.failures.order import SORTS, Order
 from dashboard.kit import charts, metrics
+from dashboard.kit.numbers import thousands
 from dashboard.kit.queries import Count, failed_of_groups
+from dashboard.kit.reach import seen
 from dashboard.kit.text import inert
 from handlers.models import OPEN_STATES, FailureGroup, GroupState, JobCount, JobRecord
 
@@ -93,6 +95,8 @@ class Asked(NamedTuple):
 
 def failures(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """The failure groups, by pages."""
+    if not (reach := seen(request)).is_whole:
+        return within.failures(site, request, reach)
     asked, now = _asked(request), timezone.now()
     narrowed = _narrowed(request, asked, now)
     order = Order(asked.sort, now - words.NEW_SINCE)
@@ -173,7 +177,7 @@ def _rows(request: HttpRequest, groups: Sequence[FailureGroup], now: datetime) -
     rows = []
     for group in groups:
         known = counts[group.pk]
-        told = _("%(number)s failed attempts in 24 hours, by hour") % {"number": f"{known.day:,}"}
+        told = _("%(number)s failed attempts in 24 hours, by hour") % {"number": thousands(known.day)}
         rows.append(
             GroupRow(
                 group,

@@ -7,17 +7,17 @@ from urllib.parse import urlencode
 
 from django.contrib.admin import AdminSite
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
-from dashboard.failures import assignees, evidence, words
-from dashboard.failures.access import bulk_url, may_change
-from dashboard.kit import charts, in_short, metrics
-from dashboard.kit.queries import Count
+from dashboard.failures import assignees, evidence, within, words
+from dashboard.failures.access import found, may_change
+from dashboard.kit import charts, metrics
+from dashboard.kit.reach import seen
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON
 from handlers import deploys
@@ -28,19 +28,20 @@ from handlers.models import FailureGroup, GroupEvent, JobRecord
 SPANS = {"24h": gettext_lazy("24 hours"), "30d": gettext_lazy("30 days")}
 EVENTS = 20  # of the diary that are shown
 VERSIONS = 8  # offered, and told
-PLACES = 8  # types and queues that are told
 
 
 def group_page(site: AdminSite, request: HttpRequest, fingerprint: str) -> TemplateResponse:
     """One failure group. Raises Http404."""
+    if not (reach := seen(request)).is_whole:
+        return within.group_page(site, request, fingerprint, reach)
     group, now = found(fingerprint), timezone.now()
     counts = metrics.group_counts([group.pk])[group.pk]
     span = request.GET.get("span", "")
     if span not in SPANS:
         span = "24h" if counts.day else "30d"
     curve = metrics.group_curve(group.pk, span)
-    failed, places = evidence.failed_now(group.pk)
-    records = evidence.jobs(group.pk)
+    failed, places = evidence.failed_now(group.pk, reach)
+    records = evidence.jobs(group.pk, reach)
     types = counts.types or evidence.type_names(places) or list(curve.types) or _types_of(group)
     shared, compared = evidence.shared_arguments(request, group.pk)
     heading = words.heading(group, types)
@@ -58,20 +59,13 @@ def group_page(site: AdminSite, request: HttpRequest, fingerprint: str) -> Templ
         "counts": counts,
         "chart": charts.failure_chart(curve.points, marks),
         "curve": curve,
-        "curve_types": list(curve.types.items())[:PLACES],
+        "curve_types": list(curve.types.items())[: evidence.PLACES],
         "span_words": SPANS[span],
         "spans": [(name, told, name == span) for name, told in SPANS.items()],
-        "failed": failed,
-        "places": places[:PLACES],
-        "more_places": max(len(places) - PLACES, 0),
         "shared": shared,
         "compared": compared,
-        "jobs": _with_arguments(request, records[: evidence.NEWEST]),
+        **evidence.told(request, group.pk, failed, places, records),
         "more_jobs": len(records) > evidence.NEWEST,
-        "search": f"group:{group.pk}",
-        "retry_url": bulk_url(request, "retry", group.pk) if failed.value else "",
-        "retry_words": retry_words(failed),
-        "delete_url": bulk_url(request, "delete", group.pk) if failed.value else "",
         "changes": changes,
         "assignee": assignee,
         "people": assignees.choices(request, group.assignee_id) if changes else [],
@@ -85,28 +79,10 @@ def group_page(site: AdminSite, request: HttpRequest, fingerprint: str) -> Templ
     return TemplateResponse(request, "dashboard/failures/group.html", context)
 
 
-def found(fingerprint: str) -> FailureGroup:
-    """The group of this fingerprint. Raises Http404."""
-    group = FailureGroup.objects.filter(pk=fingerprint).first() if len(fingerprint) <= 16 else None
-    if group is None:
-        raise Http404(_("There is no such failure group. One appears within seconds after its first failure."))
-    return group
-
-
-def retry_words(failed: Count) -> str:
-    """What the button says: how many jobs it is about."""
-    return ngettext("Retry %(number)s job …", "Retry %(number)s jobs …", failed.value) % {"number": str(failed)}
-
-
 def group_url(request: HttpRequest, fingerprint: str, **query: str) -> str:
     """The group's address."""
     url = reverse("admin:failure_group", args=[fingerprint], current_app=request.current_app)
     return f"{url}?{urlencode(query)}" if query else url
-
-
-def _with_arguments(request: HttpRequest, records: list[JobRecord]) -> list[tuple[JobRecord, str]]:
-    short = in_short.of_jobs(request, records)
-    return [(record, short[record.pk]) for record in records]
 
 
 def _types_of(group: FailureGroup) -> list[str]:

@@ -9,6 +9,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dashboard.kit.moments import plain
+from dashboard.kit.numbers import thousands
+from dashboard.kit.queries import Count
 from dashboard.kit.text import inert, one_line
 from handlers.conf import NEXT_VERSION
 from handlers.models import FailureGroup, GroupEvent, GroupState
@@ -47,6 +49,11 @@ def heading(group: FailureGroup, types: Sequence[str], *, is_short: bool = False
     return _("%(exception)s in %(types)s") % {"exception": what, "types": whose}
 
 
+def retry_words(failed: Count) -> str:
+    """What the button says: how many jobs it is about."""
+    return ngettext("Retry %(number)s job …", "Retry %(number)s jobs …", failed.value) % {"number": str(failed)}
+
+
 def place(group: FailureGroup) -> str:
     """The line of the app's code."""
     return one_line(group.frame) or _("outside the app's code")
@@ -78,7 +85,7 @@ def _ignored(group: FailureGroup) -> str:
         left = max(group.ignored_to - group.count, 1)
         return ngettext(
             "It stays so until %(number)s more attempt fails.", "It stays so until %(number)s more attempts fail.", left
-        ) % {"number": f"{left:,}"}
+        ) % {"number": thousands(left)}
     return _("It stays so until somebody opens it again.")
 
 

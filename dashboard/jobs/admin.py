@@ -7,18 +7,17 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import display
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dashboard.jobs import columns, joblist, rows, stack, titles, views
+from dashboard.jobs import columns, joblist, rows, signals, stack, titles, views
 from dashboard.jobs import page as job_page
 from dashboard.jobs.actions import ACTIONS, pass_over_what_is_no_id, pass_over_what_is_out_of_reach
 from dashboard.jobs.changelist import JobChangeList
@@ -29,6 +28,7 @@ from dashboard.kit.reach import covers, no_job, seen
 from dashboard.kit.readonly import ReadOnlyAdmin
 from dashboard.kit.search import cleaned
 from dashboard.kit.text import inert, one_line
+from dashboard.kit.tick_boxes import TickBoxes
 from dashboard.tags import ago, due, record_badge
 from handlers.models import JobRecord
 from handlers.states import State
@@ -50,7 +50,7 @@ def priority(record: JobRecord) -> str:
 FIELDS = {"queue": queue, "priority": priority}
 
 
-class JobRecordAdmin(ReadOnlyAdmin):
+class JobRecordAdmin(TickBoxes, ReadOnlyAdmin):
     """The job list and the job page, with the verbs that the person may use."""
 
     list_filter = (StateFilter, TypeFilter, QueueFilter, WorkerFilter, SinceFilter)
@@ -120,13 +120,6 @@ class JobRecordAdmin(ReadOnlyAdmin):
         before, _zero, after = url.rpartition("/0/")
         return lambda job_id: f"{before}/{job_id}/{after}"
 
-    @display(description=mark_safe('<input type="checkbox" id="action-toggle">'))
-    def action_checkbox(self, record: JobRecord) -> SafeString:
-        """The row's tick box. The stock one renders two templates a row, which is a quarter of the page's time."""
-        label = _("Select this object for an action - {}").format(record)
-        box = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
-        return format_html(box, ACTION_CHECKBOX_NAME, record.pk, label)
-
     list_display_links = None  # the job's cell has its link, and others beside it
 
     @display(description=gettext_lazy("state"))
@@ -175,7 +168,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
     def when(self, record: JobRecord) -> SafeString | str:
         """The time that matters most in this state."""
         at = queries.moment(record)
-        return due(at) if record.state == State.SCHEDULED else ago(at)
+        return due(at) if at and at == record.run_at else ago(at)
 
     @display(description=gettext_lazy("worker"))
     def ran_on(self, record: JobRecord) -> str:
@@ -239,6 +232,7 @@ class JobRecordAdmin(ReadOnlyAdmin):
             for name, verb in verbs.VERBS.items()
         ]
         own.append(path("<int:job_id>/stack/", wrap(stack.show_stack), name="jobsite_jobs_jobrecord_stack"))
+        own.append(path("<int:job_id>/signal/", wrap(signals.send_signal), name="jobsite_jobs_jobrecord_signal"))
         return own + super().get_urls()
 
     def change_view(

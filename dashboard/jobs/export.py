@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, cast
 
@@ -80,9 +81,11 @@ def _streamed(request: HttpRequest, name: str, selection: Selection, place: turn
     write, content_type, ending = FORMATS[name]
     told = {"format": name, "search": str(hidden(selection))[:2000]}
     audit(request.user, "export", "jobs", 0, data=told)  # type: ignore[arg-type]  # nobody anonymous comes here
-    lines = write(_counted(request, acting_from.get(), told, rows(request, selection, first), place))
+    counted = _counted(request, acting_from.get(), told, rows(request, selection, first), place)
+    next(counted)
+    lines = write(counted)
     response = _File(lines, content_type=content_type)
-    response.place = place
+    response.made_of, response.place = (lines, counted), place
     stamp = f"{timezone.now():%Y-%m-%d-%H%M}"
     response.headers["Content-Disposition"] = f'attachment; filename="jobs-{stamp}.{ending}"'
     response.headers["Cache-Control"] = "no-store"
@@ -93,28 +96,48 @@ def _streamed(request: HttpRequest, name: str, selection: Selection, place: turn
 class _File(StreamingHttpResponse):
     """A file that is sent as it is made."""
 
+    made_of: tuple[Generator[Any], ...]
     place: turns.Place
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._is_left, self._making = False, threading.Lock()
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """The same for an ASGI server: portion by portion. Django would make all of it before the first byte."""
         parts = cast("Iterator[bytes]", self.streaming_content)
-        while portion := await sync_to_async(_portion)(parts):
+        while portion := await sync_to_async(self.portion)(parts):
             yield portion
+
+    def portion(self, parts: Iterator[bytes]) -> bytes:
+        """What comes next of ``parts``; nothing when they have ended, or nobody wants them any more."""
+        taken = bytearray()
+        with self._making:
+            for part in parts:
+                taken += part
+                if self._is_left or len(taken) >= PORTION:
+                    break
+        if self._is_left:
+            self._end()
+            return b""
+        return bytes(taken)
 
     def close(self) -> None:
         """The server has sent it, or its reader left, maybe before the first line: the place is free again."""
         self.place.give_back()  # first: what follows ends the request, and its connections
+        self._is_left = True
+        self._end()
         super().close()
 
-
-def _portion(parts: Iterator[bytes]) -> bytes:
-    """What comes next of ``parts``; nothing when they have ended."""
-    taken = bytearray()
-    for part in parts:
-        taken += part
-        if len(taken) >= PORTION:
-            break
-    return bytes(taken)
+    def _end(self) -> None:
+        # Not while another thread makes a portion, which does this itself, then. Left to Python, what is to be done at
+        # the end would be done once somebody collects garbage, which an idle server never does.
+        if self._making.acquire(blocking=False):
+            try:
+                for part in self.made_of:
+                    part.close()
+            finally:
+                self._making.release()
 
 
 def rows(request: HttpRequest, selection: Selection, first: list[JobRecord]) -> Iterator[Row]:
@@ -157,10 +180,12 @@ def _row(request: HttpRequest, record: JobRecord, payload: JobPayload | None) ->
 
 def _counted(
     request: HttpRequest, source: str, told: dict[str, Any], exported: Iterable[Row], place: turns.Place
-) -> Iterator[Row]:
-    """``exported``, and afterwards a line in the audit that says how many went out, also when the reader left."""
+) -> Generator[Row]:
+    """Nothing, then ``exported``, and afterwards a line in the audit that says how many went out, also when the reader
+    left."""
     count, is_whole = 0, False
     try:
+        yield {}  # whoever has taken this has begun: a generator that has not is ended without a word
         for row in exported:
             yield row
             count += 1
@@ -173,7 +198,7 @@ def _counted(
             audit(request.user, "exported", "jobs", count, data={**told, "whole": is_whole})  # type: ignore[arg-type]
 
 
-def as_csv(exported: Iterable[Row]) -> Iterator[str]:
+def as_csv(exported: Iterable[Row]) -> Generator[str]:
     """Lines of CSV, its text in quotation marks and made safe for spreadsheets; arguments as JSON in one cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
@@ -184,7 +209,7 @@ def as_csv(exported: Iterable[Row]) -> Iterator[str]:
     yield _taken(buffer)
 
 
-def as_json(exported: Iterable[Row]) -> Iterator[str]:
+def as_json(exported: Iterable[Row]) -> Generator[str]:
     """JSON lines: one object for each job."""
     for row in exported:
         yield json.dumps({name: row[name] for name in COLUMNS}, ensure_ascii=False) + "\n"
@@ -204,7 +229,7 @@ def _cell(name: str, value: Any) -> Any:
     return FORMULA.sub(lambda found: f"'{found[0]}", text)
 
 
-FORMATS: dict[str, tuple[Callable[[Iterable[Row]], Iterator[str]], str, str]] = {
+FORMATS: dict[str, tuple[Callable[[Iterable[Row]], Generator[str]], str, str]] = {
     "csv": (as_csv, "text/csv; charset=utf-8", "csv"),
     "json": (as_json, "application/x-ndjson; charset=utf-8", "jsonl"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from django.db.models import Model, QuerySet
@@ -39,15 +40,30 @@ class StateFilter(JobFilter):
         return [(value, capfirst(state_label(value))) for value in STATES]
 
 
+def types_of(request: HttpRequest) -> Collection[str]:
+    """The registered types, as far as this person sees jobs of them."""
+    return seen(request).types()
+
+
+def queues_of(request: HttpRequest) -> Collection[str]:
+    """The declared queues, as far as this person sees jobs on them."""
+    reach = seen(request)
+    return known_queues() if reach.is_whole else reach.queues()
+
+
+NAMES: dict[str, Callable[[HttpRequest], Collection[str]]] = {"type": types_of, "queue": queues_of}
+
+
 class TypeFilter(JobFilter):
-    """By job type; a type's former names count as the type."""
+    """By job type; a type's former names count as the type, and a part of names as all that have it."""
 
     title = gettext_lazy("type")
     parameter_name = "type"
+    names_url = "admin:jobs_names"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The registered types."""
-        return [(name, name) for name in sorted(seen(request).types())]
+        return [(name, name) for name in sorted(types_of(request))]
 
 
 class QueueFilter(JobFilter):
@@ -55,11 +71,11 @@ class QueueFilter(JobFilter):
 
     title = gettext_lazy("queue")
     parameter_name = "queue"
+    names_url = "admin:jobs_names"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
         """The declared queues."""
-        reach = seen(request)
-        return [(name, name) for name in sorted(known_queues() if reach.is_whole else reach.queues())]
+        return [(name, name) for name in sorted(queues_of(request))]
 
 
 class WorkerFilter(JobFilter):
@@ -69,9 +85,11 @@ class WorkerFilter(JobFilter):
     parameter_name = "worker"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Choices:
-        """The workers that have said that they are there."""
-        names = WorkerProcess.objects.filter(kind="worker").order_by("name").values_list("name", flat=True)
-        return [(name, name) for name in names[:MAX_WORKERS]]
+        """The workers that have said that they are there, and serve queues of which this person sees jobs."""
+        reach = seen(request)
+        rows = WorkerProcess.objects.filter(kind="worker").order_by("name").values_list("name", "queues")[:MAX_WORKERS]
+        within = None if reach.is_whole else reach.queues()
+        return [(name, name) for name, queues in rows if within is None or within.intersection(queues)]
 
 
 class SinceFilter(JobFilter):

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
+from dashboard.kit import workflows
 from dashboard.kit.gates import Wait, waits_of
 from dashboard.kit.queries import Count
+from dashboard.kit.reach import kept, seen
 from handlers.models import Gate, GateParent, JobPayload, JobRecord, NodeInput, NodeOutcome, Workflow, WorkflowNode
 from handlers.states import State
 
@@ -52,16 +55,22 @@ class Flow:
         return any(each.finished_at is None for each in self.inner)
 
 
-def flow_of(record: JobRecord, payload: JobPayload | None) -> Flow | None:
-    """The place of ``record``; None where it neither waits for others nor others for it."""
+def flow_of(request: HttpRequest, record: JobRecord, payload: JobPayload | None) -> Flow | None:
+    """The place of ``record``; None where it neither waits for others nor others for it.
+
+    None, too, where it is in no workflow all of whose jobs this person may see: others would be named and counted.
+    """
     if not record.watched:
         return None
     node = WorkflowNode.objects.filter(pk=record.pk).first()
     if node is None:
         return None
     workflow = Workflow.objects.filter(pk=node.workflow_id).first() if node.workflow_id else None
+    reach = seen(request)
+    if not reach.is_whole and (workflow is None or not workflows.is_within(reach, workflow)):
+        return None
     waits = record.state == State.AWAITING
-    followers, waiting = _followers(record.pk)
+    followers, waiting = _followers(request, record.pk)
     role = ""
     if workflow and record.pk in (workflow.on_success, workflow.on_end):
         role = (
@@ -76,7 +85,7 @@ def flow_of(record: JobRecord, payload: JobPayload | None) -> Flow | None:
         _missing(record.pk, payload) if waits or node.outcome == NodeOutcome.NOT_YET else {},
         followers,
         waiting,
-        tuple(Workflow.objects.filter(opened_by=record.pk).order_by("pk")[:NAMED]),
+        tuple(workflows.kept(reach, Workflow.objects.filter(opened_by=record.pk).order_by("pk")[:NAMED])),
         role,
     )
 
@@ -93,12 +102,12 @@ def _missing(job_id: int, payload: JobPayload | None) -> dict[str, Later]:
     return {field: Later(source_id) for field, source_id in rows if field not in data}
 
 
-def _followers(job_id: int) -> tuple[tuple[JobRecord, ...], Count]:
+def _followers(request: HttpRequest, job_id: int) -> tuple[tuple[JobRecord, ...], Count]:
     at = GateParent.objects.filter(parent_id=job_id).values("gate_id")[:GATES]
     gates = list(Gate.objects.filter(pk__in=at, is_open=None).values_list("pk", flat=True))
     if not gates:
         return (), Count(0)
     nodes = WorkflowNode.objects.filter(gate_id__in=gates).order_by("gate_id", "pk")
-    ids = list(nodes.values_list("pk", flat=True)[:1_001])
+    ids = list(kept(request, dict.fromkeys(nodes.values_list("pk", flat=True)[:1_001])))
     first = JobRecord.objects.only("job_type", "state", "failures").in_bulk(ids[:NAMED])
     return tuple(first[pk] for pk in ids if pk in first), Count.of(len(ids))

@@ -19,14 +19,17 @@ from django.utils.text import capfirst
 
 from dashboard.jobs import comparison, rows, stack, timeline
 from dashboard.jobs.flow import flow_of, with_later
+from dashboard.jobs.lineage import lineage
 from dashboard.jobs.log import ShownLine, shown_lines
 from dashboard.jobs.markdown import failure_markdown
 from dashboard.jobs.neighbours import neighbours
 from dashboard.jobs.progress import Progress, progress_of
 from dashboard.jobs.relations import payload_of, relations
+from dashboard.jobs.saga import saga_of
+from dashboard.jobs.signals import signals_of
 from dashboard.kit import catalogue, health, in_short, queries, sensitive, serving, verbs
 from dashboard.kit.one_at_a_time import hold_in_words
-from dashboard.kit.reach import covers, seen
+from dashboard.kit.reach import covers
 from dashboard.kit.subjects import Titles, links_of
 from dashboard.kit.text import call, inert
 from dashboard.kit.vocabulary import state_label
@@ -66,18 +69,19 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
     errors = _errors(request, record)
     runs = timeline.attempts(record, moves, errors, now)
     job_type = catalogue.find(record.job_type)
-    payload = payload_of(record)
+    payload = payload_of(request, record)
     stored = payload.data if payload else None
     # What is copied leaves the console, for whoever reads the ticket: masked, whatever this person may see.
     to_copy = _call(record, job_type, mask(job_type, payload.data) if payload else None)
     held = held_by(record.pk)
     held_words = hold_in_words(held, job_type, payload.data if payload else None) if held else ""
     result = sensitive.shown_result(request, record, payload.data if payload else None)
+    wait, signals = signals_of(request, record, moves, stored)
     if payload:
         payload.data = sensitive.shown(request, record, payload.data)  # for the page; never saved
     chosen = effective(job_type) if job_type else None
     newer, older = neighbours(request, record)
-    flow = flow_of(record, payload) if seen(request).is_whole else None
+    flow = flow_of(request, record, payload)
     code = _call(record, job_type, with_later(payload.data, flow) if payload else None)
     state = State(record.state)
     last_failure = next((run for run in runs if run.error), None)
@@ -107,7 +111,7 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "job_type": job_type,
         "call": code,
         "markdown": failure_markdown(record, last_failure, to_copy) if shows_failure and last_failure else "",
-        "is_live": state in (State.ENQUEUED, State.PROCESSING, State.SCHEDULED, State.AWAITING),
+        "is_live": state in (State.ENQUEUED, State.PROCESSING, State.WAITING, State.SCHEDULED, State.AWAITING),
         "flow": flow,
         "is_snoozed": was_running and state is State.SCHEDULED,
         "skip_url": reverse("admin:skip_job", args=[record.pk], current_app=site.name)
@@ -126,6 +130,9 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "waited": timeline.waited(moves),
         "may_act": any(covers(request, record, verb.permission) for verb in verbs.VERBS.values()),
         "relations": relations(request, record, payload),
+        "lineage": lineage(request, record, payload, now),
+        "travels": sensitive.shown_context(request, payload.context if payload else None),
+        "of_saga": saga_of(request, record, payload.parent_id if payload else None, job_type),
         "newer": newer,
         "older": older,
         "failure": last_failure if shows_failure else None,
@@ -138,6 +145,9 @@ def job_page(site: AdminSite, request: HttpRequest, record: JobRecord) -> Templa
         "stack_url": _job_url(site, "stack", record.pk, filters)
         if state is State.PROCESSING and stack.may_ask(request, record)
         else "",
+        "wait": wait,
+        "signals": signals,
+        "signal_url": _job_url(site, "signal", record.pk, filters) if wait else "",
         "stranded": stranded.of(record.pk, record.token) if state is State.ENQUEUED else None,
         "place": place_of(record.pk, record.token) if state is State.ENQUEUED and record.limited else None,
         "stop_seconds": jobs_settings().timeout_grace_seconds,

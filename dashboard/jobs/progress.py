@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from dashboard.kit.numbers import in_figures
 from dashboard.kit.text import inert
 from handlers.models import JobRecord, JobStep, RunState
 from handlers.states import State
@@ -76,7 +77,7 @@ def _told(state: RunState | None) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
+    return in_figures(f"{value:,.0f}" if value == int(value) else f"{value:,.2f}")
 
 
 def _shown(step: JobStep, *, is_running: bool) -> ShownStep:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
 
 from dashboard.jobs import columns, tagged
+from dashboard.jobs.signals import awaited
 from dashboard.kit import catalogue, in_short
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.subjects import Titles
@@ -21,8 +23,8 @@ SECONDS = 0.5  # for reading what lies beside the rows of a page, which are show
 class Dress:
     """What is shown of a job beside its row; empty where the person does not want it, or there is none."""
 
-    def __init__(self, title: str = "", arguments: str = "", tags: Sequence[str] = ()) -> None:
-        self.title, self.arguments, self.tags = title, arguments, tags
+    def __init__(self, title: str = "", arguments: str = "", tags: Sequence[str] = (), waits_for: str = "") -> None:
+        self.title, self.arguments, self.tags, self.waits_for = title, arguments, tags, waits_for
 
 
 def dress(request: HttpRequest, records: Sequence[JobRecord]) -> list[list[str]]:
@@ -30,9 +32,9 @@ def dress(request: HttpRequest, records: Sequence[JobRecord]) -> list[list[str]]
     chosen = columns.chosen(request)
     try:
         with time_limit(SECONDS):
-            beside = in_short.read(records)
+            beside, waits = in_short.read(records), awaited(records)
     except TookTooLong:
-        beside = {}
+        beside, waits = {}, {}
     titles, each = Titles(request), []
     for record in records:
         found = beside.get(record.pk, in_short.Beside())
@@ -42,6 +44,7 @@ def dress(request: HttpRequest, records: Sequence[JobRecord]) -> list[list[str]]
             titles.of(record, found.data if found.is_whole else None),
             in_short.of_job(request, record, found) if "arguments" in chosen else "",
             tags if "tags" in chosen else (),
+            waits.get(record.pk, ""),
         )
     return each
 
@@ -56,16 +59,19 @@ def heading(record: JobRecord) -> SafeString:
 def below(record: JobRecord) -> SafeString:
     """The type, where the heading says something else; the arguments; the tags."""
     dress: Dress = getattr(record, "dress", None) or Dress()
-    if not (dress.title or dress.arguments or dress.tags):
+    if not (dress.title or dress.arguments or dress.tags or dress.waits_for):
         return SafeString("")
     kind = format_html('<span class="job-type">{}</span> ', inert(record.job_type)) if dress.title else ""
     code = format_html('<code class="job-arguments">{}</code>', dress.arguments) if dress.arguments else ""
     return format_html(
-        '<div class="job-below"><span class="job-what" title="{}">{}{}</span> {}</div>',
+        '<div class="job-below"><span class="job-what" title="{}">{}{}</span> {}{}</div>',
         dress.arguments,
         kind,
         code,
         chips(dress.tags) if dress.tags else "",
+        format_html(' <span class="waits-for">{}</span>', _("waits for %(name)s") % {"name": dress.waits_for})
+        if dress.waits_for
+        else "",
     )
 
 

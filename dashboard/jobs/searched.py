@@ -81,7 +81,9 @@ def _number(changelist: JobChangeList) -> str:
 
 def _meant(request: HttpRequest, changelist: JobChangeList) -> list[Meant]:
     try:
-        found = mends(changelist.query, sensitive=may_see(request))
+        within = reach.seen(request)
+        types = None if within.is_whole else within.types()
+        found = mends(changelist.query, sensitive=may_see(request), types=types)
     except InvalidSelection:
         return []
     return [Meant(mend.name, mend.means, url) for mend in found if (url := _mended(request, changelist, mend))]

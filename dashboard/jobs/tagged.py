@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.utils.http import urlencode
 
-from dashboard.jobs.counts import TABS_SECONDS
+from dashboard.jobs import counts
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.queries import CAP, Count
 from handlers.models import JobPayload, JobTag
@@ -45,11 +45,11 @@ def most_common(tags: Iterable[Iterable[str]]) -> list[ShownTag]:
     found = Counter(tag for each in tags for tag in each)
     names = [name for name, times in found.most_common(MOST) if times > 1]
     try:
-        with time_limit(TABS_SECONDS):
-            counts = _counts(names)
+        with time_limit(counts.TABS_SECONDS):
+            known = _counts(names)
     except TookTooLong:
-        counts = {}
-    return [ShownTag(name, url(name), counts.get(name)) for name in names]
+        known = {}
+    return [ShownTag(name, url(name), known.get(name)) for name in names]
 
 
 def _counts(tags: list[str]) -> dict[str, Count]:

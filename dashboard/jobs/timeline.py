@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils.translation import gettext
+
+from dashboard.jobs.reasons import in_language
 from dashboard.jobs.tracebacks import Frame, Part, app_frame, parts
 from dashboard.kit.queries import RETRYING
 from handlers.models import AttemptError, JobHistory, JobRecord
@@ -42,6 +45,8 @@ class Attempt:
     version: str = ""  # of the code that ran it
     reason: str = ""
     error: AttemptError | None = None
+    others: int = 0  # jobs that ran in the same call of their handler
+    first_id: int = 0  # the first job of that call, with which its log is
 
     @property
     def frame(self) -> Frame | None:
@@ -60,11 +65,11 @@ def steps(record: JobRecord, moves: Sequence[JobHistory], now: datetime) -> list
     entries: list[tuple[str, datetime, str, str]] = []
     if complete:
         start = moves[0].from_state if moves else record.state
-        entries.append((str(start), record.created_at, "created", record.created_by))
+        entries.append((str(start), record.created_at, gettext("created"), record.created_by))
     for move in moves:
         # To another queue: it stays what it was, also where that is more than its state says.
         stays = move.to_state == move.from_state and entries
-        entries.append((entries[-1][0] if stays else _shown(move), move.at, move.reason, move.actor))
+        entries.append((entries[-1][0] if stays else _shown(move), move.at, in_language(move.reason), move.actor))
     told = []
     for place, (state, at, reason, actor) in enumerate(entries):
         is_last = place == len(entries) - 1
@@ -103,8 +108,10 @@ def attempts(
                 took=took,
                 worker=str(data.get("worker") or (claimed.actor if claimed else "")),
                 version=_version(claimed),
-                reason=move.reason,
+                reason=in_language(move.reason),
                 error=by_number.pop(move.attempt, None) if failed else None,
+                others=max(_whole(data.get("together")) - 1, 0),
+                first_id=_whole(data.get("first")),
             )
         )
         claimed = None
@@ -126,6 +133,10 @@ def waited(moves: Sequence[JobHistory]) -> timedelta | None:
 def _shown(move: JobHistory) -> str:
     is_backoff = move.from_state == State.FAILED and move.to_state == State.SCHEDULED
     return RETRYING if is_backoff else str(move.to_state)
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _version(claimed: JobHistory | None) -> str:

@@ -22,6 +22,7 @@ STATES = {
     State.SCHEDULED.value: gettext_lazy("scheduled %(jobs)s"),
     State.ENQUEUED.value: gettext_lazy("enqueued %(jobs)s"),
     State.PROCESSING.value: gettext_lazy("running %(jobs)s"),
+    State.WAITING.value: gettext_lazy("waiting %(jobs)s"),
     State.SUCCEEDED.value: gettext_lazy("succeeded %(jobs)s"),
     State.DELETED.value: gettext_lazy("deleted %(jobs)s"),
 }

@@ -21,6 +21,7 @@ _DID: dict[str, Promise] = {
     "move": pgettext_lazy("who did it to what", "moved"),
     "delete": pgettext_lazy("who did it to what", "deleted"),
     "restore": pgettext_lazy("who did it to what", "restored"),
+    "signal": pgettext_lazy("who did it to what", "answered"),
     "show_stack": pgettext_lazy("who did it to what", "looked at the stack of"),
     "pause_queue": pgettext_lazy("who did it to what", "paused"),
     "resume_queue": pgettext_lazy("who did it to what", "resumed"),
@@ -55,6 +56,7 @@ _DID: dict[str, Promise] = {
     "cancel_workflow": pgettext_lazy("who did it to what", "cancelled"),
     "retry_workflow": pgettext_lazy("who did it to what", "retried the failed jobs of"),
     "skip": pgettext_lazy("who did it to what", "skipped"),
+    "complete_saga": pgettext_lazy("who did it to what", "completed by hand"),
     "save_policy": pgettext_lazy("who did it to what", "saved"),
     "delete_policy": pgettext_lazy("who did it to what", "deleted"),
     "assign_policy": pgettext_lazy("who did it to what", "changed the retry policy of"),
@@ -90,6 +92,9 @@ _FROM: dict[tuple[str, str], Promise] = {
     ("retry", "scheduled"): pgettext_lazy("who did it to what", "had run now"),
     ("delete", "processing"): pgettext_lazy("who did it to what", "stopped and deleted"),
 }
+_APPROVED = {
+    True: pgettext_lazy("who did it to what", "approved"), False: pgettext_lazy("who did it to what", "declined"),
+}  # fmt: skip
 _OWN_PASSWORD = pgettext_lazy("who did it to what", "changed their own password:")
 
 # What the first words of a target name, the longest first; what follows is an id or a name.
@@ -99,6 +104,7 @@ _KINDS: dict[str, Promise] = {
     "alert rule": gettext_lazy("alert rule %(name)s"),
     "recurring": gettext_lazy("recurring job %(name)s"),
     "workflow": gettext_lazy("workflow %(name)s"),
+    "saga": gettext_lazy("saga %(name)s"),
     "job": gettext_lazy("job %(name)s"),
     "queue": gettext_lazy("queue %(name)s"),
     "type": gettext_lazy("job type %(name)s"),
@@ -119,6 +125,8 @@ def did(entry: AuditEntry) -> str:
     sources = data.get("from")
     if isinstance(sources, dict) and len(sources) == 1 and (words := _FROM.get((entry.verb, *sources))):
         return str(words)
+    if entry.verb == "signal" and isinstance(approved := data.get("approved"), bool):
+        return str(_APPROVED[approved])
     if entry.verb == "set_password" and entry.target == f"user {entry.username}":
         return str(_OWN_PASSWORD)
     return inert(str(_DID.get(entry.verb) or in_words(entry.verb).lower()))

@@ -26,7 +26,7 @@ PLACEHOLDERS = {
 }
 HINTS = {
     "integer": gettext_lazy("A whole number."),
-    "number": "A number.",
+    "number": gettext_lazy("A number."),
     "decimal": gettext_lazy("A decimal number."),
     "boolean": "",
     "json": "JSON.",
@@ -34,7 +34,7 @@ HINTS = {
     "date-time": gettext_lazy("A time in ISO 8601; Z at the end means UTC."),
     "time": gettext_lazy("A time of day."),
     "duration": gettext_lazy("A length of time in ISO 8601: PT90S, PT1H30M, P2D."),
-    "uuid": "A UUID.",
+    "uuid": gettext_lazy("A UUID."),
 }
 
 

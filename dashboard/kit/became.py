@@ -13,6 +13,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.kit import queries
+from dashboard.kit.numbers import thousands
 from dashboard.kit.text import inert, one_line, rough
 from handlers.audit import USER, user_name
 from handlers.models import JobHistory, JobRecord
@@ -28,6 +30,7 @@ COUNTED = {
     State.SCHEDULED.value: gettext_lazy("%(count)s wait for their time"),
     State.ENQUEUED.value: gettext_lazy("%(count)s wait for a worker"),
     State.PROCESSING.value: gettext_lazy("%(count)s running"),
+    State.WAITING.value: gettext_lazy("%(count)s wait for a signal"),
     State.DELETED.value: gettext_lazy("%(count)s deleted"),
     State.AWAITING.value: gettext_lazy("%(count)s wait for other jobs"),
 }
@@ -44,7 +47,7 @@ class Became(NamedTuple):
 
 
 def became(ids: Sequence[int]) -> Became:
-    """What became of a few jobs: one statement."""
+    """What became of a few jobs: a statement, and one more where one of them waits."""
     rows = list(JobRecord.objects.filter(pk__in=ids[:FOLLOWED]).order_by("pk"))
     goes_on = any(row.state in UNDER_WAY for row in rows)
     begun = all(row.state != State.ENQUEUED for row in rows)
@@ -54,7 +57,7 @@ def became(ids: Sequence[int]) -> Became:
         text = _("Job %(number)d: %(words)s") % {"number": ids[0], "words": words}
         return Became(f"{words[:1].upper()}{words[1:]}.", text, goes_on, failed, begun)
     counts = Counter(row.state for row in rows)
-    parts = [str(text) % {"count": f"{counts[state]:,}"} for state, text in COUNTED.items() if counts[state]]
+    parts = [str(text) % {"count": thousands(counts[state])} for state, text in COUNTED.items() if counts[state]]
     text = ", ".join(parts)
     return Became(f"{text[:1].upper()}{text[1:]}.", text, goes_on, failed, begun)
 
@@ -72,12 +75,25 @@ def state_words(record: JobRecord) -> str:
         State.SUCCEEDED.value: _("it succeeded on attempt %(attempt)d"),
         State.FAILED.value: _("it failed on attempt %(attempt)d"),
         State.PROCESSING.value: _("attempt %(attempt)d is running"),
-        State.ENQUEUED.value: _("it waits for a worker"),
+        State.ENQUEUED.value: _held(record) or _("it waits for a worker"),
         State.SCHEDULED.value: _("it is scheduled"),
+        State.WAITING.value: _("it waits for a signal"),
         State.DELETED.value: _("it is deleted"),
         State.AWAITING.value: _("it waits for other jobs"),
     }
     return str(words.get(record.state, record.state)) % attempt
+
+
+def _held(record: JobRecord) -> str:
+    """Why no worker takes a job that is enqueued; empty where nobody has paused what it is of. One statement."""
+    if record.state != State.ENQUEUED:
+        return ""
+    now = queries.told()
+    if record.queue in now.queues:
+        return _("it waits, since queue %(name)s is paused") % {"name": record.queue}
+    if record.job_type in now.types:
+        return _("it waits, since type %(name)s is paused") % {"name": inert(record.job_type, 80)}
+    return ""
 
 
 def what_happened(request: HttpRequest, ids: Sequence[int]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import lru_cache
@@ -73,6 +74,10 @@ class PolicyRow:
 
     policy: RetryPolicy
     rows: list[TypeRow] = field(default_factory=list)
+
+    def part_of(self, types: Collection[str]) -> PolicyRow:
+        """The same with those that use it among ``types``."""
+        return PolicyRow(self.policy, [row for row in self.rows if row.job_type.name in types])
 
     @property
     def is_default(self) -> bool:

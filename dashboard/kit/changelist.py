@@ -8,10 +8,11 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 
-from dashboard.kit.filters import DeclaredFilter
+from dashboard.kit.filters import FEW, DeclaredFilter
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.search import AFTER, BEFORE, PLACES, place
 from handlers.selection import InvalidSelection
@@ -92,6 +93,10 @@ class KeysetChangeList(ChangeList):
         """What a select says where nothing is chosen."""
         return _("Any %(what)s") % {"what": spec.title}
 
+    def _names_url(self, spec: DeclaredFilter) -> str:
+        url = reverse(spec.names_url, current_app=self.model_admin.admin_site.name)
+        return f"{url}?{urlencode({'of': str(spec.parameter_name)})}"
+
     @property
     def bar(self) -> dict[str, Any]:
         """The search box's company: a select for each filter that is shown as one, and what the form carries along."""
@@ -101,8 +106,9 @@ class KeysetChangeList(ChangeList):
                 "name": spec.parameter_name,
                 "title": spec.title,
                 "value": spec.value(),
-                "options": spec.offered(),
+                "options": spec.lookup_choices[:FEW] if spec.is_typed else spec.offered(),
                 "any": self.any_words(spec),
+                "names_url": self._names_url(spec) if spec.is_typed else "",
             }
             for spec in shown
         ]

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from dashboard.kit import marks as marked
 from dashboard.kit.marks import Mark
 from dashboard.kit.moments import in_short
+from dashboard.kit.numbers import in_figures, thousands
 from dashboard.kit.text import duration
 
 HEIGHT = 176  # pixels of the plot
@@ -73,7 +74,7 @@ def throughput_chart(
     )
     return format_html(
         '<figure class="chart throughput"><div class="chart-body">{axis}'
-        '<svg class="plot" width="100%" height="{height}" role="{role}" aria-label="{summary}">{grid}{columns}'
+        '<svg class="plot" width="100%" height="{height}" role="{role}"{summary}>{grid}{columns}'
         '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{marks}{times}</svg></div>'
         '<figcaption><span class="key"><span class="swatch up" aria-hidden="true"></span>{up}</span>'
         '<span class="key"><span class="swatch down" aria-hidden="true"></span>{down}</span>'
@@ -116,17 +117,24 @@ def failure_chart(points: Sequence[Point], marks: Sequence[Mark] = ()) -> SafeSt
     )
     end = points[-1].at + step
     failed = [sum(getattr(point, name) for point in points) for name in ("failed", "retried")]
-    told = {"start": _clock(points[0].at, step), "end": _clock(end, step), "counts": _failed(*failed)}
     return format_html(
         '<figure class="chart failed"><div class="chart-body">{axis}'
-        '<svg class="plot" width="100%" height="{height}" role="img" aria-label="{summary}">{grid}{columns}'
+        '<svg class="plot" width="100%" height="{height}" role="img"{summary}>{grid}{columns}'
         '<line class="zero" x1="0" x2="100%" y1="{zero}" y2="{zero}"/>{marks}{times}</svg></div>'
         '<figcaption><span class="key"><span class="swatch down" aria-hidden="true"></span>{for_good}</span>'
         '<span class="key"><span class="swatch again" aria-hidden="true"></span>{again}</span>{named}'
         '<span class="quiet">{each}, <span data-zone="utc">UTC</span></span></figcaption></figure>',
         axis=_axis(grid),
         height=HEIGHT + LABELS,
-        summary=_("Failed attempts from %(start)s to %(end)s UTC: %(counts)s.") % told,
+        summary=_label(
+            lambda start, end: (
+                _("Failed attempts from %(start)s to %(end)s UTC: %(counts)s.")
+                % {"start": start, "end": end, "counts": _failed(*failed)}
+            ),
+            points[0].at,
+            end,
+            step,
+        ),
         grid=_grid(grid),
         columns=columns,
         zero=HEIGHT,
@@ -209,7 +217,7 @@ def delay_plot(delays: Sequence[timedelta], label: str) -> SafeString:
         bars=bars,
         base=HEIGHT - LABELS,
         scale=_(", on a logarithmic scale") if logarithmic else "",
-        cut=_("; the first %(shown)d of %(all)s") % {"shown": MAX_DELAYS, "all": f"{len(delays):,}"}
+        cut=_("; the first %(shown)d of %(all)s") % {"shown": MAX_DELAYS, "all": thousands(len(delays))}
         if len(delays) > MAX_DELAYS
         else "",
     )
@@ -219,7 +227,7 @@ def compact(value: int) -> str:
     """A number that fits beside an axis: ``950``, ``1.2k``, ``3M``."""
     for size, letter in ((1_000_000, "M"), (1_000, "k")):
         if value >= size:
-            return f"{value / size:.1f}".removesuffix(".0") + letter
+            return in_figures(f"{value / size:.1f}".removesuffix(".0")) + letter
     return str(value)
 
 
@@ -316,9 +324,9 @@ def _table(points: Sequence[Point], step: timedelta, link: Callable[[Point], str
         (
             (
                 _row_head(point, step, link),
-                f"{point.succeeded:,}",
-                f"{point.failed:,}",
-                f"{point.retried:,}",
+                thousands(point.succeeded),
+                thousands(point.failed),
+                thousands(point.retried),
             )
             for point in reversed(points)
             if point.succeeded or point.failed or point.retried
@@ -355,26 +363,38 @@ def _row_head(point: Point, step: timedelta, link: Callable[[Point], str] | None
     )
 
 
-def _summary(points: Sequence[Point], step: timedelta) -> str:
+def _summary(points: Sequence[Point], step: timedelta) -> SafeString:
     totals = _counts(*(sum(getattr(point, name) for point in points) for name in ("succeeded", "failed", "retried")))
-    first, last = _clock(points[0].at, step), _clock(points[-1].at + step, step)
-    return _("Attempts that ended from %(first)s to %(last)s UTC: %(totals)s.") % {
-        "first": first,
-        "last": last,
-        "totals": totals,
-    }
+
+    def words(first: str, last: str) -> str:
+        return _("Attempts that ended from %(first)s to %(last)s UTC: %(totals)s.") % {
+            "first": first,
+            "last": last,
+            "totals": totals,
+        }
+
+    return _label(words, points[0].at, points[-1].at + step, step)
+
+
+def _label(words: Callable[[str, str], str], first: datetime, last: datetime, step: timedelta) -> SafeString:
+    """What a drawing is called by who hears it, in UTC, and what ``times.js`` makes the same of in their own zone."""
+    return format_html(
+        ' aria-label="{}" data-spoken="{}" data-first="{}" data-last="{}" data-as="{}"',
+        words(_clock(first, step), _clock(last, step)), words("{0}", "{1}"), first.isoformat(), last.isoformat(),
+        _form(step),
+    )  # fmt: skip
 
 
 def _counts(succeeded: int, failed: int, retried: int) -> str:
-    again = _(", %(number)s failed and run again") % {"number": f"{retried:,}"} if retried else ""
+    again = _(", %(number)s failed and run again") % {"number": thousands(retried)} if retried else ""
     return _("%(succeeded)s succeeded, %(failed)s failed") % {
-        "succeeded": f"{succeeded:,}", "failed": f"{failed:,}"
+        "succeeded": thousands(succeeded), "failed": thousands(failed)
     } + again  # fmt: skip
 
 
 def _failed(failed: int, retried: int) -> str:
-    again = _(", %(number)s failed and run again") % {"number": f"{retried:,}"} if retried else ""
-    return _("%(number)s failed for good") % {"number": f"{failed:,}"} + again
+    again = _(", %(number)s failed and run again") % {"number": thousands(retried)} if retried else ""
+    return _("%(number)s failed for good") % {"number": thousands(failed)} + again
 
 
 def _is_long(step: timedelta) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.kit.numbers import in_figures
 from dashboard.kit.text import duration, inert
 
 LABELS = {
@@ -76,4 +77,4 @@ def _words(name: str, values: dict[str, Any]) -> str:
         return _("any number")
     if isinstance(value, list):
         return inert(", ".join(str(item) for item in value)) or _("none")
-    return inert(f"{value:g}" if isinstance(value, float) else str(value))
+    return inert(in_figures(f"{value:g}") if isinstance(value, float) else str(value))

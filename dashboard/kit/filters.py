@@ -16,6 +16,9 @@ SPANS = (
     ("30d", gettext_lazy("Last 30 days")),
 )
 
+MOST = 200  # choices of a select: where there are more, one types
+FEW = 50  # names that are suggested there
+
 Choices = list[tuple[str, str]]
 
 
@@ -23,6 +26,7 @@ class DeclaredFilter(SimpleListFilter):
     """A filter that keeps an unknown value as a choice: an old permalink still says what it shows."""
 
     is_select = True  # False: shown in another way
+    names_url = ""  # the name of the address that suggests choices by what is typed; empty: all are in the page
 
     def offered(self) -> Choices:
         """The declared choices, and the present value where it is none of them."""
@@ -30,6 +34,11 @@ class DeclaredFilter(SimpleListFilter):
         value = self.value()
         # A form sends each of its selects: the empty one is "any", which its page has already.
         return declared if not value or value in dict(declared) else [*declared, (value, value)]
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether there are so many choices that one types, and the page has a few suggestions."""
+        return bool(self.names_url) and len(self.lookup_choices) > MOST
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """A link for each that is offered."""

@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext_lazy
 
+from dashboard.kit.numbers import thousands
 from handlers.models import Gate, GateParent, JobRecord, Require, When, Workflow, WorkflowNode
 from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
@@ -60,6 +61,7 @@ _NOW = {
     State.SCHEDULED: ngettext_lazy("is scheduled", "are scheduled"),
     State.ENQUEUED: ngettext_lazy("waits on its queue", "wait on their queue"),
     State.PROCESSING: ngettext_lazy("runs", "run"),
+    State.WAITING: ngettext_lazy("waits for a signal", "wait for a signal"),
     State.FAILED: ngettext_lazy("failed", "failed"),
     State.DELETED: ngettext_lazy("was deleted", "were deleted"),
     State.SUCCEEDED: ngettext_lazy(
@@ -69,7 +71,7 @@ _NOW = {
 }
 _RETRYING = ngettext_lazy("is to be retried", "are to be retried")
 _TO_MEND = ngettext_lazy("failed: retry or skip it", "failed: retry or skip them")
-_URGENT = (State.FAILED, State.PROCESSING, State.ENQUEUED, State.SCHEDULED)  # who is named first
+_URGENT = (State.FAILED, State.WAITING, State.PROCESSING, State.ENQUEUED, State.SCHEDULED)  # who is named first
 
 
 class Parent(NamedTuple):
@@ -91,7 +93,7 @@ class Wait:
     def __str__(self) -> str:
         """All of it as text."""
         told = [f"{_('job %(number)d') % {'number': parent.job_id}} {parent.now}".strip() for parent in self.named]
-        told += [_("%(count)s more") % {"count": f"{self.more:,}"}] if self.more and told else []
+        told += [_("%(count)s more") % {"count": thousands(self.more)}] if self.more and told else []
         return f"{self.lead}: {', '.join(told)}" if told else self.lead
 
 
@@ -124,7 +126,7 @@ def _wait(gate: Gate, unmet: Sequence[JobRecord]) -> Wait:
         return Wait(_("What it waits for has come; it is being moved on") if gate.is_open else _("It will never run"))
     left, (any_of, all_of, one) = gate.total - gate.met, _FOR[When(gate.when)]
     lead = one if gate.total <= 1 else any_of if gate.require == Require.ANY else all_of
-    lead_words = str(lead) % {"left": f"{left:,}", "total": f"{gate.total:,}"}
+    lead_words = str(lead) % {"left": thousands(left), "total": thousands(gate.total)}
     named = _named(unmet[:NAMED], can_mend=gate.when == When.SUCCESS)
     return Wait(lead_words, named, max(left - gate.missed - len(named), 0))
 

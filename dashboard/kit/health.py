@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import CharField, Value
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -14,23 +12,26 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dashboard.kit import queries, reach
+from dashboard.kit import hooks, queries, reach, shared
 from dashboard.kit.moments import plain
+from dashboard.kit.numbers import in_figures, thousands
+from dashboard.kit.shared import LIVE_SECONDS, Shared, is_live
 from dashboard.kit.text import inert
-from handlers import fleet, stranded
+from handlers import fleet, stranded, told_hooks
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
-from handlers.fleet import QUEUE_SERVER
+from handlers.fleet import QUEUE_SERVER, LiveProcess
 from handlers.gateway import job_scheduler
-from handlers.models import QueueSwitch, TypeSwitch, WorkerProcess
+from handlers.models import HookTrouble, QueueSwitch, TypeSwitch
 from handlers.queues import known_queues
 from handlers.selection import Reach
 from handlers.states import State
 from handlers.stranded import Stranded
 
 VIEW_JOBS = reach.VIEW_JOBS
-KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long
+KEPT_SECONDS = 2.5  # what one process found out serves its other pages for so long; those that are live longer
 TROUBLE_CHARS = 300  # of what Redis says
 NAMED = 5  # types or queues that one sentence names
+HOOKS = 3  # hooks that have a sentence of their own
 EACH = 2  # types of stranded jobs that have a sentence of their own
 
 
@@ -53,8 +54,8 @@ class Banner(NamedTuple):
 class Fleet(NamedTuple):
     """Who runs jobs now, and how Redis is."""
 
-    workers: list[WorkerProcess]
-    schedulers: list[WorkerProcess]
+    workers: list[LiveProcess]
+    schedulers: list[LiveProcess]
     unservable: list[str]
     stranded: list[Stranded]  # jobs that no worker so far could run, by type
     unserved: list[queries.Waits]  # queues on which jobs wait and that no live worker serves, the longest wait first
@@ -68,25 +69,30 @@ class Health(NamedTuple):
     fleet: Fleet
     queues: dict[str, QueueSwitch]  # paused
     types: dict[str, TypeSwitch]  # paused
+    hooks: list[HookTrouble]  # that have gone wrong lately, first the last one
 
 
-_kept: tuple[float, Fleet] | None = None  # monotonic time, and what was found then
-_kept_failing: tuple[float, queries.Failing] | None = None  # the same
+_fleets = Shared["Fleet"](KEPT_SECONDS)
+_failing = Shared[queries.Failing](KEPT_SECONDS)
+_told_now = Shared[queries.Told](LIVE_SECONDS)
+_wrong = Shared[list[HookTrouble]](KEPT_SECONDS)
 _answered_at: datetime | None = None
 
 
 def forget() -> None:
     """Look anew at the next page."""
-    global _kept, _kept_failing, _answered_at  # noqa: PLW0603 - what this process knows, and nobody else's business
-    _kept = _kept_failing = _answered_at = None
+    global _answered_at  # noqa: PLW0603 - what this process knows, and nobody else's business
+    _answered_at = None
+    shared.forget()
 
 
 def of(request: HttpRequest) -> Health:
     """What is known now; found out once for one request."""
     known: Health | None = getattr(request, "_console_health", None)
     if known is None:
-        # The switches are read anew: a page after "Queue x runs again" must not say that it is paused.
-        known = _within(Health(_fleet(), *_switches()), reach.seen(request))
+        workforce, now = _fleet(request), _told(request)
+        hooks = _wrong.get((), lambda: told_hooks.lately(HOOKS + 1)) if now.hooks else []
+        known = _within(Health(workforce, now.queues, now.types, hooks), reach.seen(request))
         request._console_health = known  # type: ignore[attr-defined]
     return known
 
@@ -104,16 +110,13 @@ def _within(known: Health, within: Reach) -> Health:
         ),
         {name: switch for name, switch in known.queues.items() if name in queues},
         {name: switch for name, switch in known.types.items() if name in types},
+        [],
     )
 
 
 def failing() -> queries.Failing:
     """What failed and which runs wait for somebody, as this process found it a moment ago."""
-    global _kept_failing  # noqa: PLW0603
-    now = time.monotonic()
-    if _kept_failing is None or now - _kept_failing[0] >= KEPT_SECONDS:
-        _kept_failing = (now, queries.failing())
-    return _kept_failing[1]
+    return _failing.get((), queries.failing)
 
 
 def banners(request: HttpRequest) -> list[Banner]:
@@ -124,22 +127,24 @@ def banners(request: HttpRequest) -> list[Banner]:
     known = of(request)
     found = [
         *_redis(known.fleet), *_processes(known.fleet), *_unserved(request, known.fleet), *_troubles(known.fleet),
-        *_stranded(request, known.fleet), *_unservable(known.fleet), *_paused(known),
+        *_stranded(request, known.fleet), *_unservable(known.fleet), *_hooks(request, known.hooks),
+        *_paused(known),
     ]  # fmt: skip
     return sorted(found, key=lambda banner: ("error", "warning", "info").index(banner.level))
 
 
-def _fleet() -> Fleet:
-    global _kept, _answered_at  # noqa: PLW0603
-    now = time.monotonic()
-    if _kept is not None and now - _kept[0] < KEPT_SECONDS:
-        return _kept[1]
+def _fleet(request: HttpRequest) -> Fleet:
+    return _fleets.get((), _look, seconds=LIVE_SECONDS if is_live(request) else KEPT_SECONDS)
+
+
+def _look() -> Fleet:
+    global _answered_at  # noqa: PLW0603
     trouble = job_scheduler.transport_trouble()
     if not trouble:
         _answered_at = timezone.now()
     live = fleet.live_briefly()
     workers = [process for process in live if process.kind == "worker"]
-    found = Fleet(
+    return Fleet(
         workers,
         [process for process in live if process.kind == "scheduler"],
         fleet.unservable_types(workers) if workers else [],  # without one another sentence says all
@@ -148,28 +153,17 @@ def _fleet() -> Fleet:
         trouble,
         _answered_at,
     )
-    _kept = (now, found)
-    return found
 
 
-def _waits_in_vain(workers: list[WorkerProcess]) -> list[queries.Waits]:
+def _waits_in_vain(workers: list[LiveProcess]) -> list[queries.Waits]:
     served = {SYSTEM_QUEUE, *(name for worker in workers for name in worker.queues)}
     found = queries.waiting(served) if workers else []
     return sorted(found, key=lambda waits: (waits.since is None, waits.since))
 
 
-def _switches() -> tuple[dict[str, QueueSwitch], dict[str, TypeSwitch]]:
-    """What is paused now by the database's clock, in one statement: queues, types."""
-    fields = ("name", "paused_at", "until", "by", "reason")
-    queues, types = (
-        switch.on().annotate(of=Value(switch.kind, output_field=CharField())).values_list("of", *fields)
-        for switch in (QueueSwitch, TypeSwitch)
-    )
-    rows = [(kind, dict(zip(fields, facts, strict=True))) for kind, *facts in queues.union(types, all=True)]
-    return (
-        {facts["name"]: QueueSwitch(**facts) for kind, facts in rows if kind == QueueSwitch.kind},
-        {facts["name"]: TypeSwitch(**facts) for kind, facts in rows if kind == TypeSwitch.kind},
-    )
+def _told(request: HttpRequest) -> queries.Told:
+    # Read anew for a person: a page after "Queue x runs again" must not say that it is paused.
+    return _told_now.get((), queries.told, seconds=None if is_live(request) else 0)
 
 
 def _redis(now: Fleet) -> list[Banner]:
@@ -256,10 +250,37 @@ def _troubles(now: Fleet) -> list[Banner]:
     ]
 
 
+def _hooks(request: HttpRequest, wrong: list[HookTrouble]) -> list[Banner]:
+    """Middleware and receivers that have gone wrong lately: they harm no job, and do not do what they are for."""
+    page = reverse("admin:workers", current_app=getattr(request, "current_app", None))
+    links = (Link(_("All hooks that went wrong"), f"{page}#hooks"),)
+    hint = _("No job is harmed: it goes on without it. The log of the process says more.")
+    if len(wrong) > HOOKS:
+        names = _names(sorted({told.name for told in wrong}))
+        return [Banner("warning", _("Middleware or receivers go wrong: %(names)s.") % {"names": names}, hint, links)]
+    return [
+        Banner(
+            "warning",
+            ngettext(
+                "%(hook)s went wrong %(count)s time, at %(when)s: %(how)s.",
+                "%(hook)s went wrong %(count)s times, for the last time at %(when)s: %(how)s.",
+                told.count,
+            )
+            % {
+                "hook": hooks.title(told), "count": thousands(told.count), "when": plain(told.last_at, seconds=True),
+                "how": hooks.went(told)[:TROUBLE_CHARS],
+            },
+            hint,
+            links,
+        )
+        for told in wrong
+    ]  # fmt: skip
+
+
 def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
     """Jobs that workers gave back because their code cannot run them, as in the middle of a deploy."""
     found = []
-    hours = f"{jobs_settings().unknown_type_hours:g} h"
+    hours = in_figures(f"{jobs_settings().unknown_type_hours:g} h")
     page = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))
     if len(now.stranded) > EACH:
         return [_many_stranded(now.stranded, hours, f"{page}?{urlencode({'state': State.ENQUEUED.value})}")]
@@ -281,7 +302,7 @@ def _stranded(request: HttpRequest, now: Fleet) -> list[Banner]:
                 each.number,
             )
         since = plain(each.since)
-        text %= {"number": f"{each.number:,}", "name": inert(each.job_type, 80), "since": since}
+        text %= {"number": thousands(each.number), "name": inert(each.job_type, 80), "since": since}
         hint = _(
             "Deploy workers of the release that can run them. What waits for %(hours)s fails, with this as its reason."
         ) % {"hours": hours}
@@ -297,7 +318,7 @@ def _many_stranded(some: list[Stranded], hours: str, url: str) -> Banner:
         "%(number)s jobs of %(types)s types wait for a worker that can run them, the first since %(since)s:"
         " %(names)s."
     ) % {
-        "number": f"{sum(each.number for each in some):,}", "types": f"{len(some):,}",
+        "number": thousands(sum(each.number for each in some)), "types": thousands(len(some)),
         "since": plain(first), "names": names,
     }  # fmt: skip
     hint = _(
@@ -347,5 +368,5 @@ def _names(names: list[str]) -> str:
     """``a``, ``a and b``, ``a, b, c and 4 more``."""
     shown = [inert(name, 80) for name in names[:NAMED]]
     if len(names) > NAMED:
-        return _("%(names)s and %(count)s more") % {"names": ", ".join(shown), "count": f"{len(names) - NAMED:,}"}
+        return _("%(names)s and %(count)s more") % {"names": ", ".join(shown), "count": thousands(len(names) - NAMED)}
     return _(" and ").join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

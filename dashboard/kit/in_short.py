@@ -87,6 +87,12 @@ def of_jobs(request: HttpRequest, records: Sequence[JobRecord]) -> dict[int, str
     return {record.pk: of_job(request, record, beside.get(record.pk, Beside())) for record in records}
 
 
+def beside(request: HttpRequest, records: Sequence[JobRecord]) -> list[tuple[JobRecord, str]]:
+    """Each of ``records`` with its arguments."""
+    short = of_jobs(request, records)
+    return [(record, short[record.pk]) for record in records]
+
+
 def of_job(request: HttpRequest, record: JobRecord, beside: Beside) -> str:
     """The same of one, of which ``read`` has told."""
     data = beside.data

@@ -15,6 +15,7 @@ from django.middleware.locale import LocaleMiddleware
 from django.utils.module_loading import import_string
 from django.utils.translation import get_language, get_language_info, gettext, ngettext
 
+from dashboard.kit.numbers import in_figures
 from handlers.wording import Words
 
 OURS = ("en", "de", "fr")  # that the console is written in, or has a catalog for
@@ -28,12 +29,9 @@ class Language(NamedTuple):
     is_current: bool
 
 
-def languages() -> list[Language]:
+def languages() -> tuple[Language, ...]:
     """Those of the console that the site has, too; none where there is nothing to choose."""
-    codes = _codes()
-    now = get_language() or ""
-    found = [Language(code, _name(code), code == now or code == now.partition("-")[0]) for code in codes]
-    return found if len(found) > 1 else []
+    return _languages(get_language() or "")
 
 
 def has_catalog() -> bool:
@@ -46,7 +44,13 @@ def in_language(said: object) -> str:
     if isinstance(said, BaseException):
         said = said.args[0] if said.args and isinstance(said.args[0], Words) else str(said)
     said = said if isinstance(said, Words) else str(said)  # which may be words, too: of what writes itself in such
-    return said.shown(gettext, ngettext) if isinstance(said, Words) else said
+    return said.shown(gettext, ngettext, in_figures) if isinstance(said, Words) else said
+
+
+@cache
+def _languages(now: str) -> tuple[Language, ...]:
+    found = [Language(code, _name(code), code in {now, now.partition("-")[0]}) for code in _codes()]
+    return tuple(found) if len(found) > 1 else ()
 
 
 def _name(code: str) -> str:
@@ -72,3 +76,4 @@ def _chooses(path: str) -> bool:
 def _forget(*, setting: str, **_: object) -> None:
     if setting in {"LANGUAGES", "MIDDLEWARE", "USE_I18N"}:
         _codes.cache_clear()
+        _languages.cache_clear()

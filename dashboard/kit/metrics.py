@@ -23,7 +23,7 @@ from handlers.models.count import BUCKET_FIELDS, BUCKETS, Outcome, Period
 HAS_FINGERPRINT = RawSQL("NOT (fingerprint = '')", (), output_field=BooleanField())
 ENDED = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 # What puts a job on its queue. A scheduled one counts when it is created, not when it is due.
-INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK, Outcome.SNOOZED)
+INCOMING = (Outcome.CREATED, Outcome.REVIVED, Outcome.RETRIED, Outcome.HANDED_BACK, Outcome.SNOOZED, Outcome.WAITED)
 GROWS = 10  # jobs that wait: fewer come and go
 NEAR = timedelta(hours=3)  # within which what is counted since a time is counted by the minute
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -108,7 +108,13 @@ class Ended(NamedTuple):
 
     points: list[Point]  # evenly spaced, oldest first, zero where nothing did; the last one is still growing
     before: dict[str, int]  # by outcome, in the span of the same length before, by whole periods
-    failed_since: int  # for good, since the time that was asked for
+    failed: dict[Period, dict[datetime, int]]  # for good: by minutes lately, by hours since the time that was asked for
+
+    def failed_since(self, since: datetime) -> int:
+        """How many failed for good since a time, which is not before the one that was asked for."""
+        is_near = timezone.now() - since < NEAR
+        unit, began = (Period.MINUTE, _floor(since, MINUTE)) if is_near else (Period.HOUR, _floor(since, HOUR))
+        return sum(count for at, count in self.failed.get(unit, {}).items() if at >= began)
 
 
 def throughput(span: str) -> list[Point]:
@@ -117,7 +123,7 @@ def throughput(span: str) -> list[Point]:
 
 
 def ended(span: str, since: datetime | None = None) -> Ended:
-    """The same, compared with the span before, and what failed ``since`` a time: in one statement."""
+    """The same, compared with the span before, and when what failed ``since`` a time did: in one statement."""
     length, whole, step, period = SPANS[span]
     first = SPANS[span].began()
     totals = JobCount.objects.filter(queue="", job_type="", fingerprint="")
@@ -126,15 +132,16 @@ def ended(span: str, since: datetime | None = None) -> Ended:
         ("before", totals.filter(period=whole, outcome__in=ENDED, at__gte=first - length, at__lt=first)),
     ]
     if since is not None:
-        is_near = timezone.now() - since < NEAR
-        unit, began = (Period.MINUTE, _floor(since, MINUTE)) if is_near else (Period.HOUR, _floor(since, HOUR))
-        parts.append(("since", totals.filter(period=unit, outcome=Outcome.FAILED, at__gte=began)))
+        near = timezone.now() - NEAR
+        for unit, began in ((Period.MINUTE, _floor(max(since, near), MINUTE)), (Period.HOUR, _floor(since, HOUR))):
+            if unit is Period.MINUTE or since <= near:
+                parts.append((unit.value, totals.filter(period=unit, outcome=Outcome.FAILED, at__gte=began)))
     rows, *others = (
         some.order_by().annotate(part=Value(name)).values_list("part", "at", "outcome", "count") for name, some in parts
     )
     found: defaultdict[datetime, dict[str, int]] = defaultdict(dict)
     before: Counter[str] = Counter()
-    failed = 0
+    failed: dict[Period, dict[datetime, int]] = {}
     for part, at, outcome, count in rows.union(*others, all=True):
         if part == "shown":
             place = found[first + (at - first) // step * step]
@@ -142,7 +149,7 @@ def ended(span: str, since: datetime | None = None) -> Ended:
         elif part == "before":
             before[outcome] += count
         else:
-            failed += count
+            failed.setdefault(Period(part), {})[at] = count
     number = (timezone.now() - first) // step + 1
     points = [Point(at, **found.get(at, {})) for at in (first + place * step for place in range(number))]
     return Ended(points, dict(before), failed)
@@ -204,8 +211,8 @@ def quantile(buckets: Sequence[int], share: float) -> float | None:
 def queue_rates(minutes: int = 5) -> dict[str, Rate]:
     """How fast each queue fills and empties, over the last whole ``minutes``.
 
-    In: created, revived, retried, handed back and snoozed, though what is scheduled may come
-    to its queue later.
+    In: created, revived, retried, handed back, snoozed and sent to wait for a signal,
+    though what is scheduled or waits may come to its queue later.
     Out: attempts that succeeded or failed. A queue on which nothing happened is left out.
     """
     end = _floor(timezone.now(), timedelta(minutes=1))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -62,13 +63,17 @@ def in_short(at: datetime) -> str:
     return f"{date_format(utc.date(), 'D d M')} {utc:%H:%M}".replace(".", "")
 
 
-def marked(words: str) -> SafeString:
-    """``words`` as HTML, escaped unless they are safe, with each moment in them marked as one."""
-    return mark_safe(_PLAIN.sub(_mark, conditional_escape(words)))  # noqa: S308 - escaped, and what is put in is ours
+def marked(words: str, *, beside: bool = False) -> SafeString:
+    """``words`` as HTML, escaped unless they are safe, with each moment in them marked as one.
+
+    ``beside``: UTC stays to be read beside the operator's own time, for what is looked up in a log.
+    """
+    mark = partial(_mark, " data-beside" if beside else "")
+    return mark_safe(_PLAIN.sub(mark, conditional_escape(words)))  # noqa: S308 - escaped, and what is put in is ours
 
 
-def _mark(match: re.Match[str]) -> str:
+def _mark(more: str, match: re.Match[str]) -> str:
     day, time = match.groups()
     form = "whole" if time.count(":") > 1 else "minute"
     whole = f"{day}T{time if form == 'whole' else f'{time}:00'}+00:00"
-    return f'<time datetime="{whole}" data-as="{form}" title="{match[0]}">{match[0]}</time>'
+    return f'<time datetime="{whole}" data-as="{form}"{more} title="{match[0]}">{match[0]}</time>'

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.models import BooleanField, Model, QuerySet
 from django.db.models.expressions import RawSQL
+from django.utils import timezone
 
 from dashboard.kit import statements
+from dashboard.kit.numbers import thousands
 from handlers import bounded
 from handlers.gateway import job_scheduler
-from handlers.models import JobRecord, QueueSwitch
+from handlers.models import JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.kept import database
-from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte, to_time
 from handlers.queues import known_queues
 from handlers.states import FINAL, State
 
@@ -36,6 +38,7 @@ STATES = (
     State.SCHEDULED.value,
     State.ENQUEUED.value,
     State.PROCESSING.value,
+    State.WAITING.value,
     State.SUCCEEDED.value,
     State.DELETED.value,
 )
@@ -50,7 +53,7 @@ class Count(NamedTuple):
     def __str__(self) -> str:
         if self.is_unknown:
             return "?"
-        return f"{self.value:,}{'+' if self.more else ''}"
+        return f"{thousands(self.value)}{'+' if self.more else ''}"
 
     @property
     def is_unknown(self) -> bool:
@@ -83,14 +86,35 @@ class Failing(NamedTuple):
     last_at: datetime | None  # when the last of those failed
     paused_runs: int  # bulk operations, of the newest
     incidents: int  # of alerts, that are open
+    sagas: int = 0  # that failed or are stuck, up to CAP of each
 
 
 def failing() -> Failing:
     """What is failed now, in one statement."""
-    with connections[database()].cursor() as cursor:
-        cursor.execute(statements.FAILING)
-        number, last, paused, incidents = cursor.fetchone()
-    return Failing(Count.of(number), from_time(last), paused, incidents)
+    [(number, last, paused, incidents, sagas)] = _now(statements.failing)
+    return Failing(Count.of(number), from_time(last), paused, incidents, sagas)
+
+
+class Told(NamedTuple):
+    """What every page says."""
+
+    queues: dict[str, QueueSwitch]  # paused
+    types: dict[str, TypeSwitch]  # paused
+    hooks: bool  # whether some have gone wrong within the last hour
+
+
+def told() -> Told:
+    """That of now, in one statement: every page asks."""
+    queues, types, hooks = dict[str, QueueSwitch](), dict[str, TypeSwitch](), False
+    for kind, name, at, until, by, reason in _now(statements.paused):
+        facts: dict[str, Any] = {"paused_at": from_time(at), "until": from_time(until), "by": by, "reason": reason}
+        if kind == statements.HOOK:
+            hooks = True
+        elif kind == QueueSwitch.kind:
+            queues[name] = QueueSwitch(name=name, **facts)
+        else:
+            types[name] = TypeSwitch(name=name, **facts)
+    return Told(queues, types, hooks)
 
 
 def failed_of_groups(fingerprints: Collection[str], *, few: bool = False) -> dict[str, Count]:
@@ -195,10 +219,21 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
 def moment(record: JobRecord) -> datetime | None:
     """The time that matters most of ``record`` where it is now: due, waiting since, running since, ended."""
     state = State(record.state)
-    if state is State.SCHEDULED:
+    if state is State.SCHEDULED or (state is State.WAITING and record.run_at):
         return record.run_at
     if state is State.PROCESSING:
         return record.started_at or record.enqueued_at
     if state in FINAL:
         return record.finished_at
     return record.enqueued_at or record.created_at
+
+
+def _now(statement: Callable[..., str]) -> list[tuple[Any, ...]]:
+    """The rows of a statement that asks what is so now, by the database's clock."""
+    connection = connections[database()]
+    postgresql = is_postgresql(connection)
+    params = None if postgresql else {"now": to_time(connection, timezone.now())}
+    with connection.cursor() as cursor:
+        cursor.execute(statement(postgresql=postgresql), params)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

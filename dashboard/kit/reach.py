@@ -13,13 +13,16 @@ from typing import Any, TypeVar
 from django.contrib.auth.models import Permission
 from django.core.exceptions import PermissionDenied
 from django.db import router
+from django.db.models import Q
 from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.kit import catalogue
 from dashboard.models import RoleLimit
 from handlers.models import JobRecord
-from handlers.selection import NOTHING, WHOLE, Part, Reach
+from handlers.registry import registry
+from handlers.selection import NOTHING, WHOLE, Part, Reach, stored_names
 
 VIEW_JOBS = "jobsite_jobs.view_jobrecord"
 NOWHERE = Reach(())
@@ -48,10 +51,12 @@ def seen(request: HttpRequest) -> Reach:
 
 def acting(request: HttpRequest, *permissions: str) -> Reach:
     """The jobs that this person may see and for which they hold all of ``permissions``."""
-    found = seen(request)
-    for permission in permissions:
-        found &= reach_of(request.user, permission)
-    return found
+    return _held(request, seen(request), permissions)
+
+
+def concerning(request: HttpRequest, *permissions: str) -> Reach:
+    """The jobs that what ``permissions`` show may be about: those seen, of whoever may see jobs at all."""
+    return acting(request, *permissions) if request.user.has_perm(VIEW_JOBS) else _held(request, WHOLE, permissions)
 
 
 def kept(request: HttpRequest, given: Mapping[int, Key], *permissions: str) -> dict[int, Key]:
@@ -62,6 +67,33 @@ def kept(request: HttpRequest, given: Mapping[int, Key], *permissions: str) -> d
     rows = JobRecord.objects.filter(pk__in=list(given)).values_list("pk", "job_type", "queue")
     within = {pk for pk, job_type, queue in rows if reach.covers(job_type, queue)}
     return {pk: value for pk, value in given.items() if pk in within}
+
+
+def rows_within(reach: Reach) -> Q:
+    """Of a small table with a ``job_type`` and a ``queue``, which may be empty for the type's own, what is within."""
+    if reach.parts is None:
+        return Q()
+    either = Q(pk__in=[])
+    for part in reach.parts:
+        fits = Q()
+        if part.types:
+            fits &= Q(job_type__in=[stored for name in part.types for stored in stored_names(name)])
+        if part.queues:
+            own = [stored for each in registry.all() if each.queue in part.queues for stored in stored_names(each.name)]
+            fits &= Q(queue__in=part.queues) | Q(queue="", job_type__in=own)
+        either |= fits
+    return either
+
+
+def covers_kind(reach: Reach, job_type: str, queue: str) -> bool:
+    """The same of one row."""
+    known = None if queue or reach.is_whole else catalogue.find(job_type)
+    return reach.covers(job_type, known.queue if known else queue)
+
+
+def covers_all(reach: Reach, job_type: str, queue: str) -> bool:
+    """Whether all jobs of a type on a queue are within, where either may be empty for every one."""
+    return reach.holds([Part.of([job_type] if job_type else [], [queue] if queue else [])])
 
 
 def check_job(request: HttpRequest, job_id: int, permission: str = VIEW_JOBS) -> None:
@@ -108,6 +140,12 @@ def parts_in_words(parts: Sequence[Part]) -> str:
     if len(parts) > NAMED:
         words.append(_("%(count)d more") % {"count": len(parts) - NAMED})
     return _(", or ").join(words) or _("no job")
+
+
+def _held(request: HttpRequest, found: Reach, permissions: Iterable[str]) -> Reach:
+    for permission in permissions:
+        found &= reach_of(request.user, permission)
+    return found
 
 
 def _part(part: Part) -> str:

@@ -65,7 +65,7 @@ def engine() -> DjangoTemplates:
 
 @receiver(setting_changed)
 def _forget(*, setting: str, **_: Any) -> None:
-    if setting in {"TEMPLATES", "DEBUG"}:
+    if setting in {"TEMPLATES", "DEBUG", "STATIC_URL", "STORAGES"}:
         engine.cache_clear()
 
 

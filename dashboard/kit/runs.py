@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.kit.numbers import thousands
 from dashboard.kit.verbs import BULK_VERBS, jobs_in_words
 from handlers import bulk
 from handlers.models import BulkOperation
@@ -43,14 +44,14 @@ class Run:
     @property
     def progress(self) -> str:
         """How many of how many; where that was not counted, how many so far."""
-        operation, done = self.operation, f"{self.done:,}"
+        operation, done = self.operation, thousands(self.done)
         if operation.state == BulkState.DONE:
             return _("all %(count)s") % {"count": done}
         if operation.count == bulk.COUNTED + 1:
-            return _("%(done)s of more than %(most)s") % {"done": done, "most": f"{bulk.COUNTED:,}"}
+            return _("%(done)s of more than %(most)s") % {"done": done, "most": thousands(bulk.COUNTED)}
         if not operation.count:
             return _("%(done)s so far") % {"done": done}
-        return _("%(done)s of %(all)s") % {"done": done, "all": f"{operation.count:,}"}
+        return _("%(done)s of %(all)s") % {"done": done, "all": thousands(operation.count)}
 
     @property
     def done(self) -> int:
@@ -87,9 +88,9 @@ class Run:
             (found.first_to_come, _("%(count)s still to come")),
             (found.first_never, _("%(count)s never ran")),
         ]
-        words = ", ".join(text % {"count": f"{count:,}"} for count, text in parts if count)
+        words = ", ".join(text % {"count": thousands(count)} for count, text in parts if count)
         if found.looked_at < self.operation.moved:
-            return _("of the newest %(count)s: %(words)s") % {"count": f"{found.looked_at:,}", "words": words}
+            return _("of the newest %(count)s: %(words)s") % {"count": thousands(found.looked_at), "words": words}
         return words
 
     @property
@@ -127,7 +128,7 @@ class Run:
             return _("Ended")
         if found.first_failed:
             failed = ngettext("%(count)s failed again", "%(count)s failed again", found.first_failed)
-            return f"{ended}: {failed % {'count': f'{found.first_failed:,}'}}"
+            return f"{ended}: {failed % {'count': thousands(found.first_failed)}}"
         return _("Outcomes to come") if found.first_to_come else ended
 
     @property
@@ -143,7 +144,7 @@ def count_in_words(count: int, most: int = bulk.COUNTED) -> str:
     """``400 jobs``, ``more than 100,000 jobs``; 0: nobody counted."""
     if not count:
         return _("all jobs that match")
-    return _("more than %(most)s jobs") % {"most": f"{most:,}"} if count > most else jobs_in_words(count)
+    return _("more than %(most)s jobs") % {"most": thousands(most)} if count > most else jobs_in_words(count)
 
 
 def is_within(operation: BulkOperation, reach: Reach) -> bool:

@@ -28,6 +28,7 @@ STATES = {
     RETRYING: pgettext_lazy("jobs that", "wait for their next attempt"),
     State.ENQUEUED.value: pgettext_lazy("jobs that", "wait on a queue"),
     State.PROCESSING.value: pgettext_lazy("jobs that", "are running"),
+    State.WAITING.value: pgettext_lazy("jobs that", "wait for a signal"),
     State.SUCCEEDED.value: pgettext_lazy("jobs that", "succeeded"),
     State.DELETED.value: pgettext_lazy("jobs that", "were deleted"),
     State.AWAITING.value: pgettext_lazy("jobs that", "wait for other jobs"),

@@ -11,8 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dashboard.kit import health
+from dashboard.kit.numbers import thousands
 from handlers.conf import SYSTEM_QUEUE
-from handlers.models import QueueSwitch, WorkerProcess
+from handlers.fleet import LiveProcess
+from handlers.models import QueueSwitch
 from handlers.queues import known_queues, targets
 from handlers.selection import WHOLE, Reach
 
@@ -53,7 +55,7 @@ class Service(NamedTuple):
 
 def workers_in_words(count: int) -> str:
     """``1 worker``, ``2 workers``."""
-    return ngettext("%(count)s worker", "%(count)s workers", count) % {"count": f"{count:,}"}
+    return ngettext("%(count)s worker", "%(count)s workers", count) % {"count": thousands(count)}
 
 
 def of(request: HttpRequest, queue: str) -> Service:
@@ -62,12 +64,12 @@ def of(request: HttpRequest, queue: str) -> Service:
     return Service(queue, workers_of(queue, known.fleet.workers), queue in known_queues(), known.queues.get(queue))
 
 
-def workers_of(queue: str, workers: Sequence[WorkerProcess]) -> int:
+def workers_of(queue: str, workers: Sequence[LiveProcess]) -> int:
     """How many of ``workers`` serve ``queue``: the engine's own all of them."""
     return len(workers) if queue == SYSTEM_QUEUE else sum(queue in worker.queues for worker in workers)
 
 
-def by_queue(workers: Sequence[WorkerProcess]) -> Callable[[str], int]:
+def by_queue(workers: Sequence[LiveProcess]) -> Callable[[str], int]:
     """The same for many queues: each worker is looked at once."""
     serve = Counter(name for worker in workers for name in set(worker.queues))
     return lambda queue: len(workers) if queue == SYSTEM_QUEUE else serve[queue]

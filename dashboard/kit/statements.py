@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from handlers import bounded
 from handlers.bounded import RETRYING, first
-from handlers.models import AlertIncident, BulkOperation, JobRecord
+from handlers.models import AlertIncident, BulkOperation, HookTrouble, JobRecord, QueueSwitch, SagaRecord, TypeSwitch
 from handlers.models.bulk import BulkState
 from handlers.states import State
 
@@ -16,27 +16,56 @@ FEW = 100  # what is counted of each of a thousand
 NEWEST_RUNS = 100  # bulk operations among which those that wait are looked for
 LOOK = 2_000  # jobs of one state among which one read tells queues or types apart
 
-_JOBS = JobRecord._meta.db_table
+HOOK = "hook"  # of a row that tells of no switch
 
+_JOBS = JobRecord._meta.db_table
 
 # What the console tells apart and an index leads to.
 STATES = (
     State.FAILED.value,
     RETRYING,
-    *(state.value for state in (State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.DELETED)),
+    *(state.value for state in (State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.WAITING, State.DELETED)),
 )
-# One row: how many are failed now, when the last of them failed, how many of the newest bulk operations are paused.
-FAILING = f"""
+# Rows: a state, a queue, how many.
+IN_HAND = " UNION ALL ".join(bounded.by_queue(state, LOOK) for state in (State.PROCESSING, State.SCHEDULED))
+
+
+def failing(*, postgresql: bool) -> str:
+    """One row: how many are failed now, when the last of them failed, how many of the newest bulk operations are
+    paused, how many incidents of alerts are open, and how many sagas need somebody. On SQLite ``now`` is now."""
+    now = "statement_timestamp()" if postgresql else "%(now)s"
+    return f"""
     SELECT COUNT(*), MAX(finished_at), (SELECT COUNT(*) FROM (
         SELECT state FROM {BulkOperation._meta.db_table} ORDER BY id DESC LIMIT {NEWEST_RUNS}
     ) AS newest WHERE state = '{BulkState.PAUSED}'), (SELECT COUNT(*) FROM (
         SELECT 1 FROM {AlertIncident._meta.db_table} WHERE ended_at IS NULL LIMIT {CAP}
-    ) AS wrong)
+    ) AS wrong), (SELECT COUNT(*) FROM (
+        SELECT 1 FROM {SagaRecord._meta.db_table}
+        WHERE NOT (error = '' AND unreadable = '') AND completed_at IS NULL LIMIT {CAP}
+    ) AS failed_sagas) + (SELECT COUNT(*) FROM (
+        SELECT 1 FROM {SagaRecord._meta.db_table}
+        WHERE stuck_at IS NOT NULL AND stuck_at <= {now} AND error = '' AND unreadable = '' LIMIT {CAP}
+    ) AS stuck_sagas)
     FROM ({first(State.FAILED.value, "finished_at", CAP)}) AS some_failed
-"""
+    """
 
-# Rows: a state, a queue, how many.
-IN_HAND = " UNION ALL ".join(bounded.by_queue(state, LOOK) for state in (State.PROCESSING, State.SCHEDULED))
+
+def paused(*, postgresql: bool) -> str:
+    """What is paused by the database's clock. Rows: of what kind, and the switch; one of the kind HOOK where hooks have
+    gone wrong lately. On SQLite ``now`` is now."""
+    now = "statement_timestamp()" if postgresql else "%(now)s"
+    since = f"{now} - INTERVAL '1 hour'" if postgresql else f"datetime({now}, '-1 hour')"
+    no_time = "NULL::timestamptz" if postgresql else "NULL"
+    hooks = f"""SELECT '{HOOK}', '', {no_time}, {no_time}, '', '' WHERE EXISTS (
+        SELECT 1 FROM {HookTrouble._meta.db_table} WHERE process = '' AND last_at >= {since})"""
+    return (
+        " UNION ALL ".join(
+            f"""SELECT '{switch.kind}', name, paused_at, until, "by", reason FROM {switch._meta.db_table}
+            WHERE until IS NULL OR until > {now}"""
+            for switch in (QueueSwitch, TypeSwitch)
+        )
+        + f" UNION ALL {hooks}"
+    )
 
 
 def on_queues(most: int) -> str:

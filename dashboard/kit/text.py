@@ -12,6 +12,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from dashboard.kit.languages import in_language
+from dashboard.kit.numbers import in_figures, thousands
 from dashboard.kit.vocabulary import VERBS
 from handlers.exceptions import InvalidJob
 
@@ -30,7 +31,7 @@ def inert(text: str, limit: int = MAX_TEXT) -> str:
     """``text`` with unseen and direction-changing characters as escapes, cut at ``limit`` characters. Not yet HTML."""
     cut = len(text) - limit
     shown = _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", text[:limit])
-    return f"{shown}\n{_('… %(count)s more characters') % {'count': f'{cut:,}'}}" if cut > 0 else shown
+    return f"{shown}\n{_('… %(count)s more characters') % {'count': thousands(cut)}}" if cut > 0 else shown
 
 
 def one_line(text: str, limit: int = 200) -> str:
@@ -60,7 +61,7 @@ def duration(value: timedelta | float | None) -> str:
     if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:
-        return f"{seconds:.1f}".removesuffix(".0") + " s"
+        return in_figures(f"{seconds:.1f}".removesuffix(".0")) + " s"
     left = round(seconds)
     parts = []
     for size, unit in ((86400, _("d")), (3600, "h"), (60, "min"), (1, "s")):

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dashboard.kit import health, reach
+from dashboard.kit.numbers import thousands
 from dashboard.kit.queries import Count, Failing
 
 RECENT = timedelta(minutes=10)  # for so long after a failure the favicon says that something fails
@@ -40,7 +41,8 @@ def marks(request: HttpRequest) -> dict[str, Mark]:
         found["bulk"] = Mark(str(paused), words % {"number": paused}, is_grave=True)
     if user.has_perm("jobsite_jobs.view_alertrule") and (wrong := now.incidents):
         words = ngettext("%(number)d thing is wrong now", "%(number)d things are wrong now", wrong)
-        found["alerts"] = Mark(f"{wrong:,}", words % {"number": wrong}, is_grave=True)
+        found["alerts"] = Mark(thousands(wrong), words % {"number": wrong}, is_grave=True)
+    found |= _sagas(user, now.sagas)
     unserved = len(known.fleet.unserved)
     if unserved or known.queues:
         said = []
@@ -51,14 +53,22 @@ def marks(request: HttpRequest) -> dict[str, Mark]:
             words = ngettext("%(number)d paused", "%(number)d paused", len(known.queues))
             said.append(words % {"number": len(known.queues)})
         names = {*known.queues, *(waits.queue for waits in known.fleet.unserved)}
-        found["queues"] = Mark(f"{len(names):,}", ", ".join(said), bool(unserved))
+        found["queues"] = Mark(thousands(len(names)), ", ".join(said), bool(unserved))
     if not known.fleet.workers or not known.fleet.schedulers:
         words = _("no worker is connected") if not known.fleet.workers else _("no scheduler is running")
         found["workers"] = Mark("!", words, is_grave=True)
     if known.types:
         words = ngettext("%(number)d paused", "%(number)d paused", len(known.types))
-        found["job_types"] = Mark(f"{len(known.types):,}", words % {"number": len(known.types)})
+        found["job_types"] = Mark(thousands(len(known.types)), words % {"number": len(known.types)})
     return found
+
+
+def _sagas(user: Any, stopped: int) -> dict[str, Mark]:
+    if not stopped or not user.has_perm("jobsite_jobs.view_sagarecord"):
+        return {}
+    number = thousands(stopped)
+    words = ngettext("%(number)s saga failed or is stuck", "%(number)s sagas failed or are stuck", stopped)
+    return {"sagas": Mark(number, words % {"number": number})}
 
 
 def fails(request: HttpRequest) -> bool:

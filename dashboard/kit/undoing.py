@@ -15,9 +15,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit import verbs
+from dashboard.kit.about import within
 from dashboard.kit.became import newest_moves
 from dashboard.kit.languages import in_language
-from dashboard.kit.reach import acting, kept
+from dashboard.kit.numbers import thousands
+from dashboard.kit.reach import acting
 from handlers.audit import actor_name
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -26,6 +28,7 @@ from handlers.queues import targets
 from handlers.states import State
 
 WITHIN = timedelta(minutes=15)
+MOST_JOBS = 1_000  # that an entry names
 LOOKED_AT = 200  # pauses among which the one is looked for that was ended
 PAUSE = "jobsite_jobs.pause_queueswitch"
 
@@ -61,12 +64,7 @@ def way_of(entry: AuditEntry) -> Way | None:
 def is_within(request: HttpRequest, entry: AuditEntry, permission: str) -> bool:
     """Whether all that ``entry`` is about is within this person's reach; False, too, where nobody can tell."""
     reach = acting(request, permission)
-    if reach.is_whole:
-        return True
-    if ids := {pk for pk in (entry.data or {}).get("job_ids", []) if isinstance(pk, int)}:
-        return len(ids) == entry.count and len(kept(request, dict.fromkeys(ids), permission)) == len(ids)
-    kind, _space, name = entry.target.partition(" ")
-    return {"queue": reach.has_all_of_queue, "type": reach.has_all_of_type}.get(kind, lambda _: False)(name)
+    return reach.is_whole or bool(within(reach, [entry], most_jobs=MOST_JOBS))
 
 
 def _reason(entry: AuditEntry) -> str:
@@ -114,7 +112,7 @@ def _told(entry: AuditEntry, did: int, nothing: str, rest: str) -> Undone:
         return Undone(0, entry.count, nothing)
     words = ngettext("Undone: %(jobs)s is back as it was.", "Undone: %(jobs)s are back as they were.", did)
     words %= {"jobs": entry.target if entry.count == 1 else verbs.jobs_in_words(did)}
-    return Undone(did, entry.count, f"{words} {rest % {'count': f'{left:,}'}}" if left else words)
+    return Undone(did, entry.count, f"{words} {rest % {'count': thousands(left)}}" if left else words)
 
 
 # --- what is paused

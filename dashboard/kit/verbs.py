@@ -14,6 +14,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
+from dashboard.kit.numbers import thousands
 from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE, jobs_settings
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord
@@ -80,7 +81,7 @@ class Verb:
         stale = asked - moved
         if not stale:
             return self.done(jobs_in_words(moved), queue)
-        told = {"past": self.past, "moved": f"{moved:,}", "stale": f"{stale:,}", "queue": queue}
+        told = {"past": self.past, "moved": thousands(moved), "stale": thousands(stale), "queue": queue}
         if queue:
             return _("%(past)s %(moved)s to queue %(queue)s; %(stale)s had moved on.") % told
         return _("%(past)s %(moved)s; %(stale)s had moved on.") % told
@@ -137,4 +138,4 @@ def refusal(ids: Iterable[int]) -> str:
 
 def jobs_in_words(count: int) -> str:
     """``1 job``, ``2 jobs``."""
-    return ngettext("%(count)s job", "%(count)s jobs", count) % {"count": f"{count:,}"}
+    return ngettext("%(count)s job", "%(count)s jobs", count) % {"count": thousands(count)}

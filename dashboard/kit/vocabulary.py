@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
+from dashboard.kit.numbers import thousands
+
 # Of jobs, workflows and failure groups, in the middle of a line.
 STATES = {
     "awaiting": pgettext_lazy("state", "awaiting"),
@@ -42,6 +44,7 @@ VERBS = {
     "move": gettext_lazy("Move"),
     "delete": gettext_lazy("Delete"),
     "restore": gettext_lazy("Restore"),
+    "signal": gettext_lazy("Signal"),
     "show_stack": gettext_lazy("Show stack"),
     "pause_queue": gettext_lazy("Pause queue"),
     "resume_queue": gettext_lazy("Resume queue"),
@@ -56,6 +59,7 @@ VERBS = {
     "finish_bulk": gettext_lazy("Finish bulk"),
     "export": gettext_lazy("Export"),
     "exported": gettext_lazy("Exported"),
+    "complete_saga": gettext_lazy("Complete saga"),
     "resolve_group": gettext_lazy("Resolve group"),
     "ignore_group": gettext_lazy("Ignore group"),
     "reopen_group": gettext_lazy("Reopen group"),
@@ -132,4 +136,4 @@ def counted_state(state: str, count: int) -> str:
             words = ngettext("%(number)s to come", "%(number)s to come", count)
         case _other:
             words = f"%(number)s {state_label(state).replace('%', '%%')}"
-    return words % {"number": f"{count:,}"}
+    return words % {"number": thousands(count)}

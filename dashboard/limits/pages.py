@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -14,6 +16,7 @@ from django.utils.translation import gettext as _
 from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.pages import by, need, page, why
+from dashboard.kit.reach import concerning, in_words
 from dashboard.kit.slots import terms_in_words
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import sentence
@@ -24,6 +27,7 @@ from handlers.admission.places import Standing, standings
 from handlers.admission.terms import of_code
 from handlers.exceptions import InvalidJob
 from handlers.models import AuditEntry
+from handlers.registry import registry
 
 VIEW, CHANGE = "jobsite_jobs.view_limitoverride", "jobsite_jobs.change_limitoverride"
 HISTORY = 10  # changes of a limit that its page shows
@@ -33,18 +37,18 @@ NO_VERSION = -1  # a form that says none saw none
 def limits(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every limit: who has it, what holds, who waits."""
     need(request, VIEW, _("You may not see limits."))
-    context = {"rows": [_row(standing) for standing in standings()]}
+    context = {"rows": [_row(request, standing) for standing in standings(_names(request))]}
     return page(site, request, "limits/limits", _("Limits"), context)
 
 
 def limit(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     """One limit, and the form that changes it: a POST shows what would change, and saves that once it was seen."""
     need(request, VIEW, _("You may not see limits."))
-    standing = next(iter(standings([name])), None)
+    standing = next(iter(standings(_names(request, name))), None)
     if standing is None:
         return _gone(request, name)
     if request.method == "POST":
-        need(request, CHANGE, _("You may not change limits."))
+        _need_change(request, standing.types)
     version = standing.override.version if standing.override else 0
     now = facts(standing.override) if standing.override else code_facts(name)
     form = LimitForm(name, request.POST if request.method == "POST" else None, initial={**now, "version": version})
@@ -54,15 +58,15 @@ def limit(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     if was_seen and not is_draft(request) and _save(request, name, form):
         return HttpResponseRedirect(_url(request, name))
     context = {
-        **_row(standing),
+        **_row(request, standing),
         "form": form,
-        "may_change": request.user.has_perm(CHANGE),
+        "may_change": _has_all(request, standing.types, CHANGE),
         "version": version,
         "changes": differences(now, form.values) if is_valid and not form.errors else None,
         "back_to_code": differences(now, code_facts(name)) if standing.override else [],
         "stale": form.is_bound and form["version"].value() != str(version),
         "values_now": differences(None, now),
-        "history": _history(name) if request.user.has_perm("jobsite_jobs.view_auditentry") else [],
+        "history": _history(name) if _has_all(request, standing.types, "jobsite_jobs.view_auditentry") else [],
         "max_reason": MAX_REASON,
     }
     return page(site, request, "limits/limit", name, context, status=400 if form.errors else 200)
@@ -73,8 +77,10 @@ def reset(site: AdminSite, request: HttpRequest, name: str) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     need(request, CHANGE, _("You may not change limits."))
-    if not standings([name]):
+    standing = next(iter(standings(_names(request, name))), None)
+    if standing is None:
         return _gone(request, name)
+    _need_change(request, standing.types)
     version, reason = request.POST.get("version", ""), why(request)
     seen = int(version) if version.isascii() and version.isdecimal() and len(version) < 10 else NO_VERSION
     try:
@@ -104,9 +110,36 @@ def _save(request: HttpRequest, name: str, form: LimitForm) -> bool:
     return True
 
 
-def _row(standing: Standing) -> dict[str, Any]:
+def _names(request: HttpRequest, *names: str) -> list[str] | None:
+    """Of all limits, or of those of ``names``, those that types within this person's reach have; None: all."""
+    reach = concerning(request, VIEW)
+    if reach.is_whole:
+        return list(names) or None
+    types = reach.types()
+    known = {limit.name for job_type in registry.all() if job_type.name in types for limit in job_type.limits}
+    return sorted(known.intersection(names) if names else known)
+
+
+def _has_all(request: HttpRequest, types: Iterable[str], *permissions: str) -> bool:
+    """Whether this person holds ``permissions`` for all jobs of all ``types``, which are those of a limit."""
+    held = all(request.user.has_perm(name) for name in permissions)
+    return held and all(concerning(request, VIEW, *permissions).has_all_of_type(name) for name in types)
+
+
+def _need_change(request: HttpRequest, types: Iterable[str]) -> None:
+    need(request, CHANGE, _("You may not change limits."))
+    if not _has_all(request, types, CHANGE):
+        limit = in_words(concerning(request, VIEW, CHANGE))
+        raise PermissionDenied(_("This limit holds for jobs beyond it, too. %(limit)s") % {"limit": limit})
+
+
+def _row(request: HttpRequest, standing: Standing) -> dict[str, Any]:
+    """Numbers only where they count no job beyond this person's reach, and no name of one."""
+    types = concerning(request, VIEW).types()
     return {
         "standing": standing,
+        "types": [name for name in standing.types if name in types],
+        "is_counted": _has_all(request, standing.types),
         "words": terms_in_words(standing.terms),
         "code_words": terms_in_words(of_code(standing.limit)),
     }

@@ -12,9 +12,11 @@ from django.utils.translation import ngettext
 
 from dashboard.kit import health, queries, serving
 from dashboard.kit.metrics import Rate
+from dashboard.kit.numbers import thousands
 from dashboard.kit.serving import workers_in_words
 from dashboard.kit.text import inert, rough
-from handlers.models import FailureGroup, WorkerProcess
+from handlers.fleet import LiveProcess
+from handlers.models import FailureGroup
 from handlers.states import State
 
 MOST = 6  # lines of one kind
@@ -22,12 +24,23 @@ QUIET_NAMED = 12  # queues that the folded line names once it is open
 
 
 class QueueLine(NamedTuple):
-    """A queue and how it is, in words."""
+    """A queue and how it is."""
 
     row: queries.QueueRow
-    words: str
+    workers: int  # live ones that serve it
+    now: datetime
     stuck: bool  # jobs wait, and nobody comes for them
-    grows: bool = False  # more comes than goes
+    rate: Rate | None = None  # present: more comes than goes
+
+    @property
+    def grows(self) -> bool:
+        """Whether more comes than goes."""
+        return self.rate is not None
+
+    @property
+    def words(self) -> str:
+        """The same in words: of a thousand queues few are told."""
+        return _words(self.row, self.workers, self.now, self.rate)
 
     @property
     def needs_somebody(self) -> bool:
@@ -55,7 +68,7 @@ class Trouble(NamedTuple):
 
 
 def queue_lines(
-    rows: list[queries.QueueRow], workers: list[WorkerProcess], now: datetime, rates: dict[str, Rate] | None = None
+    rows: list[queries.QueueRow], workers: list[LiveProcess], now: datetime, rates: dict[str, Rate] | None = None
 ) -> list[QueueLine]:
     """Each queue in words, those that need somebody first. ``workers``: the live ones."""
     lines, serve = [], serving.by_queue(workers)
@@ -63,26 +76,35 @@ def queue_lines(
         number = serve(row.name)
         rate = (rates or {}).get(row.name)
         grows = bool(rate and number and not row.switch and rate.grows(row.waiting.value))
-        words = _words(row, number, now, rate if grows else None)
-        lines.append(QueueLine(row, words, bool(row.waiting.value) and not number, grows))
+        lines.append(QueueLine(row, number, now, bool(row.waiting.value) and not number, rate if grows else None))
     return sorted(lines, key=_urgency)
 
 
-def trouble(known: health.Health, queues: list[QueueLine], groups: list[FailureGroup], app: str | None) -> Trouble:
-    """What needs somebody. ``queues``: all of them; ``groups``: the failure groups that came back."""
-    found = [*_queues(queues, app), *_groups(groups, app), *_types(known, app)]
+def trouble(
+    known: health.Health,
+    queues: list[QueueLine],
+    groups: list[FailureGroup],
+    app: str | None,
+    *,
+    waiting: queries.Count | None = None,
+) -> Trouble:
+    """What needs somebody. ``queues``: all of them; ``groups``: the failure groups that came back; ``waiting``: the
+    jobs that wait for a signal."""
+    found = [*_queues(queues, app), *_groups(groups, app), *_types(known, app), *_waiting(waiting, app)]
     lines, more = [], []
     for kind in dict.fromkeys(line.kind for line in found):
         some = [line for line in found if line.kind == kind]
         lines += some[:MOST]
         if (left := len(some) - MOST) > 0:
             words = ngettext("%(count)s more: %(kind)s", "%(count)s more: %(kind)s", left)
-            more.append((words % {"count": f"{left:,}", "kind": kind}, some[0].url.partition("#")[0]))
+            more.append((words % {"count": thousands(left), "kind": kind}, some[0].url.partition("#")[0]))
     quiet = [line for line in queues if not line.needs_somebody]
-    words = ngettext("%(count)s queue moves", "%(count)s queues move", len(quiet)) % {"count": f"{len(quiet):,}"}
+    words = ngettext("%(count)s queue moves", "%(count)s queues move", len(quiet)) % {"count": thousands(len(quiet))}
     waits = sum(line.row.waiting.value for line in quiet)
     if waits:
-        words += ngettext(", %(count)s job waits there", ", %(count)s jobs wait there", waits) % {"count": f"{waits:,}"}
+        words += ngettext(", %(count)s job waits there", ", %(count)s jobs wait there", waits) % {
+            "count": thousands(waits)
+        }
     return Trouble(lines, more, quiet[:QUIET_NAMED], words)
 
 
@@ -99,6 +121,15 @@ def _queues(lines: list[QueueLine], app: str | None) -> list[Line]:
     return found
 
 
+def _waiting(waiting: queries.Count | None, app: str | None) -> list[Line]:
+    if waiting is None or not waiting.value:
+        return []
+    jobs = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=app)
+    words = ngettext("%(count)s job waits for an answer", "%(count)s jobs wait for an answer", waiting.value)
+    url = f"{jobs}?{urlencode({'state': State.WAITING.value})}"
+    return [Line("some", _("Waits"), words % {"count": waiting}, url, "")]
+
+
 def _groups(groups: list[FailureGroup], app: str | None) -> list[Line]:
     return [
         Line(
@@ -107,7 +138,7 @@ def _groups(groups: list[FailureGroup], app: str | None) -> list[Line]:
             inert(str(group), 120),
             reverse("admin:failure_group", args=[group.fingerprint], current_app=app),
             ngettext("%(count)s attempt in all", "%(count)s attempts in all", group.count)
-            % {"count": f"{group.count:,}"},
+            % {"count": thousands(group.count)},
         )
         for group in groups
     ]
@@ -127,11 +158,11 @@ def _types(known: health.Health, app: str | None) -> list[Line]:
         names = (
             stranded[0].job_type
             if len(stranded) == 1
-            else ngettext("%(count)s type", "%(count)s types", len(stranded)) % {"count": f"{len(stranded):,}"}
+            else ngettext("%(count)s type", "%(count)s types", len(stranded)) % {"count": thousands(len(stranded))}
         )
         which = {"state": State.ENQUEUED.value} | ({"type": stranded[0].job_type} if len(stranded) == 1 else {})
         line = Line(
-            "bad", _("No worker"), inert(names, 120), f"{jobs}?{urlencode(which)}", words % {"count": f"{number:,}"}
+            "bad", _("No worker"), inert(names, 120), f"{jobs}?{urlencode(which)}", words % {"count": thousands(number)}
         )
         found.append(line)
     for name, switch in sorted(known.types.items()):
@@ -156,7 +187,7 @@ def _words(row: queries.QueueRow, workers: int, now: datetime, rate: Rate | None
     if row.waiting.value and row.oldest_at:
         parts.append(_("oldest %(time)s") % {"time": rough((now - row.oldest_at).total_seconds())})
     if rate:
-        told = {"came": f"{rate.in_per_minute:,.0f}", "went": f"{rate.out_per_minute:,.0f}"}
+        told = {"came": thousands(round(rate.in_per_minute)), "went": thousands(round(rate.out_per_minute))}
         parts.append(_("%(came)s come and %(went)s go a minute") % told)
     if row.processing.value:
         parts.append(_("%(count)s running") % {"count": row.processing})

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import get_language, gettext_lazy, pgettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import charts, health, metrics, queries, runs
+from dashboard.kit import charts, health, lately, metrics, queries, reach, runs
+from dashboard.kit.numbers import thousands
+from dashboard.kit.shared import LIVE_SECONDS, Shared, is_live
 from dashboard.kit.text import duration, inert
 from dashboard.overview import ended, lines, since
 from dashboard.overview.lines import QueueLine
 from handlers import deploys, fleet
-from handlers.models import GroupState, JobRecord, WorkerProcess
+from handlers.fleet import LiveProcess
+from handlers.models import Deploy, FailureGroup, GroupState, JobRecord
 from handlers.models.count import Outcome
 from handlers.states import State
 
 SPAN_WORDS = {"1h": pgettext_lazy("the last", "hour"), "24h": gettext_lazy("24 hours"), "7d": gettext_lazy("7 days")}
 DEFAULT_SPAN = "1h"
 NEW_SINCE = timedelta(days=1)
+LOOKED_BACK = NEW_SINCE + timedelta(hours=1)  # as far as news are looked for: for most people far enough
 MOST_GROUPS = 5  # that are new
 
 
@@ -61,35 +65,66 @@ class Times:
     count: int
 
 
+@dataclass(frozen=True)
+class Told:
+    """What the page tells everybody who sees the same jobs: nothing in it is one person's."""
+
+    context: dict[str, Any]
+    ended: metrics.Ended
+    marks: list[Deploy]
+    groups: list[FailureGroup]  # that began or came back, of a day at least
+    acts: list[since.Act]
+    drawn: dict[str, str] = field(default_factory=dict)  # the HTML of it
+
+
+_told_live = Shared[Told](LIVE_SECONDS)
+
+
 def overview(request: HttpRequest) -> dict[str, Any]:
     """What the start page shows to those who may see jobs."""
     span, problem = _span(request)
+    visited, usual = since.visited(request), timezone.now() - LOOKED_BACK
+
+    def look() -> Told:
+        return _look(request, span, min(visited, usual))
+
+    # Told anew: a person, somebody who has been away for long, and who asked for what there is not, which is repeated.
+    is_shared = is_live(request) and visited >= usual and not problem
+    told = _told_live.get(_alike(request, span), look) if is_shared else look()
+    news = since.news_since(visited, told.ended.failed_since(visited), told.marks, told.groups, told.acts, request)
+    return {**told.context, "since": news, "span_problem": problem, "drawn": told.drawn}
+
+
+def _alike(request: HttpRequest, span: str) -> Hashable:
+    """What those have in common who are told the same; above all how far they reach."""
+    app, may_audit = getattr(request, "current_app", None), request.user.has_perm(since.VIEW_AUDIT)
+    where = reverse("admin:index", current_app=app)  # a host may have the console at several addresses
+    return reach.seen(request), span, app, where, get_language(), timezone.get_current_timezone_name(), may_audit
+
+
+def _look(request: HttpRequest, span: str, begin: datetime) -> Told:
+    """Find it out. ``begin``: news are told from then on."""
     known, app, now = health.of(request), getattr(request, "current_app", None), timezone.now()
-    visited = since.visited(request)
-    counts, times, ended_then = queries.state_counts(), _times(span), metrics.ended(span, visited)
+    counts, times, ended_then = queries.state_counts(), _times(span), metrics.ended(span, begin)
     points, workers = ended_then.points, known.fleet.workers
     rows = queries.queue_rows(known.queues)
     # Only a queue with some jobs on it may grow.
-    rates = metrics.queue_rates() if any(row.waiting.value >= metrics.GROWS for row in rows) else {}
+    rates = lately.queue_rates() if any(row.waiting.value >= metrics.GROWS for row in rows) else {}
     queues = queue_lines(rows, workers, rates)
-    marks = deploys.between(min(visited, points[0].at), now)
-    yesterday = now - NEW_SINCE
-    groups = metrics.stirred_groups(min(visited, yesterday))
+    marks, groups = deploys.between(min(begin, points[0].at), now), metrics.stirred_groups(begin)
     regressed = [group for group in groups if group.state == GroupState.REGRESSED]
-    return {
+    context = {
         "shows_jobs": True,
-        "since": since.news_since(visited, ended_then.failed_since, marks, groups, request),
         "tiles": _tiles(counts, times, span, changes(points, ended_then.before)),
         "is_empty": not any(count.value for count in counts.values()) and not JobRecord.objects.exists(),
         "spans": [Span(name, str(words), name == span) for name, words in SPAN_WORDS.items()],
         "span": span,
         "span_words": str(SPAN_WORDS[span]),
-        "span_problem": problem,
         "chart": charts.throughput_chart(points, marks, ended.link(app, points)),
         "times": times.values(),
         "bulk_runs": runs.going(),
-        "trouble": lines.trouble(known, queues, regressed, app),
-        "groups": [group for group in groups if group.first_at >= yesterday][:MOST_GROUPS],
+        "trouble": lines.trouble(known, queues, regressed, app, waiting=counts[State.WAITING.value]),
+        "groups": [group for group in groups if group.first_at >= now - NEW_SINCE][:MOST_GROUPS],
         "failures": queries.last_failures(),
         "workers": workers,
         "busy": sum(fleet.running(worker) > 0 for worker in workers),
@@ -98,6 +133,8 @@ def overview(request: HttpRequest) -> dict[str, Any]:
         "schedulers": known.fleet.schedulers,
         "lag": lag_words([scheduler.lag_seconds for scheduler in known.fleet.schedulers]),
     }
+    acts = since.newest_acts() if request.user.has_perm(since.VIEW_AUDIT) else []
+    return Told(context, ended_then, marks, groups, acts)
 
 
 @require_POST
@@ -113,7 +150,7 @@ def caught_up(request: HttpRequest) -> HttpResponse:
 
 
 def queue_lines(
-    rows: list[queries.QueueRow], workers: list[WorkerProcess], rates: dict[str, metrics.Rate] | None = None
+    rows: list[queries.QueueRow], workers: list[LiveProcess], rates: dict[str, metrics.Rate] | None = None
 ) -> list[QueueLine]:
     """Each queue in words, those that need somebody first. ``workers``: the live ones."""
     return lines.queue_lines(rows, workers, timezone.now(), rates)
@@ -158,7 +195,7 @@ def _tiles(
         if state == State.SUCCEEDED:
             tiles.append(Tile(state, queries.Count(times[Outcome.SUCCEEDED].count), words, change=_signed(more)))
         elif state == State.FAILED:
-            tiles.append(Tile(state, counts[state], ended=f"{ended:,}", ended_words=words, change=_signed(more)))
+            tiles.append(Tile(state, counts[state], ended=thousands(ended), ended_words=words, change=_signed(more)))
         else:
             tiles.append(Tile(state, counts[state]))
     return tiles

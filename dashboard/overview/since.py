@@ -13,6 +13,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from dashboard.kit.numbers import thousands
 from dashboard.kit.pages import person_of
 from dashboard.kit.text import in_words, inert
 from dashboard.models import Visit
@@ -25,6 +26,7 @@ OFTEN = timedelta(minutes=1)  # how often a visit is written down
 LONGEST = timedelta(days=7)  # what came before is no news
 FIRST = timedelta(days=1)  # what somebody is told who has never looked
 MOST = 50  # of one kind that are counted
+VIEW_AUDIT = "jobsite_jobs.view_auditentry"
 NAMED = 3  # acts that are told one by one
 # Acts that change what happens by itself. What people do with jobs shows in the jobs.
 TELLING = (
@@ -44,6 +46,15 @@ class News(NamedTuple):
     is_bad: bool = False
 
 
+class Act(NamedTuple):
+    """What somebody did, as the audit says."""
+
+    at: datetime
+    verb: str
+    target: str
+    username: str
+
+
 class Since(NamedTuple):
     """What is new since ``at``; nothing in ``news``: nothing is."""
 
@@ -52,19 +63,24 @@ class Since(NamedTuple):
 
 
 def news_since(
-    at: datetime, failed: int, marks: Sequence[Deploy], groups: Sequence[FailureGroup], request: HttpRequest
+    at: datetime,
+    failed: int,
+    marks: Sequence[Deploy],
+    groups: Sequence[FailureGroup],
+    acts: Sequence[Act],
+    request: HttpRequest,
 ) -> Since:
     """What is new since ``at`` for this person.
 
     ``failed``: how many attempts did since; ``marks``: deploys of that time, oldest first; ``groups``: the failure
-    groups that began or came back in that time and maybe before.
+    groups that began or came back in that time and maybe before; ``acts``: from ``newest_acts``.
     """
     deployed = [mark for mark in marks if mark.at >= at]
     news = [
         *_groups(at, groups, request),
         *_failed(failed, request),
         *_deployed(deployed, request),
-        *_acts(at, request),
+        *_acts(at, acts, request),
     ]
     return Since(at, news)
 
@@ -113,7 +129,7 @@ def _failed(failed: int, request: HttpRequest) -> list[News]:
     if not failed:
         return []
     jobs = reverse("admin:jobsite_jobs_jobrecord_changelist", current_app=getattr(request, "current_app", None))
-    words = ngettext("%(count)s job failed", "%(count)s jobs failed", failed) % {"count": f"{failed:,}"}
+    words = ngettext("%(count)s job failed", "%(count)s jobs failed", failed) % {"count": thousands(failed)}
     return [News(words, f"{jobs}?{urlencode({'state': State.FAILED.value})}", is_bad=True)]
 
 
@@ -122,14 +138,19 @@ def _deployed(marks: Sequence[Deploy], request: HttpRequest) -> list[News]:
     return [News(_("%(version)s deployed") % {"version": inert(mark.version, 40)}, page) for mark in marks[-NAMED:]]
 
 
-def _acts(at: datetime, request: HttpRequest) -> list[News]:
+def newest_acts() -> list[Act]:
+    """The newest entries of the audit, the newest first."""
+    rows = AuditEntry.objects.order_by("-pk").values_list("at", "verb", "target", "username")
+    return [Act(*row) for row in rows[:MOST]]
+
+
+def _acts(at: datetime, newest: Sequence[Act], request: HttpRequest) -> list[News]:
     """What other people changed, as far as this person may see the audit, among its newest entries."""
     user: Any = request.user
-    if not user.has_perm("jobsite_jobs.view_auditentry"):
+    if not user.has_perm(VIEW_AUDIT):
         return []
     own = user_name(user)
-    newest = AuditEntry.objects.order_by("-pk").values_list("at", "verb", "target", "username")[:MOST]
-    acts = [entry for entry in newest if entry[0] >= at and entry[1] in TELLING and entry[3] != own]
+    acts = [act for act in newest if act.at >= at and act.verb in TELLING and act.username != own]
     audit = reverse("admin:jobsite_jobs_auditentry_changelist", current_app=getattr(request, "current_app", None))
     news = []
     for _at, verb, what, who in acts[:NAMED]:
@@ -142,4 +163,4 @@ def _acts(at: datetime, request: HttpRequest) -> list[News]:
 
 
 def _capped(count: int) -> str:
-    return f"{count:,}+" if count >= MOST else f"{count:,}"
+    return f"{thousands(count)}{'+' if count >= MOST else ''}"

@@ -25,6 +25,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dashboard.kit.lockouts import lockouts
 from dashboard.kit.moments import clock
 from dashboard.kit.text import inert
+from dashboard.kit.tick_boxes import TickBoxes
 from dashboard.people import fields
 from dashboard.people.audited import AuditedMixin
 from dashboard.people.entries import audit_person, person_facts, written
@@ -70,7 +71,7 @@ def _role_help() -> str:
     return " ".join(f"{groups[role].name}: {does}." for role, does in ROLE_HELP.items() if groups[role])
 
 
-class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
+class PeopleAdmin(AuditedMixin, TickBoxes, UserAdmin):  # type: ignore[type-arg]
     """Users, with their roles in the list."""
 
     fieldsets = fields.fieldsets()
@@ -79,6 +80,7 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
     list_filter = fields.present(("is_staff", "is_superuser", "is_active", "groups"))
     search_fields = fields.present(UserAdmin.search_fields)
     ordering = (fields.LOGIN,)
+    list_per_page = 50  # as of the console's own lists
     actions = ("make_viewer", "make_operator", "make_administrator", "lift_lock_out")
 
     @display(description=gettext_lazy("locked out"))
@@ -238,7 +240,7 @@ class PeopleAdmin(AuditedMixin, UserAdmin):  # type: ignore[type-arg]
         return None
 
 
-class RoleAdmin(AuditedMixin, GroupAdmin):
+class RoleAdmin(AuditedMixin, TickBoxes, GroupAdmin):
     """Groups, and how far each reaches; only what a person holds can they put into one."""
 
     form = RoleForm

@@ -18,6 +18,7 @@ from dashboard.kit.differences import differences
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once, sent_before
 from dashboard.kit.pages import by, need, page, why
+from dashboard.kit.reach import is_limited, seen
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from dashboard.policies.form import PolicyForm
@@ -36,9 +37,14 @@ def retry_policies(site: AdminSite, request: HttpRequest) -> TemplateResponse:
 
     ``?of=TYPE``: the code's policy of that type alone, with all types that have it.
     """
-    followed = _followed()
-    policies = list(StoredPolicy.objects.all())
+    reach = seen(request)
+    followed, policies = _followed(), list(StoredPolicy.objects.all())
     declared, of = catalogue.policies(), request.GET.get("of", "")[:200]
+    if not reach.is_whole:
+        types = reach.types()
+        followed = {pk: some for pk, names in followed.items() if (some := [name for name in names if name in types])}
+        policies = [policy for policy in policies if policy.pk in followed]
+        declared = [part for known in declared if (part := known.part_of(types)).rows]
     if of:
         declared = [known for known in declared if any(row.job_type.name == of for row in known.rows)]
     listed = flat.flat(request, declared, {}, text=lambda known: known.words, needs=lambda known: 0, size=PAGE)
@@ -51,8 +57,8 @@ def retry_policies(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "rows": [_declared(known, instead, None if of else catalogue.NAMED) for known in listed.rows],
         "flat": listed,
         "of": of,
-        "may_open": _may_open(request),
-        "may_add": request.user.has_perm(ADD),
+        "may_open": _may_open(request) and not is_limited(request.user),
+        "may_add": request.user.has_perm(ADD) and not is_limited(request.user),
     }
     return page(site, request, "policies/policies", _("Retry policies"), context)
 

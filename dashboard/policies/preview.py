@@ -13,6 +13,7 @@ from dashboard.kit import catalogue
 from dashboard.kit.charts import delay_plot
 from dashboard.kit.differences import Difference, differences
 from dashboard.kit.languages import in_language
+from dashboard.kit.numbers import thousands
 from dashboard.kit.text import inert
 from handlers.models import AuditEntry, StoredPolicy
 from handlers.policies import as_policy
@@ -57,7 +58,7 @@ class Preview:
         names = ", ".join(self.first)
         if not self.others:
             return names
-        return _("%(names)s and %(number)s more") % {"names": names, "number": f"{self.others:,}"}
+        return _("%(names)s and %(number)s more") % {"names": names, "number": thousands(self.others)}
 
     @property
     def words(self) -> str:

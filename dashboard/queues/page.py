@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import flat, health, metrics, queries, serving, verbs
+from dashboard.kit import flat, health, lately, metrics, queries, serving, verbs
 from dashboard.kit.moments import plain
 from dashboard.kit.pages import why
 from dashboard.kit.reach import acting, in_words, seen
@@ -71,7 +71,7 @@ COLUMNS: dict[str, flat.Column[Fact]] = {
 
 def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every queue, by pages: is it moving?"""
-    rates, known = metrics.queue_rates(), health.of(request)
+    rates, known = lately.queue_rates(), health.of(request)
     may_move = verbs.MOVE.allowed(request.user) and request.user.has_perm(verbs.RUN_BULK)
     serve = serving.by_queue(known.fleet.workers)
     may_pause, moving = acting(request, PAUSE), acting(request, verbs.RUN_BULK, verbs.MOVE.permission)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from dashboard.kit import catalogue
 from dashboard.kit.payload_page import ENQUEUE, OWN
+from dashboard.kit.reach import concerning, covers_kind, in_words, rows_within
 from dashboard.kit.text import inert
 from handlers.conf import ENGINE_TYPES
 from handlers.models import RecurringJob
+from handlers.selection import Reach
 
 VIEW, ADD, CHANGE, DELETE, TRIGGER, PAUSE = (
     f"jobsite_jobs.{verb}_recurringjob" for verb in ("view", "add", "change", "delete", "trigger", "pause")
@@ -49,17 +49,32 @@ def need_target(request: HttpRequest, name: str = "") -> None:
         raise PermissionDenied(OWN % {"name": inert(known)})
 
 
-def found(entry_id: int) -> RecurringJob:
-    """The one of this id. Raises Http404."""
-    row = RecurringJob.objects.filter(pk=entry_id).first() if entry_id < 2**63 else None
+def reach_of(request: HttpRequest, *permissions: str) -> Reach:
+    """Whose recurring jobs this person may see, with ``permissions`` also change: those that enqueue jobs within."""
+    views = [name for name in (VIEW, CHANGE) if request.user.has_perm(name)][:1]
+    return concerning(request, *views, *permissions)
+
+
+def seen(request: HttpRequest) -> QuerySet[RecurringJob]:
+    """Those that this person may see."""
+    return RecurringJob.objects.filter(rows_within(reach_of(request)))
+
+
+def may(request: HttpRequest, row: RecurringJob, *permissions: str) -> bool:
+    """Whether this person holds ``permissions``, and they reach what ``row`` enqueues."""
+    held = all(request.user.has_perm(name) for name in permissions)
+    return held and covers_kind(reach_of(request, *permissions), row.job_type, row.queue)
+
+
+def found(request: HttpRequest, entry_id: int, *permissions: str) -> RecurringJob:
+    """The one of this id. Raises Http404, and PermissionDenied where ``permissions`` do not reach it."""
+    row = seen(request).filter(pk=entry_id).first() if entry_id < 2**63 else None
     if row is None:
         raise Http404(_("There is no such recurring job: it was removed, or never there."))
+    reach = reach_of(request, *permissions)
+    if not covers_kind(reach, row.job_type, row.queue):
+        raise PermissionDenied(in_words(reach))
     return row
-
-
-def by(request: HttpRequest) -> AbstractBaseUser:
-    """Who asks: nobody anonymous holds a permission."""
-    return cast("AbstractBaseUser", request.user)
 
 
 def to_page(request: HttpRequest, entry_id: int) -> HttpResponse:

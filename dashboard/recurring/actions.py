@@ -20,11 +20,11 @@ from dashboard.kit.drafts import is_draft
 from dashboard.kit.fields import UtcField
 from dashboard.kit.moments import plain
 from dashboard.kit.once import act_once, sent_before
-from dashboard.kit.pages import page, why
+from dashboard.kit.pages import by, page, why
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert, sentence
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
-from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, by, found, need, to_list, to_page
+from dashboard.recurring.access import DELETE, PAUSE, TRIGGER, found, need, to_list, to_page
 from dashboard.recurring.page import SPANS
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
@@ -63,7 +63,7 @@ class SpanForm(forms.Form):
 def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Run it once now."""
     need(request, TRIGGER, _("You may not trigger recurring jobs."))
-    row = found(entry_id)
+    row = found(request, entry_id, TRIGGER)
 
     def act() -> str:
         job_id = job_scheduler.trigger_recurring(row.name, by=by(request), reason=why(request))
@@ -97,9 +97,9 @@ def trigger(request: HttpRequest, entry_id: int) -> HttpResponse:
 def pause(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Let no occurrence come, for a while or until it is resumed."""
     need(request, PAUSE, _("You may not pause or resume recurring jobs."))
-    row, form = found(entry_id), UntilForm(request.POST)
+    row, form = found(request, entry_id, PAUSE), UntilForm(request.POST)
     if not form.is_valid():
-        messages.error(request, _("Choose a span, or a time in UTC, until which it is paused; nothing was done."))
+        messages.error(request, _("Choose a span, or a time until which it is paused; nothing was done."))
         return to_page(request, row.pk)
     length = SPANS[form.cleaned_data["span"]][1]
     until: datetime | None = form.cleaned_data["until"] or (timezone.now() + length if length else None)
@@ -123,7 +123,7 @@ def pause(request: HttpRequest, entry_id: int) -> HttpResponse:
 def resume(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Let occurrences come again."""
     need(request, PAUSE, _("You may not pause or resume recurring jobs."))
-    row = found(entry_id)
+    row = found(request, entry_id, PAUSE)
 
     def act() -> bool:
         return job_scheduler.resume_recurring(row.name, by=by(request), reason=why(request))
@@ -156,7 +156,7 @@ def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse
     if request.method == "POST" and sent_before(request):
         messages.info(request, _("This form was sent before and deleted it then; nothing was done now."))
         return to_list(request)
-    row = found(entry_id)
+    row = found(request, entry_id, DELETE)
     if request.method != "POST" or is_draft(request):
         context = {"row": row, "max_reason": MAX_REASON}
         return page(site, request, "recurring/delete", _("Delete %(name)s?") % {"name": inert(row.name)}, context)
@@ -177,7 +177,7 @@ def delete(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse
 def backfill(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
     """Make up for occurrences of a span that is past: how many and which, and then the doing."""
     need(request, TRIGGER, _("You may not backfill recurring jobs."))
-    row = found(entry_id)
+    row = found(request, entry_id, TRIGGER)
     posted = request.POST if request.method == "POST" else None
     now = timezone.now().replace(second=0, microsecond=0)
     form = SpanForm(posted, initial={"start": now - timedelta(days=1), "end": now}, use_required_attribute=False)

@@ -17,12 +17,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dashboard.kit.numbers import thousands
 from dashboard.kit.text import inert, sentence
-from dashboard.recurring.access import need_open
+from dashboard.recurring.access import need_open, seen
 from dashboard.recurring.agenda import COLUMNS, QUARTER, Agenda, agenda
 from dashboard.recurring.form import ZONES, zones
 from handlers.exceptions import InvalidJob
-from handlers.models import RecurringJob
 from handlers.recurrence.times import zone_of
 
 MOST = 50_000  # entries that are read
@@ -37,7 +37,7 @@ def day(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """How many firings there are when, of the day and in the zone that the address names."""
     need_open(request)
     zone, chosen, problem = _asked(request)
-    rows = RecurringJob.objects.filter(next_at__isnull=False).order_by("name").values_list(*COLUMNS)[:MOST]
+    rows = seen(request).filter(next_at__isnull=False).order_by("name").values_list(*COLUMNS)[:MOST]
     found = agenda(chosen, zone, rows)
     quarter = _quarter(request, found)
     named, many = found.who(quarter)
@@ -96,7 +96,7 @@ def chart(found: Agenda, marked: int) -> SafeString:
             if at.minute == 0 and at.hour % HOURS == 0 and not at.fold
         ),
     )
-    told = {"firings": _firings(found.total), "most": f"{most:,}"}
+    told = {"firings": _firings(found.total), "most": thousands(most)}
     return format_html(
         '<figure class="chart day"><svg class="plot" width="100%" height="{height}" role="img" aria-label="{words}">'
         '{bars}<line class="zero" x1="0" x2="100%" y1="{base}" y2="{base}"/>{labels}</svg>'
@@ -165,7 +165,7 @@ def _words(found: Agenda, quarter: int) -> str:
 
 
 def _firings(count: int) -> str:
-    return ngettext("%(number)s firing", "%(number)s firings", count) % {"number": f"{count:,}"}
+    return ngettext("%(number)s firing", "%(number)s firings", count) % {"number": thousands(count)}
 
 
 def _url(zone: ZoneInfo, chosen: date, **more: Any) -> str:

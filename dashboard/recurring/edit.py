@@ -19,11 +19,11 @@ from dashboard.kit.arguments import OMIT
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
 from dashboard.kit.once import act_once
-from dashboard.kit.pages import why
-from dashboard.kit.payload_page import code_of, is_engines_own, is_raw
+from dashboard.kit.pages import by, why
+from dashboard.kit.payload_page import ENQUEUE, code_of, is_engines_own, is_raw
 from dashboard.kit.sensitive import may_see
 from dashboard.kit.text import inert
-from dashboard.recurring.access import ADD, CHANGE, by, found, need, need_target, to_page
+from dashboard.recurring.access import ADD, CHANGE, found, need, need_target, reach_of, to_page
 from dashboard.recurring.form import ZONES, RecurringForm, zones
 from dashboard.recurring.rule import Upcoming, rule_words, upcoming, warnings
 from handlers.exceptions import InvalidJob
@@ -31,6 +31,7 @@ from handlers.gateway import job_scheduler
 from handlers.job_types import JobType
 from handlers.models import RecurringJob
 from handlers.recurrence.definition import RULE, check_name, check_times, define, times_of
+from handlers.selection import Reach
 
 STALE = "expect"  # the argument that the engine names when another version was seen
 
@@ -57,7 +58,7 @@ def new(site: AdminSite, request: HttpRequest) -> HttpResponse:
 def edit(site: AdminSite, request: HttpRequest, entry_id: int) -> HttpResponse:
     """Change one."""
     need(request, CHANGE, _("You may not change recurring jobs."))
-    row = found(entry_id)
+    row = found(request, entry_id, CHANGE, ENQUEUE)
     need_target(request, row.job_type)
     if row.in_code:
         told = _("The code declares %(name)s: change it there, or pause it here.") % {"name": inert(row.name)}
@@ -71,11 +72,15 @@ def _edit(site: AdminSite, request: HttpRequest, row: RecurringJob | None) -> Ht
     chosen = (request.GET if posted is None else posted).get("type", "")
     asked = chosen or (row.job_type if row else "")
     need_target(request, asked)
+    reach = reach_of(request, CHANGE if row else ADD, ENQUEUE)
+    types = _types(reach)
     job_type = catalogue.find(asked)
-    context: dict[str, Any] = {"row": row, "types": _types(), "asked": inert(asked[:200])}
+    if job_type is not None and job_type.name not in types:
+        job_type = None
+    context: dict[str, Any] = {"row": row, "types": types, "asked": inert(asked[:200])}
     if job_type is None:
         return _page(site, request, context, status=400 if chosen else 200)
-    form, arguments = _forms(request, row, job_type)
+    form, arguments = _forms(request, row, job_type, reach)
     is_switched = posted is not None and posted.get("arguments_of") != job_type.name
     preview, stale = None, False
     if posted is not None and not is_switched and form.is_valid() & arguments.is_valid():
@@ -101,10 +106,12 @@ def _edit(site: AdminSite, request: HttpRequest, row: RecurringJob | None) -> Ht
     return _page(site, request, context, status=400 if form.errors or arguments.errors else 200)
 
 
-def _forms(request: HttpRequest, row: RecurringJob | None, job_type: JobType) -> tuple[RecurringForm, PayloadForm]:
+def _forms(
+    request: HttpRequest, row: RecurringJob | None, job_type: JobType, reach: Reach
+) -> tuple[RecurringForm, PayloadForm]:
     """The form, and that of the arguments; the latter as it was typed only if it is of this type."""
     posted, sees = request.POST if request.method == "POST" else None, may_see(request)
-    form = RecurringForm(posted, row=row, hides=not sees, own_queue=job_type.queue)
+    form = RecurringForm(posted, row=row, hides=not sees, job_type=job_type, reach=reach)
     typed = posted if posted is not None and posted.get("arguments_of") == job_type.name else None
     # Another type's arguments are none of this one's, and what is hidden in them stays hidden.
     stored = row.data if row and catalogue.find(row.job_type) is job_type else OMIT
@@ -147,7 +154,7 @@ def _save(
 
     def act() -> str:
         is_changed = job_scheduler.add_or_update_recurring(
-            name, job_type.decode(data), form.cleaned_data["cron"] or None, **_arguments(form),
+            name, job_type.decode(data), form.cleaned_data["cron"] or None, **_arguments(form), keep_context=True,
             by=by(request), reason=why(request), expect=expect,
         )  # fmt: skip
         return f"{RecurringJob.objects.get(name=name).pk} {int(is_changed)}"
@@ -168,9 +175,11 @@ def _arguments(form: RecurringForm) -> dict[str, Any]:
     return {name: getattr(form.options, name) for name in asdict(form.options)}
 
 
-def _types() -> list[str]:
+def _types(reach: Reach) -> list[str]:
     """The types that a person may choose."""
-    return sorted(row.job_type.name for row in catalogue.types() if not is_engines_own(row.job_type))
+    every = [row.job_type for row in catalogue.types() if not is_engines_own(row.job_type)]
+    within = reach.types()
+    return sorted(known.name for known in every if known.name in within)
 
 
 def _page(site: AdminSite, request: HttpRequest, context: dict[str, Any], status: int) -> TemplateResponse:

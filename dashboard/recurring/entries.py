@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from dashboard.kit import catalogue
+from dashboard.kit.reach import seen
 from dashboard.kit.vocabulary import counted_state
 from dashboard.recurring.rule import rule_words
 from dashboard.recurring.strip import Mark, strip
@@ -18,7 +20,7 @@ from handlers.recurrence.definition import columns_of, times_of
 from handlers.recurrence.firing import ACTOR
 
 STRIP = 12  # occurrences of each that a list shows
-JOB_COLUMNS = ("id", "state", "failures", "started_at", "finished_at")
+JOB_COLUMNS = ("id", "job_type", "queue", "state", "failures", "started_at", "finished_at")
 LAST = (  # of one
     f"SELECT * FROM {Occurrence._meta.db_table} WHERE recurring_id = %s ORDER BY due_at DESC LIMIT {STRIP}"  # noqa: S608 - our table
 )
@@ -30,7 +32,7 @@ class Firing:
 
     occurrence: Occurrence
     planned: datetime  # when it was to be fired: its time and its part of the jitter
-    job: JobRecord | None  # None: skipped, or aged out
+    job: JobRecord | None  # None: skipped, aged out, or not for this person
 
     @property
     def is_skipped(self) -> bool:
@@ -119,39 +121,41 @@ class Entry:
         return strip([Mark(one.outcome, one.occurrence.due_at) for one in reversed(self.firings)])
 
 
-def entries(rows: Sequence[RecurringJob], now: datetime) -> list[Entry]:
+def entries(request: HttpRequest, rows: Sequence[RecurringJob], now: datetime) -> list[Entry]:
     """``rows`` with what belongs to them, in two statements however many they are."""
     found = _last_occurrences([row.pk for row in rows])
     ids = [row.last_job_id for row in rows] + [one.job_id for some in found.values() for one in some]
-    jobs = _jobs(ids)
+    jobs = _jobs(request, ids)
     return [
         Entry(
             row,
             now,
             catalogue.find(row.job_type),
             jobs.get(row.last_job_id or 0),
-            firings(row, found.get(row.pk, []), jobs),
+            firings(request, row, found.get(row.pk, []), jobs),
         )
         for row in rows
     ]
 
 
 def firings(
-    row: RecurringJob, occurrences: Iterable[Occurrence], jobs: dict[int, JobRecord] | None = None
+    request: HttpRequest, row: RecurringJob, occurrences: Iterable[Occurrence], jobs: dict[int, JobRecord] | None = None
 ) -> list[Firing]:
     """Occurrences of one with their jobs. ``jobs``: where the caller has read them."""
     occurrences = list(occurrences)
     if jobs is None:
-        jobs = _jobs([one.job_id for one in occurrences])
+        jobs = _jobs(request, [one.job_id for one in occurrences])
     planned = times_of(row.name, columns_of(row)).fired_at
     return [Firing(one, planned(one.due_at), jobs.get(one.job_id or 0)) for one in occurrences]
 
 
-def _jobs(ids: Iterable[int | None]) -> dict[int, JobRecord]:
+def _jobs(request: HttpRequest, ids: Iterable[int | None]) -> dict[int, JobRecord]:
     wanted = {job_id for job_id in ids if job_id}
     if not wanted:
         return {}
-    return {job.pk: job for job in JobRecord.objects.filter(pk__in=wanted).only(*JOB_COLUMNS)}
+    reach = seen(request)  # a job may have been moved since
+    rows = JobRecord.objects.filter(pk__in=wanted).only(*JOB_COLUMNS)
+    return {job.pk: job for job in rows if reach.covers(job.job_type, job.queue)}
 
 
 def _last_occurrences(ids: Sequence[int]) -> dict[int, list[Occurrence]]:

@@ -9,6 +9,7 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.utils.functional import cached_property
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -17,9 +18,11 @@ from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from handlers.conf import SYSTEM_QUEUE
 from handlers.exceptions import InvalidJob
+from handlers.job_types import JobType
 from handlers.models import Misfire, Overlap, RecurringJob
 from handlers.queues import known_queues
 from handlers.recurrence.definition import Options
+from handlers.selection import WHOLE, Reach
 
 ZONES = "zones"  # the id of the page's list of them
 BESIDES = ("name", "cron", "no_heartbeat", "reason")  # fields that are none of the options
@@ -35,9 +38,17 @@ class RecurringForm(forms.Form):
     )
     cron = forms.CharField(
         label=gettext_lazy("Cron line"), required=False, max_length=1_000,
-        help_text=gettext_lazy(
-            "Minute, hour, day of month, month, day of week, such as 0 9 * * MON-FRI; with six fields the second is"
-            " first. Both day fields must hold. @daily and its kin are known."
+        help_text=format_lazy(
+            "{} {} {}",
+            gettext_lazy(
+                "Minute, hour, day of month, month, day of week, such as 0 9 * * MON-FRI; with six fields the second is"
+                " first. Both day fields must hold. @daily and its kin are known."
+            ),
+            gettext_lazy("Where clocks go forward, a time that is skipped fires at the first moment after it."),
+            gettext_lazy(
+                "Where they go back, a line of fixed hours fires once, and one of every so many minutes or hours in"
+                " both passes."
+            ),
         ),
         widget=forms.TextInput(attrs={"class": "code-input", "autocomplete": "off", "spellcheck": "false"}),
     )  # fmt: skip
@@ -96,15 +107,22 @@ class RecurringForm(forms.Form):
         help_text=gettext_lazy("Optional, kept in the audit."),
     )
 
-    def __init__(self, data: Any, *, row: RecurringJob | None, hides: bool, own_queue: str) -> None:
-        """``row``: what is edited; ``hides``: its heartbeat address; ``own_queue``: the type's."""
+    def __init__(
+        self, data: Any, *, row: RecurringJob | None, hides: bool, job_type: JobType, reach: Reach = WHOLE
+    ) -> None:
+        """``row``: what is edited; ``hides``: its heartbeat address; ``reach``: where its jobs may go."""
         self.row, self.hides = row, hides and row is not None and bool(row.heartbeat_url)
         super().__init__(data, initial=_initial(row) if row else {}, use_required_attribute=False)
         if row:
             del self.fields["name"]
         queues = sorted((known_queues() - {SYSTEM_QUEUE}) | ({row.queue} if row and row.queue else set()))
-        choices = [("", _("of the type: %(queue)s") % {"queue": own_queue}), *((name, name) for name in queues)]
-        cast("forms.ChoiceField", self.fields["queue"]).choices = choices
+        if not reach.is_whole:
+            queues = [name for name in queues if name in reach.queues() and reach.covers(job_type.name, name)]
+        own = [("", _("of the type: %(queue)s") % {"queue": job_type.queue})]
+        if not reach.covers(job_type.name, job_type.queue):
+            own = []
+        queue = cast("forms.ChoiceField", self.fields["queue"])
+        queue.choices, queue.required = [*own, *((name, name) for name in queues)], not own
         if not self.hides:
             del self.fields["no_heartbeat"]
         else:

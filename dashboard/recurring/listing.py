@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.payload_page import ENQUEUE
 from dashboard.kit.vocabulary import STATES as STATE_WORDS
-from dashboard.recurring.access import ADD, need_open
+from dashboard.recurring.access import ADD, need_open, seen
 from dashboard.recurring.entries import entries
 from dashboard.recurring.keys import NAME, NEXT
 from handlers.failures import clean
@@ -45,13 +45,13 @@ def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     too_slow = False
     try:
         with time_limit():
-            rows, links = _page(request, _wanted(asked, now), asked)
+            rows, links = _page(request, _wanted(seen(request), asked, now), asked)
     except TookTooLong:
         too_slow, links = True, {}
     context = {
         **site.each_context(request),
         "title": _("Recurring jobs"),
-        "entries": entries(rows, now),
+        "entries": entries(request, rows, now),
         **asked,
         **links,
         "too_slow": too_slow,
@@ -64,8 +64,7 @@ def recurring(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     return TemplateResponse(request, "dashboard/recurring/list.html", context, status=503 if too_slow else 200)
 
 
-def _wanted(asked: dict[str, str], now: datetime) -> QuerySet[RecurringJob]:
-    rows = RecurringJob.objects.all()
+def _wanted(rows: QuerySet[RecurringJob], asked: dict[str, str], now: datetime) -> QuerySet[RecurringJob]:
     for word in asked["q"].split():
         rows = rows.filter(Q(name__icontains=word) | Q(job_type__icontains=word))
     not_now = Q(paused_at=None) | Q(paused_until__lte=now)

@@ -17,10 +17,10 @@ from django.utils.translation import gettext_lazy
 from dashboard.kit import serving
 from dashboard.kit.payload_page import ENQUEUE
 from dashboard.kit.search import BEFORE, place
-from dashboard.kit.sensitive import may_see, shown
+from dashboard.kit.sensitive import may_see, shown, shown_context
 from dashboard.kit.text import call, inert
 from dashboard.kit.verbs import MAX_REASON
-from dashboard.recurring.access import CHANGE, DELETE, PAUSE, TRIGGER, found, need_open
+from dashboard.recurring.access import CHANGE, DELETE, PAUSE, TRIGGER, found, may, need_open
 from dashboard.recurring.entries import Entry, entries, firings
 from dashboard.recurring.rule import coming, warnings
 from handlers.audit import target_column
@@ -66,24 +66,24 @@ class Change:
 def recurring_job(site: AdminSite, request: HttpRequest, entry_id: int) -> TemplateResponse:
     """One of them."""
     need_open(request)
-    row, now = found(entry_id), timezone.now()
-    [entry] = entries([row], now)
-    has = request.user.has_perm
+    row, now = found(request, entry_id), timezone.now()
+    [entry] = entries(request, [row], now)
     context = {
         **site.each_context(request),
         "title": inert(row.name),
         "entry": entry,
         "row": row,
         "call": _call(request, entry),
+        "travels": shown_context(request, row.context),
         "options": _options(request, row),
         "warnings": _warnings(row),
         "coming": coming(row, now),
         "service": serving.of(request, row.queue or (entry.job_type.queue if entry.job_type else "default")),
-        "history": _history(row) if has("jobsite_jobs.view_auditentry") else [],
-        "may_trigger": has(TRIGGER),
-        "may_pause": has(PAUSE),
-        "may_edit": has(CHANGE) and has(ENQUEUE) and not row.in_code,
-        "may_delete": has(DELETE) and not row.in_code,
+        "history": _history(row) if may(request, row, "jobsite_jobs.view_auditentry") else [],
+        "may_trigger": may(request, row, TRIGGER),
+        "may_pause": may(request, row, PAUSE),
+        "may_edit": may(request, row, CHANGE, ENQUEUE) and not row.in_code,
+        "may_delete": may(request, row, DELETE) and not row.in_code,
         "spans": [(value, words) for value, (words, _length) in SPANS.items()],
         "max_reason": MAX_REASON,
         **_occurrences(request, row),
@@ -138,7 +138,7 @@ def _occurrences(request: HttpRequest, row: RecurringJob) -> dict[str, Any]:
     older = ""
     if len(occurrences) > SIZE:
         older = f"?{BEFORE}={(occurrences[SIZE - 1].due_at - EPOCH) // timedelta(microseconds=1)}#occurrences"
-    return {"firings": firings(row, occurrences[:SIZE]), "older_url": older, "is_first": before is None}
+    return {"firings": firings(request, row, occurrences[:SIZE]), "older_url": older, "is_first": before is None}
 
 
 def _history(row: RecurringJob) -> list[Change]:

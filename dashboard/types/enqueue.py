@@ -23,6 +23,7 @@ from dashboard.kit.payload_page import ENQUEUE, OWN, code_of, is_engines_own, is
 from dashboard.kit.reach import acting, in_words, seen
 from dashboard.kit.sensitive import may_see
 from dashboard.types.form import WhenForm
+from handlers.carried import context as travelling
 from handlers.exceptions import DuplicateJob, InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.job_types import JobType
@@ -86,7 +87,8 @@ def _enqueue(request: HttpRequest, job: Job | Command, when: WhenForm) -> str:
     """The id of the job, and what became of what was asked for."""
     by, reason = cast("AbstractBaseUser", request.user), when.cleaned_data["reason"]
     verb = job_scheduler.schedule if "at" in when.options else job_scheduler.enqueue
-    job_id = verb(job, **when.options, by=by, reason=reason)
+    with travelling(language=None):  # this person reads the console in it, and the job is not about them
+        job_id = verb(job, **when.options, by=by, reason=reason)
     if job_id.is_new:
         return f"{job_id} {ENQUEUED}"
     # In the transaction that holds the key: a scheduled job got what was asked for, any other did not.

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import catalogue, flat, health, metrics, serving, verbs
+from dashboard.kit import catalogue, flat, health, lately, metrics, serving, verbs
 from dashboard.kit.catalogue import TypeRow
 from dashboard.kit.one_at_a_time import rule_in_words
 from dashboard.kit.pages import why
@@ -28,9 +28,10 @@ from dashboard.kit.switching import switch_once, tell
 from handlers import fleet
 from handlers.admission.terms import terms_of
 from handlers.exceptions import InvalidJob
+from handlers.fleet import LiveProcess
 from handlers.gateway import job_scheduler
 from handlers.job_types import JobType
-from handlers.models import BlockingCall, WorkerProcess
+from handlers.models import BlockingCall
 from handlers.models.kept import database
 from handlers.policies import Effective, effective_many
 
@@ -67,7 +68,7 @@ COLUMNS: dict[str, flat.Column[Fact]] = {
 
 def job_types(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every registered type, by pages."""
-    counts, paused, workers = metrics.type_counts(), job_scheduler.paused_types(), health.of(request).fleet.workers
+    counts, paused, workers = lately.type_counts(), job_scheduler.paused_types(), health.of(request).fleet.workers
     known, serve = _known_by_workers(workers), serving.by_queue(workers)
     types, is_whole = seen(request).types(), seen(request).has_all_of_type
     every = [
@@ -189,7 +190,7 @@ def _facts(request: HttpRequest, rows: list[TypeRow]) -> list[dict[str, Any]]:
     ]
 
 
-def _known_by_workers(workers: list[WorkerProcess]) -> Counter[str]:
+def _known_by_workers(workers: list[LiveProcess]) -> Counter[str]:
     """How many of ``workers`` know each type."""
     known: Counter[str] = Counter()
     alike = Counter(worker.types for worker in workers)  # nearly all know the same

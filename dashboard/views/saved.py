@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, router, transaction
-from django.db.models import Q
+from django.db.models import BigIntegerField, CharField, DateTimeField, Q, Value
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
 from django.utils import timezone
@@ -18,10 +18,10 @@ from dashboard.kit.pages import person_of
 from dashboard.kit.reach import seen
 from dashboard.kit.search import list_query, selection_of
 from dashboard.kit.text import inert
-from dashboard.models import SavedView
+from dashboard.models import Preferences, SavedView
 from handlers.audit import audit, user_name
 from handlers.exceptions import JobsError
-from handlers.selection import InvalidSelection, Selection, forbidden_paths, hidden
+from handlers.selection import InvalidSelection, Reach, Selection, forbidden_paths, hidden
 
 SHARE = "jobsite_dashboard.share_savedview"
 REMOVE = "jobsite_dashboard.delete_savedview"  # what others share
@@ -32,6 +32,7 @@ SHARED = 100  # of all together
 LONGEST_NAME = 60  # characters
 LONGEST_QUERY = 4_000  # characters of an address, in which a letter may be six
 IN_NAVIGATION = 12
+_COLUMNS = ("id", "person", "person_name", "name", "query", "is_shared", "saved_at")
 
 
 class NotSaved(JobsError, ValueError):
@@ -52,14 +53,42 @@ class Entry(NamedTuple):
     is_current: bool = False
 
 
+class Kept(NamedTuple):
+    """What is kept for a person and each page asks for."""
+
+    views: list[SavedView]  # their own, and those that are shared
+    single_keys: bool  # whether these act
+
+
+def kept(request: HttpRequest) -> Kept:
+    """Read once for a page, in one statement: the preferences stand among the views as one that has no name."""
+    known = getattr(request, "_kept_of_person", None)
+    if known is None:
+        person, text = person_of(request), Value("", output_field=CharField())
+        views = SavedView.objects.filter(Q(person=person) | Q(is_shared=True)).values_list(*_COLUMNS)
+        own = Preferences.objects.filter(person=person).annotate(
+            pk_none=Value(0, output_field=BigIntegerField()), person_none=text, name=text, query=text,
+            at_none=Value(None, output_field=DateTimeField()),
+        )  # fmt: skip
+        columns = ("pk_none", "person", "person_none", "name", "query", "single_keys", "at_none")
+        rows = list(views.union(own.values_list(*columns), all=True).order_by("name", "id")[: EACH + SHARED + 1])
+        found = [SavedView(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
+        known = Kept([row for row in found if row.name], all(row.is_shared for row in found if not row.name))
+        request._kept_of_person = known  # type: ignore[attr-defined]
+    return cast("Kept", known)
+
+
 def seen_by(request: HttpRequest) -> list[Entry]:
     """The views that this person sees, their own first: read once for a page."""
     known = getattr(request, "_saved_views", None)
     if known is None:
-        person = person_of(request)
-        rows = SavedView.objects.filter(Q(person=person) | Q(is_shared=True)).order_by("name", "pk")
-        shown = [view for view in rows[: EACH + SHARED] if view.person == person or _names_no_others(request, view)]
-        found = [_entry(request, view, is_own=view.person == person) for view in shown]
+        person, reach = person_of(request), seen(request)
+        shown = [view for view in kept(request).views if view.person == person or _names_no_others(reach, view)]
+        url = reverse("admin:job_view", args=[0], current_app=getattr(request, "current_app", None))
+        found = [
+            Entry(view, inert(view.name), f"{url.removesuffix('0/')}{view.pk}/", view.person == person)
+            for view in shown
+        ]
         known = sorted(found, key=lambda entry: not entry.is_own)
         request._saved_views = known  # type: ignore[attr-defined]
     return cast("list[Entry]", known)
@@ -94,13 +123,12 @@ def find(request: HttpRequest, view_id: int, *, own: bool = False) -> SavedView 
     """The view, if this person may see it, or with ``own`` change it; None: there is none for them."""
     which = Q(person=person_of(request)) if own else Q(person=person_of(request)) | Q(is_shared=True)
     found: SavedView | None = SavedView.objects.filter(which, pk=view_id).first() if view_id < 2**63 else None
-    is_shown = found and (found.person == person_of(request) or _names_no_others(request, found))
+    is_shown = found and (found.person == person_of(request) or _names_no_others(seen(request), found))
     return found if is_shown else None
 
 
-def _names_no_others(request: HttpRequest, view: SavedView) -> bool:
-    """Whether all types and queues that it names are within what this person sees."""
-    reach = seen(request)
+def _names_no_others(reach: Reach, view: SavedView) -> bool:
+    """Whether all types and queues that it names are within what a person sees."""
     if reach.is_whole:
         return True
     try:
@@ -152,11 +180,6 @@ def remove(request: HttpRequest, view_id: int) -> str | None:
 def may_remove(request: HttpRequest, view: SavedView) -> bool:
     """Whether this person may: it is theirs, or shared and they have the permission."""
     return view.person == person_of(request) or (view.is_shared and request.user.has_perm(REMOVE))
-
-
-def _entry(request: HttpRequest, view: SavedView, *, is_own: bool) -> Entry:
-    url = reverse("admin:job_view", args=[view.pk], current_app=getattr(request, "current_app", None))
-    return Entry(view, inert(view.name), url, is_own)
 
 
 def _store(request: HttpRequest, view: SavedView, *, query: str, shared: bool) -> SavedView:
@@ -230,4 +253,5 @@ def _parts(query: str) -> list[tuple[str, list[str]]]:
 
 
 def _forget(request: HttpRequest) -> None:
-    request.__dict__.pop("_saved_views", None)
+    for name in ("_saved_views", "_kept_of_person"):
+        request.__dict__.pop(name, None)

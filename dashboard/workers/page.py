@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple, cast
 
@@ -20,15 +20,17 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
-from dashboard.kit import flat, verbs
+from dashboard.kit import flat, hooks, verbs
 from dashboard.kit.pages import why
+from dashboard.kit.reach import kept, reach_of, seen
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
-from handlers import fleet
+from handlers import fleet, told_hooks
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
-from handlers.models import WorkerProcess
+from handlers.models import HookTrouble, WorkerProcess
 from handlers.registry import registry
+from handlers.selection import Reach
 
 STOP = "jobsite_jobs.stop_workerprocess"
 MOST = 2_000  # processes that are looked at
@@ -61,11 +63,25 @@ class Row(NamedTuple):
     unknown: list[str]  # the first types that others may enqueue and it has no handler for
     more: int  # such types besides
     troubles: list[fleet.Trouble]  # of a scheduler
+    hooks: list[Hook]  # that went wrong in it
 
     @property
     def more_runs(self) -> int:
         """How many are not shown at once."""
         return self.running - SHOWN if len(self.runs) > SHOWN else 0
+
+
+class Hook(NamedTuple):
+    """Middleware or a receiver that went wrong."""
+
+    title: str
+    how: str
+    told: HookTrouble
+
+    @classmethod
+    def of(cls, told: HookTrouble) -> Hook:
+        """The same in words."""
+        return cls(hooks.title(told), hooks.went(told), told)
 
 
 class Known(NamedTuple):
@@ -74,10 +90,13 @@ class Known(NamedTuple):
     process: WorkerProcess
     lost: bool
     missing: list[str]  # types that it has no handler for
+    runs: list[fleet.Run] | None = None  # of somebody who may see no other job
 
     @property
     def running(self) -> int:
         """Jobs that it runs, as far as anybody knows."""
+        if self.runs is not None:
+            return len(self.runs)
         return 0 if self.lost else fleet.running(self.process)
 
     @property
@@ -107,6 +126,8 @@ COLUMNS: dict[str, flat.Column[Known]] = {
     "memory": flat.Column(gettext_lazy("Memory"), lambda known: known.process.memory_bytes, falls=True),
 }
 
+COUNTED = ("done", "failed")  # columns that count all jobs of a worker
+
 
 def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     """Every worker process and scheduler, the lost ones marked."""
@@ -119,35 +140,70 @@ def workers(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     types = fleet.known_types(shown)
     here = {job_type.name for job_type in registry.all()}
     unknown = {digest: sorted(here - names) for digest, names in types.items()}
-    every = [Known(process, process.is_silent, unknown.get(process.types, [])) for process in shown]
+    reach = seen(request)
+    if reach.is_whole:
+        every = [Known(process, process.is_silent, unknown.get(process.types, [])) for process in shown]
+    else:
+        every = within(request, reach, shown, unknown)
+    columns = COLUMNS if reach.is_whole else {name: COLUMNS[name] for name in COLUMNS if name not in COUNTED}
     of_workers = [known for known in every if known.process.kind == "worker"]
-    listed = flat.flat(request, of_workers, COLUMNS, text=_text, needs=lambda known: known.needs, size=PAGE)
+    listed = flat.flat(request, of_workers, columns, text=_text, needs=lambda known: known.needs, size=PAGE)
+    schedulers = [known for known in every if known.process.kind == "scheduler"]
+    names = [known.process.name for known in (*listed.rows, *schedulers)]
+    wrong, of = told_hooks.known(names) if reach.is_whole else ([], {})
     context = {
         **site.each_context(request),
         "title": _("Workers"),
-        "hosts": _by_host(listed.rows, of_workers),
+        "hosts": _by_host(listed.rows, of_workers, of),
         "flat": listed,
-        "schedulers": [_row(*known) for known in every if known.process.kind == "scheduler"],
+        "schedulers": [_row(known, of) for known in schedulers],
+        "hooks": [Hook.of(told) for told in wrong],
         "cut": len(found) > MOST,
+        "is_whole": reach.is_whole,
         "most": MOST,
         "shown": SHOWN,
-        "may_stop": request.user.has_perm(STOP),
+        "may_stop": reach_of(request.user, STOP).is_whole and reach.is_whole,
         "max_reason": verbs.MAX_REASON,
     }
     return TemplateResponse(request, "dashboard/workers/workers.html", context)
 
 
-def _row(process: WorkerProcess, lost: bool, missing: list[str]) -> Row:
-    running, runs = fleet.running(process), fleet.runs(process)
+def within(
+    request: HttpRequest, reach: Reach, processes: Iterable[WorkerProcess], unknown: Mapping[str, list[str]]
+) -> list[Known]:
+    """Those that serve queues within ``reach``, with what they tell of these; and schedulers, which serve all."""
+    queues, types, found = reach.queues(), reach.types(), []
+    for process in processes:
+        process.queues = [name for name in process.queues if name in queues]
+        if process.queues or process.kind == "scheduler":
+            found.append(process)
+    runs = {process.pk: fleet.runs(process) for process in found}
+    ids = [run.job_id for some in runs.values() for run in some]
+    ours = kept(request, dict.fromkeys(ids))
+    return [
+        Known(
+            process,
+            process.is_silent,  # type: ignore[attr-defined]
+            [name for name in unknown.get(process.types, []) if name in types],
+            [run for run in runs[process.pk] if run.job_id in ours],
+        )
+        for process in found
+    ]
+
+
+def _row(known: Known, of: Mapping[str, Sequence[HookTrouble]]) -> Row:
+    process, missing = known.process, known.missing
+    is_whole = known.runs is None
     return Row(
         process,
-        lost,
-        running,
-        runs,
-        _slots(process),
+        known.lost,
+        fleet.running(process) if known.runs is None else len(known.runs),
+        fleet.runs(process) if known.runs is None else known.runs,
+        _slots(process) if is_whole else [],
         missing[:NAMED],
         len(missing[NAMED:]),
-        fleet.troubles(process),
+        fleet.troubles(process) if is_whole else [],
+        [Hook.of(told) for told in of.get(process.name, ())],
     )
 
 
@@ -163,7 +219,7 @@ def _text(known: Known) -> str:
     return " ".join([known.process.name, known.process.host, *known.process.queues])
 
 
-def _by_host(shown: Sequence[Known], every: Sequence[Known]) -> list[Host]:
+def _by_host(shown: Sequence[Known], every: Sequence[Known], of: Mapping[str, Sequence[HookTrouble]]) -> list[Host]:
     """Those that are ``shown``, neighbours on a host together, with what is true of the whole host."""
     of_hosts: defaultdict[str, list[Known]] = defaultdict(list)
     for known in every:
@@ -171,7 +227,7 @@ def _by_host(shown: Sequence[Known], every: Sequence[Known]) -> list[Host]:
     found = []
     for name, grouped in groupby(shown, key=lambda known: known.process.host):
         running = [known.running for known in of_hosts[name] if known.running]
-        rows = [_row(*known) for known in grouped]
+        rows = [_row(known, of) for known in grouped]
         found.append(Host(name, rows, len(of_hosts[name]), len(running), sum(running)))
     return found
 

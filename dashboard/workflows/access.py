@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterable
 
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from dashboard.kit.reach import concerning, in_words
 from dashboard.kit.verbs import DELETE, RETRY
+from dashboard.kit.workflows import is_within, kept
 from handlers.models import Workflow
 
 VIEW, CHANGE = "jobsite_jobs.view_workflow", "jobsite_jobs.change_workflow"
+RETRYING, SKIPPING = (CHANGE, RETRY.permission), (RETRY.permission, DELETE.permission)
 
 
 def need_open(request: HttpRequest) -> None:
@@ -46,17 +48,25 @@ def need(request: HttpRequest, is_allowed: bool, words: str) -> None:
         raise PermissionDenied(words)
 
 
-def found(workflow_id: int) -> Workflow:
-    """The one of this id. Raises Http404."""
+def found(request: HttpRequest, workflow_id: int, *permissions: str) -> Workflow:
+    """The one of this id. Raises Http404, and PermissionDenied where ``permissions`` do not reach all of its jobs."""
     row = Workflow.objects.filter(pk=workflow_id).first() if workflow_id < 2**63 else None
-    if row is None:
+    if row is None or not is_within(concerning(request, VIEW), row):
         raise Http404(_("There is no such workflow: it has aged out, or was never there."))
+    if not may(request, row, *permissions):
+        raise PermissionDenied(in_words(concerning(request, VIEW, *permissions)))
     return row
 
 
-def by(request: HttpRequest) -> AbstractBaseUser:
-    """Who asks: nobody anonymous holds a permission."""
-    return cast("AbstractBaseUser", request.user)
+def may(request: HttpRequest, row: Workflow, *permissions: str) -> bool:
+    """Whether ``permissions`` reach all of its jobs, for whoever holds them."""
+    reach = concerning(request, VIEW, *permissions)
+    return reach == concerning(request, VIEW) or is_within(reach, row)
+
+
+def seen_of(request: HttpRequest, rows: Iterable[Workflow]) -> list[Workflow]:
+    """Those of ``rows`` that this person may see."""
+    return kept(concerning(request, VIEW), rows)
 
 
 def to_page(request: HttpRequest, workflow_id: int) -> HttpResponse:

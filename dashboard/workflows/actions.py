@@ -16,12 +16,24 @@ from django.views.decorators.http import require_POST
 from dashboard.kit import health
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.once import act_once
-from dashboard.kit.pages import page, why
+from dashboard.kit.pages import by, page, why
 from dashboard.kit.queries import Count, capped
+from dashboard.kit.reach import acting, check_job
 from dashboard.kit.switching import switch_once, tell
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import MAX_REASON, jobs_in_words
-from dashboard.workflows.access import by, found, may_change, may_retry, may_skip, need, to_page
+from dashboard.workflows.access import (
+    CHANGE,
+    RETRYING,
+    SKIPPING,
+    VIEW,
+    found,
+    may_change,
+    may_retry,
+    may_skip,
+    need,
+    to_page,
+)
 from dashboard.workflows.nodes import in_state
 from dashboard.workflows.page import nested
 from dashboard.workflows.standing import Standing
@@ -54,7 +66,7 @@ def resume(request: HttpRequest, workflow_id: int) -> HttpResponse:
 def retry(request: HttpRequest, workflow_id: int) -> HttpResponse:
     """Run all of its failed jobs again."""
     need(request, may_retry(request), _("You may not retry the failed jobs of workflows."))
-    row = found(workflow_id)
+    row = found(request, workflow_id, *RETRYING)
 
     def act() -> str:
         return str(job_scheduler.retry_workflow(row.pk, by=by(request), reason=why(request)))
@@ -77,7 +89,7 @@ def retry(request: HttpRequest, workflow_id: int) -> HttpResponse:
 def cancel(site: AdminSite, request: HttpRequest, workflow_id: int) -> HttpResponse:
     """Delete all of its jobs that have not succeeded, after a page that says how many these are."""
     need(request, may_change(request), _("You may not cancel workflows."))
-    row = found(workflow_id)
+    row = found(request, workflow_id, CHANGE)
     if request.method == "POST" and not is_draft(request):
         told = _("Cancelled %(name)s: what had not succeeded is deleted.")
         if row.total > CHUNK:
@@ -94,7 +106,7 @@ def cancel(site: AdminSite, request: HttpRequest, workflow_id: int) -> HttpRespo
         "row": row,
         "count": row.open + row.failed,
         "running": running,
-        "has_inner": any(not inner.finished_at for inner in nested(row) or ()),
+        "has_inner": any(not inner.finished_at for inner in nested(request, row) or ()),
         "max_reason": MAX_REASON,
     }
     return page(site, request, "workflows/cancel", _("Cancel %(name)s?") % {"name": standing.title}, context)
@@ -107,6 +119,10 @@ def skip(site: AdminSite, request: HttpRequest, job_id: int) -> HttpResponse:
     node = WorkflowNode.objects.filter(pk=job_id).first() if job else None
     if job is None or node is None:
         raise Http404(_("There is no job %(id)d for which others wait.") % {"id": job_id})
+    if not acting(request, VIEW, *SKIPPING).is_whole:
+        # Who waits for it, and goes on, may be beyond, unless it is of a workflow that is not.
+        check_job(request, job_id)
+        found(request, node.workflow_id or 0, *SKIPPING)
     back = reverse("admin:jobsite_jobs_jobrecord_change", args=[job_id], current_app=request.current_app)
     if node.workflow_id:
         back = reverse("admin:workflow", args=[node.workflow_id], current_app=request.current_app)
@@ -167,7 +183,7 @@ def _at(gates: set[int]) -> Count:
 def _switch(
     request: HttpRequest, workflow_id: int, act: Callable[..., bool], told: str, not_moved: str
 ) -> HttpResponse:
-    row = found(workflow_id)
+    row = found(request, workflow_id, CHANGE)
     name = {"name": Standing(row, timezone.now()).title}
     switched = switch_once(request, lambda: act(row.pk, by=by(request), reason=why(request)))
     health.forget()

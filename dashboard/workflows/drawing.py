@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dashboard.kit.gates import rule
+from dashboard.kit.numbers import thousands
 from dashboard.kit.queries import RETRYING
 from dashboard.kit.text import inert
 from dashboard.kit.verbs import jobs_in_words
@@ -35,7 +36,8 @@ LETTERS = 25  # of a name that fits
 TIMES, DASH = "\N{MULTIPLICATION SIGN}", "\N{EN DASH}"
 SIGNS = {
     "failed": "✗", "succeeded": "✓", "skipped": "»", "deleted": DASH, "unneeded": DASH, "processing": "▶",
-    "enqueued": "●", "scheduled": "○", "awaiting": "○", RETRYING: "↻", "running": "▶", "gone": DASH,
+    "enqueued": "●", "scheduled": "○", "awaiting": "○", "waiting": "?", RETRYING: "↻", "running": "▶",
+    "gone": DASH,
 }  # fmt: skip
 WORDS = {
     "awaiting": gettext_lazy("waits"),
@@ -130,7 +132,7 @@ def _one(request: HttpRequest, box: Box, jobs: dict[int, tuple[JobRecord, str]])
     name = _short(box.job_type)
     if box.job_id is None:
         url = f"{_url(request, box=inert(box.name))}#jobs"
-        return Drawn(box, _state(box), f"{box.count:,} {TIMES} {name}", _sums(box), url)
+        return Drawn(box, _state(box), f"{thousands(box.count)} {TIMES} {name}", _sums(box), url)
     url = reverse("admin:jobsite_jobs_jobrecord_change", args=[box.job_id], current_app=request.current_app)
     job, outcome = jobs.get(box.job_id, (None, ""))
     state = "gone" if job is None else RETRYING if job.is_retrying else str(job.state)
@@ -145,7 +147,7 @@ def _one(request: HttpRequest, box: Box, jobs: dict[int, tuple[JobRecord, str]])
 def _others(request: HttpRequest, boxes: Sequence[Box]) -> Drawn:
     jobs, failed = sum(box.count for box in boxes), sum(box.outcomes["failed"] for box in boxes)
     line = ", ".join([jobs_in_words(jobs), *([counted_state("failed", failed)] if failed else [])])
-    kinds = _("and %(number)s more kinds") % {"number": f"{len(boxes):,}"}
+    kinds = _("and %(number)s more kinds") % {"number": thousands(len(boxes))}
     return Drawn(
         boxes[0], "failed" if failed else "more", kinds, line, f"{_url(request)}#jobs",
         others=len(boxes) - 1,
@@ -260,7 +262,11 @@ def _full(each: Drawn) -> str:
     if each.others:
         return f"{each.name}: {each.line}"
     name = inert(each.box.job_type, 200)
-    return f"{name}: {each.line}" if each.box.job_id else f"{each.box.count:,} {TIMES} {name}: {_sums(each.box, 5)}"
+    return (
+        f"{name}: {each.line}"
+        if each.box.job_id
+        else f"{thousands(each.box.count)} {TIMES} {name}: {_sums(each.box, 5)}"
+    )
 
 
 def _back(x: float, y: float) -> SafeString:

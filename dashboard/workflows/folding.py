@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min, OuterRef, Q, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import Cast, Concat
 
 from handlers.models import Gate, GateParent, NodeOutcome, Workflow, WorkflowNode
 
@@ -99,8 +100,8 @@ _kept: dict[int, tuple[float, Graph]] = {}
 def _fold(workflow: Workflow) -> Graph:
     groups = _groups(workflow)
     gates = Gate.objects.in_bulk({kind.gate_id for kind in groups if kind.gate_id})
-    parents = _parents(gates.values(), groups)
     _find_few(workflow, groups)
+    parents = _parents(gates.values(), groups)
     by_layer: dict[int, list[Kind]] = defaultdict(list)
     depth: dict[int | None, int] = {None: 0}
     # A gate is made after those of its parents, so this order goes from the left to the right.
@@ -230,23 +231,46 @@ def _find_few(workflow: Workflow, groups: dict[Kind, Group]) -> None:
 
 
 def _parents(gates: Iterable[Gate], groups: dict[Kind, Group]) -> dict[int, list[_Parent]]:
-    """Who is waited for at each gate."""
+    """Who is waited for at each gate; of many that are drawn as one box, one of them."""
     narrow: list[int] = []
     wide: list[int] = []
     room = PARENTS
     for gate in sorted(gates, key=lambda gate: gate.total):
         (narrow if gate.total <= room else wide).append(gate.pk)
         room -= min(gate.total, room)
-    rows = list(GateParent.objects.filter(gate_id__in=narrow).values_list("gate_id", "parent_id"))
+    found: dict[int, list[_Parent]] = defaultdict(list)
+    if narrow:
+        _read_parents(GateParent.objects.filter(gate_id__in=narrow), groups, found)
     if wide:
         tried = [pk for group in groups.values() for pk in group.ids]
-        some = GateParent.objects.filter(gate_id__in=wide, parent_id__in=tried)
-        rows += some.values_list("gate_id", "parent_id")
-    ids = {parent_id for _, parent_id in rows}
-    nodes = WorkflowNode.objects.filter(pk__in=ids).values_list("pk", "gate_id", "job_type")
-    kinds = {pk: Kind(gate_id, job_type) for pk, gate_id, job_type in nodes}
-    found: dict[int, list[_Parent]] = defaultdict(list)
-    for gate_id, parent_id in rows:
-        if parent_id in kinds:
-            found[gate_id].append(_Parent(parent_id, kinds[parent_id]))
+        _read_parents(GateParent.objects.filter(gate_id__in=wide, parent_id__in=tried), groups, found)
     return found
+
+
+def _read_parents(parents: QuerySet[GateParent], groups: dict[Kind, Group], found: dict[int, list[_Parent]]) -> None:
+    """Add them, by gate. Folded by the database, as the groups are: a gate may wait for ten thousand of one group."""
+    # Both in one text: each look at a node is a descent of an index, and there may be twenty thousand of them.
+    both = Concat(Cast("gate_id", TextField()), Value(" "), "job_type", output_field=TextField())
+    node = WorkflowNode.objects.filter(pk=OuterRef("parent_id")).annotate(kind=both)
+    rows = parents.annotate(kind=Subquery(node.values("kind")))
+    some = rows.order_by().values_list("gate_id", "kind")
+    alone: list[int] = []  # jobs of which each may be a box of its own
+    for gate_id, text, first, number in some.annotate(first=Min("parent_id"), number=Count("pk")):
+        if text is None:  # of nodes that are gone
+            continue
+        kind = _kind(text)
+        group = groups.get(kind)
+        if number > 1 and group is not None and len(group.ids) == group.count <= FEW:
+            alone += group.ids
+        else:
+            found[gate_id].append(_Parent(first, kind))
+    if alone:
+        for gate_id, parent_id, text in rows.filter(parent_id__in=alone).values_list("gate_id", "parent_id", "kind"):
+            parent = _Parent(parent_id, _kind(text))
+            if parent not in found[gate_id]:
+                found[gate_id].append(parent)
+
+
+def _kind(text: str) -> Kind:
+    gate_id, _, job_type = text.partition(" ")
+    return Kind(int(gate_id) if gate_id else None, job_type)

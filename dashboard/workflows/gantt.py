@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.kit.numbers import thousands
 from dashboard.kit.text import duration, inert
 from dashboard.kit.vocabulary import STATES as STATE_WORDS
 from dashboard.kit.vocabulary import state_label
@@ -66,7 +67,7 @@ def gantt(rows: Sequence[Row], began: datetime, now: datetime) -> SafeString:
         '<figcaption>{keys}<span class="quiet">{since}</span></figcaption></figure>',
         names=NAMES,
         h=height,
-        told=told % {"jobs": f"{len(kept):,}", "span": duration(end - began), "ran": f"{ran:,}"},
+        told=told % {"jobs": thousands(len(kept)), "span": duration(end - began), "ran": thousands(ran)},
         since=_("since the workflow was made"),
         labels=format_html_join("", '<text class="tick value" x="0" y="{}">{}</text>', _labels(kept)),
         grid=_grid(length, height),

@@ -16,6 +16,7 @@ from dashboard.kit.gates import Wait, in_span, waits_of
 from dashboard.kit.queries import RETRYING
 from dashboard.kit.search import AFTER, BEFORE, place
 from dashboard.kit.vocabulary import STATES as STATE_WORDS
+from dashboard.workflows.access import seen_of
 from dashboard.workflows.folding import gates_of_box
 from handlers.failures import clean
 from handlers.models import JobRecord, NodeOutcome, Workflow, WorkflowNode
@@ -24,7 +25,7 @@ from handlers.states import State
 
 SIZE = 50  # on a page
 DRAWN = 200  # in the time line that goes with it
-LIVE = (State.PROCESSING, State.ENQUEUED, State.SCHEDULED, State.AWAITING)
+LIVE = (State.PROCESSING, State.WAITING, State.ENQUEUED, State.SCHEDULED, State.AWAITING)
 STATES = {
     **{str(name): STATE_WORDS[name] for name in ("failed", *LIVE)},
     "inner": gettext_lazy("succeeded, its own workflow goes on"),
@@ -107,7 +108,7 @@ def listed(request: HttpRequest, workflow: Workflow) -> Listed:
         found = _ids(rows.order_by("pk")[: DRAWN + 1])
         shown, has_before, has_after = found[:SIZE], after is not None, len(found) > SIZE
         drawn = found[:DRAWN]
-    told = _rows(workflow, drawn, len(shown))
+    told = _rows(request, workflow, drawn, len(shown))
     return Listed(
         told[: len(shown)],
         told,
@@ -152,7 +153,7 @@ def _ids(rows: QuerySet[Any]) -> list[int]:
     return list(rows.values_list("pk", flat=True))
 
 
-def _rows(workflow: Workflow, ids: Sequence[int], shown: int) -> list[Row]:
+def _rows(request: HttpRequest, workflow: Workflow, ids: Sequence[int], shown: int) -> list[Row]:
     """The nodes with their jobs; the first ``shown`` with all that the table says of them."""
     jobs, by_id = JobRecord.objects.in_bulk(ids), WorkflowNode.objects.in_bulk(ids)
     nodes = [by_id[pk] for pk in ids if pk in by_id]
@@ -160,8 +161,8 @@ def _rows(workflow: Workflow, ids: Sequence[int], shown: int) -> list[Row]:
     waits = waits_of(node for node in told if node.pk in jobs and jobs[node.pk].state == State.AWAITING)
     inner: dict[int, list[int]] = {}
     opened = Workflow.objects.filter(opened_by__in=[node.pk for node in told]).order_by("pk")
-    for opener, pk in opened.values_list("opened_by", "pk")[: 2 * SIZE]:
-        inner.setdefault(opener or 0, []).append(pk)
+    for each in seen_of(request, opened[: 2 * SIZE]):
+        inner.setdefault(each.opened_by or 0, []).append(each.pk)
     roles = {workflow.on_success: _("on success"), workflow.on_end: _("at the end")}
     return [
         Row(node, jobs.get(node.pk), waits.get(node.pk), tuple(inner.get(node.pk, ())), roles.get(node.pk, ""))

@@ -15,9 +15,22 @@ from django.utils import timezone
 
 from dashboard.kit import serving
 from dashboard.kit.limits import TookTooLong, time_limit
-from dashboard.kit.queries import CAP, RETRYING, Count
+from dashboard.kit.queries import CAP, Count
+from dashboard.kit.queries import RETRYING as RETRYING_STATE
+from dashboard.kit.reach import kept, seen
 from dashboard.kit.verbs import MAX_REASON, RETRY
-from dashboard.workflows.access import found, may_change, may_retry, may_skip, need_open
+from dashboard.workflows.access import (
+    CHANGE,
+    RETRYING,
+    SKIPPING,
+    found,
+    may,
+    may_change,
+    may_retry,
+    may_skip,
+    need_open,
+    seen_of,
+)
 from dashboard.workflows.drawing import picture
 from dashboard.workflows.folding import SMALL, fold
 from dashboard.workflows.gantt import gantt
@@ -34,7 +47,7 @@ NESTED = 20  # workflows that its jobs have opened which are shown
 def workflow(site: AdminSite, request: HttpRequest, workflow_id: int) -> TemplateResponse:
     """One of them. A request for live parts has only these made."""
     need_open(request)
-    row, now = found(workflow_id), timezone.now()
+    row, now = found(request, workflow_id), timezone.now()
     standing = Standing(row, now)
     asked = request.headers.get("X-Live", "")
     wanted = set(asked.split(",")) if asked else PARTS
@@ -44,11 +57,11 @@ def workflow(site: AdminSite, request: HttpRequest, workflow_id: int) -> Templat
         "standing": standing,
         "row": row,
         "counts": counts(row),
-        "may_change": may_change(request),
-        "may_retry": may_retry(request),
+        "may_change": may_change(request) and may(request, row, CHANGE),
+        "may_retry": may_retry(request) and may(request, row, *RETRYING),
         "max_reason": MAX_REASON,
         **(_jobs(request, row, now) if wanted & {"workflow-jobs", "workflow-times"} else {}),
-        **(_family(row) if "workflow-family" in wanted else {}),
+        **(_family(request, row) if "workflow-family" in wanted else {}),
         **(_graph(request, row) if "workflow-graph" in wanted else {}),
         "is_small": row.total <= SMALL,
     }
@@ -88,10 +101,10 @@ def _jobs(request: HttpRequest, row: Workflow, now: datetime) -> dict[str, Any]:
     """The table of its jobs and their time line, or that it takes too long."""
     context: dict[str, Any] = {
         "states": STATES,
-        "retrying": RETRYING,
+        "retrying": RETRYING_STATE,
         "size": SIZE,
-        "may_retry_one": RETRY.allowed(request.user),
-        "may_skip": may_skip(request),
+        "may_retry_one": RETRY.allowed(request.user) and may(request, row, RETRY.permission),
+        "may_skip": may_skip(request) and may(request, row, *SKIPPING),
         "asked": {name: request.GET.get(name, "") for name in FILTERS},
         "box_type": request.GET.get("box", "").partition(".")[2],
     }
@@ -115,15 +128,17 @@ def _graph(request: HttpRequest, row: Workflow) -> dict[str, Any]:
         return {"graph_wanted": True}
 
 
-def _family(row: Workflow) -> dict[str, Any]:
+def _family(request: HttpRequest, row: Workflow) -> dict[str, Any]:
     """The jobs at its end, the one that opened it, and the workflows that its jobs opened."""
     ids = {"opener": row.opened_by, "on_success": row.on_success, "on_end": row.on_end}
-    jobs = JobRecord.objects.in_bulk([pk for pk in ids.values() if pk])
+    jobs = kept(request, JobRecord.objects.in_bulk([pk for pk in ids.values() if pk]))
+    if not seen(request).is_whole:
+        ids = {name: pk for name, pk in ids.items() if pk in jobs}
     outer = None
     if row.opened_by:
         node = WorkflowNode.objects.filter(pk=row.opened_by).values("workflow_id")
-        outer = Workflow.objects.filter(pk__in=node).first()
-    inner = nested(row)
+        outer = next(iter(seen_of(request, Workflow.objects.filter(pk__in=node)[:1])), None)
+    inner = nested(request, row)
     now = timezone.now()
     return {
         "family": [(name, pk, jobs.get(pk)) for name, pk in ids.items() if pk],
@@ -133,7 +148,7 @@ def _family(row: Workflow) -> dict[str, Any]:
     }
 
 
-def nested(row: Workflow) -> list[Workflow] | None:
+def nested(request: HttpRequest, row: Workflow) -> list[Workflow] | None:
     """Workflows that its jobs have opened, the newest first; None where that takes too long to find."""
     # The ids of its jobs are near each other, so this looks at few openers of other workflows.
     first, last = WorkflowNode.span(row.pk)
@@ -141,6 +156,6 @@ def nested(row: Workflow) -> list[Workflow] | None:
     rows = Workflow.objects.filter(Exists(own), opened_by__gte=first, opened_by__lte=last)
     try:
         with time_limit(SPLIT_SECONDS):
-            return list(rows.order_by("-opened_by", "-pk")[: NESTED + 1])
+            return seen_of(request, rows.order_by("-opened_by", "-pk")[: NESTED + 1])
     except TookTooLong:
         return None

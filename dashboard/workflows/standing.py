@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dashboard.kit.numbers import thousands
 from dashboard.kit.text import inert
 from dashboard.kit.vocabulary import STATES as STATE_WORDS
 from dashboard.kit.vocabulary import counted_state
@@ -62,7 +63,7 @@ class Standing:
     @property
     def words(self) -> str:
         """How many of how many: ``412 of 500 done, 3 failed``."""
-        row, numbers = self.row, {"done": f"{self.done:,}", "total": f"{self.row.total:,}"}
+        row, numbers = self.row, {"done": thousands(self.done), "total": thousands(self.row.total)}
         told = [(_("all %(total)s done") if self.done == row.total else _("%(done)s of %(total)s done")) % numbers]
         told += [counted_state("failed", row.failed)] if row.failed else []
         told += [counted_state("deleted", row.deleted)] if row.deleted else []
@@ -92,7 +93,7 @@ class Standing:
             place += width
         told = ", ".join(counted_state(name, count) for name, count in self.parts) or _("none has ended")
         words = _("%(done)s of %(total)s jobs done: %(told)s") % {
-            "done": f"{self.done:,}", "total": f"{self.row.total:,}", "told": told,
+            "done": thousands(self.done), "total": thousands(self.row.total), "told": told,
         }  # fmt: skip
         return format_html(
             '<svg class="flow-bar" width="100%" height="{}" role="img" aria-label="{}">'

@@ -9,11 +9,11 @@ are published. The life cycle knows none of this: a guard is added to its claims
 from handlers import following
 from handlers.admission.duties import LimitDuties, forget
 from handlers.admission.giving import jobs_moved
-from handlers.admission.limited_jobs import LIMITED
+from handlers.admission.limited_jobs import LIMITED, SLOTS
 from handlers.admission.taking import claim
 from handlers.lifecycle import guards
 
 __all__ = ["LimitDuties", "claim", "forget"]
 
-guards.add(LIMITED, "FALSE")  # but by whoever has seen to its slots: see ``claim``
+guards.add(LIMITED, "FALSE", proof=SLOTS)  # but by whoever has seen to its slots: see ``claim``
 following.add(jobs_moved, following.LIMITED)

@@ -16,7 +16,7 @@ from django.db.models import OuterRef, Q, Subquery, Sum
 from handlers.admission.keys import LockedKey, Pair
 from handlers.limited import Rate
 from handlers.models import JobRecord, LimitKey, LimitSlot, LimitStart, LimitWaiter
-from handlers.models.sql import as_rows, chunks, database_now, fetch_anew, is_postgresql, of_rows, prepared, rows_cte
+from handlers.models.sql import as_rows, chunks, database_now, fetch, is_postgresql, of_rows, prepared, rows_cte
 from handlers.states import State
 
 NO_LIMIT = 0  # the key of a slot that nothing limits
@@ -38,7 +38,7 @@ class Waiter(NamedTuple):
 
 @dataclass
 class Book:
-    """Of some keys, which are locked until the transaction ends."""
+    """Of some keys, which are locked until the transaction ends, and that goes by indexes (see ``go_by_index``)."""
 
     locked: Sequence[LockedKey]
     using: str
@@ -47,11 +47,14 @@ class Book:
     pairs: dict[int, Pair] = field(init=False)
     rooms: dict[int, float] = field(init=False, default_factory=dict)
     lines: set[int] = field(init=False)  # keys for which some may wait
+    joined: set[int] = field(init=False, default_factory=set)  # of them those for which none did
+    _marked: set[int] = field(init=False)  # those whose rows say so
 
     def __post_init__(self) -> None:
         self.keys = {key.pair: key.number for key in self.locked}
         self.pairs = {key.number: key.pair for key in self.locked}
         self.lines = {key.number for key in self.locked if key.lined_up}
+        self._marked = set(self.lines)
 
     @cached_property
     def rated(self) -> dict[int, Rate]:
@@ -101,7 +104,7 @@ class Book:
         for some in chunks(waiters, CHUNK):
             with prepared(connection) as cursor:
                 cursor.execute(sql, [as_rows(connection, some), self._stamp()])
-        self._line_up({waiter.key_id for waiter in waiters} - self.lines, lined_up=True)
+        self._line_up({waiter.key_id for waiter in waiters} - self._marked, lined_up=True)
 
     def dissolve(self, numbers: Collection[int]) -> None:
         """Nobody waits for these any more."""
@@ -110,6 +113,8 @@ class Book:
     def _line_up(self, numbers: set[int], *, lined_up: bool) -> None:
         if numbers:
             LimitKey.objects.using(self.using).filter(pk__in=numbers).update(lined_up=lined_up)
+            self.joined = self.joined | numbers if lined_up else self.joined - numbers
+            self._marked = self._marked | numbers if lined_up else self._marked - numbers
             self.lines = self.lines | numbers if lined_up else self.lines - numbers
 
     def leave_lines(self, waiters: Iterable[Waiter]) -> None:
@@ -128,10 +133,10 @@ class Book:
             cte = rows_cte("v", {"id": "id", "most": "int"})
             beside = f"SELECT {names} FROM {WAITERS} w WHERE {line.format(key='v.id', most='v.most')}"
             sql = f"WITH {cte} SELECT w.* FROM v CROSS JOIN LATERAL ({beside}) w ORDER BY rank, job_id"
-            rows = fetch_anew(connection, sql, [as_rows(connection, list(most.items()))])
+            rows = fetch(connection, sql, [as_rows(connection, list(most.items()))])
         else:
             sql = f"SELECT {names} FROM {WAITERS} w WHERE {line.format(key='%s', most='%s')}"
-            rows = [row for asked in most.items() for row in fetch_anew(connection, sql, asked)]
+            rows = [row for asked in most.items() for row in fetch(connection, sql, asked)]
         for row in rows:
             waiter = Waiter(*row)
             lines[waiter.key_id].append(waiter)
@@ -195,8 +200,7 @@ def _used(numbers: Collection[int], using: str) -> dict[int, int]:
     """How many have a slot of each of these keys."""
     connection = connections[using]
     postgresql = is_postgresql(connection)
-    # One look for all of them: however the database does it, it does not read the table once for each key.
     which = of_rows(postgresql=postgresql)
     cte = rows_cte("v", {"id": "id"}, postgresql=postgresql)
     sql = f"WITH {cte} SELECT key_id, COUNT(*) FROM {SLOTS} WHERE key_id {which} GROUP BY key_id"
-    return dict(fetch_anew(connection, sql, [as_rows(connection, [(number,) for number in numbers])]))
+    return dict(fetch(connection, sql, [as_rows(connection, [(number,) for number in numbers])]))

@@ -17,7 +17,16 @@ from handlers.admission.limited_jobs import claimable
 from handlers.exceptions import TransportUnavailable
 from handlers.limited import LONGEST_PERIOD
 from handlers.models import JobRecord, LimitKey, LimitSlot, LimitStart, LimitWaiter
-from handlers.models.sql import chunks, database_now, fetch, from_time, is_postgresql, take_lock
+from handlers.models.sql import (
+    chunks,
+    database_now,
+    fetch,
+    from_time,
+    go_by_index,
+    is_postgresql,
+    lock_jobs,
+    take_lock,
+)
 from handlers.publishing import publish, publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
@@ -146,7 +155,7 @@ def _take_back(unclaimed: Sequence[Slot], using: str) -> None:
         take_lock(connections[using])
         jobs = JobRecord.objects.using(using).filter(pk__in={slot.job_id for slot in unclaimed}, state=State.ENQUEUED)
         if is_postgresql(connections[using]):
-            jobs = jobs.select_for_update(skip_locked=True).order_by("pk")
+            jobs = lock_jobs(jobs, skip=True).order_by("pk")
         tokens = dict(jobs.values_list("pk", "token"))
         give_back([slot for slot in unclaimed if tokens.get(slot.job_id) == slot.token], using)
 
@@ -174,6 +183,7 @@ def _let_unknown_go(lines: Sequence[int]) -> int:
         return 0
     with transaction.atomic(using=using):
         take_lock(connections[using])
+        go_by_index(connections[using])
         now = database_now(connections[using])
         recently = Q(since__gte=now - timedelta(seconds=UNKNOWN_SECONDS), since__lte=now)
         rows = LimitWaiter.objects.using(using).filter(~recently, key_id__in=unknown)

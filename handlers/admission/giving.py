@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.db import connections, transaction
 from django.db.models import Exists, OuterRef
 
 from handlers.admission.book import NO_LIMIT, SLOTS, Book, Waiter
-from handlers.admission.keys import LockedKey, MoreKeys, Pair, with_keys
-from handlers.admission.limited_jobs import JOBS, as_text, claimable, have_several, needs_of
+from handlers.admission.keys import LockedKey, MoreKeys, Pair, have_several, lined_up, may_be_rated, with_keys
+from handlers.admission.limited_jobs import JOBS, as_text, claimable, needs_of
 from handlers.admission.shares import in_turns, share
 from handlers.models import JobRecord, LimitWaiter
-from handlers.models.sql import as_rows, fetch_anew, from_time, is_postgresql, of_rows, prepared, rows_cte, take_lock
+from handlers.models.sql import (
+    as_rows,
+    fetch,
+    fetch_anew,
+    from_time,
+    go_by_index,
+    is_postgresql,
+    of_rows,
+    prepared,
+    rows_cte,
+    take_lock,
+)
 from handlers.publishing import publish_first_on_commit
 from handlers.states import State
 from handlers.transport import Message
 
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 MOST = 500  # that are admitted in one transaction
 
 
@@ -50,23 +65,59 @@ class Slot(NamedTuple):
 def slots_of(ids: Collection[int], using: str) -> list[Slot]:
     """All that these jobs have."""
     connection = connections[using]
-    postgresql = is_postgresql(connection)
-    which = of_rows(postgresql=postgresql)
-    taken_at, started_at = (as_text(column, postgresql=postgresql) for column in ("s.taken_at", "j.started_at"))
-    sql = f"""
-        WITH {rows_cte("v", {"id": "id"}, postgresql=postgresql)}
-        SELECT s.job_id, s.key_id, s.token, s.counted, {taken_at}, j.token, j.state, {started_at}
-        FROM {SLOTS} s LEFT JOIN {JOBS} j ON j.id = s.job_id AND j.id {which} WHERE s.job_id {which}
-    """
+    sql = f"WITH {_had(postgresql=is_postgresql(connection))} SELECT * FROM had"
     return [Slot._make(row) for row in fetch_anew(connection, sql, [as_rows(connection, [(pk,) for pk in ids])])]
 
 
+def _had(*, postgresql: bool) -> str:
+    """SQL for the slots of the jobs in one parameter, as ``had``."""
+    # With a limit, so that no plan turns it round: else all jobs may be read, in their order.
+    job = f"LATERAL (SELECT * FROM {JOBS} x WHERE x.id = s.job_id LIMIT 1) j ON TRUE"
+    join = job if postgresql else f"{JOBS} j ON j.id = s.job_id"
+    which = of_rows(postgresql=postgresql)
+    taken_at, started_at = (as_text(column, postgresql=postgresql) for column in ("s.taken_at", "j.started_at"))
+    return f"""
+        {rows_cte("v", {"id": "id"}, postgresql=postgresql)},
+        had AS (
+            SELECT s.job_id, s.key_id, s.token, s.counted, {taken_at} AS taken_at, j.token AS job_token, j.state,
+                {started_at} AS started_at
+            FROM {SLOTS} s LEFT JOIN {join} WHERE s.job_id {which}
+        )
+    """
+
+
 def jobs_moved(ids: Sequence[int], using: str) -> None:
-    """These have moved: what they hold and need no more goes to others. Called after such moves, in a transaction."""
-    slots = slots_of(ids, using)
-    if lined_up := set(ids) - {slot.job_id for slot in slots}:
-        forget_outdated(lined_up, using)
-    give_back([slot for slot in slots if not slot.is_held], using)
+    """These have moved: what they hold and need no more goes to others. Called after such moves, in a transaction that
+    goes by indexes."""
+    slots = _take_from(ids, using)
+    if without := set(ids) - {slot.job_id for slot in slots}:
+        forget_outdated(without, using)
+    if over := [slot for slot in slots if not slot.is_held]:
+        _pass_on(over, using)
+
+
+def _take_from(ids: Collection[int], using: str) -> list[Slot]:
+    """All slots that these jobs have, or had until now: those that they need no more are theirs no longer."""
+    connection = connections[using]
+    if not is_postgresql(connection):
+        slots = slots_of(ids, using)
+        if over := [slot for slot in slots if not slot.is_held]:
+            _delete(over, using)
+        return slots
+    # The token is looked at twice: a job that has the slot anew, since the statement began, keeps it.
+    sql = f"""
+        WITH {_had(postgresql=True)},
+        over AS (
+            SELECT job_id, token FROM had
+            WHERE (job_token = token AND state IN ('{State.ENQUEUED}', '{State.PROCESSING}')) IS NOT TRUE
+        ),
+        gone AS (
+            DELETE FROM {SLOTS} WHERE job_id = ANY (ARRAY(SELECT job_id FROM over))
+                AND ((job_id, token) IN (SELECT job_id, token FROM over)) IS TRUE
+        )
+        SELECT * FROM had
+    """
+    return [Slot._make(row) for row in fetch(connection, sql, [as_rows(connection, [(pk,) for pk in ids])])]
 
 
 def forget_outdated(ids: Collection[int], using: str) -> None:
@@ -77,25 +128,73 @@ def forget_outdated(ids: Collection[int], using: str) -> None:
 
 def give_back(slots: Sequence[Slot], using: str) -> None:
     """Take these from their jobs, for those who wait."""
-    if not slots:
+    if slots:
+        with transaction.atomic(using=using, savepoint=False):
+            go_by_index(connections[using])
+            _delete(slots, using)
+            _pass_on(slots, using)
+
+
+def _pass_on(slots: Sequence[Slot], using: str) -> None:
+    """These were taken from their jobs, in this transaction: they go to those who wait.
+
+    Once that is committed it is looked whether anybody does, without a lock, for which others would wait: whoever
+    joins a line after that look does so knowing that these are free, or looks once more (see ``with_book``). Starts
+    that a rate counts are counted instead of the slots, at once.
+    """
+    numbers = {slot.key_id for slot in slots} - {NO_LIMIT}
+    if rated := may_be_rated(numbers, using):
+        starts = [slot for slot in slots if slot.key_id in rated and not slot.counted]
+
+        def count(book: Book) -> None:
+            times: defaultdict[int, list[datetime]] = defaultdict(list)
+            for slot in starts:
+                if slot.key_id in book.rated and (at := slot.started(book.now)):
+                    times[slot.key_id].append(at)
+            book.started(times)
+
+        if starts:
+            with_book([], {slot.key_id for slot in starts}, using, count)
+    _look_again(numbers, using)
+
+
+def with_book(pairs: Collection[Pair], numbers: Collection[int], using: str, act: Callable[[Book], T]) -> T:
+    """``with_keys``, with a book of the keys. The transaction goes by indexes.
+
+    Who counted while a slot was being given back found it taken; and whoever gave it back saw nobody in the line that
+    is joined here. So where one is new it is looked at once more after the commit.
+    """
+
+    def on_book(keys: list[LockedKey], is_last: bool) -> T:
+        book = Book(keys, using, is_last=is_last)
+        found = act(book)
+        if is_postgresql(connections[using]):
+            _look_again(book.joined, using)
+        return found
+
+    return with_keys(pairs, numbers, using, on_book)
+
+
+def _look_again(numbers: Collection[int], using: str) -> None:
+    """Once this transaction is committed, give what is free of these keys to those who wait, if any do."""
+    if not numbers:
+        return
+    if not is_postgresql(connections[using]):  # its one writer is here: nobody can come between
+        _admit_lined_up(numbers, using)
         return
 
-    def act(keys: list[LockedKey], is_last: bool) -> None:
-        book = Book(keys, using, is_last=is_last)
-        starts: defaultdict[int, list[datetime]] = defaultdict(list)
-        for slot in slots:
-            if not slot.counted and slot.key_id in book.rated and (at := slot.started(book.now)):
-                starts[slot.key_id].append(at)
-        book.started(starts)
-        if book.lines:
-            book.look()
-            publish_first_on_commit(admit(book, book.lines), using=using)
+    def look() -> None:
+        try:
+            _admit_lined_up(numbers, using)
+        except Exception as error:  # noqa: BLE001 - whoever gave it back has other things to do
+            logger.warning("cannot give slots to jobs that wait, a scheduler will: %s", type(error).__name__)
 
-    with transaction.atomic(using=using, savepoint=False):
-        # Before the keys are locked, which others wait for: who counts meanwhile counts these slots still, and whom
-        # that sends to a line we find there.
-        _delete(slots, using)
-        with_keys([], {slot.key_id for slot in slots} - {NO_LIMIT}, using, act)
+    transaction.on_commit(look, using=using, robust=True)
+
+
+def _admit_lined_up(numbers: Collection[int], using: str) -> None:
+    if lines := lined_up(numbers, using):
+        admit_waiting(lines, using)
 
 
 def _delete(slots: Sequence[Slot], using: str) -> None:
@@ -115,15 +214,16 @@ def admit_waiting(numbers: Collection[int], using: str) -> int:
     """Give what is free of these keys to those who wait; how many were admitted."""
     admitted: list[Message] = []
 
-    def act(keys: list[LockedKey], is_last: bool) -> None:
-        book = Book(keys, using, is_last=is_last)
-        book.lines.update(book.pairs)  # whatever their rows say
+    def act(book: Book) -> None:
+        book.lines.update(numbers)  # whatever their rows say
         book.look()
-        found = admit(book, book.pairs)
+        found = admit(book, book.lines)
         admitted.extend(found)
         publish_first_on_commit(found, using=using)
 
-    with_keys([], numbers, using, act)
+    with transaction.atomic(using=using, savepoint=False):
+        go_by_index(connections[using])
+        with_book([], numbers, using, act)
     return len(admitted)
 
 

@@ -22,6 +22,7 @@ COLUMNS = {"name": "text", "key": "text"}
 T = TypeVar("T")
 
 _numbers: dict[Pair, int] = {}
+_names: dict[int, str] = {}  # the limits that keys are of, which never changes
 
 
 class Pair(NamedTuple):
@@ -56,13 +57,19 @@ def with_keys(
     It may raise MoreKeys, unless it is told that this is its last chance.
     """
     wanted, tries = set(pairs), 0
+    several = have_several()  # else none asks for more, and there is nothing to go back to
     while True:
         tries += 1
         try:
-            with transaction.atomic(using=using):
+            with transaction.atomic(using=using, savepoint=several):
                 return act(_lock(wanted, numbers, using), tries >= TRIES)
         except MoreKeys as more:
             wanted.update(more.pairs)
+
+
+def have_several() -> bool:
+    """Whether a job may need slots of several keys, so that it has to be read to know those beside that of its line."""
+    return registry.kept("limits: several", lambda: any(len(job_type.limits) > 1 for job_type in registry.all()))
 
 
 def known(pairs: Collection[Pair], using: str) -> dict[Pair, int]:
@@ -70,11 +77,34 @@ def known(pairs: Collection[Pair], using: str) -> dict[Pair, int]:
     found = {pair: number for pair in pairs if (number := _numbers.get(pair))}
     if len(found) < len(pairs):
         rows = _rows([pair for pair in pairs if pair not in found], using)
-        if len(_numbers) > REMEMBERED:
-            _numbers.clear()
-        _numbers.update(rows)
+        # Once they are committed. Whoever took numbers of rows that are not would find that out with others locked, and
+        # then insert: two who do so may wait for each other.
+        transaction.on_commit(lambda: _remember(rows), using=using)
         found |= rows
     return found
+
+
+def _remember(rows: dict[Pair, int]) -> None:
+    if len(_numbers) > REMEMBERED:
+        _numbers.clear()
+    _numbers.update(rows)
+
+
+def lined_up(numbers: Collection[int], using: str) -> list[int]:
+    """Those of these keys for which some may wait, as far as one may see without a lock."""
+    connection = connections[using]
+    postgresql = is_postgresql(connection)
+    cte = rows_cte("v", {"id": "id"}, postgresql=postgresql)
+    sql = f"WITH {cte} SELECT id FROM {KEYS} WHERE id {of_rows(postgresql=postgresql)} AND lined_up"
+    return [number for (number,) in fetch(connection, sql, [as_rows(connection, [(n,) for n in numbers])])]
+
+
+def may_be_rated(numbers: Collection[int], using: str) -> Collection[int]:
+    """Those of these keys whose limits may have a rate: all of them, where a person has set one for any limit."""
+    if LimitOverride.objects.using(using).exclude(rate="").exists():
+        return numbers
+    code = registry.limits()
+    return [number for number in numbers if (limit := code.get(_names.get(number, ""))) is None or limit.rate]
 
 
 def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> list[LockedKey]:
@@ -85,7 +115,7 @@ def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> list
         locked = _locked({*found.values(), *numbers}, using)
         if found.items() <= {key.pair: key.number for key in locked}.items():
             return locked
-        for pair in found:  # forgotten meanwhile; or another thread's transaction goes on, or was rolled back
+        for pair in found:  # forgotten meanwhile
             _numbers.pop(pair, None)
 
 
@@ -101,13 +131,16 @@ def _locked(numbers: Collection[int], using: str) -> list[LockedKey]:
     """
     found = []
     code = {name: of_code(limit) for name, limit in registry.limits().items()}
-    for number, name, key, lined_up, changed, *values in fetch(
+    for number, name, key, has_line, changed, *values in fetch(
         connection, sql, [as_rows(connection, [(n,) for n in numbers])]
     ):
         terms = code.get(name)
         if terms and changed:
             terms = set_terms(*values) or terms
-        found.append(LockedKey(number, Pair(name, key), bool(lined_up), terms))
+        found.append(LockedKey(number, Pair(name, key), bool(has_line), terms))
+    if len(_names) > REMEMBERED:
+        _names.clear()
+    _names.update((key.number, key.pair.name) for key in found)
     return found
 
 

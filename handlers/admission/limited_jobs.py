@@ -14,8 +14,9 @@ from handlers.conf import jobs_settings
 from handlers.exceptions import NoHandler
 from handlers.job_types import JobType
 from handlers.lifecycle import guards
+from handlers.lifecycle.postgresql import AS_ASKED
 from handlers.models import JobPayload, JobRecord, LimitSlot
-from handlers.models.sql import as_rows, database_now, fetch_anew, from_time, is_postgresql, rows_cte, to_time
+from handlers.models.sql import as_rows, database_now, fetch, fetch_anew, from_time, is_postgresql, rows_cte, to_time
 from handlers.priorities import rank
 from handlers.registry import registry
 from handlers.transport import Message
@@ -69,25 +70,30 @@ def claimable(
     if not wanted:
         return {}
     connection = connections[using]
+    ask = fetch if connection.in_atomic_block else fetch_anew  # such a transaction goes by indexes
     postgresql = is_postgresql(connection)
     now, params = "statement_timestamp()", [as_rows(connection, list(wanted))]
     if not postgresql:
         now, params = "%s", [*params, *[to_time(connection, database_now(connection))] * 2]
-    # As at the claim. What the array and the empty text are for, see lifecycle.postgresql.
+    # As at the claim, see lifecycle.postgresql.
+    of_asked = (
+        f"{JOBS} j WHERE {AS_ASKED}"
+        if postgresql
+        else f"v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token WHERE TRUE"
+    )
     sql = f"""
         WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
         SELECT j.id, j.token, j.job_type, j.queue, j.priority,
             (SELECT s.token FROM {SLOTS} s WHERE s.job_id = j.id LIMIT 1),
             {f"(SELECT p.data FROM {PAYLOADS} p WHERE p.job_id = j.id)" if data else "NULL"},
             {as_text("j.enqueued_at", postgresql=postgresql)}
-        FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
-        WHERE {"j.id = ANY (ARRAY(SELECT id FROM v)) AND" if postgresql else ""} j.state || '' = 'enqueued'
+        FROM {of_asked} AND j.state || '' = 'enqueued'
             AND j.limited AND j.enqueued_at IS NOT NULL {"AND NOT j.alone" if company else ""}
             AND j.queue NOT IN (SELECT name FROM jobs_queueswitch WHERE until IS NULL OR until > {now})
             AND j.job_type NOT IN (SELECT name FROM jobs_typeswitch WHERE until IS NULL OR until > {now})
             {guards.sql(without=LIMITED)}
     """
-    return {row[0]: LimitedJob._make(row) for row in fetch_anew(connection, sql, params)}
+    return {row[0]: LimitedJob._make(row) for row in ask(connection, sql, params)}
 
 
 def needs_of(jobs: Sequence[LimitedJob], lines: Mapping[int, Pair] | None = None) -> dict[int, list[Pair]]:
@@ -97,25 +103,27 @@ def needs_of(jobs: Sequence[LimitedJob], lines: Mapping[int, Pair] | None = None
     """
     types = {name: _type(name) for name in {job.job_type for job in jobs}}
     needs: dict[int, list[Pair]] = {}
+    read: list[tuple[LimitedJob, JobType]] = []
     for job in jobs:
-        job_type, line = types[job.job_type], (lines or {}).get(job.job_id)
+        job_type, line = types[job.job_type], lines.get(job.job_id) if lines else None
         if job_type is None:
             needs[job.job_id] = [line] if line else []
         elif line and [limit.name for limit in job_type.limits] == [line.name]:
             needs[job.job_id] = [line]
         else:
-            needs[job.job_id] = [Pair(*key) for key in job_type.keys_of(json.loads(job.data or "null"))]
+            read.append((job, job_type))
+    if read:  # together: to read each by itself costs more than what is read
+        pairs: dict[tuple[str, str], Pair] = {}
+        payloads = json.loads(f"[{','.join(job.data or 'null' for job, _ in read)}]")
+        for (job, job_type), payload in zip(read, payloads, strict=True):
+            keys = job_type.keys_of(payload)
+            needs[job.job_id] = [pairs.get(key) or pairs.setdefault(key, Pair(*key)) for key in keys]
     return needs
-
-
-def have_several() -> bool:
-    """Whether a job may need to be read to know the keys that it needs beside that of its line."""
-    return any(len(job_type.limits) > 1 for job_type in registry.all())
 
 
 def have_keys() -> bool:
     """Whether one may need to be read to know its keys at all."""
-    return any(limit.key is not None for limit in registry.limits().values())
+    return registry.kept("limits: keys", lambda: any(limit.key is not None for limit in registry.limits().values()))
 
 
 def _type(name: str) -> JobType | None:

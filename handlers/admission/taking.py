@@ -10,13 +10,13 @@ from django.db import connections, transaction
 
 from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, Book, Waiter
-from handlers.admission.giving import admit
-from handlers.admission.keys import LockedKey, Pair, with_keys
+from handlers.admission.giving import admit, with_book
+from handlers.admission.keys import Pair
 from handlers.admission.limited_jobs import LIMITED, LimitedJob, claimable, have_keys, needs_of
 from handlers.admission.shares import share
 from handlers.lifecycle import Claim
 from handlers.models import LimitSlot
-from handlers.models.sql import is_postgresql, write_lazily
+from handlers.models.sql import go_by_index, is_postgresql
 from handlers.publishing import publish_first_on_commit
 from handlers.transport import Message
 
@@ -25,8 +25,19 @@ _last_were_limited = False  # those that this process came to
 
 def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company: bool | None = None) -> list[Claim]:
     """``lifecycle.claim``, also of limited jobs that have no slot yet and get one."""
-    global _last_were_limited  # noqa: PLW0603
     company = len(messages) > 1 if company is None else company
+    claims, too_late = _claim(messages, worker, lease, company=company)
+    if too_late:  # once more, as if they had come only now: else nobody would come to them
+        claims += _claim(too_late, worker, lease, company=company)[0]
+    position = {message.job_id: index for index, message in enumerate(messages)}
+    return sorted(claims, key=lambda claim: position[claim.job_id])
+
+
+def _claim(
+    messages: Sequence[Message], worker: str, lease: timedelta, *, company: bool
+) -> tuple[list[Claim], list[Message]]:
+    """What could be claimed, and the messages of those that had slots and could not be all the same."""
+    global _last_were_limited  # noqa: PLW0603
 
     def ask(some: Sequence[Message], seen_to: str = "") -> list[Claim]:
         return lifecycle.claim(some, worker=worker, lease=lease, company=company, seen_to=seen_to)
@@ -34,38 +45,56 @@ def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company
     # Where the last ones were limited, these hardly are not: to ask for them first is a statement for nothing.
     claims = [] if _last_were_limited else ask(messages)
     if len(claims) == len(messages):
-        return claims
+        return claims, []
     using, had = lifecycle.database(), {claim.job_id for claim in claims}
     left = {message.job_id: message for message in messages if message.job_id not in had}
-    jobs = claimable([message[:2] for message in left.values()], using, company=company, data=have_keys())
+    is_row_locking = is_postgresql(connections[using])
+
+    def find() -> dict[int, LimitedJob]:
+        return claimable([message[:2] for message in left.values()], using, company=company, data=have_keys())
+
+    def take(jobs: Mapping[int, LimitedJob]) -> set[int]:
+        with_slots = {job_id for job_id, job in jobs.items() if job.slot_token == job.token}
+        coming = [jobs[job_id] for job_id in left if job_id in jobs and job_id not in with_slots]
+        return with_slots | _take_together(coming, using) if coming else with_slots
+
+    with_slots: set[int] = set()
+    if is_row_locking:
+        # Others wait for the keys: they are free again before the jobs are claimed. What a crash leaves then is as any
+        # slot that nobody comes for; and who takes such a slot back may do so just now, so that the claim looks for it
+        # once more (see ``guards.proof``). The claim is written after this, and waits for the disk.
+        with transaction.atomic(using=using):
+            go_by_index(connections[using])
+            with_slots = take(jobs := find())
+    else:
+        jobs = find()
     if _last_were_limited:
         claims += ask([message for message in left.values() if message.job_id not in jobs])
     _last_were_limited = 2 * len(jobs) > len(messages)
     if not jobs:
-        return claims
-    with_slots = {job_id for job_id, job in jobs.items() if job.slot_token == job.token}
-    coming = [jobs[job_id] for job_id in left if job_id in jobs and job_id not in with_slots]
-    # SQLite has one writer, for whom one transaction is shorter than two. On PostgreSQL others wait for the keys: they
-    # are free again before the jobs are claimed, and what a crash leaves then is as any slot that nobody comes for.
-    with nullcontext() if is_postgresql(connections[using]) else transaction.atomic(using=using):
-        if coming:
-            with_slots |= _take_together(coming, using)
-        claims += ask([message for message in left.values() if message.job_id in with_slots], LIMITED)
-    position = {message.job_id: index for index, message in enumerate(messages)}
-    return sorted(claims, key=lambda claim: position[claim.job_id])
+        return claims, []
+    # SQLite has one writer, for whom one transaction is shorter than two.
+    with nullcontext() if is_row_locking else transaction.atomic(using=using):
+        if not is_row_locking:
+            with_slots = take(jobs)
+        asked = [message for message in left.values() if message.job_id in with_slots]
+        claims += (got := ask(asked, LIMITED))
+    if not is_row_locking or len(got) == len(asked):
+        return claims, []
+    had = {claim.job_id for claim in got}
+    return claims, [message for message in asked if message.job_id not in had]
 
 
 def _take_together(jobs: Sequence[LimitedJob], using: str) -> set[int]:
     """Slots for those that find room, lines for the others; which have slots now."""
     needs, ids = needs_of(jobs), {job.job_id for job in jobs}
 
-    def act(keys: list[LockedKey], is_last: bool) -> set[int]:
-        write_lazily(connections[using])  # the claim is written after this, and waits for the disk
-        taken, admitted = _take(jobs, needs, Book(keys, using, is_last=is_last))
+    def act(book: Book) -> set[int]:
+        taken, admitted = _take(jobs, needs, book)
         publish_first_on_commit([message for message in admitted if message.job_id not in ids], using=using)
         return taken | {message.job_id for message in admitted}
 
-    return with_keys({pair for job in jobs for pair in needs[job.job_id]}, [], using, act)
+    return with_book({pair for job in jobs for pair in needs[job.job_id]}, [], using, act)
 
 
 def _take(

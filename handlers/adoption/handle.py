@@ -26,6 +26,7 @@ STATUS = {
     State.SCHEDULED: JobStatus.SCHEDULED,
     State.ENQUEUED: JobStatus.QUEUED,
     State.PROCESSING: JobStatus.STARTED,
+    State.WAITING: JobStatus.DEFERRED,
     State.SUCCEEDED: JobStatus.FINISHED,
     State.FAILED: JobStatus.FAILED,
     State.DELETED: JobStatus.CANCELED,

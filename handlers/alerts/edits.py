@@ -21,7 +21,7 @@ from handlers.lifecycle import database
 from handlers.models import AlertKind, AlertRule
 from handlers.models.sql import database_now
 from handlers.outbound import check_url, without_path
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 VERBS = ("add_alert", "change_alert", "delete_alert", "mute_alert", "unmute_alert", "test_alert")
 LONGEST_NAME, LONGEST_TYPE = 100, 200
@@ -83,7 +83,7 @@ def _check_numbers(terms: Terms) -> None:
         raise _wrong("threshold", worded("must be a share above 0 %, up to 100 %"))
     if kind is AlertKind.WAIT and not 1 <= terms.threshold <= LONGEST_WAIT:
         raise _wrong(
-            "threshold", worded("must be from 1 to %(longest_wait)s seconds", longest_wait=f"{LONGEST_WAIT:,}")
+            "threshold", worded("must be from 1 to %(longest_wait)s seconds", longest_wait=Figures(f"{LONGEST_WAIT:,}"))
         )
     if kind is AlertKind.SHARE:
         _within("least", terms.least, 1, 1_000_000)
@@ -237,7 +237,12 @@ def _tell(
 def _within(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise _wrong(
-            name, worded("must be a whole number from %(least)s to %(most)s", least=f"{least:,}", most=f"{most:,}")
+            name,
+            worded(
+                "must be a whole number from %(least)s to %(most)s",
+                least=Figures(f"{least:,}"),
+                most=Figures(f"{most:,}"),
+            ),
         )
 
 

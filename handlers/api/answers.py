@@ -26,6 +26,7 @@ from handlers.once import KEEP
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
+META = "HTTP_IDEMPOTENCY_KEY"  # where Django has it: to look up one header there does not make all of them
 TABLE = ApiAnswer._meta.db_table
 REPLAYED = "Idempotency-Replayed"
 
@@ -58,7 +59,7 @@ def once(request: HttpRequest, client_id: int, act: Callable[[], Answer]) -> Jso
 
     Raises Problem: the key is none, another request's, or that of one that is under way.
     """
-    alias, key = database(), request.headers.get(HEADER)
+    alias, key = database(), request.META.get(META)
     if key is None:
         with transaction.atomic(using=alias):
             return act().response()

@@ -61,6 +61,9 @@ class Asker(NamedTuple):
             )
 
 
+META = "HTTP_AUTHORIZATION"  # where Django has the header: to look up one there does not make all of them
+
+
 class Token(HttpBearer):
     """``Authorization: Bearer jobs_...``. No session and no cookie counts, so that no browser can be made to ask."""
 
@@ -68,7 +71,7 @@ class Token(HttpBearer):
 
     def __call__(self, request: HttpRequest) -> Asker | None:
         """Who asks; None: the request has no such header. (Django-ninja's own would log what it does not expect.)"""
-        scheme, _, token = request.headers.get(self.header, "").partition(" ")
+        scheme, _, token = request.META.get(META, "").partition(" ")
         return self.authenticate(request, token) if scheme.lower() == self.openapi_scheme else None
 
     def authenticate(self, request: HttpRequest, token: str) -> Asker:

@@ -26,7 +26,7 @@ from handlers.models import ApiClient
 from handlers.models.sql import database_now
 from handlers.queues import check_stored
 from handlers.selection.reach import present
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 TOKEN = re.compile(r"jobs_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -184,7 +184,7 @@ def _check(
             )
     if rate is not None and not 1 <= rate <= MOST_RATE:
         raise InvalidJob(
-            worded("rate_per_minute: must be from 1 to %(most_rate)s", most_rate=f"{MOST_RATE:,}"),
+            worded("rate_per_minute: must be from 1 to %(most_rate)s", most_rate=Figures(f"{MOST_RATE:,}")),
             field="rate_per_minute",
         )
 

@@ -22,7 +22,10 @@ from handlers.states import State
 router = Router(tags=["state"])
 CAP = 1_000  # jobs that are counted: one more stands for all others
 COUNTED = (
-    *(state.value for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)),
+    *(
+        state.value
+        for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.WAITING, State.FAILED)
+    ),
     bounded.RETRYING,
 )
 
@@ -66,12 +69,13 @@ def show_stats(request: HttpRequest) -> Any:
     asker(request, "read").need_all("stats")
     with in_time():
         states = bounded.state_counts(COUNTED, CAP)
-    workers = fleet.live_workers()
+    live = fleet.live_briefly()
+    workers = [process for process in live if process.kind == "worker"]
     return shapes.Stats.model_construct(
         states=states,
         workers=len(workers),
         running=sum(map(fleet.running, workers)),
-        schedulers=sum(process.kind == "scheduler" for process in fleet.live_processes()),
+        schedulers=sum(process.kind == "scheduler" for process in live),
         trouble=job_scheduler.transport_trouble(),
     )
 

@@ -23,7 +23,7 @@ from handlers.api.problems import Problem
 from handlers.api.tags import expect, tag_of_version
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import database
-from handlers.masking import mask
+from handlers.masking import mask, mask_context
 from handlers.models import RecurringJob
 from handlers.models.sql import take_lock
 
@@ -94,8 +94,8 @@ def put_recurring(request: HttpRequest, name: Name, body: shapes.RecurringRule) 
         with _unless_it_came(name, was_there=row is not None), naming():
             changed = job_scheduler.add_or_update_recurring(
                 name, job, body.cron, timezone=body.timezone, misfire=body.misfire, overlap=body.overlap,
-                jitter=timedelta(seconds=body.jitter_seconds), pause_after=body.pause_after, by=who.by,
-                reason=body.reason, expect=row.version if row else "", **options,
+                jitter=timedelta(seconds=body.jitter_seconds), pause_after=body.pause_after, keep_context=True,
+                by=who.by, reason=body.reason, expect=row.version if row else "", **options,
             )  # fmt: skip
         return Answer({"name": name, "changed": changed})
 
@@ -205,12 +205,13 @@ def _covers(who: Asker, row: RecurringJob) -> bool:
 
 def _given(who: Asker, row: RecurringJob) -> shapes.Recurring:
     data = row.data if who.sees_sensitive else mask(told.find_type(row.job_type), row.data)
+    context = (row.context or {}) if who.sees_sensitive else mask_context(row.context or {})
     names = (
         "name", "queue", "cron", "every_seconds", "jitter_seconds", "misfire", "overlap", "pause_after", "in_code",
         "next_at", "last_at", "last_job_id", "paused_at", "paused_until",
     )  # fmt: skip
     return shapes.Recurring.model_construct(
         **{name: getattr(row, name) for name in names},
-        type=row.job_type, payload=data, timezone=row.zone, start=row.start_at, end=row.end_at,
+        type=row.job_type, payload=data, context=context, timezone=row.zone, start=row.start_at, end=row.end_at,
         etag=tag_of_version(row.version),
     )  # fmt: skip

@@ -17,6 +17,7 @@ VERBS = {
     "delete": worded("Delete jobs"),
     "restore": worded("Restore deleted jobs"),
     "move": worded("Move jobs to another queue"),
+    "signal": worded("Answer jobs that wait for a signal"),
     "bulk": worded("Do the verbs that it has to all jobs that match"),
     "recurring": worded("Change, pause and trigger recurring jobs"),
     "workflows": worded("Pause, cancel and retry workflows"),

@@ -57,6 +57,7 @@ class Options(Taken):
     unique: bool = Field(default=True, description="False: by no rule; else the type's own holds, if it has one")
     tags: list[Tag] = Field(default=[], max_length=MOST, description="To find it by, beside those of its type")
     correlation: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    context: dict[str, Any] = Field(default_factory=dict, description="What its handler finds in its context, by name")
     reason: Text = Field(default="", description="Why, for the audit")
 
 
@@ -98,6 +99,13 @@ class Move(Reason):
     """Another queue."""
 
     queue: Queue
+
+
+class Signal(Reason):
+    """What a job waits for, or will."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100, examples=["approval"])]
+    data: Any = Field(default=None, description="What comes with it: any JSON", examples=[{"approved": True}])
 
 
 class NewBulk(Reason):
@@ -241,8 +249,10 @@ class JobDetail(Job):
     parent_id: int | None
     tags: list[str] = Field(description="Those of its type, and its own")
     correlation: str
+    context: dict[str, Any] = Field(description="What travels with it, by name")
     expires_at: datetime | None
     workflow_id: int | None
+    waits_for: str | None = Field(description="The signal that it waits for")
     is_masked: bool = Field(description="Whether sensitive arguments may be hidden here")
     history: list[Step]
     failed_attempts: list[Failure]
@@ -278,6 +288,7 @@ class Recurring(Given):
     name: str
     type: str
     payload: Any
+    context: dict[str, Any] = Field(description="What travels with its jobs, by name")
     queue: str
     cron: str
     every_seconds: float | None

@@ -24,6 +24,7 @@ from handlers.api.asking import RATE, Token, refused
 from handlers.api.document import DESCRIPTION, URLS, document
 from handlers.api.problems import Problem
 from handlers.audit import acts_from
+from handlers.carried import USER, context
 
 logger = logging.getLogger(__name__)
 
@@ -87,8 +88,9 @@ def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponse
 
     @wraps(view)
     def answer(request: HttpRequest, **path: Any) -> HttpResponseBase:
-        # English, whatever the client reads: programs compare what is said.
-        with acts_from(client_address(request)), translation.override(None):
+        # English, whatever the client reads: programs compare what is said. What is enqueued is about no language then,
+        # and nobody whom a cookie of the request belongs to.
+        with acts_from(client_address(request)), translation.override(None), context(**{USER: None}):
             try:
                 bodies.check(request)
                 response = view(request, **path)

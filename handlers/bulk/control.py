@@ -24,7 +24,7 @@ from handlers.publishing import publish_on_commit
 from handlers.queues import check_target
 from handlers.selection import Selection, hidden
 from handlers.states import State
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 COUNTED = 100_000  # more matching jobs than that are "at least" COUNTED + 1
 COUNT_SECONDS = 1.0  # for counting them
@@ -95,7 +95,7 @@ def start(
                     worded(
                         "selection: nothing narrows it, so it means every job: narrow it, or confirm the exact "
                         "number, %(count)s",
-                        count=f"{count:,}",
+                        count=Figures(f"{count:,}"),
                     ),
                     field="confirm_count",
                 )
@@ -177,7 +177,8 @@ def try_more(operation_id: int, jobs: int = CANARY, *, by: By = None, reason: st
     """
     if isinstance(jobs, bool) or not isinstance(jobs, int) or not 1 <= jobs <= MAX_CANARY:
         raise InvalidJob(
-            worded("jobs: must be a whole number from 1 to %(max_canary)s", max_canary=f"{MAX_CANARY:,}"), field="jobs"
+            worded("jobs: must be a whole number from 1 to %(max_canary)s", max_canary=Figures(f"{MAX_CANARY:,}")),
+            field="jobs",
         )
     alias = database()
     with transaction.atomic(using=alias):
@@ -236,7 +237,7 @@ def _check(verb: str, rate: float | None, canary: int, share: float | None) -> N
         raise InvalidJob(worded("rate_per_second: must be from 0.1 to 10,000"), field="rate_per_second")
     if isinstance(canary, bool) or not isinstance(canary, int) or not 0 <= canary <= MAX_CANARY:
         raise InvalidJob(
-            worded("canary: must be a whole number from 0 to %(max_canary)s", max_canary=f"{MAX_CANARY:,}"),
+            worded("canary: must be a whole number from 0 to %(max_canary)s", max_canary=Figures(f"{MAX_CANARY:,}")),
             field="canary",
         )
     if share is not None and not (_is_number(share) and 0 <= share <= 1):

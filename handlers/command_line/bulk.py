@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from functools import partial
 from typing import Any
@@ -35,12 +36,20 @@ OPTIONS = {
 NOT_DONE = {
     "pause": "was not paused", "try": "does not wait", "resume": "was not resumed", "cancel": "was not cancelled",
 }  # fmt: skip
+SHOWN = ("search", "queue", "username", "reason", "created_at", "finished_at", "moved_on")
+WORDS = {
+    "first_succeeded": "first attempt succeeded", "first_failed": "first attempt failed",
+    "first_to_come": "first attempt to come", "first_never": "never ran", "succeeded": "succeeded", "failed": "failed",
+    "waiting": "waiting", "running": "running", "deleted": "deleted", "gone": "aged out",
+}  # fmt: skip
 PAST = {"pause": "paused", "try": "tried more of", "resume": "resumed", "cancel": "cancelled"}
 
 
 def add(subparsers: Subparsers) -> None:
     """The commands of this module."""
-    summary = "One verb for all jobs that match, in the background: preview, start, list, pause, try, resume, cancel."
+    summary = (
+        "One verb for all jobs that match, in the background: preview, start, list, show, pause, try, resume, cancel."
+    )
     parser = subparsers.add_parser("bulk", help=summary, description=summary)
     own: Subparsers = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     preview = command(own, "preview", run_preview, "Say how many jobs match, and show some.")
@@ -55,6 +64,8 @@ def add(subparsers: Subparsers) -> None:
     start.add_argument("--confirm", type=whole(), metavar="N", help="where nothing narrows it: how many jobs there are")
     start.add_argument("--wait", action="store_true", help="until it has ended, with a bar on a terminal")
     command(own, "list", run_list, "List the newest.")
+    show = command(own, "show", run_show, "Show some: how far each is, and what became of the jobs.")
+    show.add_argument("operations", type=whole(1), nargs="+", metavar="ID")
     for verb, text in (
         ("pause", "Let it go no further."),
         ("try", "Of a paused one: let some more jobs go first, and the rest if they succeed."),
@@ -132,6 +143,31 @@ def run_list(options: argparse.Namespace, screen: Screen) -> int:
     else:
         screen.say("no bulk operation")
     return Exit.DONE
+
+
+def run_show(options: argparse.Namespace, screen: Screen) -> int:
+    """Some, each with its receipt."""
+    found = BulkOperation.objects.using(database()).in_bulk(options.operations)
+    for pk in dict.fromkeys(options.operations):
+        operation = found.get(pk)
+        if operation is None:
+            screen.warn(f"there is no bulk operation {pk}")
+            continue
+        receipt = dataclasses.asdict(bulk.receipt(operation))
+        facts = _facts(operation)
+        if screen.as_json:
+            screen.row({**facts, "receipt": receipt})
+            continue
+        _tell(operation, screen)
+        shown = {name: facts[name] for name in SHOWN if facts[name] not in (None, "")}
+        screen.table(("", ""), [(f"  {name}", str(value)) for name, value in shown.items()], headless=True)
+        looked_at = receipt.pop("looked_at")
+        if looked_at:
+            screen.say(f"  of the newest {looked_at:,} jobs:")
+            screen.table(
+                ("", ""), [(f"    {WORDS[name]}", f"{n:,}") for name, n in receipt.items() if n], headless=True
+            )
+    return Exit.DONE if len(found) == len(set(options.operations)) else Exit.NOT_ALL
 
 
 def run_switch(verb: str, options: argparse.Namespace, screen: Screen) -> int:

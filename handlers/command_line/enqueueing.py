@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db import transaction
 
+from handlers.carried import context
 from handlers.command_line import choosing, times
 from handlers.command_line.answers import Exit, usage
 from handlers.command_line.parsing import Subparsers, command
@@ -47,6 +48,13 @@ def add(subparsers: Subparsers) -> None:
         )
         parser.add_argument("--correlation", metavar="TEXT", help="shared by what belongs together")
         parser.add_argument(
+            "--context",
+            action="append",
+            default=[],
+            metavar="NAME=VALUE",
+            help="for its handler's context; as often as needed; what is JSON is read as such",
+        )
+        parser.add_argument(
             "--not-unique", action="store_true", help="even if the type's rule says there is one already"
         )
 
@@ -63,7 +71,7 @@ def add_arguments_of_job(parser: argparse.ArgumentParser) -> None:
 def run_enqueue(options: argparse.Namespace, screen: Screen) -> int:
     """Enqueue it."""
     known, job = read_job(options)
-    start = partial(job_scheduler.enqueue, job, delay=options.delay, **_options(options))
+    start = partial(_within(options)(job_scheduler.enqueue), job, delay=options.delay, **_options(options))
     if options.dry_run:
         return _dry_run(known, job, start, options, screen)
     return _told(start(), known, "enqueued", screen)
@@ -72,7 +80,7 @@ def run_enqueue(options: argparse.Namespace, screen: Screen) -> int:
 def run_schedule(options: argparse.Namespace, screen: Screen) -> int:
     """Schedule it."""
     known, job = read_job(options)
-    start = partial(job_scheduler.schedule, job, options.at, **_options(options))
+    start = partial(_within(options)(job_scheduler.schedule), job, options.at, **_options(options))
     if options.dry_run:
         return _dry_run(known, job, start, options, screen)
     return _told(start(), known, f"scheduled for {moment(options.at)} UTC", screen)
@@ -124,6 +132,17 @@ def _options(options: argparse.Namespace) -> dict[str, Any]:
         "by": who(options.by),
         "reason": options.reason,
     }
+
+
+def _within(options: argparse.Namespace) -> context:
+    """The context that is typed."""
+    found = {}
+    for text in options.context:
+        name, is_given, value = text.partition("=")
+        if not is_given:
+            raise usage(f"--context: {text[:60]!r} is no NAME=VALUE")
+        found[name] = _value({}, value)
+    return context(**found)
 
 
 def _told(job_id: JobId, known: JobType, did: str, screen: Screen) -> int:

@@ -91,8 +91,10 @@ def _tell(found: dict[str, Any], record: JobRecord, screen: Screen) -> None:
     rows = [(name, found[name]) for name in names if found[name]]
     times = ("created_at", "run_at", "started_at", "finished_at", "expires_at")
     rows += [(name, moment(found[name])) for name in times if found[name]]
+    rows += [("waits_for", found["waits_for"])] if found["waits_for"] else []
     rows += [("tags", ", ".join(found["tags"]))] if found["tags"] else []
     rows += [("correlation", found["correlation"])] if found["correlation"] else []
+    rows += [("context", json.dumps(found["context"], ensure_ascii=False))] if found["context"] else []
     rows.append(("payload", json.dumps(found["payload"], ensure_ascii=False)))
     if found["result"] is not None:
         rows.append(("result", json.dumps(found["result"], ensure_ascii=False)))

@@ -104,7 +104,10 @@ def run_stats(options: argparse.Namespace, screen: Screen) -> int:
 
 
 _SHOWN = (
-    *(state.value for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)),
+    *(
+        state.value
+        for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.WAITING, State.FAILED)
+    ),
     bounded.RETRYING,
 )
 

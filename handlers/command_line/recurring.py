@@ -17,13 +17,13 @@ from handlers.command_line.people import who
 from handlers.command_line.screen import Screen, age, moment
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import database
-from handlers.masking import mask
+from handlers.masking import mask, mask_context
 from handlers.models import Misfire, Overlap, RecurringJob
 
 
 def add(subparsers: Subparsers) -> None:
     """The commands of this module."""
-    summary = "Jobs that recur: list, add, remove, trigger, pause, resume."
+    summary = "Jobs that recur: list, add, remove, trigger, backfill, pause, resume."
     parser = subparsers.add_parser("recurring", help=summary, description=summary)
     own: Subparsers = parser.add_subparsers(dest="verb", required=True, parser_class=Parser)
     command(own, "list", run_list, "List them, by name.")
@@ -41,6 +41,13 @@ def add(subparsers: Subparsers) -> None:
         switched.add_argument("name")
         if verb == "pause":
             switched.add_argument("--until", type=times.ahead, metavar="TIME", help="when it goes on by itself")
+    text = "Run each time of a span that is past and that no job was made for."
+    backfill = command(own, "backfill", run_backfill, text, acts=True, dry=True)
+    backfill.add_argument("name")
+    backfill.add_argument(
+        "--start", type=times.ago, required=True, metavar="TIME", help="after this: 2d is two days ago"
+    )
+    backfill.add_argument("--end", type=times.ago, metavar="TIME", help="up to this (default: now)")
 
 
 def _add_rule(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +92,9 @@ def run_add(options: argparse.Namespace, screen: Screen) -> int:
         "timezone", "every", "misfire", "overlap", "jitter", "start", "end", "queue", "pause_after", "reason",
     )  # fmt: skip
     given: dict[str, Any] = {name: getattr(options, name) for name in names}
-    changed = job_scheduler.add_or_update_recurring(options.name, job, options.cron, by=who(options.by), **given)
+    changed = job_scheduler.add_or_update_recurring(
+        options.name, job, options.cron, keep_context=True, by=who(options.by), **given
+    )
     row = RecurringJob.objects.using(database()).get(name=options.name)
     if screen.as_json:
         screen.row({**_facts(row), "done": changed})
@@ -111,6 +120,24 @@ def run_verb(verb: str, options: argparse.Namespace, screen: Screen) -> int:
     return Exit.DONE if done else Exit.NOT_ALL
 
 
+def run_backfill(options: argparse.Namespace, screen: Screen) -> int:
+    """Make up for what is missing of a span, or say what that is."""
+    name, start, end = options.name, options.start, options.end or timezone.now()
+    if options.dry_run:
+        dues = job_scheduler.preview_backfill(name, start, end)
+        for due in dues:
+            if screen.as_json:
+                screen.row({"id": name, "would": "backfill", "due": due})
+            screen.say(moment(due))
+        screen.say(f"{len(dues):,} occurrences of {name} would be run")
+        return Exit.DONE if dues else Exit.NOT_ALL
+    ids = job_scheduler.backfill_recurring(name, start, end, by=who(options.by), reason=options.reason)
+    if screen.as_json:
+        screen.row({"id": name, "did": "backfill", "done": bool(ids), "job_ids": ids})
+    screen.say(f"backfilled {name}: {len(ids):,} jobs" if ids else f"{name} lacks no occurrence of that span")
+    return Exit.DONE if ids else Exit.NOT_ALL
+
+
 def _why_not(verb: str) -> str:
     return {"remove": "there is none of that name", "pause": "it is so already", "resume": "it is not paused"}[verb]
 
@@ -133,6 +160,7 @@ def _facts(row: RecurringJob) -> dict[str, Any]:
         "id": row.name,
         "type": row.job_type,
         "payload": mask(told.find_type(row.job_type), row.data),
+        "context": mask_context(row.context or {}),
         **{name: getattr(row, name) for name in names},
         "timezone": row.zone,
         "last_job_id": row.last_job_id,

@@ -25,21 +25,15 @@ def length(text: str) -> timedelta:
 
 def moment(text: str) -> datetime:
     """A moment: in ISO 8601, UTC where it names no zone, or so long from now. Raises ArgumentTypeError."""
-    if _LENGTH.fullmatch(text.strip().casefold()):
-        try:
-            return timezone.now() + length(text)
-        except OverflowError:
-            raise ArgumentTypeError(f"{text[:40]!r} is too far away") from None
-    try:
-        at = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise ArgumentTypeError(
-            f"cannot read {text[:40]!r}: write 2h from now, or 2026-12-24T18:00+01:00 (UTC without a zone)"
-        ) from None
-    try:
-        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
-    except OverflowError:
-        raise ArgumentTypeError(f"{text[:40]!r} is too far away") from None
+    return _read(text, 1, "2h from now")
+
+
+def ago(text: str) -> datetime:
+    """A moment that has passed: in ISO 8601 as well, or so long before now. Raises ArgumentTypeError."""
+    at = _read(text, -1, "2h before now")
+    if at > timezone.now():
+        raise ArgumentTypeError(f"{text[:40]!r} is still to come: name a time that has passed")
+    return at
 
 
 def ahead(text: str) -> datetime:
@@ -48,3 +42,21 @@ def ahead(text: str) -> datetime:
     if at <= timezone.now():
         raise ArgumentTypeError(f"{text[:40]!r} has passed: name a later time, or none")
     return at
+
+
+def _read(text: str, sign: int, example: str) -> datetime:
+    if _LENGTH.fullmatch(text.strip().casefold()):
+        try:
+            return timezone.now() + sign * length(text)
+        except OverflowError:
+            raise ArgumentTypeError(f"{text[:40]!r} is too far away") from None
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ArgumentTypeError(
+            f"cannot read {text[:40]!r}: write {example}, or 2026-12-24T18:00+01:00 (UTC without a zone)"
+        ) from None
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError:
+        raise ArgumentTypeError(f"{text[:40]!r} is too far away") from None

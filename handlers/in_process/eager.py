@@ -30,6 +30,6 @@ class EagerTransport(Nowhere):
         waiting = self._local.waiting = deque(messages)
         try:
             while waiting:
-                attempts.run(waiting.popleft())
+                attempts.run_together(attempts.take(waiting))
         finally:
             self._local.waiting = None

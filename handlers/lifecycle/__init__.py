@@ -18,17 +18,19 @@ from handlers.lifecycle.claims import (
     handed_back,
     held_by,
     left_behind,
-    must_run_alone,
+    refused,
     renew,
     set_apart,
     still_enqueued,
     with_payload,
 )
+from handlers.lifecycle.columns import Beside
 from handlers.lifecycle.counting import count
-from handlers.lifecycle.creation import HolderId, JobId, NewJob, create
+from handlers.lifecycle.creation import HolderId, JobId, NewJob, create, is_one_statement, reserve
 from handlers.lifecycle.due import Agenda, agenda, promote_due, release
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out, forget_keys, forget_workflows
+from handlers.lifecycle.signalling import end_waits, signal
 from handlers.lifecycle.verbs import (
     delete,
     delete_unstarted,
@@ -44,6 +46,7 @@ from handlers.models.kept import database
 __all__ = [
     "Agenda",
     "Applied",
+    "Beside",
     "Change",
     "Claim",
     "Failed",
@@ -66,23 +69,27 @@ __all__ = [
     "database",
     "delete",
     "delete_unstarted",
+    "end_waits",
     "expire_leases",
     "expire_unstarted",
     "forget_keys",
     "forget_workflows",
     "handed_back",
     "held_by",
+    "is_one_statement",
     "left_behind",
     "move_to_queue",
-    "must_run_alone",
     "postpone",
     "promote_due",
+    "refused",
     "release",
     "renew",
     "requeue",
+    "reserve",
     "restore",
     "retry",
     "set_apart",
+    "signal",
     "still_enqueued",
     "take_back",
     "with_payload",

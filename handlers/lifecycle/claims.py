@@ -14,13 +14,15 @@ from django.db.models import Exists, F, OuterRef
 
 from handlers.conf import jobs_settings
 from handlers.failures import Failure
+from handlers.lifecycle import guards, telling
 from handlers.lifecycle.counting import count
 from handlers.lifecycle.moves import Applied, Change, Move, Step, apply, dialect
 from handlers.lifecycle.verbs import delete_unstarted
-from handlers.models import JobHistory, JobPayload, JobRecord
+from handlers.models import JobHistory, JobPayload, JobRecord, TypeSwitch
 from handlers.models.count import Outcome
 from handlers.models.kept import database
-from handlers.models.sql import database_now, is_postgresql, take_lock
+from handlers.models.sql import database_now, from_epoch, from_time, is_postgresql, lock_jobs, take_lock, to_time
+from handlers.signals import jobs_moved
 from handlers.states import UNSTARTED, State
 from handlers.transport import LastWords, Message
 
@@ -43,12 +45,23 @@ class Claim(NamedTuple):
     encoded: bytes  # the payload as JSON text
     correlation: str = ""
     alone: bool = False  # no other job may run in its process meanwhile
-    created_at: datetime | None = None  # when it was enqueued for the first time
+    created: float | str | None = None  # when it was enqueued first, as its database says it: see ``created_at``
+    context: str | None = None  # what travels with it, as JSON
 
     @property
     def payload(self) -> Any:
         """The payload as a JSON value."""
         return json.loads(self.encoded)
+
+    @property
+    def travelling(self) -> dict[str, Any]:
+        """What travels with the job, by name."""
+        return json.loads(self.context) if self.context else {}
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was enqueued for the first time; read only where that is asked for."""
+        return from_epoch(self.created) if isinstance(self.created, float) else from_time(self.created)
 
     def facts(self) -> bytes:
         """What this job is asked to do, and no other job: the same for all its attempts, until it is edited."""
@@ -73,7 +86,7 @@ def claim(
 
     Left out are outdated tokens, jobs on a paused queue or of a paused type, those that have expired, and, where they
     would have ``company`` (by default: each other's), those that must run alone because a worker was lost over them
-    (see ``must_run_alone``). ``seen_to``: the flag whose guard the caller has seen to by itself.
+    (see ``refused``). ``seen_to``: the flag whose guard the caller has seen to by itself.
     """
     if not messages:
         return []
@@ -81,18 +94,24 @@ def claim(
     wanted = list(dict.fromkeys((message.job_id, message.token) for message in messages))
     rows = dialect(connection).claim(
         connection, wanted, worker=worker, lease=lease, company=len(messages) > 1 if company is None else company,
-        seen_to=seen_to,
+        seen_to=seen_to, told=(told := bool(jobs_moved.receivers)),
     )  # fmt: skip
+    if told:
+        places = [telling.Place(row[0], row[2], row[3], row[4], row[-1]) for row in rows]
+        telling.moved(connection, places, State.ENQUEUED, State.PROCESSING, "claimed", worker[:150])
+        rows = [row[:-1] for row in rows]
     position = {message.job_id: index for index, message in enumerate(messages)}
     rows.sort(key=lambda row: position[row[0]])
     claims, late = [], []
-    for job_id, token, job_type, queue, attempt, failures, crashes, data, family, alone, is_past, made in rows:
+    for job_id, token, job_type, queue, attempt, failures, crashes, data, family, alone, is_past, made, context in rows:
         if is_past and attempt == 1:  # a scheduler has not come to it yet
             late.append(Move(job_id, token, EXPIRED_AT_START))
             continue
         encoded = (data or "null").encode()
         claims.append(
-            Claim(job_id, token, job_type, queue, attempt, failures, crashes, encoded, family or "", alone, made)
+            Claim(
+                job_id, token, job_type, queue, attempt, failures, crashes, encoded, family or "", alone, made, context
+            )
         )
     if late:  # whoever restores one of them lifts its deadline
         JobPayload.objects.using(connection.alias).filter(pk__in=apply(late, actor=worker).moved).update(
@@ -101,20 +120,38 @@ def claim(
     return claims
 
 
-def must_run_alone(messages: Sequence[Message]) -> list[Message]:
-    """Those of ``messages`` that ``claim`` refused only because they came in company."""
-    return _enqueued([(m.job_id, m.token) for m in messages], alone=True)
+def refused(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
+    """Of ``messages`` that ``claim`` refused: those of jobs that must run alone, and those that it would give by now.
+
+    What kept the latter has ended since: their queue was paused, or somebody held their rows.
+    """
+    alone, by_now = list[Message](), list[Message]()
+    tokens = {message.job_id: message.token for message in messages}
+    if not tokens:
+        return alone, by_now
+    using = database()
+    connection = connections[using]
+    now, params = "statement_timestamp()", [*tokens]
+    if not is_postgresql(connection):
+        now, params = "%s", [*params, to_time(connection, database_now(connection))]
+    sql = f"""
+        SELECT j.id, j.token, j.queue, j.priority, j.enqueued_at, j.alone FROM {JobRecord._meta.db_table} j
+        WHERE j.id IN ({", ".join(["%s"] * len(tokens))}) AND j.state = 'enqueued' AND (j.alone OR (NOT EXISTS (
+            SELECT 1 FROM {TypeSwitch._meta.db_table} t
+            WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > {now})
+        ) {guards.sql()}))
+        ORDER BY j.id
+    """
+    for job in JobRecord.objects.using(using).raw(sql, params):
+        if job.token == tokens[job.pk]:
+            which = alone if job.alone else by_now
+            which.append(Message(job.pk, job.token, job.queue, priority=job.priority, enqueued_at=job.enqueued_at))
+    return alone, by_now
 
 
 def still_enqueued(offers: Sequence[tuple[int, str]]) -> list[Message]:
     """What to publish again of ``offers`` (job, token): those that still hold."""
-    return _enqueued(offers)
-
-
-def _enqueued(offers: Sequence[tuple[int, str]], **which: bool) -> list[Message]:
-    rows = JobRecord.objects.using(database()).filter(
-        pk__in=[job_id for job_id, _ in offers], state=State.ENQUEUED, **which
-    )
+    rows = JobRecord.objects.using(database()).filter(pk__in=[job_id for job_id, _ in offers], state=State.ENQUEUED)
     columns = rows.order_by("pk").values_list("pk", "token", "queue", "priority", "enqueued_at")
     held = set(offers)
     return [
@@ -132,7 +169,7 @@ def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:
         now = database_now(connection)
         held = JobRecord.objects.using(alias).filter(worker__in=workers, state=State.PROCESSING)
         if is_postgresql(connection):
-            ids = list(held.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+            ids = list(lock_jobs(held, skip=True).order_by("pk").values_list("pk", flat=True))
             JobRecord.objects.using(alias).filter(pk__in=ids, state=State.PROCESSING).update(
                 lease_expires_at=now + lease
             )
@@ -167,7 +204,7 @@ def bound_leases(lease: timedelta) -> int:
         until = database_now(connection) + lease
         long = JobRecord.objects.using(alias).filter(state=State.PROCESSING, lease_expires_at__gt=until)
         if is_postgresql(connection):  # a locked row is just being renewed, or settled
-            ids = list(long.select_for_update(skip_locked=True).order_by("pk").values_list("pk", flat=True))
+            ids = list(lock_jobs(long, skip=True).order_by("pk").values_list("pk", flat=True))
             long = JobRecord.objects.using(alias).filter(pk__in=ids, state=State.PROCESSING)
         return long.update(lease_expires_at=until)
 
@@ -207,7 +244,7 @@ def expire_leases(
         company = Counter(held.filter(worker__in=workers).values_list("worker", flat=True))
         expired = held.filter(worker__in=workers, lease_expires_at__lt=now).order_by("pk")
         if is_postgresql(connection):
-            expired = expired.select_for_update(skip_locked=True, of=("self",))
+            expired = lock_jobs(expired, skip=True, of=("self",))
         rows = list(expired.annotate(correlation=CORRELATION))
         moves = [
             left_behind(_claim(row), known[row.worker], max_crashes=max_crashes, worker=row.worker)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 # A job to be. ``run_at``, or ``delay`` in seconds from the database's now; neither: enqueued at once. ``expires_at``,
@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 CREATE = {
     "state": "text", "token": "text", "job_type": "text", "queue": "text", "run_at": "time", "delay": "float",
     "created_by": "text", "watched": "bool", "limited": "bool", "priority": "int", "data": "json", "parent_id": "id",
-    "correlation": "text", "release": "text", "expires_at": "time", "expires_in": "float",
+    "correlation": "text", "release": "text", "context": "json", "expires_at": "time", "expires_in": "float",
 }  # fmt: skip
+RESERVED = {"id": "id"} | CREATE
 # What a worker wants to claim.
 CLAIM = {"id": "id", "token": "text"}
 # What changes, and what that counts as (``outcome``), if as anything. Most moves of a batch share one change.
@@ -35,6 +36,16 @@ ERROR = {
 }  # fmt: skip
 LOG = {"job_id": "id", "lines": "json"}
 RESULT = {"job_id": "id", "data": "json"}
+
+
+class Beside(NamedTuple):
+    """What PostgreSQL writes in the statement that makes a job: a part of it, which reads the job's id from ``made``.
+
+    Its parameters have names that no column of CREATE has.
+    """
+
+    sql: str
+    params: Mapping[str, Any]
 
 
 class MoveBatch(NamedTuple):

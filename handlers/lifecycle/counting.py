@@ -14,6 +14,7 @@ from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 
 from handlers.models.count import BUCKETS, JobCountDelta, Outcome
 from handlers.models.kept import database
@@ -67,10 +68,10 @@ class Tally:
             for key, found in self._sums.items()
         ]
 
-    def save(self, connection: BaseDatabaseWrapper) -> None:
-        """Append the rows in the caller's transaction: one statement, or none."""
+    def save(self, connection: BaseDatabaseWrapper, cursor: CursorWrapper | None = None) -> None:
+        """Append the rows in the caller's transaction: one statement, or none. ``cursor``: as ``insert`` takes it."""
         if self._sums:
-            insert(connection, JobCountDelta, DELTA_COLUMNS, self.rows())
+            insert(connection, JobCountDelta, DELTA_COLUMNS, self.rows(), cursor=cursor)
 
 
 def count(outcome: Outcome, keys: Iterable[tuple[str, str]], *, using: str | None = None) -> None:
@@ -97,11 +98,13 @@ def outcome_of(source: State, targets: Iterable[State]) -> Outcome | None:
             return Outcome.RETRIED if path[-1] == State.SCHEDULED else Outcome.FAILED
         if first == State.SCHEDULED:
             return Outcome.SNOOZED
+        if first == State.WAITING:
+            return Outcome.WAITED
         return Outcome.DROPPED if first == State.DELETED else Outcome.HANDED_BACK
     if path[-1] == State.DELETED:
         return Outcome.DELETED
     if source == State.ENQUEUED and first == State.FAILED:
         return Outcome.FAILED
-    if source == State.AWAITING:
+    if source in (State.AWAITING, State.WAITING):
         return None
     return Outcome.REVIVED

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 _GUARDS: dict[str, str] = {}
+_PROOFS: dict[str, str] = {}
 kept: set[str] = set()  # names of types
 
 
-def add(flag: str, condition: str) -> None:
+def add(flag: str, condition: str, *, proof: str = "") -> None:
     """Let a job with ``flag``, a boolean column of its row, be claimed only where ``condition`` holds.
 
     ``condition``: SQL for both databases over the job's row, ``j``; a scalar subquery, which no plan turns into a scan.
     Before the first claim of a process: the statement is made once.
+
+    ``proof``: a table with ``job_id`` and ``token`` where whoever sees to the guard by itself has written so; what has
+    gone from there since is not claimed.
     """
     _GUARDS[flag] = condition
+    _PROOFS[flag] = proof
 
 
 def sql(*, without: str = "") -> str:
@@ -22,6 +27,11 @@ def sql(*, without: str = "") -> str:
         for flag, condition in _GUARDS.items()
         if flag != without
     )
+
+
+def proof(flag: str) -> str:
+    """The table of those for whom somebody has seen to the guard of this flag; empty if there is none."""
+    return _PROOFS.get(flag, "")
 
 
 def keep(*job_types: str) -> None:

@@ -16,12 +16,13 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.current import LogLine
 from handlers.failures import Failure, clean
-from handlers.lifecycle import postgresql, sqlite, watching
+from handlers.lifecycle import postgresql, sqlite, telling, waits, watching
 from handlers.lifecycle.columns import MoveBatch
 from handlers.lifecycle.counting import outcome_of
 from handlers.models import FailureGroup
 from handlers.models.kept import database
 from handlers.models.sql import chunks, is_postgresql
+from handlers.signals import jobs_moved
 from handlers.states import TAKEN_BACK, State, is_allowed
 from handlers.transport import Message
 
@@ -65,6 +66,7 @@ class Change(NamedTuple):
     delay: timedelta | None = None  # from now, by the database's clock; not together with run_at
     failure: Failure | None = None
     takes_back: bool = False  # what was asked for, before it began: to where the job was, and it counts as nothing
+    waits_for: str = ""  # the name of the signal that a job which waits from now on waits for
     refusal: Refusal | None = None  # the job goes back to its queue, yet not to whoever comes next
 
     @property
@@ -82,6 +84,7 @@ class Move(NamedTuple):
     seconds: float | None = None  # how long the job's run took, if it had one; recorded with the first step
     logs: tuple[LogLine, ...] | None = None  # what the attempt logged
     result: bytes | None = None  # what it returned, as JSON
+    is_recorded: bool = False  # carried out already, with what the run wrote
 
 
 class Failed(NamedTuple):
@@ -121,15 +124,36 @@ def apply(moves: Sequence[Move], *, actor: str, using: str | None = None) -> App
     if not moves:
         return applied
     alias = using or database()
-    for change in {id(move.change): move.change for move in moves}.values():
+    changes = {id(move.change): move.change for move in moves}.values()
+    for change in changes:
         _check(change)
+    any_waits = any(change.waits_for for change in changes)
     # Sorted, so that two batches that overlap lock their rows in the same order.
     ordered = sorted(moves, key=lambda move: move.job_id)
-    with transaction.atomic(using=alias) if len(ordered) > CHUNK else nullcontext():
+    with transaction.atomic(using=alias) if any_waits or len(ordered) > CHUNK else nullcontext():
+        if any_waits:
+            ordered = _see_signals(ordered, alias)
         watched = [_apply_chunk(connections[alias], chunk, actor, applied) for chunk in chunks(ordered, CHUNK)]
+        if any_waits:
+            waits.begin({pk: name for pk, name in _waits_of(ordered).items() if pk in applied.moved}, alias)
     if any(watched):
         watching.tell(connections[alias])
     return applied
+
+
+def _waits_of(moves: Sequence[Move]) -> dict[int, str]:
+    return {move.job_id: move.change.waits_for for move in moves if move.change.waits_for}
+
+
+def _see_signals(moves: Sequence[Move], using: str) -> list[Move]:
+    """``moves``, of which those whose signal has come already go on at once. Their rows are ours from here on."""
+    there = waits.answered(_waits_of(moves), [move.job_id for move in moves], using)
+    return [move._replace(change=_at_once(move.change)) if move.job_id in there else move for move in moves]
+
+
+def _at_once(change: Change) -> Change:
+    step = Step(State.ENQUEUED, f"{change.waits_for} had come already", {"signal": change.waits_for})
+    return change._replace(steps=(*change.steps, step), delay=None, waits_for="")
 
 
 def dialect(connection: BaseDatabaseWrapper) -> ModuleType:
@@ -174,8 +198,12 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
             results=[(move.job_id, move.result.decode()) for move in moves if move.result is not None],
         ),
+        told=(told := bool(jobs_moved.receivers)),
     )
     by_id, any_watched = {move.job_id: move for move in moves}, False
+    if told:
+        _tell(connection, moved, by_id, clean(actor, 150))
+        moved = [row[:-3] for row in moved]
     for job_id, queue, run_at, watched, priority in moved:
         move = by_id[job_id]
         applied.moved.add(job_id)
@@ -191,6 +219,15 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
     if errors:
         applied.failures += _failed(moves, applied.moved, former)
     return any_watched
+
+
+def _tell(connection: BaseDatabaseWrapper, rows: Sequence[Any], moves: Mapping[int, Move], actor: str) -> None:
+    told = []
+    for job_id, queue, *_, job_type, attempt, at in rows:
+        change = moves[job_id].change
+        steps = [(step.target, step.reason) for step in change.steps]
+        told.append((telling.Place(job_id, job_type, queue, attempt, at), change.source, steps))
+    telling.stepped(connection, told, actor)
 
 
 def _failed(moves: Sequence[Move], moved: Container[int], former: Container[tuple[str, str]]) -> Iterator[Failed]:

@@ -16,6 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.conf import jobs_settings
 from handlers.lifecycle import columns, guards
+from handlers.lifecycle.columns import Beside
 from handlers.models import (
     AttemptError,
     AttemptLog,
@@ -27,7 +28,7 @@ from handlers.models import (
     WatchedMove,
 )
 from handlers.models.count import BUCKETS, Outcome
-from handlers.models.sql import as_rows, fetch, one_row, rows_cte
+from handlers.models.sql import LOCK_JOBS, as_rows, fetch, from_epoch, one_row, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
@@ -37,14 +38,43 @@ RESULTS, WATCHED = JobResult._meta.db_table, WatchedMove._meta.db_table
 # And `state || ''` keeps it off the partial indexes, which it would walk as a whole when statistics are stale; it makes
 # it expect one row, too, for which the update then goes by the key.
 BY_KEY = "j.id = ANY (ARRAY(SELECT id FROM v))"
+# What is found like that is expected to be one row: a join with ``v`` may then be a loop over all of that for each.
+# Asked like this, which is no join, it is a look into a hash.
+AS_ASKED = f"{BY_KEY} AND ((j.id, j.token) IN (SELECT id, token FROM v)) IS TRUE"
 CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 
 
-def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Insert jobs (columns.CREATE); their id, token, run_at and created_at."""
-    if len(rows) == 1:
-        return fetch(connection, _create_sql(single=True), dict(zip(columns.CREATE, rows[0], strict=True)), keep=True)
-    return fetch(connection, _create_sql(single=False), [as_rows(connection, rows)])
+def reserve(connection: BaseDatabaseWrapper, number: int) -> list[int]:
+    """Ids for jobs to be."""
+    return [job_id for (job_id,) in fetch(connection, RESERVE, [number])]
+
+
+RESERVE = f"SELECT nextval(pg_get_serial_sequence('{JOBS}', 'id')) FROM generate_series(1, %s)"
+
+
+def create(
+    connection: BaseDatabaseWrapper,
+    rows: Sequence[Sequence[Any]],
+    *,
+    reserved: Sequence[int | None] | None = None,
+    beside: Beside | None = None,
+) -> list[tuple[Any, ...]]:
+    """Insert jobs (columns.CREATE), with ids that were ``reserved`` for them; their id, token, run_at, created_at.
+
+    ``beside``: what else is written, of a single one without a reserved id.
+    """
+    if reserved is not None:
+        rows = [(job_id, *row) for job_id, row in zip(reserved, rows, strict=True)]
+        made = fetch(connection, _create_sql(single=False, reserved=True), [as_rows(connection, rows)])
+    elif len(rows) == 1:
+        params, more = dict(zip(columns.CREATE, rows[0], strict=True)), ""
+        if beside is not None:
+            params, more = {**params, **beside.params}, beside.sql
+        made = fetch(connection, _create_sql(single=True, more=more), params, keep=True)
+    else:
+        made = fetch(connection, _create_sql(single=False), [as_rows(connection, rows)])
+    created_at = from_epoch(made[0][3])  # of all of them: read once
+    return [(job_id, token, run_at, created_at) for job_id, token, run_at, _ in made]
 
 
 def writing(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
@@ -53,17 +83,18 @@ def writing(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
 
 
 @cache
-def _create_sql(*, single: bool) -> str:
+def _create_sql(*, single: bool, reserved: bool = False, more: str = "") -> str:
     # A single row needs no CTE, and its count no grouping: most of what such a statement costs is setting out its plan.
-    cte, v = ("", one_row("v", columns.CREATE)) if single else (f"{rows_cte('v', columns.CREATE)},", "v")
+    own, names = ("id, ", columns.RESERVED) if reserved else ("", columns.CREATE)
+    cte, v = ("", one_row("v", names)) if single else (f"{rows_cte('v', names)},", "v")
     count, group = ("1", "") if single else ("COUNT(*)", "GROUP BY created_at, queue, job_type")
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
     return f"""
         WITH {cte}
         made AS (
-            INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, priority,
+            INSERT INTO {JOBS} ({own}state, token, job_type, queue, run_at, created_by, watched, limited, priority,
                                 created_at, enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
-            SELECT state, token, job_type, queue,
+            SELECT {own}state, token, job_type, queue,
                    COALESCE(run_at, statement_timestamp() + make_interval(secs => delay)), created_by, watched, limited,
                    priority, statement_timestamp(), CASE WHEN state = 'enqueued' THEN statement_timestamp() END,
                    0, 0, 0, FALSE, '', '', ''
@@ -71,8 +102,8 @@ def _create_sql(*, single: bool) -> str:
             RETURNING id, token, job_type, queue, run_at, created_at
         ),
         beside AS (
-            INSERT INTO {PAYLOADS} (job_id, data, job_type, queue, parent_id, correlation, release, expires_at)
-            SELECT id, data, made.job_type, made.queue, parent_id, correlation, release,
+            INSERT INTO {PAYLOADS} (job_id, data, job_type, queue, parent_id, correlation, release, context, expires_at)
+            SELECT made.id, data, made.job_type, made.queue, parent_id, correlation, release, context,
                    COALESCE(expires_at, created_at + make_interval(secs => expires_in))
             FROM made JOIN {v} USING (token)
         ),
@@ -80,8 +111,8 @@ def _create_sql(*, single: bool) -> str:
             INSERT INTO {DELTAS} (minute, queue, job_type, outcome, fingerprint, version, count, seconds)
             SELECT date_trunc('minute', created_at), queue, job_type, '{Outcome.CREATED}', '', '', {count}, 0
             FROM made {group}
-        )
-        SELECT id, token, run_at, created_at FROM made
+        ){f", more AS ({more})" if more else ""}
+        SELECT id, token, run_at, date_part('epoch', created_at) FROM made
     """
 
 
@@ -93,8 +124,12 @@ def claim(
     lease: timedelta,
     company: bool,
     seen_to: str = "",
+    told: bool = False,
 ) -> list[tuple[Any, ...]]:
-    """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
+    """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text.
+
+    ``told``: behind them when.
+    """
     single = len(wanted) == 1
     version = jobs_settings().version
     params = {"lease": lease, "worker": worker, "actor": worker[:150], "version": version}
@@ -104,22 +139,31 @@ def claim(
         params["rows"] = as_rows(connection, wanted)
     return fetch(
         connection,
-        _claim_sql(single=single, company=company, seen_to=seen_to, versioned=bool(version)),
+        _claim_sql(single=single, company=company, seen_to=seen_to, versioned=bool(version), when=told),
         params,
         keep=single,
     )
 
 
 @cache
-def _claim_sql(*, single: bool, company: bool, seen_to: str, versioned: bool) -> str:
+def _claim_sql(*, single: bool, company: bool, seen_to: str, versioned: bool, when: bool) -> str:
     told = "'worker', %(worker)s::text, " + ("'version', %(version)s::text, " if versioned else "")
     # A single job is found without a table of what is wanted, and counted without grouping: a sixth less work.
     if single:
         cte, which = "", f"{JOBS} j WHERE j.id = %(id)s AND j.token = %(token)s"
     else:
         cte = f"{rows_cte('v', columns.CLAIM, rows='%(rows)s')},"
-        which = f"v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token WHERE {BY_KEY}"
+        which = f"{JOBS} j WHERE {AS_ASKED}"
     may = "AND NOT j.alone" if company else ""
+    if proof := guards.proof(seen_to):
+        # Looked at, and locked, before the job is: who takes it away locks the job first, which is then passed over.
+        # (All at once: a look for each might go through the table each time, by a plan from when that was small.)
+        one = "x.job_id = %(id)s" if single else "x.job_id = ANY (ARRAY(SELECT id FROM v))"
+        cte += f"""
+        proven AS MATERIALIZED (
+            SELECT x.job_id, x.token FROM {proof} x WHERE {one} FOR KEY SHARE SKIP LOCKED
+        ),"""
+        may += " AND ((j.id, j.token) IN (SELECT job_id, token FROM proven)) IS TRUE"
     # SKIP LOCKED, because a second message for the same job must not wait. So nothing here does.
     return f"""
         WITH {cte}
@@ -131,7 +175,7 @@ def _claim_sql(*, single: bool, company: bool, seen_to: str, versioned: bool) ->
                 SELECT 1 FROM jobs_typeswitch t
                 WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > statement_timestamp())
             ) {guards.sql(without=seen_to)}
-            ORDER BY j.id FOR UPDATE OF j SKIP LOCKED
+            ORDER BY j.id {LOCK_JOBS} OF j SKIP LOCKED
         ),
         taken AS (
             UPDATE {JOBS} j SET state = 'processing', attempt = attempt + 1, started_at = statement_timestamp(),
@@ -149,22 +193,25 @@ def _claim_sql(*, single: bool, company: bool, seen_to: str, versioned: bool) ->
         ),
         {_count("taken") if single else _counts("taken")}
         SELECT t.id, t.token, t.job_type, t.queue, t.attempt, t.failures, t.crashes, p.data, p.correlation, t.alone,
-            p.expires_at <= t.now, t.created_at
+            p.expires_at <= t.now, date_part('epoch', t.created_at), p.context{", t.now" if when else ""}
         FROM taken t LEFT JOIN {PAYLOADS} p ON p.job_id = t.id
     """
 
 
-def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]]:
-    """Move up to ``limit`` jobs that are due to their queues; id, token, queue and priority, the earliest first."""
-    return fetch(connection, PROMOTE, [limit])
+def promote(connection: BaseDatabaseWrapper, limit: int, *, told: bool = False) -> list[tuple[Any, ...]]:
+    """Move up to ``limit`` jobs that are due to their queues; id, token, queue and priority, the earliest first.
+
+    ``told``: behind them their type, their attempt, and when.
+    """
+    return fetch(connection, PROMOTE.format(more=TOLD if told else ""), [limit])
 
 
 # What is locked is in the hands of another scheduler or of a person. Nothing is counted: the schedule was, when made.
 PROMOTE = f"""
     WITH picked AS (
-        SELECT id, token, queue, priority, run_at FROM {JOBS}
+        SELECT id, token, queue, priority, run_at, job_type, attempt FROM {JOBS}
         WHERE state = 'scheduled' AND run_at <= statement_timestamp()
-        ORDER BY run_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+        ORDER BY run_at, id LIMIT %s {LOCK_JOBS} SKIP LOCKED
     ),
     moved AS (
         UPDATE {JOBS} SET state = 'enqueued', run_at = NULL, enqueued_at = statement_timestamp()
@@ -175,44 +222,56 @@ PROMOTE = f"""
         INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor)
         SELECT id, 'scheduled', 'enqueued', statement_timestamp(), attempt, 'due', 'scheduler' FROM moved
     )
-    SELECT id, token, queue, priority FROM picked ORDER BY run_at, id
+    SELECT id, token, queue, priority{{more}} FROM picked ORDER BY run_at, id
 """
+TOLD = ", job_type, attempt, statement_timestamp()"
 
 
-def release(connection: BaseDatabaseWrapper, ids: Sequence[int], reason: str, actor: str) -> list[tuple[Any, ...]]:
-    """Move those of ``ids`` that await something to their queues; id, token, queue and priority, by id."""
-    return fetch(connection, RELEASE, {"ids": list(ids), "reason": reason, "actor": actor})
+def release(
+    connection: BaseDatabaseWrapper, ids: Sequence[int], reason: str, actor: str, *, told: bool = False
+) -> list[tuple[Any, ...]]:
+    """Move those of ``ids`` that await something to their queues; id, token, queue and priority, by id.
+
+    ``told``: behind them as ``promote``.
+    """
+    return fetch(
+        connection, RELEASE.format(more=TOLD if told else ""), {"ids": list(ids), "reason": reason, "actor": actor}
+    )
 
 
 # Nothing is counted here, either.
 RELEASE = f"""
     WITH picked AS (
-        SELECT j.id FROM {JOBS} j WHERE j.id = ANY (%(ids)s::bigint[]) AND j.state || '' = 'awaiting'
-        ORDER BY j.id FOR UPDATE
+        SELECT j.id FROM {JOBS} j
+        WHERE j.id = ANY (ARRAY(SELECT unnest(%(ids)s::bigint[]))) AND j.state || '' = 'awaiting'
+        ORDER BY j.id {LOCK_JOBS}
     ),
     moved AS (
         UPDATE {JOBS} j SET state = 'enqueued', enqueued_at = statement_timestamp()
         FROM picked WHERE j.id = picked.id
-        RETURNING j.id, token, queue, priority, attempt
+        RETURNING j.id, token, queue, priority, attempt, job_type
     ),
     history AS (
         INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor)
         SELECT id, 'awaiting', 'enqueued', statement_timestamp(), attempt, %(reason)s, %(actor)s FROM moved
     )
-    SELECT id, token, queue, priority FROM moved ORDER BY id
+    SELECT id, token, queue, priority{{more}} FROM moved ORDER BY id
 """
 
 
-def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority."""
+def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch, *, told: bool = False) -> list[tuple[Any, ...]]:
+    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority.
+
+    ``told``: behind them their type, their attempt, and when.
+    """
     params = [as_rows(connection, some) for some in (batch.changes, batch.rows, batch.steps)] + [batch.actor]
     params += [as_rows(connection, some) for some in (batch.errors, batch.logs, batch.results) if some]
-    sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs), results=bool(batch.results))
+    sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs), results=bool(batch.results), told=told)
     return fetch(connection, sql, params, keep=len(batch.rows) == 1)
 
 
 @cache
-def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
+def _move_sql(*, errors: bool, logs: bool, results: bool, told: bool) -> str:
     beside = ""
     if errors:
         names = ", ".join(list(columns.ERROR)[1:])
@@ -241,7 +300,7 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
         held AS (
             SELECT v.* FROM v JOIN c ON c.number = v.change JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
             WHERE {BY_KEY} AND j.state || '' = c.source
-            ORDER BY j.id FOR UPDATE OF j
+            ORDER BY j.id {LOCK_JOBS} OF j
         ),
         moved AS (
             UPDATE {JOBS} j SET
@@ -251,13 +310,14 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
                 failures = CASE WHEN c.new_round THEN 0 ELSE failures + c.failures_by END,
                 crashes = CASE WHEN c.new_round THEN 0 ELSE crashes + c.crashes_by END,
                 alone = CASE WHEN c.new_round THEN c.alone ELSE j.alone OR c.alone END,
-                run_at = CASE WHEN c.state = 'scheduled' THEN COALESCE(c.run_at, now + make_interval(secs => c.delay))
+                run_at = CASE WHEN c.state IN ('scheduled', 'waiting')
+                                   THEN COALESCE(c.run_at, now + make_interval(secs => c.delay))
                               WHEN c.state = 'deleted' THEN j.run_at END,
                 enqueued_at = CASE WHEN c.state = 'enqueued' THEN now ELSE enqueued_at END,
-                started_at = CASE WHEN c.state IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
+                started_at = CASE WHEN c.state IN ('enqueued', 'scheduled', 'waiting') THEN NULL ELSE started_at END,
                 finished_at = CASE WHEN c.state IN ('succeeded', 'failed', 'deleted') THEN now END,
                 lease_expires_at = NULL,
-                worker = CASE WHEN c.state IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
+                worker = CASE WHEN c.state IN ('enqueued', 'scheduled', 'waiting') THEN '' ELSE worker END,
                 error = COALESCE(c.error, j.error),
                 fingerprint = COALESCE(c.fingerprint, j.fingerprint)
             FROM clock, held v JOIN c ON c.number = v.change
@@ -280,14 +340,17 @@ def _move_sql(*, errors: bool, logs: bool, results: bool) -> str:
             FROM moved WHERE tells AND (watched OR limited) HAVING COUNT(*) > 0
         ),
         {beside}{_counts("moved")}
-        SELECT id, queue, run_at, tells AND (watched OR limited), priority FROM moved
+        SELECT id, queue, run_at, tells AND (watched OR limited), priority{", job_type, attempt, now" if told else ""}
+        FROM moved
     """
 
 
-def move_to_queue(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], queue: str, actor: str) -> list[int]:
-    """Put those jobs of ``rows`` (columns.TO_QUEUE) whose guards hold on ``queue``; their ids."""
+def move_to_queue(
+    connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], queue: str, actor: str
+) -> dict[int, Any]:
+    """Put those jobs of ``rows`` (columns.TO_QUEUE) whose guards hold on ``queue``; when, by their ids."""
     params = {"rows": as_rows(connection, rows), "queue": queue, "actor": actor}
-    return [job_id for (job_id,) in fetch(connection, _to_queue_sql(), params)]
+    return dict(fetch(connection, _to_queue_sql(), params))
 
 
 @cache
@@ -297,7 +360,7 @@ def _to_queue_sql() -> str:
         held AS (
             SELECT v.* FROM v JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
             WHERE {BY_KEY} AND j.state || '' = v.state
-            ORDER BY j.id FOR UPDATE OF j
+            ORDER BY j.id {LOCK_JOBS} OF j
         ),
         moved AS (
             UPDATE {JOBS} j SET token = v.new_token, queue = %(queue)s,
@@ -312,7 +375,7 @@ def _to_queue_sql() -> str:
             INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
             SELECT id, state, state, now, attempt, reason, %(actor)s, data FROM moved ORDER BY id
         )
-        SELECT id FROM moved
+        SELECT id, now FROM moved
     """
 
 

@@ -28,39 +28,73 @@ JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
 BESIDE = {
     "job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text",
-    "release": "text", "expires_at": "time",
+    "release": "text", "context": "json", "expires_at": "time",
+}  # fmt: skip
+# Of columns.CREATE, what the job's own row has.
+OWN = {
+    name: columns.CREATE[name]
+    for name in (
+        "state", "token", "job_type", "queue", "run_at", "created_by", "watched", "limited", "priority",
+    )
 }  # fmt: skip
 HISTORY = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
 FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.00025, 0.001  # how often a writer looks whether it is its turn
 
 
-def create(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
-    """Insert jobs (columns.CREATE); their id, token, run_at and created_at."""
+def reserve(connection: BaseDatabaseWrapper, number: int) -> list[int]:
+    """Ids for jobs to be; in a transaction that has the one lock, so that nobody else takes them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = %s", [JOBS])
+        (last,) = cursor.fetchone()
+        cursor.execute("UPDATE sqlite_sequence SET seq = seq + %s WHERE name = %s", [number, JOBS])
+        if not cursor.rowcount:
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [JOBS, number])
+    return list(range(last + 1, last + number + 1))
+
+
+def create(
+    connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], *, reserved: Sequence[int | None] | None = None
+) -> list[tuple[Any, ...]]:
+    """Insert jobs (columns.CREATE), with ids that were ``reserved`` for them; their id, token, run_at, created_at."""
     now = database_now(connection)
     tally, stamp = Tally(now), to_time(connection, now)
     rows = [(*row[:4], _due(row[4], row[5], now), *row[5:-2], _due(row[-2], row[-1], now)) for row in rows]
-    params = [as_rows(connection, rows), stamp, stamp]
-    with writing(connection) as cursor:
-        cursor.execute(_create_sql(), params)
+    own: list[tuple[Any, ...]] = [(*row[:5], *row[6:10]) for row in rows]
+    if reserved is not None:
+        own = [(job_id, *row) for job_id, row in zip(reserved, own, strict=True)]
+    if single := len(own) == 1:
+        row = [to_time(connection, value) if isinstance(value, datetime) else value for value in own[0]]
+        params = [*row, stamp, stamp if rows[0][0] == State.ENQUEUED.value else None]
+    else:
+        params = [as_rows(connection, own), stamp, stamp]
+    # Where it fails, so has its caller's transaction, as on PostgreSQL.
+    with writing(connection, savepoint=False) as cursor:
+        cursor.execute(_create_sql(single=single, reserved=reserved is not None), params)
         ids = {token: job_id for job_id, token in cursor.fetchall()}
         beside = []
         for _, token, job_type, queue, _, _, _, _, _, _, data, *kin in rows:
             beside.append((ids[token], data, job_type, queue, *kin))
             tally.add(queue, job_type, Outcome.CREATED)
-        insert(connection, JobPayload, BESIDE, beside)
-        tally.save(connection)
+        insert(connection, JobPayload, BESIDE, beside, cursor=cursor)
+        tally.save(connection, cursor)
     return [(ids[row[1]], row[1], row[4], now) for row in rows]
 
 
 @cache
-def _create_sql() -> str:
+def _create_sql(*, single: bool, reserved: bool) -> str:
+    own, names = ("id, ", {"id": "id"} | OWN) if reserved else ("", OWN)
     # The ORM's field defaults are Python's, so each column without a value of its own is named here.
-    return f"""
-        WITH {rows_cte("v", columns.CREATE, postgresql=False)}
-        INSERT INTO {JOBS} (state, token, job_type, queue, run_at, created_by, watched, limited, priority,
+    into = f"""
+        INSERT INTO {JOBS} ({own}state, token, job_type, queue, run_at, created_by, watched, limited, priority,
                             created_at, enqueued_at, attempt, failures, crashes, alone, worker, error, fingerprint)
-        SELECT state, token, job_type, queue, run_at, created_by, watched, limited, priority, %s,
-               CASE WHEN state = 'enqueued' THEN %s END, 0, 0, 0, FALSE, '', '', ''
+    """
+    rest = "0, 0, 0, FALSE, '', '', ''"
+    if single:
+        return f"{into} VALUES ({', '.join('%s' for _ in names)}, %s, %s, {rest}) RETURNING id, token"
+    return f"""
+        WITH {rows_cte("v", names, postgresql=False)} {into}
+        SELECT {own}state, token, job_type, queue, run_at, created_by, watched, limited, priority, %s,
+               CASE WHEN state = 'enqueued' THEN %s END, {rest}
         FROM v WHERE TRUE
         RETURNING id, token
     """
@@ -74,8 +108,12 @@ def claim(
     lease: timedelta,
     company: bool,
     seen_to: str = "",
+    told: bool = False,
 ) -> list[tuple[Any, ...]]:
-    """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text."""
+    """Claim those of ``wanted`` that may run; the fields of each Claim, the payload as JSON text.
+
+    ``told``: behind them when.
+    """
     asked = as_rows(connection, wanted)
     with writing(connection) as cursor:
         now = database_now(connection)  # once it is our turn: the lease begins then
@@ -86,22 +124,26 @@ def claim(
         if not rows:
             return []
         steps, tally = [], Tally(now)
-        told = {"version": version} if (version := jobs_settings().version) else {}
+        facts = {"version": version} if (version := jobs_settings().version) else {}
         for job_id, _, job_type, queue, _, _, _, _, _, enqueued_at in rows:
             since = from_time(enqueued_at)
             latency = max((now - since).total_seconds(), 0.0) if since else 0.0
-            steps.append((job_id, {"worker": worker, "latency_seconds": round(latency, 6), **told}))
+            steps.append((job_id, {"worker": worker, "latency_seconds": round(latency, 6), **facts}))
             tally.add(queue, job_type, Outcome.STARTED, seconds=latency)
         given = {"from_state": State.ENQUEUED.value, "to_state": State.PROCESSING.value, "reason": "claimed"}
         given |= {"at": stamp, "actor": worker[:150]}
         _append(cursor, JobHistory, {"job_id": "id", "data": "value"}, as_rows(connection, steps), given)
-        tally.save(connection)
+        tally.save(connection, cursor)
     # Outside the transaction, whose time counts most: nobody changes the arguments of a job that is ours.
     with connection.cursor() as cursor:
         cursor.execute(_payload_sql(), [stamp, json.dumps([row[0] for row in rows])])
         beside = {job_id: found for job_id, *found in cursor.fetchall()}
-    found = [(row, *beside.get(row[0], (None, "", None))) for row in rows]
-    return [(*row[:7], data, family, bool(row[7]), expired, from_time(row[8])) for row, data, family, expired in found]
+    found = [(row, *beside.get(row[0], (None, "", None, None))) for row in rows]
+    when = (now,) if told else ()
+    return [
+        (*row[:7], data, family, bool(row[7]), expired, row[8], context, *when)
+        for row, data, family, expired, context in found
+    ]
 
 
 @cache
@@ -124,16 +166,21 @@ def _claim_sql(*, company: bool, seen_to: str) -> str:
 def _payload_sql() -> str:
     of = f"FROM {PAYLOADS} WHERE job_id = ids.value"
     return f"""
-        SELECT value, (SELECT data {of}), (SELECT correlation {of}), (SELECT expires_at <= %s {of})
+        SELECT value, (SELECT data {of}), (SELECT correlation {of}), (SELECT expires_at <= %s {of}),
+            (SELECT context {of})
         FROM json_each(%s) AS ids
     """
 
 
-def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]]:
-    """Move up to ``limit`` jobs that are due to their queues; id, token, queue and priority, the earliest first."""
+def promote(connection: BaseDatabaseWrapper, limit: int, *, told: bool = False) -> list[tuple[Any, ...]]:
+    """Move up to ``limit`` jobs that are due to their queues; id, token, queue and priority, the earliest first.
+
+    ``told``: behind them their type, their attempt, and when.
+    """
     with writing(connection) as cursor:
-        stamp = to_time(connection, database_now(connection))
-        cursor.execute(DUE, [stamp, limit])
+        now = database_now(connection)
+        stamp = to_time(connection, now)
+        cursor.execute(DUE.format(more=TOLD if told else ""), [stamp, limit])
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         if not rows:
             return []
@@ -141,11 +188,12 @@ def promote(connection: BaseDatabaseWrapper, limit: int) -> list[tuple[Any, ...]
         given = {"from_state": State.SCHEDULED.value, "to_state": State.ENQUEUED.value, "reason": "due"}
         given |= {"at": stamp, "actor": "scheduler"}
         _append(cursor, JobHistory, {"job_id": "id"}, as_rows(connection, [row[:1] for row in rows]), given)
-    return rows
+    return [(*row, now) for row in rows] if told else rows
 
 
+TOLD = ", job_type, attempt"
 DUE = f"""
-    SELECT id, token, queue, priority FROM {JOBS}
+    SELECT id, token, queue, priority{{more}} FROM {JOBS}
     WHERE state = 'scheduled' AND run_at <= %s ORDER BY run_at, id LIMIT %s
 """
 
@@ -155,21 +203,27 @@ def _promote_sql() -> str:
     return _update(columns.CLAIM, "token", "TRUE", "state = 'enqueued', run_at = NULL, enqueued_at = %(now)s")
 
 
-def release(connection: BaseDatabaseWrapper, ids: Sequence[int], reason: str, actor: str) -> list[tuple[Any, ...]]:
-    """Move those of ``ids`` that await something to their queues; id, token, queue and priority, by id."""
+def release(
+    connection: BaseDatabaseWrapper, ids: Sequence[int], reason: str, actor: str, *, told: bool = False
+) -> list[tuple[Any, ...]]:
+    """Move those of ``ids`` that await something to their queues; id, token, queue and priority, by id.
+
+    ``told``: behind them as ``promote``.
+    """
     with writing(connection) as cursor:
-        stamp = to_time(connection, database_now(connection))
-        cursor.execute(AWAITING, [json.dumps(list(ids))])
+        now = database_now(connection)
+        stamp = to_time(connection, now)
+        cursor.execute(AWAITING.format(more=TOLD if told else ""), [json.dumps(list(ids))])
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         cursor.execute(_release_sql(), {"rows": as_rows(connection, [row[:2] for row in rows]), "now": stamp})
         given = {"from_state": State.AWAITING.value, "to_state": State.ENQUEUED.value, "reason": reason}
         given |= {"at": stamp, "actor": actor}
         _append(cursor, JobHistory, {"job_id": "id"}, as_rows(connection, [row[:1] for row in rows]), given)
-    return rows
+    return [(*row, now) for row in rows] if told else rows
 
 
 AWAITING = f"""
-    SELECT id, token, queue, priority FROM {JOBS}
+    SELECT id, token, queue, priority{{more}} FROM {JOBS}
     WHERE id IN (SELECT value FROM json_each(%s)) AND state || '' = 'awaiting' ORDER BY id
 """
 
@@ -179,8 +233,11 @@ def _release_sql() -> str:
     return _update(columns.CLAIM, "token", "j.state = 'awaiting'", "state = 'enqueued', enqueued_at = %(now)s")
 
 
-def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority."""
+def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch, *, told: bool = False) -> list[tuple[Any, ...]]:
+    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority.
+
+    ``told``: behind them their type, their attempt, and when.
+    """
     now = database_now(connection)
     stamp = to_time(connection, now)
     # Jobs that change alike are one statement, whose rows only say which; changes with other steps may be alike, too.
@@ -194,21 +251,23 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
     seconds = {job_id: took for job_id, *_, took in batch.rows}
     beside = list(_history(batch)), batch.errors, batch.logs, batch.results
     steps, errors, logs, results = (as_rows(connection, some) for some in beside)
-    moved: dict[int, tuple[str, datetime | None, bool, int]] = {}
+    moved: dict[int, tuple[Any, ...]] = {}
     told_watched: list[int] = []
     told_limited: list[int] = []
     tally = Tally(now)
     with writing(connection) as cursor:
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
-            cursor.execute(_move_sql(), change | {"run_at": to_time(connection, run_at)})
+            cursor.execute(_move_sql(told), change | {"run_at": to_time(connection, run_at)})
             outcome, failure = (
                 change["outcome"],
                 {"fingerprint": change["fingerprint"] or "", "version": change["version"]},
             )
             tells = change["source"] != State.AWAITING or change["state"] == State.DELETED
-            for job_id, queue, job_type, watched, limited, priority in cursor.fetchall():
+            for job_id, queue, job_type, watched, limited, priority, *attempt in cursor.fetchall():
                 moved[job_id] = queue, run_at, bool(tells and (watched or limited)), priority
+                if told:
+                    moved[job_id] += job_type, *attempt, now
                 for ids, flag in ((told_watched, watched), (told_limited, limited)):
                     if flag and tells:
                         ids.append(job_id)
@@ -225,13 +284,15 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> list[tupl
         if told_watched or told_limited:
             row = json.dumps(told_watched), json.dumps(told_limited), now
             insert(connection, WatchedMove, {"jobs": "json", "limited": "json", "at": "time"}, [row])
-        tally.save(connection)
+        tally.save(connection, cursor)
     return [(job_id, *facts) for job_id, facts in moved.items()]
 
 
-def move_to_queue(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], queue: str, actor: str) -> list[int]:
-    """Put those jobs of ``rows`` (columns.TO_QUEUE) whose guards hold on ``queue``; their ids."""
-    stamp = to_time(connection, database_now(connection))
+def move_to_queue(
+    connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], queue: str, actor: str
+) -> dict[int, Any]:
+    """Put those jobs of ``rows`` (columns.TO_QUEUE) whose guards hold on ``queue``; when, by their ids."""
+    stamp = to_time(connection, now := database_now(connection))
     with writing(connection) as cursor:
         params = {"rows": as_rows(connection, rows), "queue": queue, "now": stamp}
         cursor.execute(_to_queue_sql(), params)
@@ -241,7 +302,7 @@ def move_to_queue(connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]]
         held = set(moved)
         steps = [(job_id, state, state, reason, data) for job_id, _, _, state, reason, data in rows if job_id in held]
         _append(cursor, JobHistory, HISTORY, as_rows(connection, steps), {"at": stamp, "actor": actor})
-    return moved
+    return dict.fromkeys(moved, now)
 
 
 @cache
@@ -266,7 +327,7 @@ def _history(batch: columns.MoveBatch) -> Iterator[tuple[Any, ...]]:
 
 
 @cache
-def _move_sql() -> str:
+def _move_sql(told: bool) -> str:
     changes = f"""
         state = %(state)s,
         token = excluded.token,
@@ -274,15 +335,16 @@ def _move_sql() -> str:
         failures = CASE WHEN %(new_round)s THEN 0 ELSE failures + %(failures_by)s END,
         crashes = CASE WHEN %(new_round)s THEN 0 ELSE crashes + %(crashes_by)s END,
         alone = CASE WHEN %(new_round)s THEN %(alone)s ELSE {JOBS}.alone OR %(alone)s END,
-        run_at = CASE %(state)s WHEN 'scheduled' THEN %(run_at)s WHEN 'deleted' THEN {JOBS}.run_at END,
+        run_at = CASE WHEN %(state)s IN ('scheduled', 'waiting') THEN %(run_at)s
+                      WHEN %(state)s = 'deleted' THEN {JOBS}.run_at END,
         enqueued_at = CASE WHEN %(state)s = 'enqueued' THEN %(now)s ELSE enqueued_at END,
-        started_at = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN NULL ELSE started_at END,
+        started_at = CASE WHEN %(state)s IN ('enqueued', 'scheduled', 'waiting') THEN NULL ELSE started_at END,
         finished_at = CASE WHEN %(state)s IN ('succeeded', 'failed', 'deleted') THEN %(now)s END,
         lease_expires_at = NULL,
-        worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled') THEN '' ELSE worker END,
+        worker = CASE WHEN %(state)s IN ('enqueued', 'scheduled', 'waiting') THEN '' ELSE worker END,
         error = COALESCE(%(error)s, {JOBS}.error),
         fingerprint = COALESCE(%(fingerprint)s, {JOBS}.fingerprint)
-        RETURNING id, queue, job_type, watched, limited, priority
+        RETURNING id, queue, job_type, watched, limited, priority{", attempt" if told else ""}
     """
     return _update(columns.WHICH, "new_token", "j.state = %(source)s", changes)
 
@@ -327,10 +389,13 @@ def _rows(kinds: dict[str, str]) -> str:
 
 
 @contextmanager
-def writing(connection: BaseDatabaseWrapper) -> Iterator[CursorWrapper]:
-    """A cursor in a transaction that may write: one inside the caller's, if there is one."""
+def writing(connection: BaseDatabaseWrapper, *, savepoint: bool = True) -> Iterator[CursorWrapper]:
+    """A cursor in a transaction that may write: one inside the caller's, if there is one.
+
+    Without ``savepoint`` an error leaves the caller's no choice but to be rolled back.
+    """
     if connection.in_atomic_block or not connection.get_autocommit():
-        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        with transaction.atomic(using=connection.alias, savepoint=savepoint), connection.cursor() as cursor:
             yield cursor
         return
     # Not by atomic(), with which each try to begin costs four times as much: nothing in here needs what else it does.

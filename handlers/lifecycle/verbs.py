@@ -13,13 +13,15 @@ from django.db.models import Max
 
 from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
-from handlers.lifecycle import guards
+from handlers.lifecycle import guards, telling
 from handlers.lifecycle.creation import NewJob, keep_tags
 from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, dialect, new_token
+from handlers.lifecycle.waits import forget_signals
 from handlers.models import JobHistory, JobPayload, JobRecord, JobTag
 from handlers.models.kept import database
-from handlers.models.sql import chunks, database_now, is_postgresql, take_lock
+from handlers.models.sql import chunks, database_now, is_postgresql, lock_jobs, take_lock
 from handlers.registry import registry
+from handlers.signals import jobs_moved
 from handlers.states import DELETABLE, FINAL, MOVABLE, RETRYABLE, TAKEN_BACK, State
 from handlers.transport import Message
 
@@ -42,11 +44,12 @@ class _Row(NamedTuple):
     job_type: str
 
 
-def _rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[_Row]:
+def locked_rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[_Row]:
+    """The rows of those of ``ids`` that are as ``expect`` says, ours until the transaction ends."""
     take_lock(connections[alias])
     found = JobRecord.objects.using(alias).filter(pk__in=ids).order_by("pk")
     if is_postgresql(connections[alias]):
-        found = found.select_for_update()
+        found = lock_jobs(found)
     rows = map(_Row._make, found.values_list(*_Row._fields))
     return [row for row in rows if expect is None or expect.get(row.pk, row.token) == row.token]
 
@@ -59,7 +62,7 @@ def delete(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[
     alias = database()
     changes: dict[str, Change] = {state: Change(state, (Step(State.DELETED, reason),)) for state in DELETABLE}
     with transaction.atomic(using=alias):
-        rows = [row for row in _rows(ids, expect, alias) if row.job_type not in guards.kept]
+        rows = [row for row in locked_rows(ids, expect, alias) if row.job_type not in guards.kept]
         moves = [Move(row.pk, row.token, changes[row.state]) for row in rows if row.state in changes]
         return _told(apply(moves, actor=actor, using=alias), rows)
 
@@ -71,7 +74,7 @@ def delete_unstarted(jobs: Sequence[tuple[int, str, State]], reason: str, *, act
 
 
 def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str = "postponed") -> Applied:
-    """Give a scheduled job the time (now, if it has none), arguments, tags, priority and deadline of ``like``."""
+    """Give a scheduled job the time (now, if none), arguments, tags, priority, deadline and context of ``like``."""
     alias, applied = database(), Applied()
     with transaction.atomic(using=alias):
         now = database_now(connections[alias])
@@ -83,13 +86,18 @@ def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str =
         JobPayload.objects.using(alias).filter(job_id=job_id).update(
             data=json.loads(like.payload), queue=like.queue, release=registry.release,
             expires_at=like.expires_at or (like.expires_in and now + like.expires_in),
+            context=json.loads(like.context) if like.context else None,
         )  # fmt: skip
+        forget_signals([job_id], alias)
         JobTag.objects.using(alias).filter(job_id=job_id)._raw_delete(alias)
         keep_tags([(job_id, tag) for tag in like.tags], using=alias)
         JobHistory.objects.using(alias).create(
             job_id=job_id, from_state=State.SCHEDULED, to_state=State.SCHEDULED, at=now, attempt=before[1],
             reason=reason, actor=clean(actor, 150), data={"old_run_at": str(before[0])},
         )  # fmt: skip
+    if jobs_moved.receivers:
+        place = telling.Place(job_id, like.job_type, like.queue, before[1], now)
+        telling.moved(connections[alias], [place], State.SCHEDULED, State.SCHEDULED, reason, clean(actor, 150))
     applied.moved.add(job_id)
     applied.messages.append(Message(job_id, new, like.queue, run_at, like.priority))
     applied.stale.append(Message(job_id, token, like.queue))
@@ -107,10 +115,11 @@ def retry(
     """Run failed or scheduled jobs now, in a new round. ``payload`` replaces the arguments of the one job named."""
     alias = database()
     with transaction.atomic(using=alias):
-        rows = [row for row in _rows(ids, expect, alias) if row.state in RETRYABLE]
+        rows = [row for row in locked_rows(ids, expect, alias) if row.state in RETRYABLE]
         data = {"old_payload": _payload(rows[0].pk, alias)} if rows and payload is not None else {}
         moves = _anew(rows, lambda state: reason or ("retried" if state == State.FAILED else "run now"), data)
         applied = apply(moves, actor=actor, using=alias)
+        forget_signals(applied.moved, alias, only_timeouts=payload is None)
         if payload is not None and applied.moved:
             JobPayload.objects.using(alias).filter(job_id__in=applied.moved).update(
                 data=json.loads(payload), release=registry.release
@@ -131,8 +140,10 @@ def requeue(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping
     """Run succeeded jobs again, in a new round."""
     alias = database()
     with transaction.atomic(using=alias):
-        rows = [row for row in _rows(ids, expect, alias) if row.state == State.SUCCEEDED]
-        return apply(_anew(rows, lambda _: reason or "requeued", {}), actor=actor, using=alias)
+        rows = [row for row in locked_rows(ids, expect, alias) if row.state == State.SUCCEEDED]
+        applied = apply(_anew(rows, lambda _: reason or "requeued", {}), actor=actor, using=alias)
+        forget_signals(applied.moved, alias)
+        return applied
 
 
 def _anew(rows: Sequence[_Row], why: Callable[[str], str], data: Mapping[str, Any]) -> list[Move]:
@@ -156,7 +167,7 @@ def take_back(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mappi
     """Put jobs that were retried, requeued or run now, and have not begun, back to where they were, as they stood."""
     alias = database()
     with transaction.atomic(using=alias):
-        rows = {row.pk: row for row in _rows(ids, expect, alias) if row.state == State.ENQUEUED}
+        rows = {row.pk: row for row in locked_rows(ids, expect, alias) if row.state == State.ENQUEUED}
         steps = JobHistory.objects.using(alias).filter(job_id__in=list(rows))
         last = steps.values("job_id").annotate(last=Max("pk"))
         moves = []
@@ -165,6 +176,8 @@ def take_back(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mappi
                 continue
             if "old_payload" in (data := step.data or {}):
                 JobPayload.objects.using(alias).filter(pk=step.job_id).update(data=data["old_payload"])
+            if "old_payload" in data or step.from_state == State.SUCCEEDED:
+                forget_signals([step.job_id], alias)  # what has come since was for what does not run
             moves.append(Move(step.job_id, rows[step.job_id].token, change))
         return _told(apply(moves, actor=actor, using=alias), list(rows.values()))
 
@@ -210,7 +223,7 @@ def restore(
     """Put jobs deleted within the last ``within`` back to where they were, unless they were running then."""
     alias = database()
     with transaction.atomic(using=alias):
-        rows = [row for row in _rows(ids, expect, alias) if row.state == State.DELETED]
+        rows = [row for row in locked_rows(ids, expect, alias) if row.state == State.DELETED]
         since = database_now(connections[alias]) - within
         origins: dict[int, str] = dict(
             JobHistory.objects.using(alias)
@@ -225,7 +238,7 @@ def restore(
                 origin = State.ENQUEUED  # a worker came to it too late, and never started it
             if origin in (None, State.PROCESSING) or row.finished_at is None or row.finished_at < since:
                 continue
-            run_at = row.run_at if origin == State.SCHEDULED else None
+            run_at = row.run_at if origin in (State.SCHEDULED, State.WAITING) else None
             change = Change(State.DELETED, (Step(State(origin), reason or "restored"),), run_at=run_at)
             moves.append(Move(row.pk, row.token, change))
         return apply(moves, actor=actor, using=alias)
@@ -238,7 +251,7 @@ def move_to_queue(
     alias = database()
     applied = Applied()
     with transaction.atomic(using=alias):
-        rows = [row for row in _rows(ids, expect, alias) if row.state in MOVABLE]
+        rows = [row for row in locked_rows(ids, expect, alias) if row.state in MOVABLE]
         for chunk in chunks([row for row in rows if row.queue not in (queue, SYSTEM_QUEUE)], CHUNK):
             _move_chunk(chunk, queue, actor, reason, applied, alias)
         applied.queues = Counter(row.queue for row in rows if row.pk in applied.moved)
@@ -252,7 +265,12 @@ def _move_chunk(rows: Sequence[_Row], queue: str, actor: str, reason: str, appli
     for row in rows:
         why = f"moved from queue {row.queue} to {queue}{': ' if reason else ''}{reason}"
         batch.append((row.pk, row.token, tokens[row.pk], row.state, clean(why, 500), {"old_queue": row.queue}))
-    moved = set(dialect(connections[alias]).move_to_queue(connections[alias], batch, queue, clean(actor, 150)))
+    moved = dialect(connections[alias]).move_to_queue(connections[alias], batch, queue, clean(actor, 150))
+    if jobs_moved.receivers:
+        for row, (*_, why, _) in zip(rows, batch, strict=True):
+            if row.pk in moved:
+                place = telling.Place(row.pk, row.job_type, queue, row.attempt, moved[row.pk])
+                telling.moved(connections[alias], [place], row.state, row.state, why, clean(actor, 150))
     for row in rows:
         if row.pk not in moved:
             continue

@@ -177,7 +177,7 @@ def _extra(message: EmailMessage) -> dict[str, Any]:
 
 
 def _attachment(attachment: Any) -> Part:
-    if isinstance(attachment, Message):  # also what is not: a MIMEPart of Django 6.1, a MIMEBase before
+    if isinstance(attachment, Message):  # also what is not: a MIMEPart of Django 6, a MIMEBase before
         return Part(base64=_base64(attachment.as_bytes()), is_mime=True)
     filename, content, mimetype = (*attachment, None, None)[:3]
     return _part("attachments", filename, content, mimetype)
@@ -221,7 +221,7 @@ def _size(parts: Sequence[Part]) -> int:
     return sum(len(part.base64 or part.text or "") for part in parts)
 
 
-if django.VERSION >= (6, 1):
+if django.VERSION >= (6,):
     from email.message import MIMEPart
 
     def _mime(part: Part) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 from collections.abc import Collection
 from email.utils import getaddresses
@@ -22,6 +23,7 @@ OUTBOX = "django.core.mail.backends.locmem.EmailBackend"
 PERMANENT = 500  # SMTP's codes from here on say that another try is of no use
 # What the server says when it is met, or of a login, is about the server: others may be let in tomorrow.
 OF_THE_SERVER = (smtplib.SMTPConnectError, smtplib.SMTPHeloError, smtplib.SMTPAuthenticationError)
+ADDRESS = re.compile(r"""[^\s<>"',;:@]+@[^\s<>"',;:@]+""")
 
 
 def send(job: SendEmail) -> None:
@@ -86,4 +88,4 @@ def _without_addresses(text: str, job: SendEmail) -> str:
     for _, address in getaddresses([*written, job.from_email]):
         if address:
             text = text.replace(address, MASK)
-    return text
+    return ADDRESS.sub(MASK, text)  # later Pythons find none in a list of which one is malformed

@@ -18,7 +18,7 @@ from handlers.models.count import BUCKETS, Outcome
 from handlers.queues import known_queues
 from handlers.registry import registry
 
-ENDS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.HANDED_BACK, Outcome.SNOOZED, Outcome.DROPPED)
+ENDS = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.HANDED_BACK, Outcome.SNOOZED, Outcome.WAITED, Outcome.DROPPED)
 RAN = (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.RETRIED)
 BOUNDS = [*(f"{bound:g}" for bound in BUCKETS), "+Inf"]
 # Counters by queue and type: which outcome each one is of.
@@ -61,6 +61,7 @@ def families(found: Reading) -> Iterator[Metric]:
     yield from _of_states(found)
     yield from _of_processes(found)
     yield from _of_limits(found)
+    yield from _of_hooks(found)
 
 
 def _of_server(found: Reading) -> Iterator[Metric]:
@@ -206,6 +207,17 @@ def _of_limits(found: Reading) -> Iterator[Metric]:
         if limit is not None and limit.key is None and limit.concurrency is not None:
             free.add_metric([name], max(limit.concurrency - found.slots.get(name, 0), 0))
     yield from (used, free, lined)
+
+
+def _of_hooks(found: Reading) -> Iterator[Metric]:
+    labels = ["hook", "name"]
+    times = CounterMetricFamily("jobs_hook_troubles", "How often middleware or a receiver went wrong.", labels=labels)
+    last = GaugeMetricFamily("jobs_hook_trouble_timestamp_seconds", "When it did for the last time.", labels=labels)
+    for hook in sorted(found.hooks):
+        times.add_metric([hook.hook, hook.name], hook.times)
+        if hook.last_at is not None:
+            last.add_metric([hook.hook, hook.name], hook.last_at.timestamp())
+    yield from (times, last)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

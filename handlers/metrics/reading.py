@@ -25,6 +25,7 @@ from handlers.transport import ServerState, get_transport
 logger = logging.getLogger(__name__)
 
 ROWS = 50_000  # of jobs that wait, which one scrape counts on all queues together
+HOOK = "hook "  # before the name of one, where a statement says of what it tells
 LEAST = 1_000  # of one queue all the same
 
 
@@ -47,6 +48,15 @@ class Waits(NamedTuple):
     more: bool = False  # whether there may be more than that
 
 
+class Hook(NamedTuple):
+    """Middleware or a receiver that has gone wrong, and how often in all."""
+
+    hook: str
+    name: str
+    times: int
+    last_at: datetime | None
+
+
 @dataclass(slots=True)
 class Reading:
     """What was found. Without ``database_seconds`` the database did not answer, and the rest is empty."""
@@ -64,6 +74,7 @@ class Reading:
     lined_up: dict[str, int] = field(default_factory=dict)
     paused_queues: set[str] = field(default_factory=set)
     paused_types: set[str] = field(default_factory=set)
+    hooks: list[Hook] = field(default_factory=list)
     processes: list[WorkerProcess] = field(default_factory=list)
 
 
@@ -112,6 +123,11 @@ def _stand(found: Reading, rows: Sequence[tuple[str, str, int, Any]]) -> datetim
     found.late_seconds = _age(now, told.get("late", {}).get("", (0, None))[1])
     found.unfolded_seconds = _age(now, told.get("unfolded", {}).get("", (0, None))[1])
     found.slots, found.lined_up = _numbers(told, "slots"), _numbers(told, "lined up")
+    found.hooks = [
+        Hook(kind.removeprefix(HOOK), name, count, at)
+        for kind, some in told.items() if kind.startswith(HOOK)
+        for name, (count, at) in some.items()
+    ]  # fmt: skip
     found.paused_queues, found.paused_types = set(told.get("queue", ())), set(told.get("type", ()))
     return now
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from handlers import bounded
 from handlers.models import (
+    HookTrouble,
     JobCount,
     JobCountDelta,
     JobRecord,
@@ -18,14 +19,19 @@ from handlers.models.count import BUCKET_FIELDS, Period
 from handlers.states import State
 
 MOST = 10_000  # jobs of a state that are counted; there may be more
+MOST_HOOKS = 100  # that have gone wrong; code names them, so there are few
 OTHER = "other"  # queue and type of what has no series of its own
 
 _JOBS, _COUNTS, _DELTAS = JobRecord._meta.db_table, JobCount._meta.db_table, JobCountDelta._meta.db_table
 _KEYS, _SLOTS, _WAITERS = LimitKey._meta.db_table, LimitSlot._meta.db_table, LimitWaiter._meta.db_table
+_HOOKS = HookTrouble._meta.db_table
 _STRANDED = StrandedJob._meta.db_table
 
 STATES = (
-    *(state.value for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.FAILED)),
+    *(
+        state.value
+        for state in (State.AWAITING, State.SCHEDULED, State.ENQUEUED, State.PROCESSING, State.WAITING, State.FAILED)
+    ),
     bounded.RETRYING,
 )
 
@@ -68,6 +74,7 @@ def standing(*, postgresql: bool) -> str:
     due = f"state = '{State.SCHEDULED}' AND run_at <= {now}"
     late = f"SELECT run_at FROM {_JOBS} WHERE {due} ORDER BY run_at, id LIMIT 1"
     unfolded = f"SELECT minute FROM {_DELTAS} ORDER BY id LIMIT 1"
+    hooks = f"SELECT hook, name, count, last_at FROM {_HOOKS} WHERE process = '' ORDER BY id LIMIT {MOST_HOOKS}"
     parts = [
         f"SELECT 'now' AS kind, '' AS name, 0 AS number, {now} AS at",
         *(_count("state", state, bounded.first(state, "1", MOST - 1)) for state in STATES),
@@ -77,6 +84,7 @@ def standing(*, postgresql: bool) -> str:
         _count("stranded", "", f"SELECT 1 FROM {_STRANDED} LIMIT {MOST}"),
         _by_limit("slots", _SLOTS),
         _by_limit("lined up", _WAITERS),
+        f"SELECT 'hook ' || hook, name, count, last_at FROM ({hooks}) AS few",
         _paused("queue", QueueSwitch._meta.db_table, now),
         _paused("type", TypeSwitch._meta.db_table, now),
     ]

@@ -31,12 +31,16 @@ def metrics(request: HttpRequest) -> HttpResponse:
         from prometheus_client.exposition import choose_encoder
 
         from handlers.metrics.families import JobsCollector
+        from handlers.metrics.text import text
     except ImportError:
         return _text('prometheus-client is not installed: pip install "prometheus-client"', 501)
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(JobsCollector())
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return HttpResponse(encode(registry), content_type=content_type)
+    if _rewrites_names(content_type):
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(JobsCollector())
+        return HttpResponse(encode(registry), content_type=content_type)
+    openmetrics = content_type.startswith("application/openmetrics-text")
+    return HttpResponse(text(JobsCollector().collect(), openmetrics=openmetrics), content_type=content_type)
 
 
 @never_cache
@@ -64,6 +68,11 @@ def _refused(request: HttpRequest) -> HttpResponse | None:
     refused = _text("Send Authorization: Bearer and the token of JOBS METRICS_TOKEN.", 401)
     refused["WWW-Authenticate"] = 'Bearer realm="metrics"'
     return refused
+
+
+def _rewrites_names(content_type: str) -> bool:
+    """Whether that wants even plain names in another spelling, as hardly anybody does."""
+    return "escaping=dots" in content_type or "escaping=values" in content_type
 
 
 def _is_from_here(request: HttpRequest) -> bool:

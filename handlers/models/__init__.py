@@ -8,8 +8,10 @@ from handlers.models.bulk import BulkItem, BulkOperation, BulkState
 from handlers.models.client import ApiAnswer, ApiClient
 from handlers.models.count import BUCKET_FIELDS, BUCKETS, JobCount, JobCountDelta, Outcome, Period
 from handlers.models.deploy import Deploy
+from handlers.models.event import UNTAKEN, Delivery, DeliveryState, EventRecord
 from handlers.models.failure_group import OPEN_STATES, FailureGroup, GroupEvent, GroupState
 from handlers.models.history import AttemptError, AttemptLog, JobHistory
+from handlers.models.hook_trouble import HookTrouble
 from handlers.models.job import JobPayload, JobRecord
 from handlers.models.limit import LimitKey, LimitOverride, LimitSlot, LimitStart, LimitWaiter
 from handlers.models.policy import PolicyAssignment, StoredPolicy
@@ -17,6 +19,8 @@ from handlers.models.recurring import How, Misfire, Occurrence, Overlap, Recurri
 from handlers.models.result import JobResult
 from handlers.models.rq_origin import RQOrigin
 from handlers.models.run import JobStep, RunState
+from handlers.models.saga import SagaKey, SagaRecord, SagaTimeout, SagaTurn, TurnKind
+from handlers.models.signal import JobSignal, SignalStatus
 from handlers.models.stack import LiveStack
 from handlers.models.stranded import StrandedJob
 from handlers.models.switch import QueueSwitch, Switch, TypeSwitch
@@ -33,6 +37,7 @@ __all__ = [
     "BUCKETS",
     "BUCKET_FIELDS",
     "OPEN_STATES",
+    "UNTAKEN",
     "Act",
     "AlertIncident",
     "AlertKind",
@@ -47,12 +52,16 @@ __all__ = [
     "BulkItem",
     "BulkOperation",
     "BulkState",
+    "Delivery",
+    "DeliveryState",
     "Deploy",
+    "EventRecord",
     "FailureGroup",
     "Gate",
     "GateParent",
     "GroupEvent",
     "GroupState",
+    "HookTrouble",
     "How",
     "JobCount",
     "JobCountDelta",
@@ -60,6 +69,7 @@ __all__ = [
     "JobPayload",
     "JobRecord",
     "JobResult",
+    "JobSignal",
     "JobStep",
     "JobTag",
     "JobTrace",
@@ -83,11 +93,17 @@ __all__ = [
     "RecurringJob",
     "Require",
     "RunState",
+    "SagaKey",
+    "SagaRecord",
+    "SagaTimeout",
+    "SagaTurn",
+    "SignalStatus",
     "StoredPolicy",
     "StrandedJob",
     "Switch",
     "TaskMetadata",
     "Turn",
+    "TurnKind",
     "TypeSwitch",
     "UniqueKey",
     "WatchedMove",

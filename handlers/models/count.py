@@ -12,7 +12,7 @@ from handlers.models.kept import Kept
 
 
 class Outcome(models.TextChoices):
-    """What is counted. Each attempt that starts ends as one of the six from succeeded to dropped."""
+    """What is counted. Each attempt that starts ends as one of the seven from succeeded to dropped."""
 
     CREATED = "created"  # enqueued or scheduled for the first time
     STARTED = "started"  # claimed; the duration is the wait on the queue
@@ -21,6 +21,7 @@ class Outcome(models.TextChoices):
     RETRIED = "retried"  # an attempt failed, and its policy runs the job again
     HANDED_BACK = "handed_back"  # back to its queue without an outcome
     SNOOZED = "snoozed"  # the handler said that it is too early, and when to run the job again
+    WAITED = "waited"  # the handler waits for a signal
     DROPPED = "dropped"  # deleted while it ran
     DELETED = "deleted"  # deleted while it did not run
     REVIVED = "revived"  # retried, requeued or restored by a person

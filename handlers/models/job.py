@@ -56,6 +56,7 @@ class JobRecord(Kept):
             ("requeue_jobrecord", "Can run succeeded jobs again"),
             ("move_jobrecord", "Can move jobs to another queue"),
             ("delete_jobrecord", "Can delete and restore jobs"),
+            ("signal_jobrecord", "Can answer jobs that wait for a signal"),
             ("view_sensitive", "Can see sensitive arguments"),
         ]
         indexes: ClassVar = [
@@ -63,6 +64,7 @@ class JobRecord(Kept):
                 fields=["queue", "enqueued_at", "id"], condition=Q(state=State.ENQUEUED.value), name="jobs_enqueued"
             ),
             models.Index(fields=["run_at", "id"], condition=Q(state=State.SCHEDULED.value), name="jobs_scheduled"),
+            models.Index(fields=["run_at", "id"], condition=Q(state=State.WAITING.value), name="jobs_waiting"),
             models.Index(fields=["worker", "id"], condition=Q(state=State.PROCESSING.value), name="jobs_processing"),
             models.Index(fields=["finished_at", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed"),
             models.Index(fields=["job_type", "id"], condition=Q(state=State.FAILED.value), name="jobs_failed_type"),
@@ -120,6 +122,7 @@ class JobPayload(Kept):
     parent_id = models.BigIntegerField(null=True)  # the job whose handler enqueued this one
     correlation = models.CharField(max_length=64, blank=True, default="")  # shared by what belongs together
     release = models.CharField(max_length=16, null=True)  # noqa: DJ001 - KnownTypes of the code that wrote the arguments
+    context = models.JSONField(encoder=AsItIs, null=True)  # what travels with it: see ``handlers.carried``
     expires_at = models.DateTimeField(null=True)  # unless it was started before, it is deleted then; null: looked at
 
     class Meta:

@@ -36,6 +36,7 @@ class RecurringJob(Kept):
     job_type = models.CharField(max_length=200, verbose_name=gettext_lazy("type"))
     data = models.JSONField(encoder=AsItIs)  # the arguments, as in JobPayload
     queue = models.CharField(max_length=64, blank=True, default="")  # empty: the type's own
+    context = models.JSONField(encoder=AsItIs, null=True)  # what travels with its jobs: see ``handlers.carried``
 
     cron = models.CharField(max_length=200, blank=True, default="")  # or
     every_seconds = models.FloatField(null=True)

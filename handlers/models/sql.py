@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -15,13 +16,19 @@ from typing import Any, TypeVar
 from django.db import DataError, NotSupportedError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Model)
 
 KEPT = "_cursor_of_jobs"  # the attribute of Django's connection under which ``fetch`` leaves a cursor
+
+# What ``go_by_index`` sets, as a column of a statement whose transaction then goes on.
+BY_INDEX = "set_config('synchronous_commit', 'off', TRUE), " + ", ".join(
+    f"set_config('enable_{scan}', 'off', TRUE)" for scan in ("seqscan", "bitmapscan")
+)
 
 # kind of a column -> its type in PostgreSQL
 KINDS = {
@@ -48,9 +55,27 @@ def take_lock(connection: BaseDatabaseWrapper) -> None:
     Where transactions are not IMMEDIATE, as a project may have it, it would fail later, and not wait, when another one
     has written meanwhile. PostgreSQL locks rows, as they are read.
     """
-    if not is_postgresql(connection):
-        with connection.cursor() as cursor:
-            cursor.execute("DELETE FROM jobs_uniquekey WHERE FALSE")
+    if is_postgresql(connection) or _is_immediate(connection):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM jobs_uniquekey WHERE FALSE")
+
+
+def _is_immediate(connection: BaseDatabaseWrapper) -> bool:
+    """Whether it is in a transaction that Django has begun, and not its caller by hand, and took the lock with it."""
+    if not (connection.in_atomic_block and connection.commit_on_exit):
+        return False
+    return getattr(connection, "transaction_mode", None) in ("IMMEDIATE", "EXCLUSIVE")
+
+
+# How rows of jobs are locked. NO KEY: FOR UPDATE alone would pass over a job, or wait for one, that a row of the site's
+# refers to by a foreign key, for as long as the transaction that wrote the row is open.
+LOCK_JOBS = "FOR NO KEY UPDATE"
+
+
+def lock_jobs(jobs: QuerySet[M], *, skip: bool = False, of: Sequence[str] = ()) -> QuerySet[M]:
+    """``jobs``, to be locked as they are read; SQLite passes it over. ``skip``: not those that others have locked."""
+    return jobs.select_for_update(skip_locked=skip, of=of, no_key=True)
 
 
 def write_lazily(connection: BaseDatabaseWrapper) -> None:
@@ -61,6 +86,27 @@ def write_lazily(connection: BaseDatabaseWrapper) -> None:
     if is_postgresql(connection):
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL synchronous_commit TO off")
+
+
+def go_by_index(connection: BaseDatabaseWrapper) -> None:
+    """``write_lazily``, and until this transaction ends let PostgreSQL find rows by indexes alone.
+
+    So a plan that is made while a table is empty, or before it has statistics, is one for a full table, too, and can be
+    kept (see ``fetch``).
+    """
+    if is_postgresql(connection):
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {BY_INDEX}")
+
+
+def read_in_order(connection: BaseDatabaseWrapper) -> None:
+    """Until this transaction ends, let PostgreSQL find the first rows in an index's order by that index.
+
+    Of a table that has grown since its statistics were made it expects so few that it would read all, and sort them.
+    """
+    if is_postgresql(connection):
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL enable_bitmapscan TO off")
 
 
 def database_now(connection: BaseDatabaseWrapper) -> datetime:
@@ -85,6 +131,11 @@ def from_time(value: Any) -> datetime | None:
     if value is None:
         return None
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)  # type: ignore[no-any-return]
+
+
+def from_epoch(seconds: float) -> datetime:
+    """A time that a statement returned as seconds since 1970, aware, UTC: to the microsecond what was written."""
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 def prepared(connection: BaseDatabaseWrapper, *, keep: bool = False) -> CursorWrapper:
@@ -197,14 +248,22 @@ def _as_json(connection: BaseDatabaseWrapper, value: Any) -> Any:
 
 
 def insert(
-    connection: BaseDatabaseWrapper, model: type[Model], columns: dict[str, str], rows: Sequence[Sequence[Any]]
+    connection: BaseDatabaseWrapper,
+    model: type[Model],
+    columns: dict[str, str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    cursor: CursorWrapper | None = None,
 ) -> None:
-    """Insert ``rows`` into the table of ``model`` in as few statements as the driver allows."""
+    """Insert ``rows`` into the table of ``model`` in as few statements as the driver allows.
+
+    ``cursor``: one that is open, on SQLite, where one more costs as much as a small statement.
+    """
     names, table = ", ".join(columns), model._meta.db_table
     if not is_postgresql(connection):
         times = [at for at, kind in enumerate(columns.values()) if kind == "time"]
-        with connection.cursor() as cursor:
-            cursor.executemany(
+        with nullcontext(cursor) if cursor else connection.cursor() as used:
+            used.executemany(
                 f"INSERT INTO {table} ({names}) VALUES ({', '.join(['%s'] * len(columns))})",
                 [_adapted(connection, row, times) for row in rows],
             )

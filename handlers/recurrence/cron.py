@@ -19,7 +19,7 @@ from handlers.recurrence.days import Days, matching, month_shape
 from handlers.recurrence.doubts import doubts, why_never
 from handlers.recurrence.fields import DAY, HOUR, MINUTE, MONTH, SECOND, WEEKDAY
 from handlers.recurrence.spans import spans
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 MAX_TEXT = 200  # characters of a line
 HORIZON = timedelta(days=5 * 365 + 2)  # how far ahead is looked: five years
@@ -71,7 +71,7 @@ class Cron:
             raise InvalidJob(
                 worded(
                     "cron: has %(text)s characters: at most %(max_text)s are read",
-                    text=f"{len(text):,}",
+                    text=Figures(f"{len(text):,}"),
                     max_text=MAX_TEXT,
                 ),
                 field="cron",

@@ -64,7 +64,8 @@ def sync() -> int:
 
     def keep(name: str, columns: dict[str, Any]) -> None:
         nonlocal moved
-        moved += put(name, columns, by=CODE, in_code=True)
+        # What is in force where a scheduler starts is none of theirs.
+        moved += put(name, {**columns, "context": None}, by=CODE, in_code=True)
 
     wrong = _each(keep)
     moved += _remove_others()

@@ -16,7 +16,7 @@ from handlers.payloads import Command, Job
 from handlers.recurrence.cron import Cron
 from handlers.recurrence.times import SHORTEST, Times, check_moment, check_span, zone_of
 from handlers.registry import registry
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 LONGEST_NAME = 200
 MOST_CATCH_UP, MOST_FAILURES = 10_000, 1_000
@@ -168,7 +168,7 @@ def _whole(field: str, value: object, least: int, most: int) -> int:
                 "%(field)s: must be a whole number from %(least)s to %(most)s, not %(value)s",
                 field=field,
                 least=least,
-                most=f"{most:,}",
+                most=Figures(f"{most:,}"),
                 value=repr(value),
             ),
             field=field,

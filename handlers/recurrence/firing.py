@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections, transaction
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet, Window
+from django.db.models import Exists, F, Max, OuterRef, Q, Window
 from django.db.models.functions import RowNumber
 
 from handlers import lifecycle, uniqueness
@@ -25,9 +25,11 @@ from handlers.models.sql import (
     chunks,
     database_now,
     fetch,
+    fetch_anew,
     from_time,
     insert,
     is_postgresql,
+    prepared,
     rows_cte,
     take_lock,
     to_time,
@@ -45,11 +47,13 @@ logger = logging.getLogger(__name__)
 CHUNK = 200  # recurring jobs in one transaction
 AGAIN = timedelta(minutes=1)  # until one that could not be fired is tried again
 ACTOR = "recurring jobs"
-RECURRING = RecurringJob._meta.db_table
+ROWS = 1_000  # occurrences in one statement
+RECURRING, OCCURRENCES = RecurringJob._meta.db_table, Occurrence._meta.db_table
 COLUMNS = (
-    "id", "name", "job_type", "data", "queue", *RULE, "anchor_at", "misfire", "catch_up", "catch_up_seconds", "overlap",
-    "pause_after", "heartbeat_url", "due_at", "held_at", "last_job_id", "resumed_at",
+    "id", "name", "job_type", "data", "queue", "context", *RULE, "anchor_at", "misfire", "catch_up", "catch_up_seconds",
+    "overlap", "pause_after", "heartbeat_url", "due_at", "held_at", "last_job_id", "resumed_at",
 )  # fmt: skip
+TIMES = ("start_at", "end_at", "anchor_at", "due_at", "held_at", "resumed_at", "now")
 # Columns that are written in batches, with their kinds.
 OCCURRENCE = {
     "recurring_id": "id", "due_at": "time", "fired_at": "time", "how": "text", "job_id": "id", "skipped": "id",
@@ -100,55 +104,77 @@ def agenda() -> Agenda:
 
 def fire_due(limit: int = CHUNK) -> Fired:
     """Fire what is due, of ``limit`` recurring jobs at most. Raises the database's errors."""
-    alias = lifecycle.database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
-        now = database_now(connections[alias])
-        return _fire(_taken(Q(next_at__lte=now), limit, "next_at", "id"), now, alias)
+    return _fire(lambda: _taken("next_at <= {now}", "next_at, id", [limit]))
 
 
 def fire_held(limit: int = CHUNK) -> Fired:
     """Fire the occurrences that waited for the job before, where that has ended."""
-    alias = lifecycle.database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+
+    def free() -> list[dict[str, Any]]:
+        alias = lifecycle.database()
         busy = JobRecord.objects.using(alias).filter(pk=OuterRef("last_job_id"), state__in=ACTIVE)
         rows = RecurringJob.objects.using(alias).filter(~Exists(busy), held_at__isnull=False)
-        free = list(rows.values_list("pk", flat=True)[:limit])
-        if not free:
-            return Fired(0, 0)
-        return _fire(
-            _taken(Q(pk__in=free, held_at__isnull=False), limit, "id"), database_now(connections[alias]), alias
-        )
+        pks = list(rows.values_list("pk", flat=True)[:limit])
+        if not pks:
+            return []
+        return _taken(f"id IN ({', '.join(map(str, pks))}) AND held_at IS NOT NULL", "id", [limit], once=True)
+
+    return _fire(free)
 
 
-def _taken(which: Q, limit: int, *order: str) -> list[dict[str, Any]]:
-    """Those rows, ours until the transaction ends; what another scheduler has in hand is left to it."""
-    alias = lifecycle.database()
-    rows: QuerySet[RecurringJob] = RecurringJob.objects.using(alias).filter(which)
-    if is_postgresql(connections[alias]):
-        rows = rows.select_for_update(skip_locked=True)
-    return list(rows.order_by(*order).values(*COLUMNS)[:limit])
+def _taken(condition: str, order: str, params: list[Any], *, once: bool = False) -> list[dict[str, Any]]:
+    """Those rows, ours until the transaction ends; what another scheduler has in hand is left to it.
+
+    ``now``: the database's clock, by which they were found. ``is_ahead``: whether there are occurrences already of what
+    is to be fired, as far as one may see before it is ours. ``once``: the statement's text is another one each time.
+    """
+    connection = connections[lifecycle.database()]
+    now, lock = "statement_timestamp()", "FOR UPDATE SKIP LOCKED"
+    if not is_postgresql(connection):
+        now, lock, stamp = "%s", "", to_time(connection, database_now(connection))
+        params = [*[stamp] * (1 + condition.count("{now}")), *params]
+    sql = f"""
+        SELECT {", ".join(COLUMNS)}, {now},
+            EXISTS (
+                SELECT 1 FROM {OCCURRENCES} o WHERE o.recurring_id = r.id AND o.due_at >= COALESCE(r.held_at, r.due_at)
+            )
+        FROM {RECURRING} r WHERE {condition.format(now=now)} ORDER BY {order} LIMIT %s {lock}
+    """
+    found = (fetch_anew if once else fetch)(connection, sql, params)
+    rows = [dict(zip((*COLUMNS, "now", "is_ahead"), row, strict=True)) for row in found]
+    for row in rows:
+        row |= {name: from_time(row[name]) for name in TIMES}
+        if isinstance(row["data"], str):
+            row["data"] = json.loads(row["data"])
+    return rows
 
 
-def _fire(rows: Sequence[dict[str, Any]], now: datetime, alias: str) -> Fired:
-    if not rows:
-        return Fired(0, 0)
+def _fire(find: Callable[[], list[dict[str, Any]]]) -> Fired:
+    """Fire the rows that ``find`` takes, now: together, without a savepoint to go back to; where one of them cannot be
+    fired all are found once more, and fired one by one."""
     try:
-        with transaction.atomic(using=alias):
-            jobs = _fire_together(rows, now, alias)
+        return _fired(find, _fire_together)
     except Exception as error:
         if not _is_their_own(error):
             raise
-        jobs = sum(_fire_alone(row, now, alias) for row in rows)
-    return Fired(jobs, len(rows))
+    return _fired(find, lambda rows, now, alias: sum(_fire_alone(row, now, alias) for row in rows))
+
+
+def _fired(
+    find: Callable[[], list[dict[str, Any]]], act: Callable[[Sequence[dict[str, Any]], datetime, str], int]
+) -> Fired:
+    alias = lifecycle.database()
+    with transaction.atomic(using=alias):
+        take_lock(connections[alias])
+        rows = find()
+        return Fired(act(rows, rows[0]["now"], alias) if rows else 0, len(rows))
 
 
 def _fire_alone(row: dict[str, Any], now: datetime, alias: str) -> int:
     """Fire it, or let it wait: one that cannot be fired must not hold up the others."""
     try:
         with transaction.atomic(using=alias):
-            return _fire_together([row], now, alias)
+            return _fire_together([row | {"is_ahead": True}], now, alias)  # who knows what came meanwhile
     except Exception as error:
         if not _is_their_own(error):
             raise
@@ -183,7 +209,7 @@ def _fire_together(rows: Sequence[dict[str, Any]], now: datetime, alias: str) ->
             _pause(row, f"its rule cannot be read: {error}", now, alias)
         else:
             looked_at += len(plans[pk].fire) + len(plans[pk].missed) + len(plans[pk].overlapped)
-    _leave_out(plans, alias)
+    _leave_out({row["id"]: plans[row["id"]] for row in rows if row["is_ahead"] and row["id"] in plans}, alias)
     planned = [(row, plans[row["id"]]) for row in rows if row["id"] in plans]
     new = [job for row, found in planned for job in jobs_of(row, len(found.fire))]
     made = create(new, actor=ACTOR, using=alias)
@@ -201,7 +227,10 @@ def jobs_of(row: Mapping[str, Any], count: int) -> list[NewJob]:
     except NoHandler:  # it waits there for a worker that has one, as any such job, and that knows its limits
         queue = queue or "default"
     payload = json.dumps(row["data"], ensure_ascii=False).encode()
-    return [NewJob(job_type, payload, queue, limited=limited, priority=priority)] * count
+    context = row["context"]
+    if context is not None and not isinstance(context, str):  # as a model has it, not as it is stored
+        context = json.dumps(context, ensure_ascii=False)
+    return [NewJob(job_type, payload, queue, limited=limited, priority=priority, context=context)] * count
 
 
 def create(new: Sequence[NewJob], *, actor: str, using: str) -> Made:
@@ -243,10 +272,17 @@ def _write(planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int]
                 now if last else None, last, len(found.fire), len(found.missed) + len(found.overlapped),
             )
         )  # fmt: skip
-    insert(connection, Occurrence, OCCURRENCE, occurrences)
     Occurrence.objects.using(alias).bulk_create(skipped, ignore_conflicts=True)
-    cte = rows_cte("v", UPDATE, postgresql=is_postgresql(connection))
-    with connection.cursor() as cursor:
+    first, cte = [], ""
+    if is_postgresql(connection):  # with what is written of their rows: a statement less, which is cold
+        first, occurrences = occurrences[:ROWS], occurrences[ROWS:]
+        names = ", ".join(OCCURRENCE)
+        cte = f"""{rows_cte("o", OCCURRENCE)}, fired AS (
+            INSERT INTO {OCCURRENCES} ({names}) SELECT {names} FROM o
+        ), """
+    insert(connection, Occurrence, OCCURRENCE, occurrences)
+    cte += rows_cte("v", UPDATE, postgresql=is_postgresql(connection))
+    with prepared(connection) as cursor:
         cursor.execute(
             f"""
             WITH {cte} UPDATE {RECURRING} SET due_at = v.due_at, next_at = v.next_at, held_at = v.held_at,
@@ -256,7 +292,7 @@ def _write(planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int]
                 paused_at = NULL, paused_until = NULL, paused_by = '', paused_reason = ''
             FROM v WHERE {RECURRING}.id = v.id
             """,
-            [as_rows(connection, updates)],
+            [*([as_rows(connection, first)] if is_postgresql(connection) else []), as_rows(connection, updates)],
         )
 
 

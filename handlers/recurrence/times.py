@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from handlers.exceptions import InvalidJob
 from handlers.recurrence.cron import Cron
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 SHORTEST, LONGEST = timedelta(seconds=1), timedelta(days=3650)
 
@@ -85,7 +85,7 @@ def check_span(field: str, value: object, *, least: timedelta = timedelta(0), mo
                 "%(field)s: must be a timedelta from %(least)s to %(days)s days, not %(value)s",
                 field=field,
                 least=least,
-                days=f"{most.days:,}",
+                days=Figures(f"{most.days:,}"),
                 value=repr(value),
             ),
             field=field,

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.db import IntegrityError, connections, transaction
+from django.db.models import OuterRef, Q, Subquery
 
-from handlers import lifecycle
+from handlers import carried, lifecycle
 from handlers.audit import By, actor_name, audit
 from handlers.changes import of_arguments, of_values
 from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean
 from handlers.job_types import JobType
 from handlers.lifecycle import JobId
+from handlers.masking import mask_context
 from handlers.models import How, Occurrence, RecurringJob
 from handlers.models.sql import database_now, take_lock
 from handlers.payloads import Command, Job
@@ -33,9 +36,10 @@ from handlers.recurrence.firing import create, jobs_of
 from handlers.recurrence.times import check_moment
 from handlers.registry import registry
 from handlers.twins import twin
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 ARGUMENT = "data."  # before an argument's name, in what the audit keeps of a change
+CONTEXT = "context."  # the same, before a name in its context
 MOST_BACKFILLED = 1_000  # occurrences in one go
 VERBS = tuple(
     f"{verb}_recurring" for verb in ("add", "change", "remove", "trigger", "backfill", "pause", "resume")
@@ -63,6 +67,7 @@ class RecurringVerbs:
         queue: str | None = None,
         pause_after: int = 0,
         heartbeat_url: str = "",
+        keep_context: bool = False,
         by: By = None,
         reason: str = "",
         expect: str | None = None,
@@ -75,8 +80,9 @@ class RecurringVerbs:
         an outage, ``skip`` all, run ``one``, or run ``each``, the last ``catch_up`` of those not older than
         ``catch_up_within``. ``overlap``: while the job before has not ended, ``allow`` another, ``skip`` it, or let one
         wait (``queue``). ``queue``: default the type's own. ``pause_after``: so many failed jobs in a row. Such as a
-        dead man's switch, ``heartbeat_url`` is asked for after each success. ``expect``: the ``version`` that was seen
-        of it, empty where there was none.
+        dead man's switch, ``heartbeat_url`` is asked for after each success. Its jobs carry the context of here and now
+        (see ``handlers.context``), or, with ``keep_context``, what they carried before. ``expect``: the ``version``
+        that was seen of it, empty where there was none.
 
         Raises InvalidJob, naming the argument, or NoHandler; nothing is written then. Also for a name that the code
         declares with ``recurring``, and for another version than was expected.
@@ -85,7 +91,11 @@ class RecurringVerbs:
             timezone, every, misfire, catch_up, catch_up_within, overlap, jitter, start, end, queue, pause_after,
             heartbeat_url,
         )  # fmt: skip
-        return put(check_name(name), define(name, job, cron, options), by=by, reason=reason, expect=expect)
+        columns = define(name, job, cron, options)
+        if not keep_context:
+            context = carried.capture()
+            columns["context"] = None if context is None else json.loads(context)
+        return put(check_name(name), columns, by=by, reason=reason, expect=expect)
 
     def remove_recurring(self, name: str, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
         """Let it run no more; whether there was one. Jobs that it has enqueued stay. InvalidJob for one of the code,
@@ -119,6 +129,7 @@ class RecurringVerbs:
         with transaction.atomic(using=lifecycle.database()):
             row = _known(name)
             dues = _lacking(row, start, end)
+            _count_less(row, dues)
             ids = _create(row, [(due, How.BACKFILLED) for due in dues], _now(), by)
             span = {"start": start.isoformat(), "end": end.isoformat(), "job_ids": ids[:1_000]}
             audit(by, "backfill_recurring", f"recurring {name}", len(ids), reason, span)
@@ -181,7 +192,10 @@ def put(
     in_code: bool = False,
     expect: str | None = None,
 ) -> bool:
-    """Write what ``define`` has made of a recurring job, if it is anything new; whether it is."""
+    """Write what ``define`` has made of a recurring job, if it is anything new; whether it is.
+
+    Without a ``context`` among the columns it keeps the one that it has.
+    """
     try:
         return _put(name, columns, by, reason, in_code, expect)
     except IntegrityError:  # somebody has added it meanwhile: now it is there
@@ -228,6 +242,10 @@ def _altered(row: RecurringJob, columns: dict[str, Any]) -> dict[str, Any]:
         types = _type(was["job_type"]), _type(columns["job_type"])
         for side, arguments in of_arguments(was["data"], columns["data"], *types).items():
             told[side] |= {f"{ARGUMENT}{name}": text for name, text in arguments.items()}
+    if "context" in columns:
+        contexts = was["context"] or {}, columns["context"] or {}
+        for side, texts in of_values(*contexts, *map(mask_context, contexts)).items():
+            told[side] |= {f"{CONTEXT}{name}": text for name, text in texts.items()}
     return {**told}
 
 
@@ -239,7 +257,7 @@ def _type(name: str) -> JobType | None:
 
 
 def _kept(columns: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: value for name, value in columns.items() if name not in ("data", "heartbeat_url")}
+    plain = {name: value for name, value in columns.items() if name not in ("data", "context", "heartbeat_url")}
     return {name: value for name, value in plain.items() if value is not None and value != ""}
 
 
@@ -272,7 +290,7 @@ def _lacking(row: RecurringJob, start: datetime, end: datetime) -> list[datetime
             raise InvalidJob(
                 worded(
                     "start: more than %(most_backfilled)s occurrences lie between start and end: take a shorter span",
-                    most_backfilled=f"{MOST_BACKFILLED:,}",
+                    most_backfilled=Figures(f"{MOST_BACKFILLED:,}"),
                 ),
                 field="start",
             )
@@ -288,12 +306,37 @@ def _between(row: RecurringJob, start: datetime, end: datetime) -> Iterator[date
         due = times.after(due)
 
 
+def _count_less(row: RecurringJob, dues: list[datetime]) -> None:
+    """Those of ``dues`` that were skipped before, and run now, count as skipped no more.
+
+    One occurrence stands for all that were skipped with it, of which it is the last: these are not before the one that
+    the rule had come to until then, nor before a pause ended.
+    """
+    if not dues:
+        return
+    rows = Occurrence.objects.using(lifecycle.database()).filter(recurring=row)
+    by_rule = Q(how__in=[How.DUE, How.LATE, How.HELD, How.MISSED, How.OVERLAPPED]) | Q(skipped__gt=0)
+    former = rows.filter(by_rule, due_at__lt=OuterRef("due_at")).order_by("-due_at").values("due_at")[:1]
+    skipped = rows.filter(skipped__gt=0).annotate(former=Subquery(former)).order_by("due_at")
+    marks = [
+        *skipped.filter(due_at__gte=dues[0], due_at__lt=dues[-1]),
+        *skipped.filter(due_at__gte=dues[-1])[:1],  # of which they may be the first ones
+    ]
+    for mark in marks:
+        since = [at for at in (vars(mark)["former"], row.resumed_at) if at is not None and at < mark.due_at]
+        made_up = sum(due <= mark.due_at and all(at < due for at in since) for due in dues)
+        made_up = min(made_up, mark.skipped)
+        mark.skipped -= made_up
+        row.skipped = max(row.skipped - made_up, 0)
+    Occurrence.objects.using(lifecycle.database()).bulk_update(marks, ["skipped"], batch_size=500)
+
+
 def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, by: By) -> list[JobId]:
     alias = lifecycle.database()
     actor = actor_name(by) or f"recurring {row.name}"
     made = create(jobs_of(vars(row), len(dues)), actor=actor, using=alias)
     heartbeat = bool(row.heartbeat_url)
-    # What was skipped before is made up for: its row becomes this one.
+    # What was skipped before is made up for: its row becomes this one, also where it stands for others still.
     Occurrence.objects.using(alias).bulk_create(
         [
             Occurrence(recurring=row, due_at=due, fired_at=now, how=how, job_id=job_id, heartbeat=heartbeat)
@@ -306,7 +349,7 @@ def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, 
     if made.ids:
         row.fired += len(made.ids)
         row.last_at, row.last_job_id = now, made.ids[-1]
-        row.save(update_fields=["fired", "last_at", "last_job_id"])
+        row.save(update_fields=["fired", "skipped", "last_at", "last_job_id"])
     publish_on_commit(made.messages, using=alias, stale=made.stale)
     return made.ids
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from django.db import Error, connections
 
 from handlers.lifecycle import Claim, Move, handed_back
+from handlers.rq_transport import slow_types
 from handlers.rq_transport.database_limits import limit_worker_thread
 from handlers.rq_transport.outcomes import Broken, Outcomes
-from handlers.rq_transport.slow_types import SLOW_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class Batch:
         self, claims: Sequence[Claim], outcomes: Outcomes, *, on_slow: Callable[[], None] = lambda: None
     ) -> None:
         self._waiting = deque(claims)
+        self._begun: set[int] = set()  # the jobs among them that have run, and do again
         self._running_since: float | None = None
         self._outcomes, self._lock = outcomes, outcomes.lock  # it guards the fields above, too
         self._on_slow = on_slow
@@ -43,26 +44,39 @@ class Batch:
             self._running_since = now = time.monotonic()
             return self._waiting.popleft(), now
 
-    def finish(self, move: Move | None) -> float:
-        """The taken job has run to its end; ``move`` is to be recorded, if anything. How many seconds it took."""
+    def put_back(self, claims: Sequence[Claim]) -> None:
+        """These, which have run, are to be taken again, next."""
+        with self._lock:
+            self._begun.update(claim.job_id for claim in claims)
+            self._waiting.extendleft(reversed(claims))
+
+    def finish(self, move: Move | None, *, may_flush: bool = True) -> float:
+        """The taken job has run to its end; ``move`` is to be recorded, if anything. How many seconds it took.
+
+        ``may_flush``: whether this thread may record now what has ended.
+        """
         now = time.monotonic()
         with self._lock:
             seconds = now - (self._running_since or now)
             self._running_since = None
             if move is not None:
                 self._outcomes.add(move, now)
-            due = self._outcomes.is_due(now)
+            due = may_flush and self._outcomes.is_due(now)
         if due:
             self._outcomes.flush()
         return seconds
 
+    def handed_back(self, claim: Claim, reason: str) -> Move:
+        """What returns one of these that does not run now."""
+        return handed_back(claim, reason, started=claim.job_id in self._begun)
+
     def give_back(self, reason: str) -> None:
-        """Record what is done and return what waits, unstarted."""
+        """Record what is done and return what waits."""
         with self._outcomes.recording:
             now = time.monotonic()
             with self._lock:
                 for claim in self._waiting:
-                    self._outcomes.add(handed_back(claim, reason, started=False), now)
+                    self._outcomes.add(self.handed_back(claim, reason), now)
                 self._waiting.clear()
             self._outcomes.flush()
 
@@ -70,7 +84,7 @@ class Batch:
         """Called by the keeper: let no one wait for a job that runs long."""
         with self._lock:
             since = self._running_since
-            slow = since is not None and time.monotonic() - since >= SLOW_SECONDS
+            slow = since is not None and time.monotonic() - since >= slow_types.SLOW_SECONDS
             needed = slow and (self._waiting or not self._outcomes.is_empty)
         if needed:
             self.give_back("the job before it took long")

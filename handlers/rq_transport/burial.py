@@ -84,7 +84,7 @@ class Burial:
 
 
 def _last_moves(child: Child, claims: Iterable[Claim]) -> list[Move]:
-    running, words = {run.job_id: run for run in child.marks.running()}, _last_words(child)
+    running, words = {job: run for run in child.marks.running() for job in run.jobs}, _last_words(child)
     moves = []
     for claim in claims:
         run = running.get(claim.job_id)
@@ -110,4 +110,4 @@ def _taken_last(child: Child) -> list[tuple[int, str]]:
 def _last_words(child: Child) -> LastWords:
     """What the marks of a dead child say."""
     running = () if child.killed is not None else child.marks.running()
-    return LastWords(frozenset(run.job_id for run in running), child.marks.started())
+    return LastWords(frozenset().union(*(run.jobs for run in running)), child.marks.started())

@@ -17,6 +17,7 @@ from django.db import connections
 from handlers import forks, processes
 from handlers.cancellation import CancelReason
 from handlers.conf import jobs_settings
+from handlers.many.types import largest
 from handlers.rq_transport.connections import reset_connections
 from handlers.rq_transport.lifetime import Lifetime
 from handlers.rq_transport.marks import Marks
@@ -98,7 +99,8 @@ class Children:
                 self._wait(longer=True)
 
     def _spawn(self, before: Mapping[int, forks.Handler]) -> None:
-        marks = Marks(jobs_settings().batch, max_async=self._max_async, threads=self.threads)
+        batch, together = jobs_settings().batch, largest()
+        marks = Marks(batch, max_async=self._max_async, threads=self.threads, together=together)
         if self._lifetime.burst:
             marks.hold()  # until it has had a look itself
         name = f"{socket.gethostname()[:60]}.{os.getpid()}.{secrets.token_hex(3)}"

@@ -5,26 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-import selectors
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from handlers import execution, forks, tidying
+from handlers import execution, tidying
 from handlers.cancellation import CancelReason
 from handlers.lifecycle import Claim
 from handlers.rq_transport.blocking import BLOCKED_SECONDS, HeldUp
+from handlers.rq_transport.event_loops import OfOneProcess, new_event_loop
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slots import Slots, start
+from handlers.rq_transport.slots import PATIENCE_SECONDS, Slots, start
 from handlers.rq_transport.stacks import Place, of_tasks
 
 logger = logging.getLogger(__name__)
 
 SYNC_THREADS = 32  # for what handlers do by asyncio.to_thread and the like: as many as Python has at most
 LOOK_SECONDS = 0.05  # how often runs learn that they should stop
+SILENT_SECONDS = 0.25  # a loop that has not answered for so long is given nothing more
+LOOPS = (__name__, "asyncio.base_events", "selectors")  # modules in which the loop's thread is between two callbacks
 
 
 class AsyncRuns(Slots):
@@ -53,17 +55,34 @@ class AsyncRuns(Slots):
         self._cancels = 0
         self._looks = False
         self._looked_at = 0.0  # monotonic
+        self._turned_away: set[int] = set()  # jobs that went back since, because their turn did not come
+
+    @property
+    def room(self) -> int:
+        """As of any slots, but while the event loop does not answer: what was claimed for it would only go back."""
+        return 0 if self._silence() >= SILENT_SECONDS else super().room
+
+    def overdue(self, seconds: float = PATIENCE_SECONDS) -> list[Claim]:
+        """As of any slots."""
+        found = super().overdue(seconds)
+        self._turned_away.update(claim.job_id for claim in found)
+        return found
+
+    def _silence(self) -> float:
+        return time.monotonic() - self._looked_at if self._looks else 0.0
 
     def held_up(self) -> HeldUp | None:
-        """What keeps the event loop from answering, while there is more than one run on it."""
-        seconds = time.monotonic() - self._looked_at
-        if not self._looks or seconds < BLOCKED_SECONDS or len(self._runs) < 2 or not self._thread or not self._loop:
+        """What keeps the event loop from answering, while others wait for it."""
+        seconds, others = self._silence(), len(self._runs) - 1 + len(self._turned_away)
+        if seconds < BLOCKED_SECONDS or others < 1 or not self._thread or not self._loop:
             return None
         frame = sys._current_frames().get(self._thread.ident or 0)
         task = asyncio.current_task(self._loop)
+        if frame is None or (task is None and frame.f_globals.get("__name__") in LOOPS):
+            return None  # it has just gone on
         runs = list(self._runs.copy().values())
         claim = next((run.claim for run in runs if task is run.task or task in run.tasks), None)
-        return HeldUp(claim, seconds, len(runs) - 1, frame) if frame else None
+        return HeldUp(claim, seconds, others, frame)
 
     def place_of(self, slot: int) -> Place | None:
         """Where the run of this slot is."""
@@ -80,7 +99,7 @@ class AsyncRuns(Slots):
     # --- in the loop's thread
 
     def _begin(self) -> asyncio.AbstractEventLoop:
-        loop = asyncio.SelectorEventLoop(_Selector(forks.process_id()))
+        loop = new_event_loop()
         loop.set_task_factory(_make_task)
         loop.set_default_executor(tidying.TidyThreads(SYNC_THREADS))
         self._thread = threading.Thread(target=self._serve, args=(loop,), name="event loop", daemon=True)
@@ -101,7 +120,7 @@ class AsyncRuns(Slots):
             run = self._runs[slot] = _Run(claim, slot, self._marks)
             context = contextvars.Context()
             context.run(_current.set, run)
-            run.task = asyncio.Task(self._run(run), loop=self._loop, context=context)
+            run.task = asyncio.Task(OfOneProcess(self._run(run)), loop=self._loop, context=context)
         if not self._looks:
             self._looks = True
             self._looked_at = time.monotonic()
@@ -112,7 +131,7 @@ class AsyncRuns(Slots):
         outcome = await execution.arun(run.claim, run.token, worker=self._name)
         run.end_tasks()
         del self._runs[run.slot]
-        self._end(run.claim, run.slot, outcome)
+        self._end((run.claim,), run.slot, outcome)
         self._fill()
 
     def _look(self) -> None:
@@ -120,7 +139,7 @@ class AsyncRuns(Slots):
         if not self._runs:
             self._looks = False
             return
-        self._looked_at = time.monotonic()
+        self._looked_at, self._turned_away = time.monotonic(), set()
         self._loop.call_later(LOOK_SECONDS, self._look)
         if (cancels := self._marks.cancels) != self._cancels:
             self._cancels = cancels
@@ -181,25 +200,11 @@ class _Run:
                 task.cancel()
 
 
-class _Selector(selectors.DefaultSelector):
-    """A process that a handler forked comes no further than to where it waits: what runs here is its parent's."""
-
-    def __init__(self, owner: int) -> None:
-        super().__init__()
-        self._owner = owner
-
-    def select(self, timeout: float | None = None) -> Any:
-        """Wait for events."""
-        if forks.process_id() != self._owner:
-            forks.end_unless(self._owner)
-        return super().select(timeout)
-
-
 _current: contextvars.ContextVar[_Run | None] = contextvars.ContextVar("handlers_run", default=None)
 
 
 def _make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **options)
+    task: asyncio.Task[Any] = asyncio.Task(OfOneProcess(coro), loop=loop, **options)
     if (run := _current.get()) is not None:
         run.has_started(task)
     return task

@@ -42,6 +42,7 @@ from handlers.rq_transport.messages import DELAYED_KEY, WAKE_CHANNEL, RQTranspor
 from handlers.rq_transport.moments import Moments
 from handlers.states import State
 from handlers.transport import Message
+from handlers.troubles import troubles
 
 CHUNK = 500  # jobs promoted at once
 SLICE_SECONDS = 0.2  # how soon a waiting scheduler notices that it is asked to stop
@@ -114,6 +115,7 @@ class DelayedScheduler(Scheduler):  # type: ignore[misc]  # rq-scheduler has no 
         It waits while Redis or the database is away, at the start too, and says so once.
         """
         self._install_signal_handlers()
+        troubles.process = self.name[:100]
         try:
             while not self._stopping:
                 self._show_health()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import signal
@@ -27,6 +28,8 @@ def end_after(seconds: float, last: Callable[[], None]) -> None:
             os._exit(0)
 
     signal.signal(signal.SIGALRM, on_alarm)
+    # Python lays its handlers down in the last steps of its end, where the alarm would kill who has done all.
+    atexit.register(has_ended)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 

@@ -46,7 +46,8 @@ class Leases:
             else:
                 held = lifecycle.held_by(names)
             for child, running in runs:
-                if lost := [run for run in running if held.get(run.job_id) != child.name]:
+                # A run of several goes on for those that are left.
+                if lost := [run for run in running if all(held.get(job) != child.name for job in run.jobs)]:
                     _tell_lost(child, lost)
         except Error as error:
             tidying.close_broken_connections()
@@ -54,10 +55,10 @@ class Leases:
 
 
 def _tell_lost(child: Child, runs: list[Running]) -> None:
-    ids = [run.job_id for run in runs]
+    ids = [job_id for run in runs for job_id in run.jobs]
     rows = JobRecord.objects.using(lifecycle.database()).filter(pk__in=ids, state=State.DELETED)
     deleted = set(rows.values_list("pk", flat=True))
     for run in runs:
-        if run.job_id in deleted:
+        if are_deleted := run.jobs <= deleted:
             child.deleted.setdefault(run.key, time.monotonic())
-        child.marks.cancel(run, CancelReason.DELETED if run.job_id in deleted else CancelReason.LEASE_LOST)
+        child.marks.cancel(run, CancelReason.DELETED if are_deleted else CancelReason.LEASE_LOST)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from handlers.cancellation import CancelReason
@@ -15,7 +16,9 @@ from handlers.cancellation import CancelReason
 # Words of eight bytes: each is written and read at once, which larger pieces would not be.
 HOLDING, STOP, COUNT, DONE, FAILED, LEAVING, QUIET, STRANDED, PULSE, CANCELS, STOPPED_AT, SHOWS, FIRST = range(13)
 # Then the jobs started in the batch, and then the slots, column by column.
-JOB, SEQUENCE, STARTED_AT, TIMEOUT, CANCEL_SEQUENCE, CANCEL_REASON, SHOW_SEQUENCE, COLUMNS = range(8)
+JOB, SEQUENCE, STARTED_AT, TIMEOUT, CANCEL_SEQUENCE, CANCEL_REASON, SHOW_SEQUENCE, OTHERS, COLUMNS = range(9)
+# Last the other jobs of runs that have several: each with the slot and the sequence number of its run.
+OTHER_JOB, OTHER_SLOT, OTHER_SEQUENCE, OTHER_COLUMNS = range(4)
 REASONS = tuple(CancelReason)
 STOP_NOW, STOP_AFTER = 1, 2  # values of STOP: the running job is asked to stop too, or may end
 MAIN = 0  # the slot of what the main thread runs
@@ -30,6 +33,12 @@ class Running(NamedTuple):
     job_id: int
     since: float  # monotonic seconds, the same clock in every process of a host
     timeout: float  # seconds
+    others: frozenset[int] = frozenset()  # jobs that the same run runs
+
+    @property
+    def jobs(self) -> frozenset[int]:
+        """All jobs that it runs."""
+        return self.others | {self.job_id}
 
     @property
     def key(self) -> tuple[int, int]:
@@ -41,18 +50,24 @@ class Marks:
     """Shared by one worker process and its supervisor; made before the fork.
 
     ``batch``: how many jobs the main thread may have in hand at once; ``max_async``: how many async handlers may run
-    beside it; ``threads``: how many sync ones, where it is more than the one that the main thread runs by itself.
+    beside it; ``threads``: how many sync ones, where it is more than the one that the main thread runs by itself;
+    ``together``: how many jobs a run may have.
     """
 
-    def __init__(self, batch: int, *, max_async: int = 0, threads: int = 1) -> None:
+    def __init__(self, batch: int, *, max_async: int = 0, threads: int = 1, together: int = 1) -> None:
         self.max_async, self.threads = max_async, threads
-        self._size, self._slots = batch, BESIDE * (max_async + (threads if threads > 1 else 0)) + 1
-        self._columns = FIRST + batch
-        memory = mmap.mmap(-1, (self._columns + COLUMNS * self._slots) * 8)
+        self._size = 2 * batch  # a run that shared a commit in vain begins once more
+        self._slots = BESIDE * (max_async + (threads if threads > 1 else 0)) + 1
+        self._columns = FIRST + self._size
+        self._first_other = self._columns + COLUMNS * self._slots
+        self._others = max(together - 1, 0) * (BESIDE * threads if threads > 1 else 1)  # as many as runs have slots
+        memory = mmap.mmap(-1, (self._first_other + OTHER_COLUMNS * self._others) * 8)
         self._words = memoryview(memory).cast("q")
         self._times = memoryview(memory).cast("d")
         self._first_thread = beside = BESIDE * max_async + 1
         self._free = {True: deque(range(1, beside)), False: deque(range(beside, self._slots))}  # by "is it async?"
+        self._free_others = deque(range(self._others))
+        self._taken_others: dict[int, list[int]] = {}  # by slot
 
     def _at(self, column: int, slot: int) -> int:
         return self._columns + column * self._slots + slot
@@ -71,6 +86,8 @@ class Marks:
 
     def release_batch(self) -> None:
         """Say that the main thread has nothing in hand any more."""
+        if self._others:
+            self.recorded_together()
         self._words[COUNT] = 0
 
     def start(self, job_id: int, timeout: float, slot: int = MAIN) -> int:
@@ -87,6 +104,27 @@ class Marks:
         cells[jobs] = job_id
         return sequence
 
+    def start_together(self, job_ids: Sequence[int], timeout: float, slot: int = MAIN) -> int:
+        """The same for a run of several jobs, for which there is room."""
+        first, *others = job_ids
+        taken = [self._free_others.popleft() for _ in others]
+        self._taken_others[slot] = taken
+        sequence = self._words[self._at(SEQUENCE, slot)] + 1
+        for job_id, cell in zip(others, taken, strict=True):
+            self._words[self._other(OTHER_SLOT, cell)] = slot
+            self._words[self._other(OTHER_SEQUENCE, cell)] = sequence
+            self._words[self._other(OTHER_JOB, cell)] = job_id
+        self._words[self._at(OTHERS, slot)] = len(taken)
+        return self.start(first, timeout, slot)
+
+    def recorded_together(self, slot: int = MAIN) -> None:
+        """The outcomes of the run of several jobs there, if that was one, are recorded."""
+        taken = self._taken_others.pop(slot, ())
+        for cell in taken:
+            self._words[self._other(OTHER_JOB, cell)] = 0
+            self._free_others.append(cell)
+        self._words[self._at(OTHERS, slot)] = 0
+
     def end(self, slot: int = MAIN) -> None:
         """Say that the run is over, and its outcome known to the worker."""
         at = self._columns + slot
@@ -102,6 +140,8 @@ class Marks:
 
     def give_slot_back(self, slot: int) -> None:
         """The outcome of the run there is recorded. For any thread."""
+        if self._others:
+            self.recorded_together(slot)
         self._words[self._columns + slot] = 0
         self._free[self.is_async(slot)].append(slot)
 
@@ -270,9 +310,22 @@ class Marks:
         job, sequence, started_at, timeout = (self._at(column, slot) for column in range(4))
         while True:
             number, job_id = cells[sequence], cells[job]
-            found = Running(slot, number, job_id, times[started_at], times[timeout])
+            others = self._others_of(slot, number) if cells[self._at(OTHERS, slot)] else frozenset()
+            found = Running(slot, number, job_id, times[started_at], times[timeout], others)
             if cells[sequence] == number and cells[job] == job_id:
                 return found if job_id > 0 else None
+
+    def _other(self, column: int, cell: int) -> int:
+        return self._first_other + column * self._others + cell
+
+    def _others_of(self, slot: int, sequence: int) -> frozenset[int]:
+        jobs, slots, sequences = (self._other_column(column) for column in range(OTHER_COLUMNS))
+        rows = zip(jobs, slots, sequences, strict=True)
+        return frozenset(job_id for job_id, *run in rows if job_id and run == [slot, sequence])
+
+    def _other_column(self, column: int) -> list[int]:
+        at = self._other(column, 0)
+        return self._words[at : at + self._others].tolist()
 
     def _column(self, column: int) -> list[int]:
         at = self._at(column, 0)
@@ -280,4 +333,5 @@ class Marks:
 
     def started(self) -> frozenset[int]:
         """Which of the jobs that are held were started; some may be recorded by now."""
-        return frozenset({*self._words[FIRST : FIRST + self._words[COUNT]], *map(abs, self._column(JOB))} - {0})
+        main = self._words[FIRST : FIRST + self._words[COUNT]]
+        return frozenset({*main, *map(abs, self._column(JOB)), *self._other_column(OTHER_JOB)} - {0})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from handlers.execution import settle
 from handlers.lifecycle import Move
@@ -51,12 +51,14 @@ class Outcomes:
             for move in moves:
                 self.add(move, now)
 
-    def ended(self, slot: int, job_id: int, ended: Ended) -> None:
-        """The run in a slot is over; the slot is free once that is recorded."""
+    def ended(self, slot: int, job_id: int, ended: Ended, others: Sequence[Move] = ()) -> None:
+        """The run in a slot is over; the slot is free once that is recorded, and what it did to ``others``."""
         with self.lock:
             if not (self._done or self._ended):
                 self._oldest = time.monotonic()
             self._ended.append((slot, job_id, ended))
+            for move in others:
+                self.add(move, self._oldest)
 
     def is_due(self, now: float) -> bool:
         """Whether something should not wait any longer."""

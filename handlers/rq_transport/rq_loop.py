@@ -15,6 +15,7 @@ from rq import SimpleWorker, worker_registration
 from rq.command import parse_payload
 from rq.suspension import is_suspended
 from rq.utils import now
+from rq.worker import WorkerStatus
 
 from handlers.rq_transport.connections import redis_connection
 from handlers.rq_transport.marks import Marks
@@ -24,6 +25,7 @@ from handlers.rq_transport.stopping import Stopping
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 5.0
+SUSPENDED_SECONDS = 0.5  # between two looks, while workers are suspended
 LISTEN_SECONDS = 1.0  # after an outage, until RQ's commands are listened for again
 
 
@@ -34,6 +36,7 @@ class RQLoop(SimpleWorker):
         super().__init__([*map(rq_name, queues)], name=name, connection=redis_connection(), serializer="json")
         self._marks, self._stopping, self._burst = marks, Stopping(marks), burst
         self._heartbeat_at = self._suspension_at = 0.0
+        self._is_suspended = False
 
     @property
     def is_stopping(self) -> bool:
@@ -80,16 +83,27 @@ class RQLoop(SimpleWorker):
         time.sleep(LISTEN_SECONDS)
 
     def check_for_suspension(self, burst: bool) -> None:
-        """Honour ``rq suspend``, asking once a second."""
-        while time.monotonic() >= self._suspension_at and not self.is_stopping:
+        """Honour ``rq suspend``, for as long as it holds."""
+        state = self._state
+        while not self.is_stopping and self.is_suspended():
+            if self._burst:
+                logger.warning("workers are suspended: what is left stays")
+                self._stopping.end(for_good=True)
+            elif self._state != WorkerStatus.SUSPENDED:
+                logger.info("worker process %s is suspended, until somebody runs rq resume", self.name)
+                self.set_state(WorkerStatus.SUSPENDED)
+            self.heartbeat()  # else RQ would forget us
+            time.sleep(SUSPENDED_SECONDS)
+        self.set_state(state)
+
+    def is_suspended(self) -> bool:
+        """Whether ``rq suspend`` holds; asked once a second, and for any thread."""
+        if time.monotonic() >= self._suspension_at:
+            self._is_suspended = False  # also where Redis does not say
             with contextlib.suppress(RedisError):
-                if is_suspended(self.connection):
-                    if self._burst:
-                        logger.warning("workers are suspended: what is left stays")
-                        self._stopping.end(for_good=True)
-                    time.sleep(0.5)
-                    continue
-            self._suspension_at = time.monotonic() + 1.0
+                self._is_suspended = is_suspended(self.connection)
+            self._suspension_at = time.monotonic() + (SUSPENDED_SECONDS if self._is_suspended else 1.0)
+        return self._is_suspended
 
     # --- what RQ knows of us
 

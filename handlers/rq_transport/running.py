@@ -5,26 +5,34 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 from handlers import execution, lifecycle, logs, tidying
+from handlers.atomically import SharedCommit
 from handlers.exceptions import NoHandler
+from handlers.hooks import deadline
 from handlers.job_types import JobType
 from handlers.lifecycle import Claim, Move
+from handlers.many.types import ManyType
 from handlers.registry import registry
+from handlers.rq_transport import slow_types
 from handlers.rq_transport.batch import Batch, Keeper
 from handlers.rq_transport.blocking import BlockingCalls
+from handlers.rq_transport.commits import Commits, Sharing
 from handlers.rq_transport.coroutines import AsyncRuns
+from handlers.rq_transport.gathering import Gathering
 from handlers.rq_transport.marks import MAIN, Marks
 from handlers.rq_transport.outcomes import Outcomes
-from handlers.rq_transport.slots import Crowd, Slots, start, wait
-from handlers.rq_transport.slow_types import SLOW_SECONDS, SlowTypes
+from handlers.rq_transport.slots import PATIENCE_SECONDS, Crowd, Slots, start, start_together, wait
+from handlers.rq_transport.slow_types import SlowTypes
 from handlers.rq_transport.stacks import Place, Stacks, of_thread
 from handlers.rq_transport.stopping import Stopping
 from handlers.rq_transport.threads import ThreadRuns
 from handlers.surroundings import Surroundings
+from handlers.together import run_together
 
 LOOK_SECONDS = 0.1  # between two looks, between jobs, for what is otherwise done between batches
 FREE_SHARE = 8  # a claim waits until this part of the slots is free,
@@ -46,7 +54,7 @@ class Runs:
 
     def __init__(self, name: str, *, marks: Marks, stopping: Stopping) -> None:
         self._name, self._marks, self._stopping = name, marks, stopping
-        self._slow = SlowTypes()
+        self._slow, self._sharing = SlowTypes(), Sharing()
         self.outcomes = Outcomes(name, marks=marks, keep_trying=stopping.may_wait)
         self._ended = threading.Event()  # set when a run beside the main thread has
         beside: dict[str, Any] = {"marks": marks, "outcomes": self.outcomes, "ended": self._ended}
@@ -58,7 +66,8 @@ class Runs:
             self._beside.append(self._async)
         if marks.threads > 1:
             self._beside.append(self._threads)
-        self._claim: Claim | None = None  # that the main thread runs
+        self._gathering = Gathering()
+        self._running: Sequence[Claim] = ()  # what the main thread runs
         self._keeper = Keeper(self.outcomes, on_look=self._look, on_turn=Stacks(marks, self._place_of).take)
         self._tidied = 0  # runs beside this thread
         self._async_at = -math.inf  # when an async handler was started last
@@ -76,13 +85,14 @@ class Runs:
         if first := not self._keeper.is_alive():
             tidying.watch()
             logs.hear_of_unawaited()
+            deadline.prepare()
             self._keeper.start()
         return first
 
     @property
     def are_over(self) -> bool:
         """Whether nothing runs or waits to be recorded."""
-        return not self._goes_on() and self.outcomes.is_empty
+        return not (self._goes_on() or self._gathering.has_any) and self.outcomes.is_empty
 
     def room(self) -> float:
         """How many more jobs may be claimed, whatever they are; waits a moment until it is any."""
@@ -95,7 +105,8 @@ class Runs:
         if self._marks.threads == 1 and self.are_over and time.monotonic() > self._async_at + SYNC_SECONDS:
             return self._marks.free_slots(is_async=True)  # they are for a surprise: those of them that wait go back
         share = max(min(slots.most for slots in self._beside) // FREE_SHARE, 1)
-        wait(self._ended, SPARE_SECONDS if self.spare() else WAIT_SECONDS, lambda: self._room() > 0)
+        longest = min(SPARE_SECONDS if self.spare() else WAIT_SECONDS, self.seconds_until_due())
+        wait(self._ended, longest, lambda: self._room() > 0)
         if 0 < self._room() < share:
             time.sleep(FREE_SECONDS)  # and not by the event: to wake with each run's end would cost more than a claim
         return self._room()
@@ -118,8 +129,10 @@ class Runs:
         return any(slots.has_any for slots in self._beside)
 
     def in_hand(self) -> set[int]:
-        """The jobs that run beside the main thread, or have and wait to be recorded. While nobody records."""
-        return self.outcomes.waiting().union(*(slots.in_hand() for slots in self._beside))
+        """The jobs that run beside the main thread, or have and wait to be recorded; and those that wait for company.
+        While nobody records."""
+        waiting = self.outcomes.waiting() | self._gathering.in_hand()
+        return waiting.union(*(slots.in_hand() for slots in self._beside))
 
     def wait(self, seconds: float) -> bool:
         """Wait so long for all to end and to be recorded; whether it has."""
@@ -133,20 +146,91 @@ class Runs:
     def run(self, claims: Sequence[Claim], *, between: Callable[[], None], while_slow: Callable[[], None]) -> None:
         """Start those that can share the event loop; run the others one after another and record their outcomes.
 
-        ``between`` is called now and then between two of these; ``while_slow`` by another thread, while one takes long.
+        Those whose types run many in one call only wait for company: see ``run_gathered``. ``between`` is called now
+        and then between two of these; ``while_slow`` by another thread, while one takes long.
         """
         self._tidy()
         self.mean = None
-        kinds = {name: _is_async(name) for name in {claim.job_type for claim in claims}}
-        if self._marks.max_async and any(kinds.values()):
-            self.start_async([claim for claim in claims if kinds[claim.job_type]])
-            claims = [claim for claim in claims if not kinds[claim.job_type]]
+        kinds = {name: _known(name) for name in {claim.job_type for claim in claims}}
+        if any(isinstance(known, ManyType) for known in kinds.values()):
+            claims = self._gather(claims, kinds)
+        if self._marks.max_async and any(known is not None and known.is_async for known in kinds.values()):
+            is_async = {name for name, known in kinds.items() if known is not None and known.is_async}
+            self.start_async([claim for claim in claims if claim.job_type in is_async])
+            claims = [claim for claim in claims if claim.job_type not in is_async]
         if self._marks.threads > 1:
             self._start(self._threads, claims)
         elif claims:
-            self._run_batch(claims, between, while_slow)
+            self._run_batch(claims, kinds, between, while_slow)
             return
         self.mean = 0.0  # they wait for none of each other
+
+    # --- those of types that run many in one call
+
+    def seconds_until_due(self) -> float:
+        """How long until some are due that wait for company; infinite when none do, or there is no room for them."""
+        if not self._gathering.has_any or (self._marks.threads > 1 and not self._threads.has_room):
+            return math.inf
+        return self._gathering.seconds()
+
+    def has_gathered(self, *, at_once: bool) -> bool:
+        """Whether ``run_gathered`` has something to run."""
+        seconds = self.seconds_until_due()
+        return seconds < math.inf if at_once else seconds <= 0
+
+    def run_gathered(self, *, at_once: bool, while_slow: Callable[[], None]) -> str:
+        """Run some that are due, or have no more company to wait for (``at_once``); which queue they come from."""
+        self._tidy()
+        self.mean = None
+        claims = self._gathering.take(math.inf if at_once else time.monotonic())
+        if not claims:
+            return ""
+        self.count += len(claims)
+        if self._marks.threads > 1:
+            self._threads.start_together(claims)
+            self._keeper.watch_beside()
+            return claims[0].queue
+        had_company, count = self._goes_on(), self.count
+        batch = Batch(claims[:1], self.outcomes, on_slow=partial(self._on_slow, while_slow))
+        with self._in_hand(batch):
+            batch.take()
+            self._running = claims  # first: see _attempt
+            token = start_together(claims, self._marks)
+            moves = run_together(
+                claims, token, worker=self._name, around=self._surroundings,
+                in_company=lambda: had_company or self.count != count,
+            )  # fmt: skip
+            self._marks.end()  # not after an error: then this run broke the process
+            self.outcomes.add_all(moves)
+            batch.finish(None)
+        return claims[0].queue
+
+    def give_back_gathered(self, reason: str, *, before: float = math.inf) -> None:
+        """What waits for company, and is due by then, goes back."""
+        if self._gathering.has_any:
+            with self.outcomes.recording:  # so that it is always known what is in hand
+                claims = self._gathering.take_all(before)
+                self.outcomes.add_all(lifecycle.handed_back(claim, reason, started=False) for claim in claims)
+                self.outcomes.flush()
+
+    def _gather(self, claims: Sequence[Claim], kinds: Mapping[str, JobType | None]) -> list[Claim]:
+        """Let those wait whose types run many in one call, unless they must run alone; the others."""
+        others, now = [], time.monotonic()
+        for claim in claims:
+            known = kinds[claim.job_type]
+            if isinstance(known, ManyType) and not claim.alone:
+                self._gathering.add(claim, known, now)
+            else:
+                others.append(claim)
+        if self._gathering.has_any:
+            self._keeper.watch_beside()
+        return others
+
+    def _on_slow(self, while_slow: Callable[[], None]) -> None:
+        """The keeper's, while the main thread is in a run that takes long."""
+        self._stopping.look_for_parent()
+        self.give_back_gathered("the job before it takes long", before=time.monotonic())
+        while_slow()
 
     def share(self, claims: Sequence[Claim]) -> list[Claim]:
         """Those of claims that have company which may have it; the others go back, to run alone."""
@@ -181,52 +265,81 @@ class Runs:
             if self._is_busy:
                 act()
 
-    def _run_batch(self, claims: Sequence[Claim], between: Callable[[], None], while_slow: Callable[[], None]) -> None:
-
-        def on_slow() -> None:
-            self._stopping.look_for_parent()
-            while_slow()
-
-        surroundings, slow, look_at = self._surroundings, self._slow, 0.0
+    def _run_batch(
+        self,
+        claims: Sequence[Claim],
+        kinds: Mapping[str, JobType | None],
+        between: Callable[[], None],
+        while_slow: Callable[[], None],
+    ) -> None:
+        surroundings, slow = self._surroundings, self._slow
         had_company, count_before = self._goes_on(), self.count
 
         def in_company() -> bool:
             return had_company or self.count != count_before  # it counts those of this batch at the end
 
-        claims = slow.last(claims)
-        batch = Batch(claims, self.outcomes, on_slow=on_slow)
+        atomic = {name for name, known in kinds.items() if known is not None and known.atomic is True}
+        claims = slow.last(claims, self._sharing.apart() if atomic else ())
+        batch = Batch(claims, self.outcomes, on_slow=partial(self._on_slow, while_slow))
+        commits = Commits(self._name, batch, self.outcomes, self._sharing, atomic=atomic, slow=slow.now)
+        began, count = time.monotonic(), 0
+        with self._in_hand(batch):  # once for all of them: between two jobs of a batch no code of an app runs
+            try:
+                for claim, now in self._each(batch, commits, between):
+                    shared = commits.share(claim, now)
+                    move = self._attempt(claim, surroundings, in_company, shared)
+                    if atomic:
+                        commits.ran(claim, shared, move)
+                    seconds = batch.finish(move, may_flush=not commits.is_open)
+                    if seconds >= slow_types.SLOW_SECONDS or slow.now:
+                        slow.ran(claim.job_type, seconds)
+                    count += 1
+                # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
+                self.mean = (time.monotonic() - began) / count if count else None
+                slow.end(claims[:count])
+            finally:
+                commits.drop()
+                self.count += count
+
+    @contextmanager
+    def _in_hand(self, batch: Batch) -> Iterator[None]:
+        """The main thread runs what is in ``batch``, and then records it."""
+        surroundings = self._surroundings
         self._is_busy = True
         self._watch(batch)
-        began, count = time.monotonic(), 0
-        logs.attach()  # once for all of them: between two jobs of a batch no code of an app runs
+        logs.attach()
         try:
-            while taken := batch.take():
-                claim, now = taken
-                if now >= look_at:
-                    look_at = now + LOOK_SECONDS
-                    self._stopping.look_for_parent()
-                    between()
-                if self._marks.is_stopping:
-                    batch.finish(lifecycle.handed_back(claim, "its worker was asked to stop", started=False))
-                    batch.give_back("its worker was asked to stop")
-                    break
-                if claim.job_type in slow.now:  # those behind it are slow, too
-                    batch.give_back("the job before it takes long")
-                seconds = batch.finish(self._attempt(claim, surroundings, in_company))
-                if seconds >= SLOW_SECONDS or slow.now:
-                    slow.ran(claim.job_type, seconds)
-                count += 1
-            # Without the last flush: on a slow disk it would make every job look slow, and batches never grow.
-            self.mean = (time.monotonic() - began) / count if count else None
-            slow.end(claims[:count])
+            yield
         finally:
-            self.count += count
             logs.detach()
             surroundings.between_batches()
             with self._turn:
                 self._is_busy = False
             self._watch(None)
             self.outcomes.flush()
+
+    def _each(self, batch: Batch, commits: Commits, between: Callable[[], None]) -> Iterator[tuple[Claim, float]]:
+        """The batch's claims, one after another as they are to be run, each with the time."""
+        look_at = 0.0
+        while (taken := batch.take()) or commits.is_open:
+            if taken is None:
+                commits.end()
+                continue
+            claim, now = taken
+            if now >= look_at:
+                commits.end()
+                look_at = now + LOOK_SECONDS
+                self._stopping.look_for_parent()
+                between()
+            if self._marks.is_stopping:
+                commits.end()
+                batch.finish(batch.handed_back(claim, "its worker was asked to stop"))
+                batch.give_back("its worker was asked to stop")
+                return
+            if claim.job_type in self._slow.now:  # those behind it are slow, too
+                commits.end()
+                batch.give_back("the job before it takes long")
+            yield taken
 
     def _look(self) -> bool:
         """The keeper's, while there are runs beside the main thread; whether all of them have ended."""
@@ -241,14 +354,16 @@ class Runs:
                 why = "its worker was asked to stop" if stopping else "the jobs before it took long"
                 self.outcomes.add_all(lifecycle.handed_back(claim, why, started=False) for claim in claims)
                 slots.gave_back(claims)
+        if self._marks.threads > 1:
+            self.give_back_gathered("the jobs before it took long", before=time.monotonic() - PATIENCE_SECONDS)
         return not self._goes_on()
 
     def _place_of(self, slot: int) -> Place | None:
         """Where the run of this slot is."""
         if slot != MAIN:
             return (self._async if self._marks.is_async(slot) else self._threads).place_of(slot)
-        claim = self._claim
-        return claim and Place(claim, of_thread(threading.main_thread().ident))
+        claims = self._running
+        return Place(claims[0], of_thread(threading.main_thread().ident), claims[1:]) if claims else None
 
     def _watch(self, batch: Batch | None) -> None:
         self._keeper.watch(batch, beside=not self.are_over)
@@ -262,10 +377,14 @@ class Runs:
             if not self._goes_on():
                 self._surroundings.between_batches()
 
-    def _attempt(self, claim: Claim, around: Surroundings, in_company: Callable[[], bool]) -> Move | None:
-        self._claim = claim  # first: what is found there while the marks still name another run is not taken
+    def _attempt(
+        self, claim: Claim, around: Surroundings, in_company: Callable[[], bool], shared: SharedCommit | None
+    ) -> Move | None:
+        self._running = (claim,)  # first: what is found there while the marks still name another run is not taken
         token = start(claim, self._marks)
-        move = execution.run_attached(claim, token, worker=self._name, around=around, in_company=in_company)
+        move = execution.run_attached(
+            claim, token, worker=self._name, around=around, in_company=in_company, shared=shared
+        )
         self._marks.end()  # not after an error: then this run broke the process
         return move
 
@@ -274,11 +393,6 @@ def is_exclusive(job_type: str) -> bool:
     """Whether the type shares no process."""
     known = _known(job_type)
     return known is not None and known.exclusive
-
-
-def _is_async(job_type: str) -> bool:
-    known = _known(job_type)
-    return known is not None and known.is_async
 
 
 def _known(job_type: str) -> JobType | None:

@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 from handlers import execution, logs
 from handlers.cancellation import CancellationToken, CancelReason
-from handlers.lifecycle import Claim
+from handlers.lifecycle import Claim, Move
 from handlers.rq_transport.marks import MAIN, Marks
 from handlers.rq_transport.outcomes import Ended, Outcomes
 from handlers.rq_transport.stacks import Place
@@ -102,6 +102,7 @@ class Slots(ABC):
         """The outcomes know of these, which are not going to run."""
         for claim in claims:
             self._in_hand.pop(claim.job_id, None)
+        self._paced += len(claims)  # they say nothing of how often runs end
         self._count(len(claims))
 
     # --- for those that run them
@@ -123,11 +124,12 @@ class Slots(ABC):
         logs.attach()
         return claim, slot
 
-    def _end(self, claim: Claim, slot: int, outcome: Ended) -> None:
-        """The run has ended."""
+    def _end(self, claims: Sequence[Claim], slot: int, outcome: Ended, others: Sequence[Move] = ()) -> None:
+        """The run of these has ended, the first with this ``outcome``."""
         self._marks.end(slot)
-        self._outcomes.ended(slot, claim.job_id, outcome)
-        self._in_hand.pop(claim.job_id, None)
+        self._outcomes.ended(slot, claims[0].job_id, outcome, others)
+        for claim in claims:
+            self._in_hand.pop(claim.job_id, None)
         logs.detach()
         self._count(1)
 
@@ -140,7 +142,16 @@ class Slots(ABC):
 
 def start(claim: Claim, marks: Marks, slot: int = MAIN) -> CancellationToken:
     """Say in ``marks`` that the run begins in ``slot``; its token, which says what they say of it."""
-    sequence = marks.start(claim.job_id, execution.timeout_of(claim), slot)
+    return _token(claim, marks, marks.start(claim.job_id, execution.timeout_of(claim), slot), slot)
+
+
+def start_together(claims: Sequence[Claim], marks: Marks, slot: int = MAIN) -> CancellationToken:
+    """The same for one run of several."""
+    ids = [claim.job_id for claim in claims]
+    return _token(claims[0], marks, marks.start_together(ids, execution.timeout_of(claims[0]), slot), slot)
+
+
+def _token(claim: Claim, marks: Marks, sequence: int, slot: int) -> CancellationToken:
 
     def probe() -> CancelReason | None:
         return marks.cancel_reason(sequence, slot)

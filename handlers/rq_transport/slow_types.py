@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from handlers.lifecycle import Claim
 
@@ -17,9 +17,11 @@ class SlowTypes:
         self.now: set[str] = set()
         self._long: dict[str, float] = defaultdict(float)  # seconds of the present batch's long runs
 
-    def last(self, claims: Sequence[Claim]) -> Sequence[Claim]:
-        """The claims in their order, but for the slow ones, which follow the others."""
-        return sorted(claims, key=lambda claim: claim.job_type in self.now) if self.now else claims
+    def last(self, claims: Sequence[Claim], late: Collection[str] = ()) -> Sequence[Claim]:
+        """The claims in their order, but for those of ``late`` types, which follow the others, and then slow ones."""
+        if not self.now and not late:
+            return claims
+        return sorted(claims, key=lambda claim: (claim.job_type in self.now, claim.job_type in late))
 
     def ran(self, job_type: str, seconds: float) -> None:
         """A job of this type ran so long."""

@@ -39,5 +39,5 @@ class StackRequests:
         if wanted:
             for child in busy.values():
                 for run in child.marks.running():
-                    if run.job_id in wanted:
+                    if not run.jobs.isdisjoint(wanted):
                         child.marks.show(run)

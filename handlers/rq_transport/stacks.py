@@ -23,8 +23,11 @@ from handlers.rq_transport.marks import Marks, Running
 logger = logging.getLogger(__name__)
 
 MOST_TASKS = 10  # that a handler has started, of which it is told where they are
+CALLERS = ("handlers.execution", "handlers.together")  # of handlers
 # Frames between the engine and the handler.
-BETWEEN = ("handlers.rq_transport.coroutines", "handlers.execution", "handlers.job_types", "handlers.coroutines")
+BETWEEN = (
+    "handlers.rq_transport.coroutines", *CALLERS, "handlers.job_types", "handlers.many.types", "handlers.coroutines",
+)  # fmt: skip
 
 
 class Place(NamedTuple):
@@ -32,6 +35,7 @@ class Place(NamedTuple):
 
     claim: Claim
     text: str
+    others: Sequence[Claim] = ()  # that the same run runs
 
 
 class Stacks:
@@ -63,13 +67,17 @@ class Stacks:
             return
         self._marks.shown(run)
         # Hidden before the cut, which could halve a secret.
-        stacks.keep(run.job_id, place.claim.token, execution.hider(place.claim)(place.text))
+        claims, text = [place.claim, *place.others], place.text
+        for claim in claims:
+            text = execution.hider(claim)(text)
+        for claim in claims:
+            stacks.keep(claim.job_id, claim.token, text)
 
 
 def of_thread(ident: int | None) -> str:
     """Where a thread is, from its handler on; all of it while it is in none."""
     frames = _frames(ident)
-    first = next((at for at, frame in enumerate(frames, 1) if _is(frame, "handlers.execution", "_handle")), 0)
+    first = next((at for at, frame in enumerate(frames, 1) if _is(frame, CALLERS, "_handle")), 0)
     return _told(frames[first:])
 
 
@@ -130,5 +138,5 @@ def _told(frames: list[FrameType]) -> str:
     return in_words(frames[first:])
 
 
-def _is(frame: FrameType, module: str, name: str) -> bool:
-    return frame.f_code.co_name == name and frame.f_globals.get("__name__") == module
+def _is(frame: FrameType, modules: Sequence[str], name: str) -> bool:
+    return frame.f_code.co_name == name and frame.f_globals.get("__name__") in modules

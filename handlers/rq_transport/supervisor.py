@@ -192,7 +192,7 @@ class Supervisor:
         told = False
         while self._children.wanted:
             try:
-                messages = lifecycle.promote_due()
+                messages = lifecycle.promote_due() or lifecycle.end_waits()
             except execution.TRANSIENT as error:
                 tidying.close_broken_connections()
                 if not told:

@@ -20,6 +20,7 @@ from handlers.rq_transport.sizes import Sizes
 from handlers.rq_transport.stranded import Stranded
 from handlers.transport import Message
 
+GIVEN_BACK = 1_000  # messages that were refused, and would not have been a moment later
 PAUSED_SECONDS = 1.0  # how often it is asked again which queues are paused, while some are
 
 
@@ -31,6 +32,7 @@ class Taking:
         self._intake, self._stranded = Intake(worker), Stranded(marks)
         self._overlooked, self._others, self._of_types = Overlooked(), deque[Message](), Overlooked()
         self._alone: list[Message] = []
+        self._given_back = deque[str](maxlen=GIVEN_BACK)
         self._paused: set[str] = set()
         self._paused_checked_at = 0.0
 
@@ -92,7 +94,7 @@ class Taking:
 
     def refused(self, messages: Sequence[Message], claimed: set[int], *, company: bool) -> None:
         """Messages that we may not run now, beside others or (``company``) each other's: the outdated ones are dropped,
-        the others wait for their turn.
+        the others wait for their turn. What kept a job may have ended between the claim and this.
 
         Raises the database's errors; recovery then finds that they are on no queue.
         """
@@ -100,8 +102,13 @@ class Taking:
         self._learn_paused()
         if paused := [message for message in refused if message.queue in self._paused]:
             self.put_back(paused)
+        alone, by_now = lifecycle.refused([m for m in refused if m.queue not in self._paused])
         if company or len(messages) > 1:
-            self._alone += lifecycle.must_run_alone([m for m in refused if m.queue not in self._paused])
+            self._alone += alone
+        # Once each: what is held for long is for recovery, or we would go round and round.
+        if once := [message for message in by_now if message.token not in self._given_back]:
+            self._given_back.extend(message.token for message in once)
+            self.put_back(once)
 
     def share(self) -> None:
         """Put what was refused in company where another process finds it, too: here it would wait. Never raises."""

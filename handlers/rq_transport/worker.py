@@ -24,12 +24,15 @@ from handlers.rq_transport.rq_loop import RQLoop
 from handlers.rq_transport.running import Runs, is_exclusive
 from handlers.rq_transport.taking import Taking
 from handlers.runs.live import live
+from handlers.signals.delivery import delivery
 from handlers.transport import Message
+from handlers.troubles import troubles
 
 logger = logging.getLogger(__name__)
 
 WAIT_SECONDS = 1.0  # longest blocking pop, so also how long an idle worker takes to notice that it should stop
 END_SECONDS = 0.1  # how often it is looked, while runs end, whether they still may
+SHORTEST_SECONDS = 0.01  # that Redis can be asked to wait: nothing would be for ever
 BURST_SECONDS = 0.1  # the same in a burst, where it also says how soon it ends
 
 
@@ -62,6 +65,7 @@ class BatchWorker(RQLoop):
         """This process is this worker's alone: whatever moves in it is followed on a thread of its own."""
         self._afterwards.begin()
         live.begin()
+        troubles.process = self.name
 
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Take a batch of messages; waits until there is one. None when asked to stop."""
@@ -76,6 +80,8 @@ class BatchWorker(RQLoop):
                 logger.info("worker process %s makes way for another: %s", self.name, why)
                 self._marks.retire()
                 break
+            if self._runs.has_gathered(at_once=self._taking.has_alone):
+                return [], None
             if self._taking.has_alone:
                 if self._runs.wait(WAIT_SECONDS):
                     return self._taking.alone(), None
@@ -96,6 +102,8 @@ class BatchWorker(RQLoop):
         self._let_end()
         self._afterwards.end()
         live.end()
+        delivery.end()
+        troubles.end()
         return None
 
     def _look_for_the_spare(self) -> list[Message]:
@@ -105,7 +113,8 @@ class BatchWorker(RQLoop):
         return self._taking.of_types(spare.types, int(room)) if spare and room else []
 
     def _let_end(self) -> None:
-        """Let the runs beside this thread end."""
+        """Let the runs beside this thread end, and those begin elsewhere that wait for company."""
+        self._runs.give_back_gathered("its worker was asked to stop")
         while not self._runs.wait(END_SECONDS):
             self.heartbeat()
             self._stopping.look_for_parent()
@@ -124,6 +133,8 @@ class BatchWorker(RQLoop):
             return messages
         are_over = self._runs.are_over
         self.set_state("idle" if are_over else "busy")
+        if are_over and self._marks.holding:  # runs beside this thread, which have ended since
+            self._claiming.let_go(self._runs)
         # Not while runs are under way: what follows from their ends would come when the others have ended, too.
         if self._burst and are_over and not self._taking.is_stranded_due and followed is not None:
             self._claiming.let_go(self._runs)
@@ -131,7 +142,9 @@ class BatchWorker(RQLoop):
             if self._marks.is_quiet and self._afterwards.followed == followed:
                 self._stopping.end(for_good=True)
                 return []
-        return self._taking.wait(BURST_SECONDS if self._burst else WAIT_SECONDS)
+        longest = BURST_SECONDS if self._burst else WAIT_SECONDS
+        seconds = min(longest, self._runs.seconds_until_due())
+        return self._taking.wait(max(seconds, SHORTEST_SECONDS))
 
     def _claim(self, messages: list[Message]) -> tuple[list[Claim], bool]:
         """What of these may run now, and whether nothing may run beside it."""
@@ -143,24 +156,31 @@ class BatchWorker(RQLoop):
     def _while_slow(self, *, alone: bool) -> None:
         """The keeper's, while a job takes long in the main thread."""
         self.set_state("busy")
+        self.heartbeat()  # which waits for the main thread otherwise: after minutes RQ would forget us
         if alone:
             self._taking.share()
-        elif not self._marks.is_stopping:
+        elif not (self._marks.is_stopping or self.is_suspended()):
             self._meanwhile.look(self._lifetime.room(self._runs.count))
 
     def execute_job(self, job: Any, queue: Any) -> None:
-        """Claim the batch, run it, record it."""
+        """Claim the batch, run it, record it. Without any: those that are due of what waits for company."""
         messages: list[Message] = job
         if len(messages) > 1:  # a single one starts sooner; it is told once it takes long
             self.set_state("busy")
         self._marks.hold()
-        began, mean = time.monotonic(), None
+        began, mean, alone = time.monotonic(), None, False
         try:
-            claims, alone = self._claim(messages)
-            if claims:
-                busy = partial(self._while_slow, alone=alone)
-                self._runs.run(claims, between=self.heartbeat, while_slow=busy)
-                mean = self._runs.mean
+            if messages:
+                source = messages[0].queue
+                claims, alone = self._claim(messages)
+                if claims:
+                    busy = partial(self._while_slow, alone=alone)
+                    self._runs.run(claims, between=self.heartbeat, while_slow=busy)
+                    mean = self._runs.mean
+            else:
+                busy = partial(self._while_slow, alone=False)
+                # How long that took says nothing of how many to claim: a call takes many, and of a single one the most.
+                source = self._runs.run_gathered(at_once=self._taking.has_alone, while_slow=busy)
         except BaseException as error:
             # This process ends, and its supervisor brings back what it held, by the marks. Unless it is the database
             # that was away, the last run is why.
@@ -170,5 +190,6 @@ class BatchWorker(RQLoop):
         if alone:
             self._let_end()
             mean = time.monotonic() - began
-        self._taking.ran(messages[0].queue, seconds=time.monotonic() - began, mean=mean)
+        if source:
+            self._taking.ran(source, seconds=time.monotonic() - began, mean=mean)
         self._claiming.let_go(self._runs)

@@ -5,21 +5,26 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, TypeVar, overload
 
 from asgiref.sync import sync_to_async
 from django.db.models import Model, QuerySet
 
-from handlers import payloads
+from handlers import carried, payloads
 from handlers.cancellation import CancellationToken
 from handlers.current import CurrentJob, current
 from handlers.exceptions import InvalidJob, JobsError
+from handlers.registry import registry
 from handlers.results import NOTHING, encode_bounded, hint_of
 from handlers.runs import keeping
 from handlers.runs.cursors import Cursor
+from handlers.runs.hearing import NOTHING as UNHEARD
+from handlers.runs.hearing import Heard, beside_the_loop, heard
 from handlers.runs.live import live
 from handlers.twins import twin
 
@@ -88,6 +93,11 @@ class Run:
         """What the jobs that it enqueues share with it."""
         return self._job.family
 
+    @cached_property
+    def context(self) -> Mapping[str, Any]:
+        """What travels with the job, by name: see ``handlers.context``. Empty where nothing does."""
+        return MappingProxyType({} if self._job.claim is None else self._job.claim.travelling)
+
     @property
     def token(self) -> CancellationToken:
         """Whether the run was asked to stop."""
@@ -101,7 +111,22 @@ class Run:
 
     def log(self, message: str, *args: object, level: int = logging.INFO) -> None:
         """Log a line that is kept with the run, as any logger's are: ``run.log("charged %s", card)``."""
-        logger.log(level, message, *args)
+        before = current.set(self._job)
+        try:
+            logger.log(level, message, *args)
+        finally:
+            current.reset(before)
+
+    @contextmanager
+    def as_current(self) -> Iterator[Run]:
+        """What is logged and enqueued inside belongs to this run, and finds its job's context: for threads that a
+        handler starts, and for chunks."""
+        before = current.set(self._job)
+        try:
+            with carried.entered(getattr(self._job.claim, "context", "") or "{}"):
+                yield self
+        finally:
+            current.reset(before)
 
     def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Say how far the run is: ``done`` of ``total`` (None: unknown), as of now with ``message`` (200 characters).
@@ -138,6 +163,24 @@ class Run:
     async def aresume_value(self) -> Any:
         """``resume_value`` for asynchronous handlers."""
         return await sync_to_async(lambda: self.resume_value)()
+
+    @property
+    def signals(self) -> Mapping[str, Any]:
+        """What was sent with each signal that came before this attempt began, by name: see ``WaitFor``.
+
+        Those of the job's present round of work: none any more once it succeeded and runs again, or was edited. On an
+        event loop ``await run.asignals()`` does not hold the others up while it is read.
+        """
+        return self._heard.signals
+
+    @property
+    def timed_out(self) -> frozenset[str]:
+        """The names of the signals for which the job has waited in vain, until it is retried by hand."""
+        return self._heard.timed_out
+
+    async def asignals(self) -> Mapping[str, Any]:
+        """``signals`` for asynchronous handlers; ``timed_out`` costs nothing after it."""
+        return await sync_to_async(lambda: self.signals)()
 
     @overload
     def step(
@@ -192,9 +235,9 @@ class Run:
         """
         cursor = Cursor(queryset, name)
         self._claim_name(cursor.name)
-        self._cursors.append(cursor)
         if self._is_done(cursor.name):
             return
+        self._cursors.append(cursor)
         yield from cursor.rows(
             self._former.steps.get(cursor.name), self._place, self.token, lambda: live.note(self._job)
         )
@@ -214,13 +257,28 @@ class Run:
         for cursor in self._cursors:
             cursor.keep(self._place)
 
+    def hear(self) -> None:
+        """Read ``signals`` now."""
+        self._heard  # noqa: B018
+
     # --- inside
+
+    @cached_property
+    def _heard(self) -> Heard:
+        if self._job.claim is None:
+            return UNHEARD
+        return beside_the_loop(lambda: heard(self.job_id, self.attempt))
 
     @cached_property
     def _place(self) -> keeping.Place:
         claim = self._job.claim
         if claim is None:
             raise JobsError("this run is of no job that is on record: nothing can be kept for another attempt")
+        if registry.find(claim.job_type).atomic:
+            raise JobsError(
+                f"{claim.job_type} is atomic: what it does is committed at its end or not at all, so there is nothing"
+                " to go on from: leave out atomic=True, or the steps, cursors and checkpoints"
+            )
         return keeping.Place(claim.job_id, claim.token, self.idempotency_key)
 
     @cached_property

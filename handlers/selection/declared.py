@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any
 
@@ -14,11 +15,16 @@ MOST = 500  # paths; of more, those that most types have
 DEEPEST = 3  # names of a path
 
 
-def paths(*, sensitive: bool) -> list[str]:
-    """The dotted paths of what is one value, no list; ``sensitive``: also those that some type has as such."""
+def paths(*, sensitive: bool, types: Collection[str] | None = None) -> list[str]:
+    """The dotted paths of what is one value, no list; ``sensitive``: also those that some type has as such.
+
+    ``types``: of these alone.
+    """
     found: Counter[str] = Counter()
     for job_type in registry.all():
-        if not job_type.name.startswith(ENGINE_TYPES):
+        if not job_type.name.startswith(ENGINE_TYPES) and job_type.declares_arguments:
+            if types is not None and job_type.name not in types:
+                continue
             found.update(_of_type(job_type.name, job_type.version))
     allowed = [path for path in found if sensitive or not is_secret(path)]
     return sorted(allowed, key=lambda path: (-found[path], path))[:MOST]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from handlers.selection.errors import InvalidSelection
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 MAX_TEXT = 2_000  # characters of a whole search
 MAX_VALUE = 300  # characters of one value
@@ -32,7 +32,12 @@ def check_text(text: str, field: str = "", limit: int = MAX_TEXT) -> None:
     """Raises InvalidSelection for what no database stores, or what is too long to be a search."""
     if len(text) > limit:
         raise InvalidSelection(
-            field, worded("at most %(limit)s characters, not %(text)s", limit=f"{limit:,}", text=f"{len(text):,}")
+            field,
+            worded(
+                "at most %(limit)s characters, not %(text)s",
+                limit=Figures(f"{limit:,}"),
+                text=Figures(f"{len(text):,}"),
+            ),
         )
     for char in text:
         if unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\r\n":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -33,15 +34,16 @@ class Mend(NamedTuple):
     text: str  # the whole search, with that in its place
 
 
-def mends(text: str, *, sensitive: bool = True) -> list[Mend]:
+def mends(text: str, *, sensitive: bool = True, types: Collection[str] | None = None) -> list[Mend]:
     """What may have been meant by ``text``, likeliest first. Raises InvalidSelection for what cannot be read at all.
 
-    ``sensitive``: whether arguments may be named that only those may search who see sensitive ones.
+    ``sensitive``: whether arguments may be named that only those may search who see sensitive ones; ``types``: whose
+    arguments may be named, if not those of all.
     """
     odd = [*parsing.unknown(text), *_assigned(text)]
     if not odd:
         return []
-    arguments = declared.paths(sensitive=sensitive)
+    arguments = declared.paths(sensitive=sensitive, types=types)
     found = []
     for term in odd[:NAMES]:
         sign = text[term.start + len(term.qualifier)]

@@ -14,7 +14,7 @@ from handlers.selection.criteria import ANY, Criteria
 from handlers.selection.errors import InvalidSelection
 from handlers.selection.language import MAX_VALUE, Term, check_text, terms
 from handlers.selection.reach import Part
-from handlers.wording import worded
+from handlers.wording import Figures, worded
 
 MAX_IDS = 1_000
 MOST_TAGS = 10
@@ -180,7 +180,7 @@ def _add(found: dict[str, Any], name: str, value: str, *, quoted: bool) -> None:
         new = tuple(item for item in reader(part) if item not in found.get(field, ()))
         found[field] = (*found.get(field, ()), *new)
     if len(found.get(field, ())) > limit:
-        raise InvalidSelection(name, worded("at most %(limit)s at once", limit=f"{limit:,}"))
+        raise InvalidSelection(name, worded("at most %(limit)s at once", limit=Figures(f"{limit:,}")))
     if field not in found:
         raise InvalidSelection(name, worded("say what to look for right after the colon"))
 

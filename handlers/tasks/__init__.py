@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from handlers.tasks.backend import DurableBackend, as_job
+from handlers.tasks.decorating import task
 
-__all__ = ["DurableBackend", "as_job"]
+__all__ = ["DurableBackend", "as_job", "task"]

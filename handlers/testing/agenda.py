@@ -32,7 +32,7 @@ def next_event(after: datetime) -> datetime | None:
 
 def _events(after: datetime) -> Iterator[datetime]:
     using = database()
-    scheduled = JobRecord.objects.using(using).filter(state=State.SCHEDULED)
+    scheduled = JobRecord.objects.using(using).filter(state__in=[State.SCHEDULED, State.WAITING])
     yield from _first(scheduled, "run_at", after)
     yield from _first(RecurringJob.objects.using(using).all(), "next_at", after)
     unstarted = JobPayload.objects.using(using).filter(job__state__in=UNSTARTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from datetime import datetime, timedelta
 
 from asgiref.sync import sync_to_async
@@ -15,7 +16,6 @@ from handlers.recurrence import declared, firing
 from handlers.testing.agenda import next_event
 from handlers.testing.clock import moment, moving_clock
 from handlers.testing.unsent import without_redis
-from handlers.transport import Message
 
 CHUNK = 1_000
 A_BIT = timedelta(milliseconds=1)  # beyond what is waited for
@@ -56,6 +56,7 @@ class _Engine:
 
     def _schedule(self) -> bool:
         moved = bool(lifecycle.promote_due())
+        moved |= bool(lifecycle.end_waits())
         moved |= firing.fire_due().jobs > 0
         moved |= firing.fire_held().jobs > 0
         lifecycle.expire_unstarted()
@@ -67,14 +68,14 @@ class _Engine:
         worth, moved = jobs_settings().priority_seconds, False
         found = [job for queue in waiting.queues() for job in waiting.oldest(queue, CHUNK, aside=False)]
         found.sort(key=lambda job: (rank(job.place.enqueued_at, job.message.priority, seconds=worth), job.place.job_id))
-        for job in found:
-            moved |= self._attempt(job.message)  # not one of a paused queue, say
+        messages, types = deque(job.message for job in found), {job.place.job_id: job.job_type for job in found}
+        while messages:
+            for run in attempts.run_together(attempts.take(messages, types)):  # not one of a paused queue, say
+                self._made(run)
+                moved = True
         return moved
 
-    def _attempt(self, message: Message) -> bool:
-        run = attempts.run(message)
-        if run is None:
-            return False
+    def _made(self, run: Run) -> None:
         self._count += 1
         if self._count > self._most:
             raise AssertionError(
@@ -83,7 +84,6 @@ class _Engine:
             )
         if not run.job_type.startswith(ENGINE_TYPES):
             self._runs.append(run)
-        return True
 
 
 def run_due_jobs(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
 from handlers.in_process.nowhere import Nowhere
+from handlers.signals.delivery import at_once
 from handlers.transport import get_transport, install_transport
 
 
@@ -20,7 +21,8 @@ def without_redis() -> Iterator[None]:
         before = Nowhere()
     install_transport(Nowhere())
     try:
-        yield
+        with at_once():
+            yield
     finally:
         install_transport(before)
 

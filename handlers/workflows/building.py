@@ -94,8 +94,9 @@ class Builder:
 
 
 def _job(planned: Planned) -> lifecycle.NewJob:
-    new = planned.new._replace(watched=True)
-    return new._replace(awaits=True, run_at=None, delay=None) if planned.rule or not planned.counts else new
+    if planned.rule or not planned.counts:
+        return planned.new._replace(watched=True, awaits=True, run_at=None, delay=None)
+    return planned.new._replace(watched=True)
 
 
 def _to_publish(planned: Sequence[Planned], messages: Sequence[Message]) -> list[Message]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import islice
 from typing import Any, NamedTuple
 
 from handlers.deadlines import Expiry
@@ -125,15 +126,20 @@ class Flow:
     ) -> list[Node]:
         """The same for each of ``jobs``; their nodes in this order."""
         rule = self._rule(after, when, require)
+        options = {"queue": queue, "delay": delay, "expires": expires, "priority": priority, "tags": tags}
         nodes: list[Node] = []
-        for job in jobs:
-            later = later_fields(job)
-            new = self.make(job, queue=queue, delay=delay, expires=expires, priority=priority, tags=tags, without=later)
-            job_type = registry.for_object(job)
-            node = Node(self, job_type)
-            inputs = tuple((name, self._source(job_type, name, result, rule)) for name, result in later.items())
-            self.plan(Planned(node, new, rule, delay, inputs))
-            nodes.append(node)
+        rest = iter(jobs)
+        while some := list(islice(rest, self._chunk)):
+            later = [later_fields(job) for job in some]
+            # What a call asks of each job only once it asks for all whose arguments are there.
+            made = iter(self.make([job for job, fields in zip(some, later, strict=True) if not fields], **options))
+            for job, fields in zip(some, later, strict=True):
+                (new,) = self.make([job], **options, without=fields) if fields else (next(made),)
+                job_type = registry.for_object(job)
+                node = Node(self, job_type)
+                inputs = tuple((name, self._source(job_type, name, result, rule)) for name, result in fields.items())
+                self.plan(Planned(node, new, rule, delay, inputs))
+                nodes.append(node)
         return nodes
 
     def result(self, node: Node) -> Any:
@@ -144,15 +150,14 @@ class Flow:
         self._check(node)
         return ResultOf(node)
 
-    def make(self, job: Work, **options: Any) -> NewJob:
-        """The job to be."""
+    def make(self, jobs: Sequence[Work], **options: Any) -> list[NewJob]:
+        """The jobs to be."""
         if self._is_over:
             raise InvalidJob(
                 "workflow: its block is over: add to it with job_scheduler.extend_workflow(flow.workflow_id)",
                 field="workflow",
             )
-        (new,) = self._make([job], **options)
-        return new
+        return self._make(jobs, **options)
 
     def plan(self, planned: Planned) -> None:
         """Add a node."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from handlers.exceptions import InvalidJob
 from handlers.models.workflow import NodeOutcome, Require, When
 
@@ -27,6 +30,12 @@ def verdict(outcome: str, when: str) -> str:
     if outcome in _PASSES[When(when)]:
         return MET
     return OPEN if outcome in (NodeOutcome.NOT_YET, NodeOutcome.FAILED) else MISSED
+
+
+@cache
+def verdicts(outcome: str) -> Mapping[str, str]:
+    """The same to the gates of each rule (When)."""
+    return {when.value: verdict(outcome, when) for when in When}
 
 
 def decide(require: str, *, total: int, met: int, missed: int) -> bool | None:

@@ -15,14 +15,20 @@ from handlers.models import Gate, NodeOutcome, Workflow
 from handlers.models.sql import chunks, database_now
 from handlers.states import State
 from handlers.workflows import rows
-from handlers.workflows.gates import decide, reason, verdict
+from handlers.workflows.gates import MISSED, OPEN, decide, reason, verdicts
 from handlers.workflows.release import release, release_nodes
 from handlers.workflows.rows import JobRow, NodeRow, WorkflowRow
 
 CHUNK = 1_000
+# By the words that rows have for them: to make an enum's member of each would be a call of Python for every job.
 _OUTCOMES = {
-    State.SUCCEEDED: NodeOutcome.SUCCEEDED, State.FAILED: NodeOutcome.FAILED, State.DELETED: NodeOutcome.DELETED,
+    State.SUCCEEDED.value: NodeOutcome.SUCCEEDED.value, State.FAILED.value: NodeOutcome.FAILED.value,
+    State.DELETED.value: NodeOutcome.DELETED.value,
 }  # fmt: skip
+NOT_YET, SUCCEEDED, DELETED, SKIPPED = (
+    outcome.value for outcome in (NodeOutcome.NOT_YET, NodeOutcome.SUCCEEDED, NodeOutcome.DELETED, NodeOutcome.SKIPPED)
+)
+AWAITING = State.AWAITING.value
 
 
 def follow(ids: Sequence[int], using: str) -> None:
@@ -56,7 +62,7 @@ class _Releases:
 class _Step:
     def __init__(self, ids: Sequence[int], using: str, releases: _Releases) -> None:
         self.ids, self.using, self.releases = ids, using, releases
-        self.outcomes: dict[int, NodeOutcome] = {}  # of each node
+        self.outcomes: dict[int, str] = {}  # of each node
         self.changed: list[NodeRow] = []
 
     def do(self) -> list[int]:
@@ -67,16 +73,15 @@ class _Step:
         # Read once the nodes are ours: who had them before has seen no later states than we do.
         jobs = {job.job_id: job for job in rows.jobs([node.job_id for node in nodes], self.using)}
         self._see_outcomes(nodes, jobs)
-        if waiting := [node for node in nodes if _is_in(jobs.get(node.job_id), State.AWAITING)]:
+        if waiting := [node for node in nodes if _is_in(jobs.get(node.job_id), AWAITING)]:
             self._see_restored([node for node in waiting if node.gate_id])
-        by_outcome: dict[NodeOutcome, list[int]] = defaultdict(list)
+        by_outcome: dict[str, list[int]] = defaultdict(list)
         for node in self.changed:
             by_outcome[self.outcomes[node.job_id]].append(node.job_id)
         rows.keep_outcomes(by_outcome, self.using)
         sources = [job.job_id for job in jobs.values() if job.is_source]
-        rows.keep_results([pk for pk in sources if self.outcomes.get(pk) == NodeOutcome.SUCCEEDED], self.using)
-        if parents := [job.job_id for job in jobs.values() if job.is_parent]:
-            self._move_gates(parents)
+        rows.keep_results([pk for pk in sources if self.outcomes.get(pk) == SUCCEEDED], self.using)
+        self._move_gates(nodes)
         # For jobs of the end that were restored it may have come.
         ends = {node.workflow_id for node in waiting if node.workflow_id and not node.counts}
         return self._sum_up(ends) if self.changed or ends else []
@@ -87,16 +92,18 @@ class _Step:
             opened = Workflow.objects.using(self.using).filter(opened_by__in=openers)
             for opener, finished_at, deleted in opened.values_list("opened_by", "finished_at", "deleted"):
                 inner[opener or 0].append((finished_at is not None, deleted > 0))
-        gone = [node.gate_id for node in nodes if _is_in(jobs.get(node.job_id), State.DELETED)]
+        gone = [node.gate_id for node in nodes if _is_in(jobs.get(node.job_id), DELETED)]
         closed = self._closed({gate_id for gate_id in gone if gate_id})
         for node in nodes:
             if (job := jobs.get(node.job_id)) is None:
                 continue  # erased
-            outcome = _outcome(State(job.state), inner.get(node.job_id, ()), skip=node.skip)
-            if outcome == NodeOutcome.DELETED and node.gate_id in closed:
-                outcome = NodeOutcome.UNNEEDED
+            outcome = _OUTCOMES.get(job.state, NOT_YET)
+            if job.has_opened or node.skip or outcome == DELETED:
+                outcome = _outcome(outcome, inner.get(node.job_id, ()), skip=node.skip)
+                if outcome == DELETED and node.gate_id in closed:
+                    outcome = NodeOutcome.UNNEEDED.value
             self.outcomes[node.job_id] = outcome
-            if outcome != node.outcome or (node.skip and outcome != NodeOutcome.SKIPPED):  # it was undone
+            if outcome != node.outcome or (node.skip and outcome != SKIPPED):  # it was undone
                 self.changed.append(node)
 
     def _closed(self, gates: Collection[int]) -> set[int]:
@@ -109,18 +116,22 @@ class _Step:
         by_id = {gate.pk: gate for gate in gates}
         self.releases.nodes += [(node.job_id, gate) for node in nodes if (gate := by_id.get(node.gate_id or 0))]
 
-    def _move_gates(self, ids: Sequence[int]) -> None:
-        verdicts: dict[str, list[int]] = defaultdict(list)
+    def _move_gates(self, nodes: Iterable[NodeRow]) -> None:
+        """Tell the gates at which others wait for these."""
+        # What may have missed before, it is told apart; what was met stays so.
+        alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for node in nodes:
+            if (outcome := self.outcomes.get(node.job_id)) is not None:
+                alike[outcome, OPEN].append(node.job_id)
+                if node.outcome:
+                    alike[outcome, MISSED].append(node.job_id)
         sums: dict[int, Counter[str]] = defaultdict(Counter)
         named: dict[int, int] = {}
-        for parent in rows.parents(ids, self.using):
-            now = verdict(self.outcomes.get(parent.parent_id, NodeOutcome.NOT_YET), parent.when)
-            if now != parent.verdict:
-                verdicts[now].append(parent.pk)
-                sums[parent.gate_id][now] += 1
-                sums[parent.gate_id][parent.verdict] -= 1  # one that was restored: it may still end otherwise
-                named[parent.gate_id] = parent.parent_id
-        rows.keep_verdicts(verdicts, self.using)
+        for (outcome, former), ids in alike.items():
+            for gate_id, now, number, parent_id in rows.judge(ids, verdicts(outcome), former, self.using):
+                sums[gate_id][now] += number
+                sums[gate_id][former] -= number  # one that was restored: it may still end otherwise
+                named[gate_id] = parent_id
         for gate in rows.add_to_gates(sums, self.using) if sums else ():
             if gate.is_open:
                 continue  # one that is passed stays so
@@ -136,11 +147,13 @@ class _Step:
 
     def _sum_up(self, also: Collection[int]) -> list[int]:
         """Add what has changed to the workflows' sums; see which of them, and of ``also``, have ended."""
-        sums: dict[int, Counter[NodeOutcome]] = defaultdict(Counter, {pk: Counter() for pk in also})
-        for node in self.changed:
-            if node.workflow_id and node.counts:
-                sums[node.workflow_id][self.outcomes[node.job_id]] += 1
-                sums[node.workflow_id][NodeOutcome(node.outcome)] -= 1
+        sums: dict[int, Counter[str]] = defaultdict(Counter, {pk: Counter() for pk in also})
+        for (workflow_id, now, former), count in Counter(
+            (node.workflow_id, self.outcomes[node.job_id], node.outcome) for node in self.changed if node.counts
+        ).items():
+            if workflow_id:
+                sums[workflow_id][now] += count
+                sums[workflow_id][former] -= count
         openers = []
         for workflow in rows.add_to_workflows(sums, self.using) if sums else ():
             is_over = not workflow.open and not workflow.failed
@@ -163,17 +176,18 @@ class _Step:
             self.releases.nodes.append((workflow.on_success, Gate(is_open=good, why=why)))
 
 
-def _is_in(job: JobRow | None, state: State) -> bool:
+def _is_in(job: JobRow | None, state: str) -> bool:
     return job is not None and job.state == state
 
 
-def _outcome(state: State, inner: Sequence[tuple[bool, bool]], *, skip: bool) -> NodeOutcome:
-    """``inner``: of each workflow that it has opened, whether that is over, and whether some of it was deleted."""
-    if state == State.DELETED and skip:
-        return NodeOutcome.SKIPPED
-    if state == State.SUCCEEDED and inner:
+def _outcome(outcome: str, inner: Sequence[tuple[bool, bool]], *, skip: bool) -> str:
+    """What the ``outcome`` of a job is that of its node. ``inner``: of each workflow that it has opened, whether that
+    is over, and whether some of it was deleted."""
+    if outcome == DELETED and skip:
+        return SKIPPED
+    if outcome == SUCCEEDED and inner:
         if not all(is_over for is_over, _ in inner):
-            return NodeOutcome.NOT_YET
+            return NOT_YET
         if any(deleted for _, deleted in inner):
-            return NodeOutcome.DELETED
-    return _OUTCOMES.get(state, NodeOutcome.NOT_YET)
+            return DELETED
+    return outcome

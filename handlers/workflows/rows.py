@@ -21,8 +21,8 @@ from handlers.models import (
     Workflow,
     WorkflowNode,
 )
-from handlers.models.sql import as_rows, fetch, is_postgresql, rows_cte
-from handlers.models.workflow import SUMS, unended
+from handlers.models.sql import as_rows, fetch, is_postgresql, prepared, read_in_order, rows_cte
+from handlers.models.workflow import SUMS, When, unended
 
 NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS, PAYLOADS = (
     model._meta.db_table
@@ -46,19 +46,17 @@ class JobRow(NamedTuple):
 
     job_id: int
     state: str
-    is_parent: bool  # some gate may not have met it yet
     is_source: bool  # its result is somebody's argument
     has_opened: bool  # a workflow
 
 
-class ParentRow(NamedTuple):
-    """A parent of a gate."""
+class Judged(NamedTuple):
+    """Parents of one gate that came to the same."""
 
-    pk: int
     gate_id: int
-    parent_id: int
     verdict: str
-    when: str
+    number: int
+    parent_id: int  # one of them
 
 
 class Waiting(NamedTuple):
@@ -116,22 +114,22 @@ def jobs(ids: Sequence[int], using: str) -> list[JobRow]:
     return [JobRow(*row) for row in _fetch(connection, _jobs_sql(is_postgresql(connection)), ids)]
 
 
-def parents(ids: Sequence[int], using: str) -> list[ParentRow]:
-    """As which parents they have not been met."""
-    connection = connections[using]
-    return [ParentRow(*row) for row in _fetch(connection, _parents_sql(is_postgresql(connection)), ids)]
-
-
-def keep_outcomes(outcomes: Mapping[NodeOutcome, Collection[int]], using: str) -> None:
+def keep_outcomes(outcomes: Mapping[str, Collection[int]], using: str) -> None:
     """Write down how nodes have ended; that one was skipped only as long as it is."""
     for outcome, ids in outcomes.items():
-        _write(_outcome_sql(is_postgresql(connections[using])), using, ids, outcome.value)
+        _write(_outcome_sql(is_postgresql(connections[using])), using, ids, outcome)
 
 
-def keep_verdicts(verdicts: Mapping[str, Collection[int]], using: str) -> None:
-    """Write down what parents came to."""
-    for verdict, pks in verdicts.items():
-        _write(_verdict_sql(is_postgresql(connections[using])), using, pks, verdict)
+def judge(ids: Collection[int], verdicts: Mapping[str, str], former: str, using: str) -> list[Judged]:
+    """Write down what these, which have ended alike, came to as parents, by the gates' rules; of those of which
+    ``former`` was written. Their nodes are locked, so nobody else does."""
+    connection, ruled = connections[using], [verdicts[when.value] for when in When]
+    if set(ruled) == {former}:
+        return []
+    params = [*ruled, _ids(connection, ids), former]
+    if some := former in ruled:
+        params += [*ruled, former]
+    return [Judged(*row) for row in fetch(connection, _judge_sql(is_postgresql(connection), some=some), params)]
 
 
 def keep_results(sources: Collection[int], using: str) -> None:
@@ -154,9 +152,9 @@ def add_to_gates(sums: Mapping[int, Mapping[str, int]], using: str) -> list[Gate
     return [GateRow._make((*row[:-1], None if row[-1] is None else bool(row[-1]))) for row in found]
 
 
-def add_to_workflows(sums: Mapping[int, Mapping[NodeOutcome, int]], using: str) -> list[WorkflowRow]:
+def add_to_workflows(sums: Mapping[int, Mapping[str, int]], using: str) -> list[WorkflowRow]:
     """Add to the workflows' sums of how their nodes have ended."""
-    rows = [(pk, *(counts.get(outcome, 0) for outcome in SUMS)) for pk, counts in sorted(sums.items())]
+    rows = [(pk, *(counts.get(outcome.value, 0) for outcome in SUMS)) for pk, counts in sorted(sums.items())]
     connection = connections[using]
     found = fetch(connection, _workflows_sql(is_postgresql(connection)), [as_rows(connection, rows)])
     # Not by SQL: SQLite before 3.41 returns `column IS NOT NULL` as true where the primary key is declared NOT NULL.
@@ -165,7 +163,9 @@ def add_to_workflows(sums: Mapping[int, Mapping[NodeOutcome, int]], using: str) 
 
 def waiting_at(gate_id: int, after: int, limit: int, using: str) -> list[Waiting]:
     """Nodes of a gate, by job, from the one behind ``after`` on."""
-    return [Waiting(*row) for row in fetch(connections[using], WAITING_AT, [gate_id, after, limit])]
+    connection = connections[using]
+    read_in_order(connection)  # else it may read all of them for each chunk
+    return [Waiting(*row) for row in fetch(connection, WAITING_AT, [gate_id, after, limit])]
 
 
 def waiting(ids: Sequence[int], using: str) -> list[Waiting]:
@@ -180,15 +180,19 @@ def _fetch(connection: BaseDatabaseWrapper, sql: str, ids: Collection[int]) -> l
 
 
 def _write(sql: str, using: str, ids: Collection[int], value: str) -> None:
-    fetch(connections[using], sql, [value, _ids(connections[using], ids)])
+    with prepared(connections[using]) as cursor:
+        cursor.execute(sql, [value, _ids(connections[using], ids)])
 
 
 def _ids(connection: BaseDatabaseWrapper, ids: Collection[int]) -> Any:
-    return list(ids) if is_postgresql(connection) else json.dumps(list(ids))
+    # As text: what turns a list into an array looks at each of its values.
+    return f"{{{','.join(map(str, ids))}}}" if is_postgresql(connection) else json.dumps(list(ids))
 
 
 def _among(postgresql: bool) -> str:
-    return "= ANY(%s::bigint[])" if postgresql else "IN (SELECT value FROM json_each(%s))"
+    # A subquery, of which a few rows are expected: for a thousand ids of a table that was small when it was looked at
+    # last, all of that would be read.
+    return "= ANY (ARRAY(SELECT unnest(%s::bigint[])))" if postgresql else "IN (SELECT value FROM json_each(%s))"
 
 
 @cache
@@ -200,21 +204,33 @@ def _nodes_sql(postgresql: bool) -> str:
 
 @cache
 def _jobs_sql(postgresql: bool) -> str:
-    # Scalar subqueries, of one row by its key each: no plan makes a scan of them.
+    # Scalar subqueries, of one row by its key each: no plan makes a scan of them. Whether there is any at all is asked
+    # once for all jobs.
     return f"""
         SELECT id, state,
-            (SELECT 1 FROM {PARENTS} WHERE parent_id = j.id AND verdict <> 'met' LIMIT 1) IS NOT NULL,
-            (SELECT 1 FROM {INPUTS} WHERE source_id = j.id LIMIT 1) IS NOT NULL,
-            (SELECT 1 FROM {WORKFLOWS} WHERE opened_by = j.id LIMIT 1) IS NOT NULL
+            CASE WHEN EXISTS (SELECT 1 FROM {INPUTS})
+                THEN (SELECT 1 FROM {INPUTS} WHERE source_id = j.id LIMIT 1) IS NOT NULL ELSE FALSE END,
+            CASE WHEN EXISTS (SELECT 1 FROM {WORKFLOWS} WHERE opened_by > 0)
+                THEN (SELECT 1 FROM {WORKFLOWS} WHERE opened_by = j.id LIMIT 1) IS NOT NULL ELSE FALSE END
         FROM {JOBS} j WHERE id {_among(postgresql)}
     """
 
 
 @cache
-def _parents_sql(postgresql: bool) -> str:
+def _judge_sql(postgresql: bool, *, some: bool) -> str:
+    """``some``: only some of the rules make it another one."""
+    ruled = " ".join(f"WHEN '{when.value}' THEN {'%s::text' if postgresql else '%s'}" for when in When)
+    ruled = f"""(CASE (SELECT g."when" FROM {GATES} g WHERE g.id = gate_id) {ruled} END)"""
+    told = f"""
+        UPDATE {PARENTS} SET verdict = {ruled} WHERE parent_id {_among(postgresql)} AND verdict = %s
+            {f"AND {ruled} <> %s" if some else ""}
+        RETURNING gate_id, verdict
+    """
+    if not postgresql:
+        return f"{told}, 1, parent_id"
     return f"""
-        SELECT p.id, p.gate_id, p.parent_id, p.verdict, (SELECT "when" FROM {GATES} WHERE id = p.gate_id)
-        FROM {PARENTS} p WHERE p.verdict <> 'met' AND p.parent_id {_among(postgresql)}
+        WITH told AS ({told}, parent_id)
+        SELECT gate_id, verdict, COUNT(*), MAX(parent_id) FROM told GROUP BY gate_id, verdict
     """
 
 
@@ -258,7 +274,7 @@ def _outcome_sql(postgresql: bool) -> str:
     return f"""
         UPDATE {NODES} SET outcome = v.outcome, skip = skip AND v.outcome = '{skipped}'
         FROM (SELECT {"%s::text" if postgresql else "%s"} AS outcome) AS v
-        WHERE job_id {_among(postgresql)} RETURNING job_id
+        WHERE job_id {_among(postgresql)}
     """
 
 
@@ -281,8 +297,3 @@ FILL = f"""
     ) i
     WHERE p.job_id = i.job_id RETURNING 1
 """
-
-
-@cache
-def _verdict_sql(postgresql: bool) -> str:
-    return f"UPDATE {PARENTS} SET verdict = %s WHERE id {_among(postgresql)} RETURNING id"

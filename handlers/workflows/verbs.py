@@ -18,7 +18,7 @@ from handlers.failures import clean
 from handlers.job_ids import job_ids
 from handlers.lifecycle import JobId, NewJob, watching
 from handlers.models import JobRecord, Require, WatchedMove, When, Workflow, WorkflowNode
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now, lock_jobs, take_lock
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
@@ -130,9 +130,8 @@ class WorkflowVerbs:
             flow = Flow(self._maker(correlation), builder.write, chunk=CHUNK)
             rule = Rule(tuple(Node(flow, None, each) for each in parents), *rule_of)
             node = Node(flow, registry.for_object(job))
-            flow.plan(
-                Planned(node, flow.make(job, queue=queue, delay=delay, priority=priority, tags=tags), rule, delay)
-            )
+            (new,) = flow.make([job], queue=queue, delay=delay, priority=priority, tags=tags)
+            flow.plan(Planned(node, new, rule, delay))
             flow.end()
             _look_at(parents, alias)
             audit(by, "continue_with", f"job {parents[0]}", 1, reason, {"job_ids": [node.job_id]})
@@ -225,7 +224,8 @@ class WorkflowVerbs:
             take_lock(connections[alias])
             jobs = JobRecord.objects.using(alias).filter(pk__in=ids, state=State.FAILED)
             jobs = jobs if expect is None else jobs.filter(token=expect)
-            known = list(jobs.select_for_update().values_list("pk", flat=True))  # SQLite passes the lock over
+            jobs = lock_jobs(jobs)
+            known = list(jobs.values_list("pk", flat=True))
             if not WorkflowNode.objects.using(alias).filter(pk__in=known).update(skip=True):
                 return False
             applied = lifecycle.delete(known, actor=actor_name(by), reason=reason or "skipped")
@@ -262,7 +262,8 @@ class WorkflowVerbs:
 
 def _plan_end(flow: Flow, job: Work) -> Node:
     node = Node(flow, registry.for_object(job))
-    flow.plan(Planned(node, flow.make(job), None, None, counts=False))
+    (new,) = flow.make([job])
+    flow.plan(Planned(node, new, None, None, counts=False))
     return node
 
 

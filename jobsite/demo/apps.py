@@ -24,6 +24,6 @@ class ShopConfig(AppConfig):
 def _is_not_pretended(record: logging.LogRecord) -> bool:
     match = getattr(getattr(record, "request", None), "resolver_match", None)
     is_gateway = match is not None and match.view_name in {
-        "shop:gateway-charge", "shop:gateway-void", "shop:gateway-status",
+        "shop:gateway-charge", "shop:gateway-void", "shop:gateway-refund", "shop:gateway-status",
     }  # fmt: skip
     return not is_gateway or getattr(record, "status_code", None) == HTTPStatus.INTERNAL_SERVER_ERROR

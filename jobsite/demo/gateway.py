@@ -56,6 +56,21 @@ def void(request: HttpRequest) -> JsonResponse:
 
 @csrf_exempt
 @require_POST
+def refund(request: HttpRequest) -> JsonResponse:
+    """``{"key"}``: gives a charge back, once: ``refunded``; 404 for a key that was never charged."""
+    if refusal := _misbehave():
+        return refusal
+    key = _body(request).get("key")
+    if not _is_key(key):
+        return JsonResponse({"error": "key must be 1 to 64 characters"}, status=400)
+    rows = Charge.objects.filter(key=key, status__in=(Charge.Status.CHARGED, Charge.Status.REFUNDED))
+    if not rows.update(status=Charge.Status.REFUNDED):
+        return JsonResponse({"error": "this key was not charged"}, status=404)
+    return JsonResponse({"status": Charge.Status.REFUNDED})
+
+
+@csrf_exempt
+@require_POST
 def status(request: HttpRequest) -> JsonResponse:
     """``{"key"}``: 202, because the bank is asked, with a ``ticket`` and the ``wait_seconds`` until it is good.
 

@@ -1,4 +1,4 @@
-"""The shop's jobs. Which of them follows which is said in one place, where an order is placed (``orders``).
+"""The shop's jobs: those of a shipping, of which ``commands`` says which follows which, and what is beside orders.
 
 Each may run twice, because a worker can die between doing its work and saying so: each changes only what still waits.
 """
@@ -13,37 +13,27 @@ from zoneinfo import ZoneInfo
 
 from asgiref.sync import sync_to_async
 from django.core.mail import EmailMessage
-from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import Sum
 from django.urls import reverse
 from django.utils import timezone
 
 from handlers import (
-    CancellationToken,
-    Command,
-    DeleteJobCommand,
-    FixedBackoff,
     GiveUp,
     Job,
-    JobHandler,
-    Limit,
-    RetryAfter,
-    RetryPolicy,
     Unique,
-    command_bus,
+    event_bus,
     handles,
-    handles_command,
     job_scheduler,
     recurring,
 )
 from jobsite.demo import payments
+from jobsite.demo.events import OrderShipped, OrderStopped
 from jobsite.demo.models import Order, Product, money
 
 log = logging.getLogger(__name__)
 Status = Order.Status
 SHOP_ZONE = ZoneInfo("Europe/Berlin")
-CHARGE_TIME = timedelta(seconds=30)  # at most
-# Whoever learns of a payment has the order's own charge run again: only that records it, and what waits for it goes on.
+# Whoever learns of a payment has the order's own charge run again: only that records it, and its saga goes on.
 CHARGED = "its card was charged: to be recorded"
 
 
@@ -55,22 +45,15 @@ class AboutOrder(Protocol):
 
 
 @dataclass(frozen=True)
-class ReserveStock(Job):
-    """Take an order's products out of the stock."""
-
-    order_id: int
-
-
-@dataclass(frozen=True)
-class ChargeCard(Job):
-    """Charge an order's card at the payment gateway. Returns the payment's number."""
-
-    order_id: int
-
-
-@dataclass(frozen=True)
 class PackParcel(Job):
     """Pack what was paid. Returns the parcel's number."""
+
+    order_id: int
+
+
+@dataclass(frozen=True)
+class CloseOrder(Job):
+    """Say that all is done for an order."""
 
     order_id: int
 
@@ -104,14 +87,7 @@ class WatchStock(Job):
 
 @dataclass(frozen=True)
 class CancelUnwantedOrder(Job):
-    """Cancel an order for the customer who asked for it, and give its stock back."""
-
-    order_id: int
-
-
-@dataclass(frozen=True)
-class CancelUnpaidOrder(Command):
-    """Cancel an order that was not paid in time, and give its stock back."""
+    """Have an order cancelled for the customer who asked for it."""
 
     order_id: int
 
@@ -121,71 +97,28 @@ def order_page(job: AboutOrder) -> dict[str, str]:
     return {f"Order {job.order_id} in the shop": f"{reverse('shop:shop')}#order-{job.order_id}"}
 
 
-@handles(ReserveStock, tags=["orders"], title=lambda job: f"Stock for order {job.order_id}", links=order_page)
-def reserve_stock(job: ReserveStock) -> None:
-    """Move an order from placed to reserved, once."""
-    order = _order(job.order_id)
-    try:
-        with transaction.atomic():
-            if not Order.objects.filter(pk=order.pk, status=Status.PLACED).update(status=Status.RESERVED, problem=""):
-                return  # reserved by an earlier run, or cancelled
-            product = Product.objects.filter(pk=order.product_id, stock__gte=order.quantity)
-            if not product.update(stock=F("stock") - order.quantity):
-                raise _OutOfStock
-    except _OutOfStock:
-        left = Product.objects.get(pk=order.product_id)
-        reason = f"out of stock: order {order.pk} needs {order.quantity} of {left.sku}, {left.stock} left"
-        # Outside the transaction: it was rolled back, and this must stay.
-        Order.objects.filter(pk=order.pk, status=Status.PLACED).update(problem=reason)
-        raise GiveUp(f"{reason}. Restock it at /shop/, then retry this job.") from None
-
-
-# Two attempts, so that whoever tries the demo soon sees a failed job; a real shop would keep the default of ten.
-@handles(
-    ChargeCard,
-    queue="payments",
-    retry=RetryPolicy(max_attempts=2, backoff=FixedBackoff(timedelta(seconds=2)), jitter=0.0),
-    timeout=CHARGE_TIME,
-    tags=["orders", "money"],
-    title=lambda job: f"Charge order {job.order_id}",
-    links=order_page,
-    # What the contract with the gateway allows. The others wait for their turn, on no worker.
-    limits=[Limit("payment-gateway", concurrency=8)],
-)
-class ChargeCardHandler(JobHandler[ChargeCard]):
-    """Charge the card of a reserved order, once. It succeeds only if that is paid: others rely on it."""
-
-    def handle(self, job: ChargeCard, token: CancellationToken) -> int:
-        """Raises PaymentGatewayError when the gateway does not answer, GiveUp when the order will not be paid."""
-        order = _order(job.order_id)
-        if order.payment_id is not None:
-            return order.payment_id
-        if order.status != Status.RESERVED:
-            raise GiveUp(f"{order} is {order.status}: nothing to charge")
-        token.raise_if_cancelled()
-        try:
-            # No transaction is open here: the gateway may take long. The key makes a repeated call harmless.
-            payment_id = payments.charge(order.payment_key, order.total_cents, order.card)
-        except payments.PaymentVoided as error:
-            raise GiveUp(f"{order} was cancelled before it was paid") from error
-        except payments.CardDeclined as error:
-            _note(order, "card declined")
-            raise GiveUp(f"card declined: order {order.pk} is cancelled unless it is paid in another way") from error
-        except payments.PaymentGatewayError as error:
-            _note(order, str(error))
-            raise
-        mark_paid(order, payment_id)
-        return payment_id
+def found(order_id: int) -> Order:
+    """The order of this number. Raises GiveUp."""
+    order = Order.objects.select_related("product").filter(pk=order_id).first()
+    if order is None:
+        raise GiveUp(f"order {order_id} does not exist")
+    return order
 
 
 @handles(PackParcel, tags=["orders"], title=lambda job: f"Parcel of order {job.order_id}", links=order_page)
 def pack_parcel(job: PackParcel) -> str:
     """Note the parcel's number. Raises GiveUp when the order is not paid."""
-    order = _order(job.order_id)
+    order = found(job.order_id)
     parcel = f"P-{order.pk:06}"  # the same each time
     if not Order.objects.filter(pk=order.pk, status=Status.PAID).update(parcel=parcel):
         raise GiveUp(f"{order} is {order.status}: nothing is packed that is not paid")
     return parcel
+
+
+@handles(CloseOrder, tags=["orders"], title=lambda job: f"All done for order {job.order_id}", links=order_page)
+def close_order(job: CloseOrder) -> None:
+    """Tell the order's saga."""
+    event_bus.publish(OrderShipped(job.order_id))
 
 
 # While one waits for the gateway, hundreds of others do, in the same process.
@@ -199,11 +132,11 @@ def pack_parcel(job: PackParcel) -> str:
 )
 async def check_payment(job: CheckPayment) -> None:
     """Have a payment recorded that the gateway has made and the order does not know of. Raises PaymentGatewayError."""
-    order = await sync_to_async(_order)(job.order_id)
-    found = await payments.status(order.payment_key)
-    log.info("%s is %s, its payment is %s", order, order.status, found)
-    if found == "charged" and order.status == Status.RESERVED:
-        await job_scheduler.aretry_workflow(order.workflow_id, reason=CHARGED)
+    order = await sync_to_async(found)(job.order_id)
+    became = await payments.status(order.payment_key)
+    log.info("%s is %s, its payment is %s", order, order.status, became)
+    if became == "charged" and order.status == Status.RESERVED and order.charge_job_id:
+        await job_scheduler.aretry(order.charge_job_id, reason=CHARGED)
 
 
 @handles(
@@ -215,7 +148,7 @@ async def check_payment(job: CheckPayment) -> None:
 )
 def send_receipt(job: SendReceipt) -> None:
     """Send the receipt of a paid order, unless it was sent. Raises what Django's e-mail backend raises."""
-    order = _order(job.order_id)
+    order = found(job.order_id)
     if order.status != Status.PAID or order.receipt_sent_at is not None:
         return
     payment = f"Payment: {job.payment}\n" if job.payment else ""
@@ -257,14 +190,6 @@ recurring("shop: sales report", SendSalesReport(), "30 6 * * *", timezone=SHOP_Z
 recurring("shop: stock", WatchStock(below=20), every=timedelta(minutes=5), overlap="skip", misfire="skip")
 
 
-@handles_command(
-    CancelUnpaidOrder, tags=["orders"], title=lambda job: f"Cancel order {job.order_id} if unpaid", links=order_page
-)
-def cancel_unpaid_order(command: CancelUnpaidOrder) -> None:
-    """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
-    _cancel(_order(command.order_id), "not paid in time")
-
-
 # Who clicks twice gets the job that is there: two clicks, one cancellation.
 @handles(
     CancelUnwantedOrder,
@@ -272,55 +197,9 @@ def cancel_unpaid_order(command: CancelUnpaidOrder) -> None:
     tags=["orders"],
     title=lambda job: f"Cancel order {job.order_id}, as its customer asks",
     links=order_page,
+    aliases=("shop.CancelUnpaidOrder",),  # of orders that were placed before they were sagas
 )
 def cancel_order(job: CancelUnwantedOrder) -> None:
-    """Cancel an order unless its payment came first. Raises PaymentGatewayError."""
-    order = _order(job.order_id)
-    _cancel(order, "cancelled by the customer", call_off=order.cancel_job_id)
-
-
-def _cancel(order: Order, why: str, *, call_off: int | None = None) -> None:
-    """Cancel an order unless its payment came first, and another cancellation with it. Raises PaymentGatewayError."""
-    if order.status in (Status.PAID, Status.CANCELLED):
-        return
-    # The gateway decides who was first: only there can a charge be under way whose answer never reached us.
-    if not payments.void(order.payment_key):
-        if not job_scheduler.retry_workflow(order.workflow_id, reason=CHARGED):
-            raise RetryAfter(CHARGE_TIME, f"{order} was charged, and its charge has not ended yet")
-        return
-    with transaction.atomic():
-        unpaid, cancelled = Order.objects.filter(pk=order.pk), {"status": Status.CANCELLED, "problem": why}
-        # In the order in which it moves, so that it cannot slip through between the two.
-        if not unpaid.filter(status=Status.PLACED).update(**cancelled) and (
-            unpaid.filter(status=Status.RESERVED).update(**cancelled)
-        ):
-            Product.objects.filter(pk=order.product_id).update(stock=F("stock") + order.quantity)
-        job_scheduler.cancel_workflow(order.workflow_id, reason=why)
-        if call_off is not None:
-            command_bus.send(DeleteJobCommand(call_off))
-
-
-def mark_paid(order: Order, payment_id: int) -> bool:
-    """Record the payment and call off the cancellation, in one transaction. False: done before."""
-    with transaction.atomic():
-        paid = {"status": Status.PAID, "payment_id": payment_id, "problem": ""}
-        if not Order.objects.filter(pk=order.pk, status=Status.RESERVED).update(**paid):
-            return False
-        if order.cancel_job_id is not None:
-            command_bus.send(DeleteJobCommand(order.cancel_job_id))
-    return True
-
-
-class _OutOfStock(Exception):
-    """Rolls a reservation back."""
-
-
-def _order(order_id: int) -> Order:
-    order = Order.objects.select_related("product").filter(pk=order_id).first()
-    if order is None:
-        raise GiveUp(f"order {order_id} does not exist")
-    return order
-
-
-def _note(order: Order, problem: str) -> None:
-    Order.objects.filter(pk=order.pk, status=Status.RESERVED).update(problem=problem[:200])
+    """Tell the order's saga, which knows what is to be taken back, unless it is paid."""
+    if found(job.order_id).is_cancellable:
+        event_bus.publish(OrderStopped(job.order_id, "cancelled by the customer"))

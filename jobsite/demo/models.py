@@ -52,9 +52,10 @@ class Order(models.Model):
     card = models.CharField(max_length=20, choices=Card, default=Card.GOOD)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PLACED)
     problem = models.CharField(max_length=200, blank=True, default="")  # why it is stuck, in words
-    workflow_id = models.BigIntegerField(default=0)  # of all jobs that fulfil it; 0: placed before it had one
-    cancel_job_id = models.BigIntegerField(null=True)  # the scheduled job that cancels it unless it is paid
+    workflow_id = models.BigIntegerField(default=0)  # of its shipping; 0: that has not begun
+    charge_job_id = models.BigIntegerField(null=True)  # that charges its card
     created_at = models.DateTimeField(auto_now_add=True)
+    charge_key = models.CharField(max_length=64, blank=True, default="")  # of its charge, noted before that
     payment_id = models.BigIntegerField(null=True)  # the gateway's number of it
     parcel = models.CharField(max_length=20, blank=True, default="")  # its number, once that is packed
     receipt_sent_at = models.DateTimeField(null=True)
@@ -77,8 +78,13 @@ class Order(models.Model):
 
     @property
     def payment_key(self) -> str:
-        """The idempotency key of its payment: however often the charge is repeated, the card is charged once."""
-        return f"order-{self.pk}"
+        """Under which the payment gateway is asked for its payment; until a charge has begun it knows of none."""
+        return self.charge_key or f"order-{self.pk}"
+
+    def mark_paid(self, payment_id: int) -> bool:
+        """Record its payment. Whether it was waiting for one, or has it."""
+        waits = Order.objects.filter(pk=self.pk, status__in=(self.Status.RESERVED, self.Status.PAID))
+        return bool(waits.update(status=self.Status.PAID, payment_id=payment_id, problem=""))
 
 
 class Charge(models.Model):
@@ -86,6 +92,7 @@ class Charge(models.Model):
 
     class Status(models.TextChoices):
         CHARGED = "charged", "Charged"
+        REFUNDED = "refunded", "Refunded"  # and given back
         VOIDED = "voided", "Voided"  # the shop cancelled first; this key can never be charged
 
     key = models.CharField(max_length=64, unique=True)

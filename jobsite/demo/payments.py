@@ -1,4 +1,4 @@
-"""The shop's side of the payment gateway: three calls over HTTP, each safe to repeat."""
+"""The shop's side of the payment gateway: four calls over HTTP, each safe to repeat."""
 
 from __future__ import annotations
 
@@ -53,6 +53,11 @@ def charge(key: str, amount_cents: int, card: str) -> int:
 def void(key: str) -> bool:
     """Make sure that ``key`` is never charged. False when it has been charged already. Raises PaymentGatewayError."""
     return _post("void", {"key": key}).get("status") == "voided"
+
+
+def refund(key: str) -> None:
+    """Give a charge back, once, however often this is called. Raises PaymentGatewayError."""
+    _post("refund", {"key": key})
 
 
 async def status(key: str) -> str:

@@ -17,5 +17,6 @@ urlpatterns = [
     path("restock/<int:pk>", views.restock, name="restock"),
     path("gateway/charge", gateway.charge, name="gateway-charge"),
     path("gateway/void", gateway.void, name="gateway-void"),
+    path("gateway/refund", gateway.refund, name="gateway-refund"),
     path("gateway/status", gateway.status, name="gateway-status"),
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import cycle, islice
 
 from django.contrib import messages
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from handlers import job_scheduler
+from handlers.models import SagaKey
 from jobsite.demo.forms import CsvForm, GatewayForm, OrderForm
 from jobsite.demo.jobs import CancelUnwantedOrder, CheckPayment
 from jobsite.demo.models import GatewaySwitch, Order, Product
@@ -28,6 +29,7 @@ MANY_ORDERS = 20
 CHECKS = 300
 RESTOCK = 20
 MAX_STOCK = 1_000_000
+SAGA = "shop.OrderSaga"
 
 
 @never_cache
@@ -117,6 +119,14 @@ def restock(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("shop:shop")
 
 
+def _with_sagas(orders: QuerySet[Order]) -> list[tuple[Order, int | None]]:
+    """The latest orders, each with the saga that it runs as, once that has begun."""
+    latest = list(orders[:LATEST_ORDERS])
+    of_type = SagaKey.objects.filter(saga_type=SAGA, name="order_id")
+    sagas = dict(of_type.filter(value__in=[str(order.pk) for order in latest]).values_list("value", "saga_id"))
+    return [(order, sagas.get(str(order.pk))) for order in latest]
+
+
 def _page(
     request: HttpRequest, *, order_form: OrderForm | None = None, csv_form: CsvForm | None = None
 ) -> HttpResponse:
@@ -125,7 +135,7 @@ def _page(
         "order_form": order_form or OrderForm(label_suffix=""),
         "csv_form": csv_form or CsvForm(label_suffix=""),
         "products": Product.objects.all(),
-        "orders": Order.objects.select_related("product")[:LATEST_ORDERS],
+        "orders": _with_sagas(Order.objects.select_related("product")),
         "switch": GatewaySwitch.current(),
         "modes": GatewaySwitch.Mode,
         "restock": RESTOCK,

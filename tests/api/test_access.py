@@ -124,6 +124,7 @@ def test_revoked_or_expired_token_opens_nothing(caller: Make) -> None:
         ("requeue", "POST", "/jobs/{id}/requeue", None),
         ("restore", "POST", "/jobs/{id}/restore", None),
         ("move", "POST", "/jobs/{id}/move", {"queue": "mail"}),
+        ("signal", "POST", "/jobs/{id}/signal", {"name": "approval"}),
         ("bulk", "POST", "/bulk", {"verb": "retry", "q": "state:failed"}),
         ("recurring", "PUT", "/recurring/x", {"type": "app.Note", "payload": {"text": "a"}, "every_seconds": 60}),
         ("workflows", "POST", "/workflows/1/cancel", None),

@@ -121,6 +121,6 @@ def test_answer_tells_of_a_commit_that_failed(caller: Make, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setitem(used.settings_dict, "ATOMIC_REQUESTS", atomic)
         patch.setattr(used, "commit", fail)
-        answer = ask.post("/jobs", NOTE)
+        answer = ask.post("/jobs", NOTE, Idempotency_Key=KEY)  # without one PostgreSQL has a single statement
     problem(answer, 503)
     assert not JobRecord.objects.exists()

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from handlers import job_scheduler
 from handlers.masking import MASK
-from handlers.models import AuditEntry, JobPayload, JobRecord
+from handlers.models import ApiClient, AuditEntry, JobPayload, JobRecord, JobSignal
 from handlers.states import State
 from tests.api.conftest import Caller, problem
 from tests.app.jobs import Card, Pay
@@ -40,6 +44,23 @@ def test_enqueue_writes_publishes_and_audits_the_job_as_the_client(caller: Make,
     assert entry.source == "127.0.0.1"
 
 
+def test_enqueue_is_one_statement_or_one_short_transaction(caller: Make) -> None:
+    ask = caller()
+    ask.post("/jobs", NOTE)
+    with CaptureQueriesContext(connection) as queries:
+        ask.post("/jobs", NOTE)
+    of_client = ApiClient._meta.db_table  # which is read once a second
+    said = [query["sql"] for query in queries if of_client not in str(query["sql"])]
+    # On SQLite, which writes one table in a statement: BEGIN, the job, its arguments, its count, the audit, COMMIT.
+    assert len(said) == (1 if connection.vendor == "postgresql" else 6)
+    assert AuditEntry.objects.filter(verb="enqueue").count() == 2
+
+
+def test_enqueue_is_about_nobody_whom_a_cookie_belongs_to(caller: Make, admin_client: Client) -> None:
+    Caller(caller().token, admin_client).post("/jobs", NOTE)
+    assert JobPayload.objects.get().context is None
+
+
 def test_schedule_takes_a_moment_with_a_zone(caller: Make) -> None:
     ask, at = caller(), datetime(2030, 12, 24, 18, tzinfo=UTC)
     answer = ask.post("/jobs", {**NOTE, "run_at": "2030-12-24T19:00:00+01:00"})
@@ -66,6 +87,9 @@ def test_schedule_takes_a_moment_with_a_zone(caller: Make) -> None:
         ({**NOTE, "priority": 1000}, "priority"),
         ({**NOTE, "priority": "5"}, "priority"),
         ({**NOTE, "correlation": "a\nb"}, "correlation"),
+        ({**NOTE, "context": {"two words": 1}}, "context"),
+        ({**NOTE, "context": {"text": "x" * 5000}}, "context"),
+        ({**NOTE, "context": []}, "context"),
         ({**NOTE, "tags": ["a b"]}, "tags"),
         ({**NOTE, "tags": ["a" * 1024]}, "tags.0"),
         ({**NOTE, "retries": 3}, "retries"),
@@ -80,6 +104,17 @@ def test_enqueue_of_what_does_not_fit_names_the_field_and_writes_nothing(
     told = problem(caller().post("/jobs", body), 422)
     assert told.get("field", "") == field, told
     assert not JobRecord.objects.exists()
+
+
+def test_context_is_given_and_told_without_what_is_sensitive(caller: Make, settings: Any) -> None:
+    settings.JOBS = settings.JOBS | {"SENSITIVE_CONTEXT": ["badge"]}
+    ask, travels = caller(), {"tenant": "acme", "badge": "b4dg3", "self": [1]}
+    made = ask.post("/jobs", {**NOTE, "context": travels}).json()
+    assert JobPayload.objects.get(pk=made["id"]).context == travels
+    shown = caller("read").get(f"/jobs/{made['id']}").json()["context"]
+    assert shown == {**travels, "badge": MASK}
+    ask.post("/jobs/batch", {"jobs": [NOTE], "context": travels})
+    assert JobPayload.objects.filter(context__tenant="acme").count() == 2
 
 
 def test_batch_is_enqueued_whole_or_not_at_all(caller: Make) -> None:
@@ -213,3 +248,15 @@ def test_arguments_of_the_engines_own_job_are_not_for_clients(caller: Make) -> N
     ask = caller("retry", queues=["default"])
     problem(ask.post(f"/jobs/{job.pk}/retry", {"payload": {"job_id": 2}}), 403, "payload")
     assert JobPayload.objects.get(pk=job.pk).data == {"job_id": 1}
+
+
+def test_a_job_that_waits_is_signalled(caller: Make) -> None:
+    job = make_job(State.WAITING)
+    ask = caller("read", "signal")
+    assert ask.get(f"/jobs/{job.pk}").json()["waits_for"] == "approval"
+    told = problem(ask.post(f"/jobs/{job.pk}/signal", {"name": "payment"}), 422, "name")
+    assert "waits for 'approval', not for 'payment'" in told["detail"]
+    assert ask.post(f"/jobs/{job.pk}/signal", {"name": "approval", "data": {"approved": True}}).status_code == 200
+    assert JobSignal.objects.get(job=job).data == {"approved": True}
+    job.refresh_from_db()
+    assert job.state == State.ENQUEUED

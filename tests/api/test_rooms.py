@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from handlers import job_scheduler
+from handlers import context, job_scheduler
 from handlers.api.jobs import find_new_type
 from handlers.job_types import JobType
 from handlers.masking import MASK
@@ -83,6 +84,20 @@ def test_recurring_job_is_put_changed_as_it_was_seen_and_removed(caller: Make) -
         "add_recurring", "change_recurring", "trigger_recurring", "pause_recurring", "resume_recurring",
         "remove_recurring",
     ]  # fmt: skip
+
+
+def test_recurring_job_tells_its_context_without_what_is_sensitive_and_keeps_it(caller: Make, settings: Any) -> None:
+    settings.JOBS = settings.JOBS | {"SENSITIVE_CONTEXT": ["badge"]}
+    travels = {"tenant": "acme", "badge": "b4dg3"}
+    with context(**travels):
+        job_scheduler.add_or_update_recurring("report", Note("it"), "0 6 * * *")
+    ask = caller("read", "recurring")
+    shown = ask.get("/recurring/report")
+    assert shown.json()["context"] == {**travels, "badge": MASK}
+    ask("PUT", "/recurring/report", RULE, If_Match=shown.headers["ETag"])
+    assert RecurringJob.objects.get().context == travels
+    ask("PUT", "/recurring/other", RULE)
+    assert ask.get("/recurring/other").json()["context"] == {}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,29 @@ async def async_fork(job: AsyncFork, token: CancellationToken) -> None:
     note(f"async: {_code(await asyncio.to_thread(os.waitpid, child, 0))}, in {os.getpid()}")
 
 
+@dataclass(frozen=True)
+class AsyncForkWaits(Job):
+    """Fork in a coroutine beside another one; the child waits for something."""
+
+
+@handles(AsyncForkWaits, retry=NO_RETRY)
+async def async_fork_waits(job: AsyncForkWaits) -> None:
+    """Write what either process comes to."""
+
+    async def forks() -> int:
+        if not (child := os.fork()):
+            await asyncio.sleep(0)
+            note("the child goes on")
+        return child
+
+    async def beside() -> None:
+        note("beside it")
+
+    child, _ = await asyncio.gather(forks(), beside())
+    code, loop = _code(await asyncio.to_thread(os.waitpid, child, 0)), asyncio.get_running_loop()
+    note(f"waits: {code}, on {type(loop).__module__}")
+
+
 def _code(waited: tuple[int, int]) -> int:
     return os.waitstatus_to_exitcode(waited[1])
 

@@ -439,6 +439,7 @@ def pay(job: Pay) -> None:
     raise ValueError(f"order {job.order_id}: cannot pay with {job.token}, {job!r}")
 
 
+import tests.app.atomic  # noqa: E402, F401 - each registers its own
 from tests.app import coroutines, forking, launching, leaving, lifetimes, many, pooling, runs, silence, standing, ways  # noqa: E402, F401 - files of their own, since there is much of it
 
 if "TEST_ASYNC" in os.environ:

@@ -17,6 +17,7 @@ from typing import Any
 from django.utils import timezone, translation
 
 from handlers import CancellationToken, Job, handles, job_scheduler
+from tests.app import chunks  # noqa: F401 - declares its types
 from tests.app.jobs import NO_RETRY, QUICK, Note, note
 
 PAUSE = 0.02  # seconds between two looks

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from django.contrib.auth.models import Group
 
 from handlers import Job, Run, handles
+from tests.app import approvals  # noqa: F401 - declares its types
 from tests.app.jobs import QUICK, note
 from tests.app.many import PAUSE, may_go
 
@@ -53,3 +54,23 @@ async def watch(job: Watch, run: Run) -> None:
         done += 1
         run.progress(done, message="on a loop")
         await asyncio.sleep(PAUSE)
+
+
+@dataclass(frozen=True)
+class Rows(Job):
+    """Go over made-up rows for so long."""
+
+    seconds: float
+    tells: bool
+
+
+@handles(Rows, retry=QUICK)
+def go_over(job: Rows, run: Run) -> int:
+    """How many rows there were; each is some tens of microseconds of work."""
+    until, done = time.perf_counter() + job.seconds, 0
+    while time.perf_counter() < until:
+        sum(range(2_000))
+        done += 1
+        if job.tells:
+            run.progress(done, 10_000_000, "a row")
+    return done

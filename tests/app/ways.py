@@ -10,13 +10,15 @@ from asgiref.sync import sync_to_async
 
 from handlers import CancellationToken, current_run
 from handlers.job_types import JobType
+from handlers.many.types import ManyType
 from handlers.registry import registry
 
 
 def make_async() -> None:
     """From now on those that are sync are run by coroutines, in threads."""
     for job_type in registry.all():
-        if not job_type.is_async and job_type.handler.__module__.startswith(f"{__package__}."):
+        is_plain = not (job_type.is_async or job_type.atomic or isinstance(job_type, ManyType))
+        if is_plain and job_type.handler.__module__.startswith(f"{__package__}."):
             registry.register(replace(job_type, handler=_coroutine(job_type)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import statistics
 import time
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -13,7 +14,15 @@ from django.test import Client
 from django.test.utils import setup_test_environment
 from django.utils import timezone
 
-from handlers.models import FailureGroup, JobRecord, RecurringJob, WorkerProcess
+from handlers.models import (
+    AlertRule,
+    BulkOperation,
+    FailureGroup,
+    JobRecord,
+    RecurringJob,
+    WorkerProcess,
+    Workflow,
+)
 from tests.bench.furnished import TYPE
 from tests.bench.places import Figures, take_turn
 from tests.bench.sites import site
@@ -41,6 +50,8 @@ def addresses(size: int) -> dict[str, str]:
     of_type = made_up.filter(state="failed", job_type=TYPE).order_by("pk").values_list("pk", flat=True)
     rest = [*of_type[: ROWS + 1], *[last + 1] * (ROWS + 1)][ROWS]
     group = FailureGroup.objects.values_list("pk", flat=True)[0]
+    rule, flow = (model.objects.order_by("pk").values_list("pk", flat=True)[0] for model in (AlertRule, Workflow))
+    run = BulkOperation.objects.order_by("-pk").values_list("pk", flat=True)[0]
     jobs = "/admin/jobs/jobrecord/"
     return {
         "Overview": "/admin/",
@@ -64,10 +75,19 @@ def addresses(size: int) -> dict[str, str]:
         "Jobs, of a group": f"{jobs}?q=group:{group}",
         "Job, failed": f"{jobs}{failed}/change/",
         "Job, succeeded": f"{jobs}{done}/change/",
+        "Views": "/admin/jobs/views/",
         "Failures": "/admin/failures/",
         "Failures, by what is failed now": "/admin/failures/?state=all&sort=failed",
         "One failure group": f"/admin/failures/{group}/",
+        "Workflows": "/admin/workflows/",
+        "Workflow": f"/admin/workflows/{flow}/",
+        "Sagas": "/admin/sagas/",
+        "Limits": "/admin/limits/",
+        "Limit": "/admin/limits/tenants/",
+        "Alerts": "/admin/alerts/",
+        "Alert": f"/admin/alerts/{rule}/",
         "Bulk operations": "/admin/bulk/",
+        "Bulk operation": f"/admin/bulk/{run}/",
         "New bulk operation, failed": "/admin/bulk/new/?verb=retry&state=failed",
         "Recurring jobs": "/admin/recurring/",
         "Recurring jobs, failing, a name": "/admin/recurring/?state=failing&q=daily 77",
@@ -131,9 +151,12 @@ def p95(values: list[float]) -> float:
     return statistics.quantiles(values, n=20, method="inclusive")[18]
 
 
-def beat(size: int) -> None:
-    """Workers and a scheduler that live. Each worker serves a part of the queues; ten at least serve each queue."""
-    now, of = timezone.now(), site(size)
+def beat(size: int, *, ahead: float = 0) -> None:
+    """Workers and a scheduler that live. Each worker serves a part of the queues; ten at least serve each queue.
+
+    ``ahead``: seconds by which their clocks are, so that they live for longer.
+    """
+    now, of = timezone.now() + timedelta(seconds=ahead), site(size)
     lanes, part = of.queues, max(of.queues // (of.workers // 10), 1)
     rows = [
         WorkerProcess(

@@ -18,14 +18,20 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("waiting.beside", {"slow": 150, "paced": 100}),
     ("waiting.held", {"slots": 1_000}),
     ("waiting.killed", {"slots": 200}),
+    ("atomic.rows", {"count": 20_000}),
+    ("progress.progress", {}),
     ("unique.unique", {"count": 30_000}),
     ("tasks.tasks", {"single": 1_000, "many": 25_000}),
     ("limits.limits", {"count": 100_000}),
     ("workflows.fan", {"count": 100_000}),
+    ("sagas.events", {"sagas": 10_000, "each": 3}),
+    ("sagas.events", {"sagas": 10_000, "each": 1, "tells": True}),
+    ("sagas.hot", {"count": 1_000}),
     ("recurring.fired", {"count": 2_000}),
     ("recurring.started", {"minute": 1_000, "others": 9_000}),
     ("api.enqueue", {}),
-    ("adopting.adopt", {"queued": 20_000, "scheduled": 20_000}),
+    ("adopting.adopt", {"queued": 100_000, "scheduled": 100_000}),
+    ("adopting.adopt", {"queued": 100_000, "scheduled": 100_000, "killed": True}),
     ("engine.promotion", {"count": 60_000}),
     ("engine.killed", {}),
     ("engine.flushed", {"count": 100_000}),
@@ -72,6 +78,7 @@ def console(places: Places, databases: Sequence[str]) -> Figures:
         figures = results[database] = compared(places, database, MIDDLE)
         figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("bulk.retry", count=100_000)
         figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("scrapes.scrape")
+        figures[str(MIDDLE)]["other"] |= places.get(database, MIDDLE).measure("live.overviews", size=MIDDLE)
         with places.get(database, MIDDLE).copy() as there:
             figures[str(MIDDLE)]["other"] |= there.measure("crowded.exporting")
     return results
@@ -85,6 +92,7 @@ def large(places: Places, databases: Sequence[str]) -> Figures:
     results = {"growth": curves(places, "PostgreSQL", [records])}
     results["console"] = compared(places, "PostgreSQL", LARGE)
     results["scrape"] = places.get("PostgreSQL", LARGE).measure("scrapes.scrape")
+    results["live"] = places.get("PostgreSQL", LARGE).measure("live.overviews", size=LARGE)
     results["retention"] = places.get("PostgreSQL", LARGE).measure("retention.retention", old=1_000_000, seconds=60)
     return results
 

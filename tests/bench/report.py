@@ -21,7 +21,9 @@ def tables(results: Figures) -> Iterator[str]:
     if large := results.get("large"):
         yield from growth("PostgreSQL", large["growth"])
         yield from console("PostgreSQL", large["console"])
-        yield from figures("PostgreSQL, ten million jobs", large.get("scrape", {}) | large["retention"])
+        yield from figures(
+            "PostgreSQL, ten million jobs", large.get("scrape", {}) | large.get("live", {}) | large["retention"]
+        )
 
 
 def engine(databases: Figures) -> Iterator[str]:
@@ -52,8 +54,6 @@ def console(database: str, sizes: Figures) -> Iterator[str]:
         cells = [f"{of['p50, ms']:.1f} / {of['p95, ms']:.1f}" for of in (was, at)]
         ratio = f"{at['p50, ms'] / was['p50, ms']:.2f}" if at["KiB"] < was["KiB"] * MORE else "more"
         yield f"{page:32}{cells[0]:>18}{cells[1]:>18}{ratio:>8}{at['queries']:9}{at['KiB']:7.0f}"
-    share = after["pages"]["Overview"]["CPU, ms"] / 5_000
-    yield f"An open, live Overview (one request in 5 s): {share:.2%} of one core"
     yield from figures("", after["other"])
 
 

@@ -13,10 +13,9 @@ from django.test import Client
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from tests import chromium
-from tests.console.conftest import patient
 from tests.faults.conftest import notes, private_valkey, start, start_scheduler, start_worker
 
-__all__ = ["notes", "patient", "private_valkey", "start", "start_scheduler", "start_worker"]  # fixtures: real processes
+__all__ = ["notes", "private_valkey", "start", "start_scheduler", "start_worker"]  # fixtures: real processes
 
 NewPage = Callable[..., Page]
 WAIT_MS = 60_000  # for what must happen, on a busy machine too

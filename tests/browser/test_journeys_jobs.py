@@ -122,7 +122,7 @@ def test_500_failures_are_retried_with_a_canary_paused_resumed_and_accounted_for
     ids = [int(job) for job in job_scheduler.enqueue_many([Ship(number) for number in range(MANY)])]
     start_worker("--processes", "2")
     start_scheduler()
-    wait_state("failed", *ids, seconds=60)
+    wait_state("failed", *ids)
     wait_for("the failures are one group", lambda: FailureGroup.objects.filter(count=MANY).count() == 1)
     down.unlink()  # the carrier is back
 
@@ -157,7 +157,7 @@ def test_500_failures_are_retried_with_a_canary_paused_resumed_and_accounted_for
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".messagelist")).to_contain_text(f"Resumed bulk operation {run.pk}.")
     BulkOperation.objects.update(rate_per_second=None)  # it was only to leave the time to pause
-    wait_state("succeeded", *ids, seconds=60)
+    wait_state("succeeded", *ids)
     expect(page.locator("#bulk-progress .lead")).to_contain_text(f"all {MANY}")
     expect(page.locator("#bulk-progress .lead")).to_contain_text("Done")
     page.reload()

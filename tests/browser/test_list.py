@@ -42,7 +42,7 @@ def test_keys_move_tick_retry_and_open(page: Page, live_server: Any) -> None:
     expect(rows.nth(0).get_by_role("button", name="Retry")).to_be_focused()
     assert JobRecord.objects.get(pk=newer.pk).state == State.FAILED
     page.keyboard.press("Shift+R")
-    expect(page.get_by_text(f"Retried job {newer.pk}.")).to_be_visible()
+    expect(page.locator(".messagelist")).to_contain_text(f"Retried job {newer.pk}.")
     expect(page.locator("#live-told")).to_contain_text(f"Retried job {newer.pk}.")
     expect(page.locator("ul.messagelist")).to_be_focused()
     assert JobRecord.objects.get(pk=newer.pk).state != State.FAILED
@@ -156,3 +156,50 @@ def test_first_view_of_a_phone_has_five_jobs_and_no_width_scrolls_sideways(new_p
             page.get_by_label("Duration").check()
             page.get_by_role("button", name="Show these").click()
             expect(rows.first).to_contain_text("customer:11")
+
+
+def test_first_view_of_a_phone_has_the_verbs_of_a_job_below_one_line_of_banners(
+    new_page: NewPage, live_server: Any
+) -> None:
+    job = make_job(message="refused " * 20, tags=("nightly",))
+    page = new_page(viewport={"width": 390, "height": 844})
+    sign_in(page, live_server.url, "admin")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/{job.pk}/change/")
+    banners, retry = page.locator(".banners .banner"), page.get_by_role("button", name="Retry", exact=True)
+    assert banners.count() >= 2
+    folded, place = page.locator("#banners").bounding_box(), retry.bounding_box()
+    assert folded is not None
+    assert place is not None
+    assert folded["height"] <= 48
+    assert place["y"] + place["height"] <= 320
+    expect(banners.nth(0)).to_be_visible()
+    expect(banners.nth(1)).to_be_hidden()
+    page.locator(".banner-switch summary").click()
+    for banner in banners.all():
+        expect(banner).to_be_visible()
+        expect(banner.locator(".hint")).to_be_visible()
+
+
+def test_name_is_suggested_by_what_is_typed_and_filters_the_list(
+    new_page: NewPage, live_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.kit.filters.MOST", 0)
+    monkeypatch.setattr("dashboard.kit.changelist.FEW", 0)
+    jobs = {name: make_job(job_type=name) for name in ("app.Note", "app.Sleep")}
+    page = new_page()
+    sign_in(page, live_server.url, "admin")
+    page.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    asked = page.get_by_label("Type", exact=True)
+    asked.press_sequentially("note")
+    expect(page.locator("#names-type option")).not_to_have_count(0)
+    assert "app.Note" in page.locator("#names-type option").evaluate_all("them => them.map(one => one.value)")
+    # As if it was chosen there.
+    choose = """input => {
+        input.value = 'app.Note';
+        input.dispatchEvent(new InputEvent('input', { bubbles: true, inputType: 'insertReplacementText' }));
+    }"""
+    asked.evaluate(choose)
+    page.wait_for_url("**/?type=app.Note")
+    expect(page.locator("#result_list tbody")).to_contain_text(f"#{jobs['app.Note'].pk}")
+    expect(page.locator("#result_list tbody")).not_to_contain_text(f"#{jobs['app.Sleep'].pk}")
+    expect(asked).to_have_value("app.Note")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -57,6 +58,12 @@ def test_opened_table_stays_open(overview: Page) -> None:
     make_job(State.ENQUEUED)
     overview.clock.fast_forward(8_000)
     expect(overview.locator(".tile-enqueued .tile-count")).to_have_text("11")
+
+
+def test_chart_is_called_by_the_operators_clock(overview: Page) -> None:
+    called = re.compile(r"Attempts that ended from \d\d:\d\d to \d\d:\d\d America/Bogota: ")
+    expect(overview.locator(".throughput svg.plot")).to_have_attribute("aria-label", called)
+    assert "UTC" not in (overview.locator(".throughput svg.plot").get_attribute("aria-label") or "")
 
 
 def test_server_that_does_not_answer_is_said_with_the_time_of_the_data(overview: Page) -> None:
@@ -158,3 +165,19 @@ def test_chart_says_its_times_in_one_zone(overview: Page, live_server: LiveServe
     said = chart.locator("title", has_text="3 failed").text_content() or ""
     assert said.startswith(f"{local:{form}} here, ")
     assert f"{local.astimezone(UTC):{form}} UTC: 0 succeeded, 3 failed" in said
+
+
+def test_moment_is_typed_in_ones_own_zone_and_comes_back_so(overview: Page, live_server: LiveServer) -> None:
+    overview.goto(f"{live_server.url}/admin/job-types/app.Note/enqueue/")
+    at = overview.get_by_label("Time (America/Bogota)")
+    overview.get_by_label("text").fill("soon")
+    overview.get_by_label("When", exact=True).select_option("at")
+    at.fill("2998-03-28T20:00:05")
+    expect(at).to_have_attribute("title", "2998-03-29 01:00:05 UTC")
+    overview.get_by_role("button", name="Check and show the call").click()
+    expect(overview.locator("#preview")).to_contain_text("at=datetime(2998, 3, 29, 1, 0, 5, tzinfo=UTC)")
+    expect(at).to_have_value("2998-03-28T20:00:05")
+    overview.get_by_role("button", name="Enqueue", exact=True).click()
+    expect(overview.locator(".messagelist")).to_contain_text("Enqueued job")
+    job = JobRecord.objects.latest("pk")
+    assert job.run_at == datetime(2998, 3, 29, 1, 0, 5, tzinfo=UTC)

@@ -100,7 +100,7 @@ def test_what_was_done_what_halts_and_what_changes_by_itself_can_be_used_by_ever
     make_job(State.FAILED)
     page.evaluate("document.dispatchEvent(new Event('live:ask'))")
     tile = page.locator(".tile-failed .tile-count")
-    expect(tile).not_to_have_text(tile.inner_text(), timeout=15_000)
+    expect(tile).not_to_have_text(tile.inner_text())
     expect(page.get_by_role("link", name="Bulk operations")).to_be_focused()
     found += judge(page, "the Overview after an update")
     assert not found, "\n".join(found)

@@ -104,7 +104,10 @@
     const [x, y] = [scrollX, scrollY];
     const kinds = new Set();
     const drawn = (style) => [style.outlineStyle, style.outlineWidth, style.outlineColor, style.boxShadow, style.backgroundColor, style.borderColor, style.textDecorationLine].join("|");
+    const open = [...document.querySelectorAll("details[open]")]; // some close when the focus goes elsewhere
+    const reopen = (part) => { for (const each of open) if (part.contains(each) || each.contains(part)) each.open = true; };
     for (const element of all(PRESSED)) {
+      reopen(element);
       if (!seen(element) || element.disabled || element.tabIndex < 0) continue;
       const kind = [element.tagName, element.className, element.type, element.parentElement.className, element.parentElement.tagName, element.closest("[id]")?.id].join(" ");
       if (kinds.has(kind)) continue;
@@ -142,6 +145,7 @@
       const at = document.elementFromPoint((box.left + box.right) / 2, (box.top + box.bottom) / 2);
       if (at && box.width > 1 && element.getBoundingClientRect().width > 1 && !at.contains(element) && !element.contains(at) && !shown.contains(at) && getComputedStyle(at).position !== "absolute" && at.closest("#header, .actions")) wrong("what has the focus lies below something", element);
     }
+    for (const each of open) each.open = true;
     was?.focus?.({ preventScroll: true });
     if (was === document.body) document.activeElement.blur();
     scrollTo(x, y);

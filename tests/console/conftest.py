@@ -9,29 +9,20 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 
-from dashboard.jobs import counts, searched
-from dashboard.kit import subjects
-
 OPERATES = (
     "enqueue_jobrecord",
     "view_jobrecord",
     "retry_jobrecord",
     "requeue_jobrecord",
     "move_jobrecord",
+    "signal_jobrecord",
+    "signal_jobrecord",
     "delete_jobrecord",
     "view_auditentry",
     "pause_queueswitch",
 )
 
 MakeUser = Callable[..., User]
-
-
-@pytest.fixture(autouse=True)
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine must not make what a page adds in a short time give up; what is to give up says so itself."""
-    monkeypatch.setattr(counts, "TABS_SECONDS", 10.0)
-    monkeypatch.setattr(searched, "LIMIT_SECONDS", 10.0)
-    monkeypatch.setattr(subjects, "PAGE_SECONDS", 10.0)
 
 
 @pytest.fixture

@@ -9,7 +9,20 @@ from typing import Any
 
 from django.utils import timezone
 
-from handlers.models import AttemptError, JobHistory, JobPayload, JobRecord, JobTag
+from handlers.models import (
+    AttemptError,
+    Delivery,
+    EventRecord,
+    JobHistory,
+    JobPayload,
+    JobRecord,
+    JobSignal,
+    JobTag,
+    SagaKey,
+    SagaRecord,
+    SagaTurn,
+    SignalStatus,
+)
 from handlers.states import State
 
 WORKER = "host-1.4411.0"
@@ -37,10 +50,12 @@ def make_job(
     parent_id: int | None = None,
     correlation: str = "",
     tags: Sequence[str] = (),
+    waits_for: str = "approval",
 ) -> JobRecord:
     """One job. ``retrying``: a scheduled job that waits out the backoff of its first failed attempt."""
     start = timezone.now() - age
-    ran = retrying or state in (State.PROCESSING, State.SUCCEEDED, State.FAILED)
+    ran = retrying or state in (State.PROCESSING, State.WAITING, State.SUCCEEDED, State.FAILED)
+    is_waiting = state == State.WAITING
     failed = retrying or state == State.FAILED
     ended = start + timedelta(seconds=3)
     job = JobRecord.objects.create(
@@ -53,10 +68,10 @@ def make_job(
         created_at=start,
         enqueued_at=start,
         run_at=timezone.now() + timedelta(minutes=10) if state == State.SCHEDULED else None,
-        started_at=start + timedelta(seconds=1) if ran and not retrying else None,
+        started_at=start + timedelta(seconds=1) if ran and not retrying and not is_waiting else None,
         finished_at=ended if state in (State.SUCCEEDED, State.FAILED, State.DELETED) else None,
         lease_expires_at=timezone.now() + timedelta(seconds=15) if state == State.PROCESSING else None,
-        worker=WORKER if ran and not retrying else "",
+        worker=WORKER if ran and not retrying and not is_waiting else "",
         error=f"{exception.rpartition('.')[2]}: {message}"[:200] if failed else "",
         fingerprint=fingerprint,
     )
@@ -84,11 +99,39 @@ def make_job(
         )
     if retrying:
         _move(job, State.FAILED, State.SCHEDULED, ended, "retry 1 of 2 in 10 min", None)
+    if is_waiting:
+        _move(job, State.PROCESSING, State.WAITING, ended, f"waits for {waits_for}", {"signal": waits_for})
+        JobSignal.objects.create(job=job, name=waits_for, status=SignalStatus.WAITS, attempt=1, at=ended)
     if state == State.SUCCEEDED:
         _move(job, State.PROCESSING, State.SUCCEEDED, ended, "", {"duration_seconds": 2.0})
     if state == State.DELETED:
         _move(job, State.ENQUEUED, State.DELETED, ended, "not needed", None, actor="user:olga")
     return job
+
+
+def make_saga(
+    label: str = "order_id 42", *, saga_type: str = "shop.OrderSaga", age: timedelta = timedelta(hours=1), **fields: Any
+) -> SagaRecord:
+    """A saga that has begun, with its key and its first turn."""
+    at = timezone.now() - age
+    data = fields.pop("data", {"order_id": 42, "paid": False})
+    saga = SagaRecord.objects.create(
+        saga_type=saga_type, label=label, data=data, started_at=at, touched_at=at,
+        **{"stuck_at": at + timedelta(days=1), "turns": 1, "correlation": f"saga-{label}"[:64], **fields},
+    )  # fmt: skip
+    name, _, value = label.partition(" ")
+    SagaKey.objects.create(saga=saga, saga_type=saga_type, name=name, value=value)
+    SagaTurn.objects.create(saga=saga, at=at, kind="event", name="shop.OrderPlaced", before=None, after=data)
+    return saga
+
+
+def fail_delivery(saga: SagaRecord, job: JobRecord, why: str = "ValueError: no such card") -> Delivery:
+    """An event that ``job`` could not bring to the saga."""
+    event = EventRecord.objects.create(event_type="shop.PaymentTaken", data={}, published_at=timezone.now())
+    SagaRecord.objects.filter(pk=saga.pk).update(error=why, failed_at=timezone.now())
+    return Delivery.objects.create(
+        event=event, subscriber=saga.saga_type, job_id=job.pk, state="failed", saga_id=saga.pk, error=why
+    )
 
 
 def one_of_each() -> list[JobRecord]:
@@ -98,6 +141,7 @@ def one_of_each() -> list[JobRecord]:
         State.SCHEDULED,
         State.ENQUEUED,
         State.PROCESSING,
+        State.WAITING,
         State.SUCCEEDED,
         State.DELETED,
         State.AWAITING,

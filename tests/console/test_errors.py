@@ -10,6 +10,8 @@ from django.test import Client, RequestFactory
 from dashboard import errors
 from tests.console.factories import make_job
 
+pytestmark = pytest.mark.once
+
 
 def test_server_error_page_needs_no_database_and_tells_nothing_of_the_inside(rf: RequestFactory) -> None:
     try:

@@ -16,6 +16,7 @@ SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 RTL = "invoice\u202egnp.exe"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("state", [State.FAILED, State.SCHEDULED, State.DELETED])
 def test_markup_is_shown_as_text_on_every_page(superuser: Client, state: State) -> None:
     job = make_job(
@@ -71,6 +72,7 @@ def test_markup_is_shown_as_text_on_every_page(superuser: Client, state: State) 
         assert "<img src=x" not in html
 
 
+@pytest.mark.once
 def test_direction_changing_characters_are_shown_as_escapes(viewer: Client) -> None:
     job = make_job(job_type=RTL, payload={"name": RTL}, message=RTL, traceback=RTL)
     for url in ("/admin/", "/admin/jobs/jobrecord/", f"/admin/jobs/jobrecord/{job.pk}/change/"):

@@ -11,6 +11,8 @@ from dashboard.kit.languages import in_language
 from handlers.exceptions import InvalidJob
 from handlers.wording import nworded, worded
 
+pytestmark = pytest.mark.once
+
 NO_CHOICE = [path for path in settings.MIDDLEWARE if not path.endswith("LocaleMiddleware")]
 
 

@@ -13,9 +13,9 @@ from django.utils import timezone
 from dashboard.kit import health
 from handlers import job_scheduler
 from handlers.models import BulkOperation, WorkerProcess
-from tests.console.factories import make_job
+from tests.console.factories import make_job, make_saga
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 
 def nav_of(client: Client, url: str = "/admin/") -> str:
@@ -77,6 +77,18 @@ def test_entries_say_how_much_trouble_they_lead_to(superuser: Client) -> None:
     assert mark(nav, "job-types") == "1 paused"
     assert mark(nav, "bulk") == "1 run is paused"
     assert not mark(nav, "workers")
+
+
+def test_sagas_that_need_somebody_are_counted_each_once(superuser: Client) -> None:
+    now = timezone.now()
+    make_saga("order_id 1")
+    assert not mark(nav_of(superuser), "sagas")
+    make_saga("order_id 2", stuck_at=now - timedelta(hours=1))
+    assert mark(nav_of(superuser), "sagas") == "1 saga failed or is stuck"
+    make_saga("order_id 3", error="ValueError", failed_at=now, stuck_at=now - timedelta(hours=1))
+    make_saga("order_id 4", unreadable="paid must be a bool")
+    make_saga("order_id 5", stuck_at=None, completed_at=now)
+    assert mark(nav_of(superuser), "sagas") == "3 sagas failed or are stuck"
 
 
 def test_icon_turns_when_something_fails_and_back_when_it_is_long_ago(superuser: Client) -> None:

@@ -19,7 +19,7 @@ from tests.console.conftest import logged_in
 from tests.console.factories import make_job
 from tests.running import message
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 SECRETS = ("tok-secret-1", "4111-secret-2", "778899")
 PAYLOAD = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from contextlib import nullcontext
 from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -44,6 +45,19 @@ def console() -> dict[str, Any]:
     return {"dataclass": dataclass}
 
 
+def hooks() -> dict[str, Any]:
+    return {
+        "metrics": SimpleNamespace(increment=lambda name, **tags: None),
+        "current_schema": str,
+        "schema": nullcontext,
+    }
+
+
+def context() -> dict[str, Any]:
+    receipt = job("SendReceipt", order_id=int)
+    return {"SendReceipt": receipt, "handles": handles, "user": SimpleNamespace(get_username=lambda: "ann")}
+
+
 def enqueueing() -> dict[str, Any]:
     page, words = SimpleNamespace(pk=1), job("CountWords")
     return {
@@ -66,6 +80,10 @@ def enqueueing() -> dict[str, Any]:
         "tomorrow": timezone.now() + timedelta(days=1),
         "job_id": job_scheduler.enqueue(words()),
     }
+
+
+def handlers() -> dict[str, Any]:
+    return {"ask_for_approval": lambda order, cents: None, "pay": lambda order, cents: "paid"}
 
 
 def install() -> dict[str, Any]:

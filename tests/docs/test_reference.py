@@ -38,7 +38,11 @@ BANNERS = (
     "paused: nothing new starts there.",
 )
 # Instances are on the page as what they are instances of.
-INSTANCES = {"job_scheduler": "handlers.gateway.JobScheduler", "command_bus": "handlers.commands.CommandBus"}
+INSTANCES = {
+    "job_scheduler": "handlers.gateway.JobScheduler",
+    "command_bus": "handlers.commands.CommandBus",
+    "event_bus": "handlers.events.bus.EventBus",
+}
 
 
 def test_reference_has_every_public_name() -> None:

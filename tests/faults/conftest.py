@@ -12,6 +12,7 @@ from django.test import override_settings
 from redis import Redis
 
 from handlers.rq_transport import embedded
+from tests import thresholds
 from tests.faults.records import Notes
 from tests.processes import Managed
 
@@ -39,11 +40,17 @@ def batch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bo
     return bool(request.param == "batched")
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No job of the test's workers counts as one that takes long, however slow the machine: none is given back."""
+    monkeypatch.setenv(thresholds.ASKED, "1")
+
+
 WAYS = {
     "batched": {},
     "one by one": {"TEST_BATCH": "1"},
     "threads": {"TEST_THREADS": "4"},
-    "async": {"TEST_ASYNC": "1"},
+    "async": {"TEST_ASYNC": "1", "TEST_JOBS": '{"EVENT_LOOP": "asyncio"}'},  # uvloop is what all other tests have
 }
 
 

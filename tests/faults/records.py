@@ -23,14 +23,18 @@ class Notes:
         """Those that start with ``prefix``."""
         return [line for line in self.lines() if line.startswith(prefix)]
 
-    def wait(self, prefix: str, *, times: int = 1, seconds: float = 30.0) -> list[str]:
+    def wait(self, prefix: str, *, times: int = 1) -> list[str]:
         """Wait until ``times`` lines start with ``prefix``."""
 
         def enough() -> list[str]:
             found = self.starting(prefix)
             return found if len(found) >= times else []
 
-        return wait_for(f"{times} notes {prefix!r}", enough, seconds=seconds)
+        return wait_for(f"{times} notes {prefix!r}", enough)
+
+    def let_go(self, name: str = "go") -> None:
+        """Let those handlers go on that wait for it."""
+        Path(f"{self.path}.{name}").touch()
 
 
 def record(job_id: int) -> JobRecord:
@@ -43,10 +47,10 @@ def states(ids: Iterable[int]) -> set[str]:
     return set(JobRecord.objects.filter(pk__in=list(ids)).values_list("state", flat=True))
 
 
-def wait_state(state: str, *ids: int, seconds: float = 30.0) -> None:
+def wait_state(state: str, *ids: int) -> None:
     """Wait until all the jobs are in ``state``."""
     try:
-        wait_for(state, lambda: states(ids) == {state}, seconds=seconds)
+        wait_for(state, lambda: states(ids) == {state})
     except AssertionError as error:
         rows = JobRecord.objects.filter(pk__in=ids).exclude(state=state)[:10]
         found = [f"{row}: {row.state}, attempt {row.attempt}, {row.error!r}, {trail(row.pk)}" for row in rows]

@@ -121,7 +121,7 @@ def test_a_hard_timeout_under_a_stock_rqworker_breaks_a_coroutine_off(
     wait_state("failed", job)
     assert record(job).error == "JobTimeout: ran longer than its timeout of 0.5 s"
     assert notes.lines() == ["broken off"]
-    assert stock.process.wait(90) == 0
+    assert stock.ended() == 0
 
 
 def wait_ended(job: int) -> None:

@@ -8,7 +8,7 @@ from handlers import job_scheduler
 from handlers.models import BlockingCall
 from tests.app.coroutines import Block, Wait
 from tests.faults.conftest import Start
-from tests.faults.records import record, wait_state
+from tests.faults.records import moves, record, wait_state
 from tests.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -31,6 +31,18 @@ def test_a_blocking_call_is_told_once_with_its_stack(start_worker: Start) -> Non
     assert said.count("has blocked the event loop") == 1
     assert f"job {told.job_id} (app.Block) has blocked the event loop for 1" in said
     assert BlockingCall.objects.count() == 1
+
+
+def test_while_the_event_loop_is_blocked_nothing_more_is_claimed_for_it(start_worker: Start) -> None:
+    start_worker("--processes", "1")
+    blocks = int(job_scheduler.enqueue(Block(4)))
+    wait_state("processing", blocks)
+    waiting = [int(job_id) for job_id in job_scheduler.enqueue_many([Wait(0.01)] * 5)]
+    told = wait_for("it is told", lambda: list(BlockingCall.objects.all()))[0]
+    assert (told.job_id, told.others) == (blocks, 5)
+    wait_state("succeeded", blocks, *waiting)
+    for job_id in waiting:  # it takes a moment to see that nothing comes of it: else they would be ten in each second
+        assert moves(job_id).count("processing") < 10, "claimed and given back, again and again"
 
 
 def test_one_that_runs_alone_holds_up_nobody(start_worker: Start) -> None:

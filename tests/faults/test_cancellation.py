@@ -58,7 +58,7 @@ def test_a_busy_interpreter_does_not_lose_its_lease(start_worker: Start) -> None
         assert row.started_at is not None
         return row.lease_expires_at - row.started_at > timedelta(seconds=15 + 5)
 
-    wait_for("the lease is renewed", renewed_twice, seconds=12)
+    wait_for("the lease is renewed", renewed_twice)
     assert moves(job) == ["processing"]
 
 
@@ -68,7 +68,7 @@ def test_deleting_a_running_job_tells_its_handler_and_stays(start_worker: Start,
     start_worker("--processes", "1")
     notes.wait("start it")
     assert job_scheduler.delete(job)
-    notes.wait("cancelled it deleted", seconds=2.5)
+    notes.wait("cancelled it deleted")
     wait_state("succeeded", job_scheduler.enqueue(Note("next")))
     assert record(job).state == "deleted"
     assert moves(job) == ["processing", "deleted"]

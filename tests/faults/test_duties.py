@@ -61,7 +61,7 @@ def test_a_lost_workers_job_runs_again_and_the_row_tells_while_a_duty_fails(
         worker.kill_all()
         child_env["DATABASE_URL"] = here
         start_worker("--processes", "1")
-        notes.wait("start it", times=2, seconds=12)
+        notes.wait("start it", times=2)
         assert [each["since"] for each in troubles() or []] == [trouble["since"]]
         row = record(job)
         assert (row.state, row.attempt, row.crashes) == ("processing", 2, 1)

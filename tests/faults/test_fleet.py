@@ -26,7 +26,7 @@ def test_worker_shows_its_job_and_leaves_when_it_is_asked_to_finish(start_worker
     assert job_scheduler.stop_worker(row.name, by="ann") is False
     wait_state("succeeded", int(job_id))  # it finished, it was not cut short
     wait_for("the row is gone", lambda: not WorkerProcess.objects.exists())
-    assert worker.process.wait(90) == 0
+    assert worker.ended() == 0
 
 
 def test_worker_shows_all_that_runs_and_its_slots(start_worker: Start) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from handlers import job_scheduler
-from tests.app.forking import AsyncFork, Fork
+from tests.app.forking import AsyncFork, AsyncForkWaits, Fork
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, wait_state
@@ -35,6 +37,7 @@ OUTCOMES = {
 }
 
 
+@pytest.mark.usefixtures("quick")
 def test_what_a_handler_forks_acts_neither_for_its_worker_nor_for_its_job(start_worker: Start, notes: Notes) -> None:
     jobs = job_scheduler.enqueue_many([*map(Fork, OUTCOMES), AsyncFork()])
     worker = start_worker("--processes", "1")
@@ -50,12 +53,23 @@ def test_what_a_handler_forks_acts_neither_for_its_worker_nor_for_its_job(start_
     assert copies == [], "and no copy of it is left (a forkserver may be)"
 
 
+@pytest.mark.parametrize(("chosen", "loop"), [("auto", "uvloop"), ("asyncio", "asyncio.unix_events")])
+def test_a_child_of_a_coroutine_comes_no_further_than_to_where_it_waits(
+    chosen: str, loop: str, child_env: dict[str, str], start_worker: Start, notes: Notes
+) -> None:
+    child_env["TEST_JOBS"] = json.dumps({"EVENT_LOOP": chosen})
+    job = job_scheduler.enqueue(AsyncForkWaits())
+    start_worker("--processes", "1")
+    wait_state("succeeded", job)
+    assert sorted(notes.lines()) == ["beside it", f"waits: 0, on {loop}"]
+
+
 def test_what_a_handler_forks_under_a_stock_rqworker_leaves_its_job_alone(start: Start, notes: Notes) -> None:
     hows = ["terminated fork", "exited", "returned", "raised", "native"]
     jobs = job_scheduler.enqueue_many([*map(Fork, hows), AsyncFork()])
     stock = start("rqworker", "default", "--burst", "--serializer", "json")
-    assert stock.process.wait(90) == 0
-    wait_state("succeeded", *jobs, seconds=1)
+    assert stock.ended() == 0
+    wait_state("succeeded", *jobs)
     for how in hows:
         assert notes.starting(f"{how}: {OUTCOMES[how]}, in ")
     assert {(record(job).attempt, *moves(job)) for job in jobs} == {(1, "processing", "succeeded")}

@@ -40,7 +40,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def gone(processes: list[psutil.Process]) -> None:
-    wait_for(f"{processes} are gone", lambda: not any(map(lives, processes)), seconds=5)
+    wait_for(f"{processes} are gone", lambda: not any(map(lives, processes)))
 
 
 def test_what_a_job_started_goes_with_it_unless_it_succeeded(start_worker: Start, notes: Notes) -> None:

@@ -40,6 +40,7 @@ def different(notes: Notes) -> dict[str, dict[str, Any]]:
     return {after: what for after, what in found.items() if what}
 
 
+@pytest.mark.usefixtures("quick")
 def test_each_job_finds_what_the_first_one_found(batch: bool, start_worker: Start, notes: Notes) -> None:
     ways = [*WAYS] if batch else [*WAYS, *RARE]
     disturbing: list[tuple[str, Job]] = [(way, Disturb(way)) for way in ways]

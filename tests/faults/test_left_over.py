@@ -44,7 +44,7 @@ def test_worker_serves_a_queue_that_still_holds_jobs_and_warns(
 
 def test_worker_refuses_a_queue_that_holds_no_jobs_and_names_those_there_are(start_worker: Start) -> None:
     worker = start_worker("--queues", f"mail,{OLD}")
-    assert worker.process.wait(90) == 1
+    assert worker.ended() == 1
     said = worker.log.read_text()
     assert f"CommandError: --queues: unknown {OLD}, which holds no jobs either; known are " in said
     assert "default" in said

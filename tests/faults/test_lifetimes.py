@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,12 +17,14 @@ from django.utils import timezone
 from redis import Redis
 from rq import Worker
 from rq.command import send_shutdown_command
+from rq.suspension import resume, suspend
 
 from handlers import fleet, job_scheduler
 from handlers.models import JobRecord, WorkerProcess
 from handlers.models.sql import is_postgresql
 from tests.app.jobs import Crash, Impatient, Note, Patient, Sleep
 from tests.app.lifetimes import Grow, Spread
+from tests.app.many import Hold, Stay
 from tests.faults.conftest import Start
 from tests.faults.outages import say
 from tests.faults.records import Notes, moves, record, states, wait_state
@@ -80,7 +81,7 @@ def test_rqs_shutdown_command_is_for_good(start_worker: Start, redis: Redis) -> 
     send_shutdown_command(redis, one.name)
     wait_for("one has left", lambda: len(worker.children()) == 1)
     send_shutdown_command(redis, other.name)
-    assert worker.process.wait(90) == 0
+    assert worker.ended() == 0
     assert worker.log.read_text().count("started, PID") == 2
 
 
@@ -94,7 +95,7 @@ def test_max_jobs_replaces_a_process_between_two_jobs(start_worker: Start, notes
     assert len({*ran[:4]}) == len({*ran[4:8]}) == len({*ran[8:]}) == 1
     assert len(set(ran)) == 3
     assert {(*moves(job)[-2:], record(job).attempt) for job in [*jobs, last]} == {("processing", "succeeded", 1)}
-    wait_for("the console shows who is there now", lambda: [row.pid for row in fleet.live_workers()] == [
+    wait_for("the console shows who is there now", lambda: [row.pid for row in fleet.live_processes()] == [
         child.pid for child in worker.children() if str(child.pid) not in ran
     ])  # fmt: skip
     assert "ERROR" not in worker.log.read_text()
@@ -103,6 +104,7 @@ def test_max_jobs_replaces_a_process_between_two_jobs(start_worker: Start, notes
 
 
 @pytest.mark.once
+@pytest.mark.usefixtures("quick")
 def test_max_memory_replaces_a_process_once_its_job_has_ended(start_worker: Start, notes: Notes) -> None:
     jobs = job_scheduler.enqueue_many([Sleep(0, "before"), Sleep(0, "again"), Grow(300), Sleep(0, "after")])
     start_worker("--processes", "1", "--max-memory", "300")
@@ -130,12 +132,9 @@ def test_worker_refuses_an_absurd_number_at_once(option: str, most: str, number:
 # --- a burst
 
 
-def ended(worker: Managed, seconds: float = 20) -> None:
+def ended(worker: Managed) -> None:
     """The burst is over, by itself and as it should be."""
-    try:
-        assert worker.process.wait(seconds) == 0
-    except subprocess.TimeoutExpired:
-        pytest.fail("the burst does not end")
+    assert worker.ended() == 0
     assert not WorkerProcess.objects.exists()
 
 
@@ -158,6 +157,42 @@ def test_burst_runs_what_is_there_and_what_that_brings_then_ends(way: str, start
     assert len(notes.starting("end spread")) == 4
     several = len(set(pids(notes, "start spread"))) >= 2
     assert several or way == "async", "nobody ended while another was about to bring more"
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])
+def test_while_workers_are_suspended_nothing_is_started_and_rq_knows_them_still(
+    start_worker: Start, notes: Notes, redis: Redis, busy: bool
+) -> None:
+    start_worker("--processes", "1")
+    [worker] = listed(redis, 1)
+    if busy:  # beside a job in its main thread others are started by the thread that looks after it
+        job_scheduler.enqueue(Hold("it"))
+        notes.wait("start it")
+    suspend(redis)
+    if busy:
+        looks(redis, 1)
+    else:
+        wait_for("it says so", lambda: redis.hget(worker.key, "state") == b"suspended")
+    job = int(job_scheduler.enqueue(Stay("beside")))
+    before = redis.hget(worker.key, "last_heartbeat")
+    looks(redis, 4)
+    assert states([job]) == {"enqueued"}
+    wait_for("a heartbeat", lambda: redis.hget(worker.key, "last_heartbeat") != before)
+    resume(redis)
+    notes.wait("start beside")
+    assert redis.hget(worker.key, "state") != b"suspended"
+    notes.let_go()
+    wait_state("succeeded", job)
+
+
+def looks(redis: Redis, count: int) -> None:
+    """Wait until workers have looked so many times whether they are suspended: nothing else asks so, then."""
+
+    def asked() -> int:
+        return int(redis.info("commandstats").get("cmdstat_exists", {"calls": 0})["calls"])
+
+    before = asked()
+    wait_for("they looked", lambda: asked() >= before + count)
 
 
 def test_burst_ends_at_once_and_leaves_what_may_not_run(start_worker: Start, notes: Notes, redis: Redis) -> None:

@@ -68,9 +68,7 @@ def test_no_more_start_in_any_time_than_the_rate_says(
 ) -> None:
     start_scheduler()
     start_worker("--processes", "2")
-    wait_state(
-        "succeeded", *[int(i) for i in job_scheduler.enqueue_many([Call(f"{n}") for n in range(12)])], seconds=30
-    )
+    wait_state("succeeded", *[int(i) for i in job_scheduler.enqueue_many([Call(f"{n}") for n in range(12)])])
     times = [at for at in JobRecord.objects.order_by("started_at").values_list("started_at", flat=True) if at]
     assert len(times) == 12
     assert all((fifth - first).total_seconds() >= 2 for first, fifth in zip(times, times[4:], strict=False))

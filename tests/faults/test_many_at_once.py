@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -52,11 +51,6 @@ def many(*jobs: Job) -> list[int]:
     return [int(job_id) for job_id in job_scheduler.enqueue_many(jobs)]
 
 
-def go(notes: Notes, name: str = "go") -> None:
-    """Let those go that wait for it."""
-    Path(f"{notes.path}.{name}").touch()
-
-
 def counts(ids: list[int]) -> set[tuple[int, int, int]]:
     return set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", "failures", "crashes"))
 
@@ -70,9 +64,9 @@ def test_one_that_kills_its_process_is_found_and_the_others_run_once_more_each_b
     notes.wait("start", times=20)
     notes.wait("perish")
     (child,) = worker.children()
-    go(notes, "perish")
+    notes.let_go("perish")
     child.wait(90)
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", *ids)
     wait_state("failed", culprit)
     row = record(culprit)
@@ -94,8 +88,8 @@ def test_all_that_a_killed_process_ran_run_again_at_once_uncounted_with_nothing_
     (child,) = worker.children()
     child.kill()
     child.wait()
-    go(notes)
-    wait_state("succeeded", *ids, seconds=10)
+    notes.let_go()
+    wait_state("succeeded", *ids)
     assert counts(ids) == {(2, 0, 0)}
     assert {moves(job_id) == ["processing", "enqueued", "processing", "succeeded"] for job_id in ids} == {True}
     assert {trail(job_id)[1][2] for job_id in ids} == {APART}
@@ -116,7 +110,7 @@ def test_one_that_ignores_its_timeout_costs_others_nothing(
     wait_for("another process is there", lambda: len(worker.children()) == 2)
     later = many(way.stay("later"))
     notes.wait("start later")
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", *ids, *later)
     wait_state("failed", culprit)
     assert AttemptError.objects.get(job=culprit).exception.endswith("JobTimeout")
@@ -137,7 +131,7 @@ def test_one_that_blocks_the_event_loop_beyond_its_timeout_costs_others_no_failu
     start_worker("--processes", "1")
     notes.wait("start block")
     wait_state("failed", culprit)
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", *ids)
     assert AttemptError.objects.get(job=culprit).exception.endswith("JobTimeout")
     assert counts([culprit]) == {(1, 1, 0)}
@@ -163,8 +157,8 @@ def test_what_ends_one_of_many_reaches_no_other(way: Way, start_worker: Start, n
     notes.wait("cancelled kept deleted")
     notes.wait("cancelled go timeout")
     wait_state("failed", late)
-    go(notes, "kept")
-    go(notes)
+    notes.let_go("kept")
+    notes.let_go()
     wait_state("succeeded", *ids, stubborn)
     notes.wait("end kept")
     assert counts([*ids, stubborn]) == {(1, 0, 0)}
@@ -184,7 +178,7 @@ def test_those_that_are_deleted_just_as_they_end_are_either_the_one_or_the_other
     ids = many(*(way.stay(str(n)) for n in range(25)))
     start_worker("--processes", "1", *way.options)
     notes.wait("start", times=25)
-    go(notes)
+    notes.let_go()
     deleted = {job_id: job_scheduler.delete(job_id) for job_id in ids}
     wait_state("succeeded", *many(Note("afterwards")))
     wait_for("all have ended", lambda: "processing" not in states(ids))
@@ -204,7 +198,7 @@ def test_context_and_log_lines_belong_to_one_job(way: Way, start_worker: Start, 
     ids = many(*jobs)
     start_worker("--processes", "1", *way.options)
     notes.wait("arranged", times=20)
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", *ids)
     found = [json.loads(line.removeprefix("found ")) for line in notes.starting("found")]
     assert dict(found) == {job.precision: [job.language, job.zone, job.precision] for job in jobs}

@@ -11,14 +11,18 @@ from redis import Redis
 from rq import Worker
 from rq.command import send_shutdown_command
 
+from handlers import job_scheduler
 from handlers.models import AttemptLog, JobHistory, JobRecord
-from tests.app.jobs import AsyncNote, Note
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.worker import BatchWorker
+from tests.app.jobs import AsyncNote, Note, Sleep
 from tests.app.many import Forget, Hold, Stay
 from tests.faults.conftest import Start
 from tests.faults.outages import away, guest_url
 from tests.faults.records import Notes, broken_trails, record, states, trail, wait_state
-from tests.faults.test_many_at_once import Way, both, counts, go, many
+from tests.faults.test_many_at_once import Way, both, counts, many
 from tests.processes import unhurried, wait_for
+from tests.running import message
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -42,17 +46,17 @@ def test_at_a_stop_what_ends_in_the_grace_is_recorded_and_the_rest_goes_back_unc
     notes.wait("start", times=12)
     worker.process.terminate()
     for n in range(5):
-        go(notes, f"quick {n}")
+        notes.let_go(f"quick {n}")
     began = time.monotonic()
-    assert worker.process.wait(90) == 0
+    assert worker.ended() == 0
     assert time.monotonic() - began < 2 + unhurried(3), "the grace, and what the supervisor may take after it"
     assert counts(jobs) == {(1, 0, 0)}
     assert (states(quick), states([*back, *never])) == ({"succeeded"}, {"enqueued"})
     assert sorted(notes.starting("cancelled back")) == [f"cancelled back {n} stopping" for n in range(5)]
     assert {trail(job_id)[-1][2] for job_id in back} == {"its worker was asked to stop"}
     assert {trail(job_id)[-1][2] for job_id in never} == {"its worker had to stop before it could finish"}
-    go(notes)
-    go(notes, "never")
+    notes.let_go()
+    notes.let_go("never")
     start_worker("--processes", "1", *way.options)
     wait_state("succeeded", *back, *never)
     assert broken_trails(jobs) == []
@@ -75,8 +79,8 @@ def test_a_shutdown_for_good_waits_for_all_of_them(
     asked = time.monotonic()
     wait_for("some graces have passed", lambda: time.monotonic() > asked + 1.5)
     assert notes.starting("cancelled") == []
-    go(notes)
-    assert worker.process.wait(90) == 0
+    notes.let_go()
+    assert worker.ended() == 0
     assert states(ids) == {"succeeded"}
     assert counts(ids) == {(1, 0, 0)}
     assert (states([later]), record(later).attempt) == ({"enqueued"}, 0)
@@ -85,7 +89,7 @@ def test_a_shutdown_for_good_waits_for_all_of_them(
 @both
 @pytest.mark.once
 def test_max_jobs_replaces_a_process_and_no_job_notices(way: Way, start_worker: Start, notes: Notes) -> None:
-    go(notes)
+    notes.let_go()
     ids = many(*(way.stay(str(n)) for n in range(45)))
     worker = start_worker("--processes", "1", "--max-jobs", "10", *way.options)
     wait_state("succeeded", *ids)
@@ -109,7 +113,7 @@ def test_a_long_sync_job_holds_up_neither_outcomes_nor_starts_of_async_ones(
     notes.wait("start", times=20)
     held = many(*(Hold(f"held {n}", swallow=True) for n in range(2 if long == "threads" else 1)))
     notes.wait("start held", times=len(held))
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", *ids)
     wait_state("succeeded", *many(*(AsyncNote(f"later {n}") for n in range(5))))
     (behind,) = many(Note("behind"))
@@ -117,7 +121,7 @@ def test_a_long_sync_job_holds_up_neither_outcomes_nor_starts_of_async_ones(
     assert set(JobRecord.objects.filter(state="processing").values_list("pk", flat=True)) == set(held)
     assert (states([behind]), record(behind).attempt) == ({"enqueued"}, 0), "nothing claimed waits behind them"
     for n in range(len(held)):
-        go(notes, f"held {n}")
+        notes.let_go(f"held {n}")
     wait_state("succeeded", *held, behind)
     assert counts([*ids, *held]) == {(1, 0, 0)}
 
@@ -131,7 +135,7 @@ def test_one_that_must_run_alone_does_among_many(way: Way, start_worker: Start, 
     with transaction.atomic():  # and one that comes by itself
         ids += (single := many(way.stay("alone")))
         JobRecord.objects.filter(pk__in=single).update(alone=True)
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", *ids)
     running, is_alone = 0, False
     for line in notes.lines():
@@ -154,7 +158,7 @@ def test_a_database_that_is_away_costs_none_of_many(
         worker = start_worker("--processes", "1", *way.options)
         notes.wait("start", times=20)
         with away():
-            go(notes)
+            notes.let_go()
             notes.wait("end", times=20)
             wait_for("the worker finds it away", lambda: "cannot re" in worker.log.read_text())
         wait_state("succeeded", *ids)
@@ -174,7 +178,7 @@ def test_what_a_handler_forgets_is_ended_and_named_in_its_log(start_worker: Star
     ids = dict(zip("abc", many(*(Forget(name) for name in "abc")), strict=True))
     wait_state("succeeded", *ids.values())
     notes.wait("left behind", times=3)
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", *stays)
     logs = {log.job_id: [line[3].partition(" (")[0] for line in log.lines] for log in AttemptLog.objects.all()}
     assert logs == {
@@ -184,3 +188,17 @@ def test_what_a_handler_forgets_is_ended_and_named_in_its_log(start_worker: Star
         ]
         for name, job_id in ids.items()
     }
+
+
+@pytest.mark.once  # its threads, which live as long as this process, keep their connections
+def test_a_process_holds_nothing_once_all_have_ended() -> None:
+    """Else its supervisor would take it for one that gets nowhere."""
+    marks = Marks(8, max_async=4, threads=4)
+    worker = BatchWorker(["default"], name="host.1.ends", marks=marks, weights=None)
+    worker.register_birth()
+    worker._runs.begin()
+    job = int(job_scheduler.enqueue(Sleep(0.3, "it")))
+    worker.execute_job([message(job)], None)
+    assert (states([job]), marks.holding) == ({"processing"}, True)
+    wait_state("succeeded", job)
+    wait_for("it looks for more, and holds nothing", lambda: not worker._look() and not marks.holding)

@@ -15,6 +15,7 @@ from handlers import job_scheduler
 from handlers.models import JobRecord
 from tests import servers
 from tests.app.jobs import AsyncNote, Note, Sleep
+from tests.app.many import Hold
 from tests.faults.conftest import Start
 from tests.faults.outages import away, guest_url
 from tests.faults.records import Notes, broken_trails, record, states, trail, wait_state
@@ -69,7 +70,7 @@ def test_a_run_that_ended_while_the_database_was_away_is_counted_and_no_crash(
             notes.wait("end it")
             worker.process.terminate()
             if until == "recovery":
-                assert worker.process.wait(90) == 0
+                assert worker.ended() == 0
             else:
                 wait_for("the supervisor cannot bring it back", lambda: "cannot bring back" in worker.log.read_text())
         if until == "recovery":
@@ -83,16 +84,19 @@ def test_a_run_that_ended_while_the_database_was_away_is_counted_and_no_crash(
 
 
 def test_everything_runs_although_the_queue_server_was_flushed(
-    start_worker: Start, start_scheduler: Start, redis: Redis
+    start_worker: Start, start_scheduler: Start, notes: Notes, redis: Redis
 ) -> None:
-    ids = [int(i) for i in job_scheduler.enqueue_many([Sleep(0.1, str(n)) for n in range(30)])]
-    ids.append(int(job_scheduler.schedule(Note("scheduled"), timezone.now() + timedelta(seconds=4))))
+    ids = [int(i) for i in job_scheduler.enqueue_many(Note(f"quick {n}") for n in range(5))]
     start_worker("--processes", "2")
     start_scheduler()
-    wait_for("some are done", lambda: JobRecord.objects.filter(state="succeeded").count() >= 5)
+    wait_state("succeeded", *ids)  # before the others come, which have the workers then
+    ids += [int(i) for i in job_scheduler.enqueue_many([Hold("held")] * 25)]
+    ids.append(int(job_scheduler.schedule(Note("scheduled"), timezone.now() + timedelta(seconds=4))))
+    notes.wait("start held", times=2)
     redis.flushall()
     ids.append(int(job_scheduler.enqueue(AsyncNote("after"))))
     assert states(ids) > {"enqueued"}
+    notes.let_go()
     wait_state("succeeded", *ids)
     assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
     assert broken_trails(ids[:30]) == []

@@ -5,12 +5,15 @@ from __future__ import annotations
 from itertools import cycle
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection
 
-from handlers import job_scheduler
-from handlers.models import JobRecord
+from handlers import Event, event_bus, job_scheduler
+from handlers.models import Delivery, JobRecord, SagaRecord
 from tests import pgbouncer
+from tests.app.atomic import Row
 from tests.app.pooling import HOWS, Ask
+from tests.app.sagas import Counted, Opened
 from tests.conftest import database_url
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, wait_state
@@ -41,7 +44,7 @@ def assert_each_was_told_the_right(notes: Notes, count: int) -> None:
 
 def test_two_processes_under_load_mix_nothing_and_run_dry_of_nothing(start: Start, notes: Notes) -> None:
     worker, scheduler = start("worker", "--processes", "2"), start("scheduler")
-    wait_state("succeeded", *enqueue(JOBS, *HOWS), seconds=60)
+    wait_state("succeeded", *enqueue(JOBS, *HOWS))
     assert_each_was_told_the_right(notes, JOBS)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -66,7 +69,7 @@ def test_a_pool_heals_after_its_connections_were_ended(start_worker: Start, note
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     notes.path.unlink()
-    wait_state("succeeded", *enqueue(100, "ask"), seconds=60)
+    wait_state("succeeded", *enqueue(100, "ask"))
     assert_each_was_told_the_right(notes, 100)
 
 
@@ -75,8 +78,8 @@ def test_a_stock_rqworker_shares_no_pool_with_the_processes_that_it_forks(start:
     stock = start(
         "rqworker", "default", "--burst", "--serializer", "json", "--worker-class", "tests.app.pooling.Asking"
     )
-    assert stock.process.wait(60) == 0
-    wait_state("succeeded", *jobs, seconds=1)
+    assert stock.ended() == 0
+    wait_state("succeeded", *jobs)
     assert_each_was_told_the_right(notes, 20)
 
 
@@ -85,8 +88,15 @@ def test_a_pool_may_lie_before_a_pooler(start_worker: Start, notes: Notes, child
     with pgbouncer.running(program, connection.settings_dict, pool=4) as through:
         child_env["DATABASE_URL"] = f"{database_url(through)}?pool=true"
         worker = start_worker("--processes", "2")
-        wait_state("succeeded", *enqueue(80, *HOWS), seconds=60)
+        wait_state("succeeded", *enqueue(80, *HOWS))
         assert_each_was_told_the_right(notes, 80)
+        events: list[Event] = [Opened(number) for number in range(10)]
+        events += [Counted(number, which) for which in range(10) for number in range(10)]
+        event_bus.publish_many(events)  # a turn of many sagas is one transaction, with locks until its end
+        wait_state("succeeded", *Delivery.objects.values_list("job_id", flat=True))
+        wait_state("succeeded", *job_scheduler.enqueue_many([Row(number) for number in range(60)]))
+        assert Group.objects.filter(name__startswith="row ").count() == 60  # runs that share commits
+        assert [each.data for each in SagaRecord.objects.all()] == [{"events": 10, "last": 9}] * 10
         assert worker.terminate() == 0
 
 

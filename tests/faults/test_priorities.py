@@ -27,6 +27,7 @@ def ran_once(*ids: int) -> None:
     assert broken_trails(ids) == []
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_worker_runs_the_highest_first_and_the_lowest_last(
     batch: bool, start_worker: Start, notes: Notes, redis: Redis
 ) -> None:
@@ -102,8 +103,8 @@ def test_a_stock_rqworker_runs_them_and_leaves_nothing_to_those_of_ours(
     start: Start, start_worker: Start, redis: Redis
 ) -> None:
     ids = notes_by(0, 5, -5)
-    assert start("rqworker", "default", "--burst", "--serializer", "json").process.wait(90) == 0
-    wait_state("succeeded", *ids, seconds=1)
+    assert start("rqworker", "default", "--burst", "--serializer", "json").ended() == 0
+    wait_state("succeeded", *ids)
     start_worker("--processes", "1")
     ids += notes_by(-5, 0, 5)
     wait_state("succeeded", *ids)

@@ -10,7 +10,6 @@ from handlers.models import AttemptLog, JobStep, RunState
 from tests.app.runs import Import, Watch
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, wait_state
-from tests.faults.test_many_at_once import go
 from tests.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -41,7 +40,7 @@ def test_what_a_run_tells_can_be_read_while_it_goes_on(
     assert [(step.name, step.rows, bool(step.finished_at)) for step in JobStep.objects.all()][:1] == [
         ("load", None, True)
     ]
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", job_id)
     wait_for("its last words are", lambda: RunState.objects.filter(pk=job_id, done=40))
     assert RunState.objects.get().lines is None
@@ -55,7 +54,7 @@ def test_a_coroutine_tells_it_as_well(start_worker: Start, notes: Notes) -> None
     state = RunState.objects.get()
     assert "it begins" in str(state.lines)
     wait_for("and again", lambda: RunState.objects.filter(pk=job_id, done__gt=state.done))
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", job_id)
 
 
@@ -68,7 +67,7 @@ def test_one_that_is_killed_goes_on_at_its_step_and_at_its_row(
     wait_for("its place is kept", lambda: JobStep.objects.filter(rows=19))
     (child,) = worker.children()
     child.kill()
-    go(notes)
+    notes.let_go()
     wait_state("succeeded", job_id)
     assert notes.lines().count("load") == notes.lines().count("tell") == 1
     assert rows(notes) == [*groups[:20], *groups[19:]], "the row that it was at comes again, and no other"

@@ -39,7 +39,7 @@ def test_short_jobs_do_not_wait_for_long_ones_of_another_queue_one_by_one(start_
     long = many(*[Sleep(0.25)] * 40, queue="mail")
     short = many(*[Nothing()] * 200)
     start_worker("--processes", "1")
-    wait_state("succeeded", *short, seconds=60)
+    wait_state("succeeded", *short)
     assert 0 < started(long) < 40, "each short one would wait for one long one, and those run out first"
     wait_state("succeeded", *long)
     assert broken_trails([*short, *long]) == []

@@ -26,7 +26,7 @@ from tests.app.many import Stay
 from tests.app.silence import Hang, LongQuery
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, trail, wait_state
-from tests.faults.test_many_at_once import counts, go, many
+from tests.faults.test_many_at_once import counts, many
 from tests.processes import Managed, unhurried, wait_for
 from tests.relay import Relay
 from tests.servers import free_port
@@ -64,7 +64,7 @@ def stop(process: Managed, told: psutil.Process | None = None) -> None:
     began = time.monotonic()
     told.terminate()
     if told.pid == process.pid:
-        assert process.process.wait(90) == 0
+        assert process.ended() == 0
     else:
         wait_for("it has ended", lambda: not alive([told]))
         children = []
@@ -146,7 +146,7 @@ def test_many_that_end_in_the_silence_are_recorded_after_it(
     notes.wait("start", times=20)
     wait_for("it is shown", lambda: WorkerProcess.objects.count() == 1)
     fall_silent(relay, connections)
-    go(notes)
+    notes.let_go()
     notes.wait("end", times=20)
     wait_for("the worker finds it silent", lambda: "cannot re" in worker.log.read_text())
     relay.speak()

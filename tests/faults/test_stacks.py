@@ -56,7 +56,7 @@ def test_no_stack_comes_while_a_process_lets_nothing_else_run_and_none_of_a_run_
     start_worker("--processes", "1")
     wait_state("processing", job_id)
     assert job_scheduler.show_stack(job_id, by="ann") is True
-    wait_state("succeeded", job_id, seconds=60)
+    wait_state("succeeded", job_id)
     row = LiveStack.objects.get(pk=job_id)
     assert row.token == record(job_id).token
     assert (row.taken_at, row.text) == (None, "")

@@ -58,7 +58,7 @@ def test_jobs_run_over_tls_alone(child_env: dict[str, str], notes: Notes, folder
         try:
             at_once = job_scheduler.enqueue(Note("now"))  # published by the scheduler, who misses it
             later = job_scheduler.enqueue(Note("later"), delay=timedelta(seconds=1))
-            wait_state("succeeded", at_once, later, seconds=60)
+            wait_state("succeeded", at_once, later)
         finally:
             for managed in started:
                 managed.end()

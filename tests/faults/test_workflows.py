@@ -31,7 +31,7 @@ def test_workers_do_it_all_in_a_burst_and_no_layer_begins_too_early(
     with job_scheduler.workflow("layers", on_end=Note("end")) as flow:
         nodes = layers(flow, 1, 30, 1, 12, 1)
     burst = start_worker("--processes", "2", "--burst")
-    assert burst.process.wait(90) == 0
+    assert burst.ended() == 0
     wait_state("succeeded", *(node.job_id for node in nodes))
     assert notes.lines() == [*sorted(notes.lines())[: len(nodes)], "end"]
     assert broken_trails([nodes[0].job_id], awaiting=[node.job_id for node in nodes[1:]]) == []

@@ -168,6 +168,9 @@ def test_list_gives_all_a_piece_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
         (["enqueue", "Note", "--payload", "[" * 100_000], "--payload: is no JSON"),
         (["enqueue", "Note", "text=a\udcff"], "text: "),
         (["recurring", "trigger", "a\udcff"], "an argument holds bytes that are no text"),
+        (["recurring", "backfill", "x", "--start", "9999-01-01"], "is still to come"),
+        (["recurring", "backfill", "x", "--start", "soon"], "write 2h before now"),
+        (["recurring", "backfill", "x", "--start", "2d"], "there is no recurring job 'x'"),
         (["fly"], "invalid choice: 'fly'"),
     ],
 )
@@ -311,6 +314,13 @@ def test_enqueue_reads_arguments_as_the_type_has_them(monkeypatch: pytest.Monkey
     assert paid.payload["note"] == "by hand"
 
 
+def test_context_is_typed_and_shown() -> None:
+    (row,) = Ran("enqueue", "Note", "text=a", "--context", "shop=7", "--context", "tenant=acme", "--json").rows
+    assert Ran("show", str(row["id"]), "--json").rows[0]["context"] == {"shop": 7, "tenant": "acme"}
+    assert '{"shop": 7, "tenant": "acme"}' in Ran("show", str(row["id"])).out
+    assert "is no NAME=VALUE" in Ran("enqueue", "Note", "text=a", "--context", "tenant").error
+
+
 def test_schedule_takes_a_time_or_a_length() -> None:
     Ran("schedule", "Note", "--at", "2030-01-01T12:00+02:00", "text=a")
     Ran("schedule", "Note", "text=b", "--at", "90m", "--expires", "1d")
@@ -370,7 +380,7 @@ def test_recurring_jobs() -> None:
     assert Ran(*add).out.startswith("nightly: saved; the next time is ")
     assert Ran(*add).code == 1
     (row,) = Ran("recurring", "list", "--json").rows
-    assert (row["id"], row["cron"], row["payload"]) == ("nightly", "0 2 * * *", {"text": "a"})
+    assert (row["id"], row["cron"], row["payload"], row["context"]) == ("nightly", "0 2 * * *", {"text": "a"}, {})
     job_id = Ran("recurring", "trigger", "nightly", "--json").rows[0]["job_id"]
     assert states(job_id) == ["enqueued"]
     assert Ran("recurring", "pause", "nightly", "--reason", "holidays").code == 0
@@ -380,6 +390,23 @@ def test_recurring_jobs() -> None:
     assert Ran("recurring", "remove", "nightly").out == "removed nightly\n"
     assert Ran("recurring", "remove", "nightly").code == 1
     assert not RecurringJob.objects.exists()
+
+
+def test_backfill_makes_up_for_what_a_span_lacks_once() -> None:
+    Ran("recurring", "add", "nightly", "Note", "--cron", "0 2 * * *", "text=a")
+    span = ("--start", "2026-11-01", "--end", "2026-11-04T02:00+00:00")
+    ran = Ran("recurring", "backfill", "nightly", *span, "--dry-run")
+    assert ran.out.splitlines() == [
+        *(f"2026-11-0{day} 02:00:00" for day in (1, 2, 3, 4)), "4 occurrences of nightly would be run",
+    ]  # fmt: skip
+    assert Ran("recurring", "backfill", "nightly", *span, "--dry-run", "--json").rows[0] == {
+        "id": "nightly", "would": "backfill", "due": "2026-11-01T02:00:00+00:00",
+    }  # fmt: skip
+    assert not JobRecord.objects.exists()
+    (row,) = Ran("recurring", "backfill", "nightly", *span, "--reason", "outage", "--json").rows
+    assert (row["done"], states(*row["job_ids"])) == (True, ["enqueued"] * 4)
+    ran = Ran("recurring", "backfill", "nightly", *span)
+    assert (ran.code, ran.out) == (1, "nightly lacks no occurrence of that span\n")
 
 
 def test_bulk_operations(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -396,6 +423,9 @@ def test_bulk_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Ran("bulk", "resume", row["id"]).code == 0
     assert Ran("bulk", "cancel", row["id"], "--json").rows[0]["state"] == "stopped"
     assert [each["id"] for each in Ran("bulk", "list", "--json").rows] == [row["id"]]
+    (shown,) = Ran("bulk", "show", row["id"], "--json").rows
+    assert (shown["reason"], shown["receipt"]["looked_at"]) == ("x", 0)
+    assert "type:app.Ship" in shown["search"]
     assert states(*ids) == ["failed"] * 3
 
     def work(_: float) -> None:
@@ -407,6 +437,11 @@ def test_bulk_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert ran.out.endswith("is done: 3 of 3 jobs deleted.\n")
     assert states(*ids) == ["deleted"] * 3
+    done = BulkOperation.objects.order_by("-pk")[0].pk
+    ran = Ran("bulk", "show", str(done), "999999")
+    assert (ran.code, ran.err) == (1, "there is no bulk operation 999999\n")
+    assert "is done: 3 of 3 jobs deleted." in ran.out
+    assert re.search(r"of the newest 3 jobs:\n +never ran +3\n +deleted +3\n$", ran.out)
 
 
 # --- how it ends, and what it writes

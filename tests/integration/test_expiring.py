@@ -9,10 +9,10 @@ import pytest
 from django.utils import timezone
 
 from handlers import InvalidJob, job_scheduler, lifecycle
-from handlers.models import JobHistory, JobPayload, JobRecord
+from handlers.models import JobHistory, JobPayload, JobRecord, Workflow
 from handlers.recovery import Recovery
 from tests.app.jobs import Fail, Note
-from tests.running import NotingTransport, claim, facts, make_due, moves_of, record, run
+from tests.running import NotingTransport, claim, facts, make_due, moves_of, record, run, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -137,3 +137,35 @@ def test_what_was_started_in_time_goes_on_and_is_tried_again() -> None:
     make_due(retried)
     run(retried)
     assert moves_of(retried)[-1] == ("processing", "succeeded")
+
+
+def test_what_waits_for_a_parent_expires_too_and_its_children_learn_it() -> None:
+    with job_scheduler.workflow() as flow:
+        parent = flow.enqueue(Note("a"))
+        late = flow.enqueue(Note("b"), after=[parent], expires=HOUR)
+        needs_it = flow.enqueue(Note("c"), after=[late])
+        instead = flow.enqueue(Note("d"), after=[late], when="deleted")
+        anyway = flow.enqueue(Note("e"), after=[late], when="ended")
+    assert expiry(late.job_id) == record(late.job_id).created_at + HOUR
+    Recovery().tick()
+    assert record(late.job_id).state == "awaiting"
+    past(late.job_id)
+    Recovery().tick()
+    nodes = (parent, late, needs_it, instead, anyway)
+    assert states(*nodes) == ["enqueued", "deleted", "deleted", "enqueued", "enqueued"]
+    assert why(late.job_id) == ("awaiting", "deleted", "expired before it was started")
+    assert not lifecycle.agenda().expired
+    run(parent.job_id, instead.job_id, anyway.job_id)
+    assert states(*nodes) == ["succeeded", "deleted", "deleted", "succeeded", "succeeded"]
+    workflow = Workflow.objects.get(pk=flow.workflow_id)
+    assert (workflow.open, workflow.deleted, workflow.unneeded, bool(workflow.finished_at)) == (0, 1, 1, True)
+
+
+def test_what_came_to_its_queue_after_it_had_waited_expires_as_any() -> None:
+    with job_scheduler.workflow() as flow:
+        parent = flow.enqueue(Note("a"))
+        late = flow.enqueue(Note("b"), after=[parent], expires=HOUR)
+    run(parent.job_id)
+    past(late.job_id)
+    assert claim(late.job_id) == []
+    assert why(late.job_id)[1:] == ("deleted", "expired before it was started")

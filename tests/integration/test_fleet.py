@@ -211,7 +211,7 @@ def test_recovery_finds_a_lost_message_behind_thousands_of_paused_jobs(
     assert len([each for each in found if "jobs_typeswitch" in each["sql"]]) == 1
     behind = [each["sql"] for each in found if "app.Note" in each["sql"]]
     assert behind
-    assert all('"enqueued_at" >= ' in sql for sql in behind), "the paused head is not read again"
+    assert all("j.enqueued_at >= " in sql for sql in behind), "the paused head is not read again"
 
 
 def test_recovery_finds_what_comes_behind_paused_jobs_that_are_alone(

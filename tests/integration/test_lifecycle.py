@@ -33,7 +33,7 @@ from handlers import (
 from handlers.cancellation import CancelReason
 from handlers.failures import clean
 from handlers.lifecycle import Change, Claim, Move, NewJob, sqlite
-from handlers.models import AttemptError, JobCountDelta, JobHistory, JobRecord
+from handlers.models import AttemptError, JobCountDelta, JobHistory, JobRecord, TypeSwitch
 from handlers.models.sql import database_now
 from handlers.registry import registry
 from handlers.states import State, is_allowed
@@ -87,8 +87,8 @@ def test_claim_takes_the_job_under_a_lease() -> None:
     job_id = note("hello")
     before, token = timezone.now(), record(job_id).token
     (claimed,) = claim(job_id)
-    created_at = record(job_id).created_at
-    assert claimed == Claim(job_id, token, "app.Note", "default", 1, 0, 0, claimed.encoded, created_at=created_at)
+    assert claimed == Claim(job_id, token, "app.Note", "default", 1, 0, 0, claimed.encoded, created=claimed.created)
+    assert claimed.created_at == record(job_id).created_at
     assert claimed.payload == {"text": "hello"}
     row = record(job_id)
     assert (row.state, row.token, row.attempt, row.worker) == ("processing", token, 1, WORKER)
@@ -207,10 +207,23 @@ def test_job_that_must_run_alone_is_claimed_only_without_company() -> None:
     batch = [message(suspect), message(innocent)]
     assert [c.job_id for c in lifecycle.claim(batch, worker=WORKER, lease=LEASE)] == [innocent]
     assert record(suspect).state == "enqueued"
-    assert lifecycle.must_run_alone(batch) == [batch[0]._replace(enqueued_at=record(suspect).enqueued_at)]
-    assert lifecycle.must_run_alone([batch[0]._replace(token="0" * 16)]) == []
+    assert lifecycle.refused(batch) == ([batch[0]._replace(enqueued_at=record(suspect).enqueued_at)], [])
+    assert lifecycle.refused([batch[0]._replace(token="0" * 16)]) == ([], [])
     assert [c.job_id for c in claim(suspect)] == [suspect]
-    assert lifecycle.must_run_alone(batch) == []
+    assert lifecycle.refused(batch) == ([], [])
+
+
+def test_what_was_refused_is_told_from_what_would_be_claimed_by_now() -> None:
+    paused, of_type, limited, waiting = note(), note(), note(), note()
+    job_scheduler.pause_queue("default")
+    batch = [message(job) for job in (paused, of_type, limited, waiting)]
+    assert lifecycle.claim(batch, worker=WORKER, lease=LEASE) == []
+    job_scheduler.resume_queue("default")
+    JobRecord.objects.filter(pk=of_type).update(job_type="app.Other")
+    TypeSwitch.objects.create(name="app.Other", paused_at=timezone.now())
+    JobRecord.objects.filter(pk=limited).update(limited=True)
+    job_scheduler.delete(waiting)
+    assert lifecycle.refused(batch) == ([], [batch[0]._replace(enqueued_at=record(paused).enqueued_at)])
 
 
 # --- hand back ---
@@ -636,6 +649,7 @@ def test_leases_that_would_last_longer_than_one_are_bounded_and_others_stay() ->
 
 
 @pytest.mark.parametrize("step", [HOUR, -HOUR])
+@pytest.mark.usefixtures("usual_times")
 def test_expiry_does_nothing_when_the_clock_was_set_since_it_was_read(step: timedelta) -> None:
     job_id = note()
     claim(job_id)
@@ -879,6 +893,36 @@ def test_random_walk_keeps_the_record_true(steps: list[str]) -> None:
     for step in steps:
         getattr(walk, step)()
         walk.check()
+
+
+# --- rows of others that refer to a job ---
+
+
+@pytest.mark.postgresql
+def test_row_that_refers_to_a_job_and_is_not_committed_holds_up_none_of_its_moves() -> None:
+    job_id = job_scheduler.schedule(Note("a"), timezone.now() - HOUR)
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor, connection.cursor() as own:
+            other.set_autocommit(False)
+            # As PostgreSQL checks a foreign key; the sites' tables may have such.
+            cursor.execute("SELECT id FROM jobs_jobrecord WHERE id = %s FOR KEY SHARE", [job_id])
+            own.execute("SET lock_timeout = '2s'")
+            assert [due.job_id for due in lifecycle.promote_due()] == [job_id]
+            (claimed,) = claim(job_id)
+            expire(job_id)
+            lifecycle.renew([WORKER], lease=LEASE)
+            assert lifecycle.expire_leases(max_crashes=3).moved == set()
+            move = perform(claimed)
+            assert move
+            assert execution.settle([move], worker=WORKER) == {job_id}
+            assert job_scheduler.requeue(job_id)
+            assert job_scheduler.delete(job_id)
+    finally:
+        with connection.cursor() as own:
+            own.execute("RESET lock_timeout")
+        other.close()
+    assert record(job_id).state == State.DELETED
 
 
 # --- statements that the database has planned ---

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 
 from handlers import (
@@ -22,6 +22,7 @@ from handlers import (
     admission,
     entry,
     execution,
+    following,
     handles,
     handles_command,
     job_scheduler,
@@ -795,4 +796,118 @@ def test_two_that_race_for_the_last_slot_do_not_both_get_it() -> None:
         assert len(won) == 1
         end(won)
         end(come(*(set(pair) - {won[0].job_id})))
+    nothing_is_left()
+
+
+@pytest.mark.postgresql  # SQLite's one writer gives it back before or after that
+def test_who_joins_a_line_while_a_slot_is_given_back_gets_it(noting: NotingTransport) -> None:
+    declare(Limit("cards", concurrency=1))
+    one, two = charges(1, 1)
+    running = come(one)
+    published(noting)
+
+    def give_back() -> None:
+        try:
+            end(running)  # waits for nobody
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        assert come(two) == []
+        with ThreadPoolExecutor(1) as threads:
+            threads.submit(give_back).result()
+        assert not LimitSlot.objects.exists()
+        assert published(noting) == []  # it saw nobody in the line
+    assert published(noting) == [two]  # who joined it has looked once more
+    end(come(two))
+    nothing_is_left()
+
+
+@pytest.mark.postgresql  # SQLite's one writer gives it back before or after that
+def test_a_slot_that_is_given_back_while_somebody_joins_the_line_is_found_by_who_gives_it(
+    noting: NotingTransport,
+) -> None:
+    declare(Limit("cards", concurrency=1))
+    one, two = charges(1, 1)
+    running = come(one)
+    published(noting)
+
+    def join() -> list[Claim]:
+        try:
+            return come(two)
+        finally:
+            connection.close()
+
+    moves = [move for claim in running if (move := perform(claim))]
+    with transaction.atomic():  # what follows has given it back, and is not committed
+        lifecycle.apply(moves, actor=WORKER)
+        following.follow()
+        assert not LimitSlot.objects.exists()
+        with ThreadPoolExecutor(1) as threads:
+            assert threads.submit(join).result() == []
+        assert waiting() == [two]
+    assert published(noting) == [two]
+    end(come(two))
+    nothing_is_left()
+
+
+@pytest.mark.postgresql  # elsewhere nobody else can write in between
+@pytest.mark.parametrize("another", [True, False])
+def test_who_is_late_to_claim_what_it_has_a_slot_for_does_not_run_beside_who_has_it_since(
+    *, another: bool, noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declare(Limit("cards", concurrency=1))
+    one, *others = charges(1, 1) if another else charges(1)
+    claim, meanwhile = lifecycle.claim, list[int]()
+
+    def since() -> list[Claim]:
+        try:
+            assert come(*others) == []  # it waits behind the first one
+            pass_by(31)
+            LimitDuties().look_after()  # nobody has come for the slot
+            return come(*others)
+        finally:
+            connection.close()
+
+    def late(*args: Any, seen_to: str = "", **options: Any) -> list[Claim]:
+        if seen_to and not meanwhile:
+            meanwhile.append(one)
+            assert holding() == {one}
+            with ThreadPoolExecutor(1) as threads:
+                running.extend(threads.submit(since).result())
+            assert holding() == {*others}
+        return claim(*args, seen_to=seen_to, **options)
+
+    running: list[Claim] = []
+    monkeypatch.setattr(lifecycle, "claim", late)
+    claims = come(one)
+    if not another:  # it is free: who is late takes it again
+        assert ids_of(claims) == [one]
+        end(claims)
+        return nothing_is_left()
+    assert (claims, ids_of(running), waiting()) == ([], others, [one])
+    end(running)
+    assert published(noting)[-1] == one
+    end(come(one))
+    return nothing_is_left()
+
+
+@pytest.mark.postgresql  # elsewhere nobody else can write in between
+def test_who_comes_while_its_slot_is_taken_back_leaves_it() -> None:
+    declare(Limit("cards", concurrency=1))
+    one, two = charges(1, 1)
+    end(come(one, two))
+    assert holding() == {two}
+
+    def come_for_it() -> list[Claim]:
+        try:
+            return lifecycle.claim([message(two)], worker=WORKER, lease=LEASE, seen_to="limited")
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as threads:
+        LimitSlot.objects.filter(job_id=two).delete()
+        assert threads.submit(come_for_it).result() == []  # and waits for nobody
+    assert come_for_it() == []
+    end(come(two))
     nothing_is_left()

@@ -12,15 +12,22 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
-from handlers import folding, job_scheduler, lifecycle
+from handlers import folding, job_scheduler, lifecycle, told_hooks
 from handlers.exceptions import TransportUnavailable
 from handlers.metrics import readiness
-from handlers.metrics.families import JobsCollector
-from handlers.models import JobCount, JobRecord, LimitKey, LimitSlot, WorkerProcess
+from handlers.metrics.families import JobsCollector, families
+from handlers.metrics.reading import Reading, Total, Waits
+from handlers.metrics.text import text
+from handlers.models import HookTrouble, JobCount, JobRecord, LimitKey, LimitSlot, WorkerProcess
+from handlers.models.count import BUCKETS, Outcome
 from handlers.recovery import Recovery
 from handlers.transport import ServerState
+from handlers.troubles import Piece, Tally, Went
 from tests.app.jobs import Fail, Note
 from tests.running import NotingTransport, claim, expire, record, run
 
@@ -147,6 +154,16 @@ def test_processes_tell_of_their_slots() -> None:
     assert value(found, "jobs_slots", kind="async", state="free") == 180
     assert value(found, "jobs_scheduler_lag_seconds") == 7.5
     assert value(found, "jobs_scheduler_troubles", duty="queue server") == 1
+
+
+def test_hooks_that_went_wrong_are_counted_by_their_names() -> None:
+    for process in ("w1", "w2"):
+        told_hooks.write(process, {Piece("shop.hooks.Tenant", "run"): Tally(3, Went.RAISED, "KeyError")})
+    found = scrape()
+    of = frozenset({"hook": "run", "name": "shop.hooks.Tenant"}.items())
+    assert found["jobs_hook_troubles_total", of] == 6
+    last = HookTrouble.objects.get(process="").last_at
+    assert found["jobs_hook_trouble_timestamp_seconds", of] == pytest.approx(last.timestamp())
 
 
 def test_types_beyond_the_cap_are_counted_together_and_keep_so(settings: Any) -> None:
@@ -300,3 +317,43 @@ def test_ready_waits_for_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
         assert answer.status_code == 503
         assert b"migrations:" in answer.content
     assert Client().get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
+def test_text_is_that_of_the_library_to_the_byte(*, openmetrics: bool) -> None:
+    awkward = 'a "b"\\\nü'
+    found = Reading(
+        database_seconds=0.25,
+        server=ServerState(seconds=0.001, messages={"default": 3, awkward: 10**7}),
+        totals=[
+            Total(queue, job_type, outcome.value, number, seconds, [number, *[0] * len(BUCKETS)])
+            for outcome in Outcome
+            for queue, job_type, number, seconds in (("default", awkward, 7, 1e-7), (awkward, "app.Note", 10**9, 1e9))
+        ],
+        waits={"default": Waits(5, 1.5, more=True)},
+        states={"failed": 2},
+        paused_types={awkward},
+    )
+    wanted: list[Metric] = list(families(found))
+
+    class Kept(Collector):
+        def collect(self) -> list[Metric]:
+            return wanted
+
+    encode, _ = choose_encoder("application/openmetrics-text; version=1.0.0" if openmetrics else "")
+    assert text(wanted, openmetrics=openmetrics) == encode(Kept())
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind", "end"),
+    [
+        ("", "text/plain; version=0.0.4", ""),
+        ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0", "# EOF"),
+        ("text/plain; version=1.0.0; escaping=dots", "text/plain; version=1.0.0", ""),
+    ],
+)
+def test_answer_is_in_the_format_that_is_asked_for(accept: str, kind: str, end: str) -> None:
+    answer = Client().get("/metrics", headers={"Authorization": f"Bearer {TOKEN}", "Accept": accept})
+    assert answer.headers["Content-Type"].startswith(kind)
+    assert answer.content.decode().rstrip("\n").endswith(end)
+    assert ("jobs__in__state" if "dots" in accept else "jobs_in_state") in answer.content.decode()

@@ -105,7 +105,7 @@ def test_failed_job_moves_for_its_next_retry(noting: NotingTransport) -> None:
 def test_only_what_waits_or_failed_moves() -> None:
     jobs = one_of_each()
     moved = {job.state for job in jobs if job_scheduler.move(job.pk, "mail")}
-    assert moved == {"failed", "scheduled", "enqueued", "awaiting"}
+    assert moved == {"failed", "scheduled", "enqueued", "awaiting", "waiting"}
     stayed = {job.state for job in jobs if record(job.pk).queue == "default"}
     assert stayed == {"processing", "succeeded", "deleted"}
 
@@ -150,14 +150,14 @@ def test_move_leaves_alone_what_moved_on_since_the_page() -> None:
 
 def test_job_that_is_claimed_between_look_and_move_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = job_scheduler.enqueue(Note("a"))
-    look = verbs._rows
+    look = verbs.locked_rows
 
     def late(*asked: Any) -> Any:
         rows = look(*asked)
         assert claim(job_id)
         return rows
 
-    monkeypatch.setattr(verbs, "_rows", late)
+    monkeypatch.setattr(verbs, "locked_rows", late)
     assert not job_scheduler.move(job_id, "mail")
     assert queues_of(job_id) == ("default", "default")
     assert record(job_id).state == "processing"

@@ -17,7 +17,7 @@ from django.db.models import F
 from django.test import override_settings
 from django.utils import timezone
 
-from handlers import InvalidJob, Job, Unique, handles, job_scheduler, recurring
+from handlers import Command, InvalidJob, Job, Unique, handles, handles_command, job_scheduler, recurring
 from handlers.checks import check_jobs
 from handlers.models import AuditEntry, JobRecord, Occurrence, RecurringJob
 from handlers.recovery import age_out
@@ -30,6 +30,11 @@ from tests.running import run, waits_for_a_lock
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Restock(Command):
+    least: int
 
 
 def add(name: str = "it", cron: str | None = "0 9 * * *", **options: Any) -> RecurringJob:
@@ -238,6 +243,40 @@ def test_backfill_runs_what_no_job_was_made_for() -> None:
         job_scheduler.backfill_recurring("it", end, start)
 
 
+def test_what_was_skipped_and_is_backfilled_counts_as_skipped_no_more() -> None:
+    add(cron="0 * * * *", misfire="skip")
+    end = timezone.now().replace(minute=0, second=0, microsecond=0)
+    hours = [end - n * HOUR for n in range(9, -1, -1)]
+    Occurrence.objects.create(recurring=row(), due_at=hours[1], fired_at=hours[1], how="due", job_id=1)
+    Occurrence.objects.create(recurring=row(), due_at=hours[5], fired_at=end, how="missed", skipped=4)
+    Occurrence.objects.create(recurring=row(), due_at=hours[8], fired_at=end, how="overlapped", skipped=3)
+    RecurringJob.objects.update(skipped=8)  # one more than there are rows of still
+
+    def backfill(first: int, last: int) -> list[tuple[str, int]]:
+        job_scheduler.backfill_recurring("it", hours[first] - SECOND, hours[last])
+        return told()
+
+    assert backfill(0, 0)[0] == ("backfilled", 0)  # nobody has skipped that one
+    assert row().skipped == 8
+    assert backfill(3, 3)[2:] == [("backfilled", 0), ("missed", 3), ("overlapped", 3)]
+    assert row().skipped == 7
+    assert backfill(5, 6)[3:] == [("backfilled", 2), ("backfilled", 0), ("overlapped", 2)]  # it stands for two others
+    assert row().skipped == 5
+    assert backfill(0, 9) == [("backfilled" if n != 1 else "due", 0) for n in range(10)]
+    assert (row().fired, row().skipped) == (9, 1)
+
+
+def test_what_came_while_it_was_paused_had_not_counted_as_skipped() -> None:
+    add(cron="0 * * * *", misfire="skip")
+    end = timezone.now().replace(minute=0, second=0, microsecond=0)
+    Occurrence.objects.create(recurring=row(), due_at=end, fired_at=end, how="missed", skipped=2)
+    RecurringJob.objects.update(skipped=2, resumed_at=end - 2 * HOUR)
+    job_scheduler.backfill_recurring("it", end - 9 * HOUR, end - HOUR - SECOND)
+    assert (told()[-1], row().skipped) == (("missed", 2), 2)
+    job_scheduler.backfill_recurring("it", end - 9 * HOUR, end)
+    assert (told()[-1], row().skipped) == (("backfilled", 0), 0)
+
+
 def test_an_interval_counts_from_its_start_or_from_after_it_was_added() -> None:
     add("added", None, every=HOUR)
     start = timezone.now().replace(microsecond=0) - 3 * HOUR - MINUTE
@@ -286,6 +325,27 @@ def test_what_is_due_is_fired_once_and_has_its_next_time() -> None:
     assert (row().fired, row().skipped, row().last_job_id) == (1, 0, job_id)
     run(job_id)
     assert JobRecord.objects.get(pk=job_id).state == "succeeded"
+
+
+def test_a_command_recurs_as_a_job_does() -> None:
+    done: list[int] = []
+    with registry.isolated():
+        handles_command(Restock, queue="mail")(lambda command: done.append(command.least))
+        add(cron=None, job=Restock(7), every=HOUR)
+        assert not job_scheduler.add_or_update_recurring("it", Restock(7), every=HOUR)
+        overdue(SECOND, every=HOUR)
+        firing.fire_due()
+        job_scheduler.trigger_recurring("it")
+        made = jobs()
+        kinds = JobRecord.objects.filter(pk__in=made).values_list("job_type", "queue").distinct()
+        assert list(kinds) == [(registry.find(row().job_type).name, "mail")]
+        run(*made)
+        assert job_scheduler.add_or_update_recurring("it", Restock(8), every=HOUR)
+        overdue(SECOND, every=HOUR)
+        firing.fire_due()
+        run(last_job())
+    assert done == [7, 7, 8]
+    assert not JobRecord.objects.exclude(state="succeeded").exists()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from handlers.transport import Message
 pytestmark = [pytest.mark.redis, pytest.mark.once]
 
 FOREIGN = 100_000
+TRIES = 20
 QUICK_SECONDS = 0.25  # on a machine that has other things to do; a look through everything takes many times that
 
 
@@ -68,7 +69,7 @@ def listed(redis: Redis) -> list[bytes]:
 def seconds(act: Any) -> float:
     """How long it takes at best: a busy machine may hold up some tries, and never makes one faster."""
     best = float("inf")
-    for _ in range(3):
+    for _ in range(TRIES):
         began = time.perf_counter()
         act()
         best = min(best, time.perf_counter() - began)
@@ -93,8 +94,8 @@ def test_neither_taking_nor_recovery_reads_what_others_have_there(redis: Redis, 
     ours = messages(50)
     RQTransport().publish(ours)
     assert seconds(lambda: intake.pop({"default": 1})) < QUICK_SECONDS / 10
-    assert seconds(lambda: RQTransport().missing("default", ours[3:])) < QUICK_SECONDS
-    assert RQTransport().missing("default", ours[3:]) == []
+    assert seconds(lambda: RQTransport().missing("default", ours[TRIES:])) < QUICK_SECONDS
+    assert RQTransport().missing("default", ours[TRIES:]) == []
     take_all(intake, 10)
     assert seconds(lambda: intake.pop({"default": 1})) < QUICK_SECONDS / 10
 

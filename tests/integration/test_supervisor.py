@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from handlers.one_machine import supervisor as module
 from handlers.one_machine.supervisor import Service, StartFailed, Supervisor
+from tests import processes
 
 pytestmark = pytest.mark.once
 STUBBORN = (
@@ -38,10 +38,7 @@ def service(code: str, name: str = "it", stop_seconds: float = 10.0) -> Service:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    processes.wait_for("what was to come", condition)
 
 
 def test_supervisor_gives_up_when_a_child_ends_at_the_start(supervisor: Supervisor) -> None:

@@ -22,6 +22,7 @@ from handlers.exceptions import WorkerLost
 from handlers.models import JobPayload, JobRecord, KnownTypes, WorkerProcess
 from handlers.registry import registry
 from handlers.tasks import DurableBackend, as_job
+from handlers.tasks import task as own_task
 from handlers.tasks.families import family, native
 from tests.running import NotingTransport, claim, drain, expire, make_due, record, run
 
@@ -226,6 +227,14 @@ def test_logs_of_the_signals_are_no_part_of_what_the_job_logged(caplog: pytest.L
         "backend=default", "state=RUNNING", "state=SUCCESSFUL",
     ]  # fmt: skip
     assert not record(int(result.id)).logs.exists()
+
+
+def test_own_decorator_makes_the_task_that_djangos_makes() -> None:
+    assert own_task(examples.noop.func) == examples.noop
+    hang = own_task(max_attempts=2, timeout=timedelta(seconds=1), backoff=timedelta(seconds=0.1))(examples.hang.func)
+    assert hang == examples.hang
+    with pytest.raises(FAMILY.invalid):
+        own_task(max_attempts=0)(examples.noop.func)
 
 
 def test_context_tells_of_the_run() -> None:
@@ -639,7 +648,8 @@ def test_what_is_no_task_is_never_called(path: str) -> None:
 def test_task_of_another_backend_comes_by_using() -> None:
     plain = {"default": {"BACKEND": f"{FAMILY.name}.backends.dummy.DummyBackend"}, "kept": {"BACKEND": DURABLE}}
     with override_settings(TASKS=plain):
-        other = FAMILY.task(func=examples.meaning.func)
+        usual = {"priority": 0, "queue_name": "default", "backend": "default", "run_after": None}
+        other = FAMILY.task(func=examples.meaning.func, **usual)
         assert not hasattr(other, "max_attempts")
         result = other.using(backend="kept").enqueue()
         drain()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,7 +13,7 @@ from typing import Annotated
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils import timezone
 from freezegun import freeze_time
@@ -41,7 +44,8 @@ from handlers.testing import (
 )
 from tests.app.jobs import Fail, Nothing
 
-HOUR = timedelta(hours=1)
+HOUR, MOMENT = timedelta(hours=1), timedelta(milliseconds=50)
+IMPATIENT = {"QUEUES": ["default"], "TIMEOUT_GRACE_SECONDS": MOMENT.total_seconds()}
 USERS = get_user_model()._default_manager
 seen: list[str] = []
 
@@ -73,6 +77,13 @@ class Rated(Job):
     """Two in a minute."""
 
     n: int
+
+
+@dataclass(frozen=True)
+class Overrun(Job):
+    """Take longer than it may."""
+
+    how: str
 
 
 @dataclass(frozen=True)
@@ -130,12 +141,23 @@ async def speak(job: Flaky) -> None:
     raise ConnectionError("away")
 
 
+def overrun(job: Overrun) -> None:
+    USERS.create(username=job.how)
+    seen.append("began")
+    if job.how == "returns late":
+        time.sleep(3 * MOMENT.total_seconds())
+        return
+    while True:
+        time.sleep(0.001)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _types() -> Iterator[None]:
     with registry.isolated():
         handles(Say, queue="mail")(say)
         handles(Chain)(chain)
         handles(Do, retry=RetryPolicy(max_attempts=1))(do)
+        handles(Overrun, retry=RetryPolicy(max_attempts=1), timeout=MOMENT, atomic=True)(overrun)
         handles(Rated, limits=[Limit("rated", rate="2/m")])(lambda job: seen.append(f"rated {timezone.now():%M}"))
         handles(Flaky, retry=RetryPolicy(max_attempts=3, backoff=FixedBackoff(HOUR), jitter=0))(speak)
         yield
@@ -307,6 +329,27 @@ class InTestCase(JobsTestMixin, TestCase):
         (run,) = await self.arun_due_jobs()
         assert (run.state, seen) == ("scheduled", ["u"])
 
+    @override_settings(JOBS=IMPATIENT)
+    def test_a_handler_without_end_is_broken_off_at_its_hard_timeout(self) -> None:
+        job_scheduler.enqueue(Overrun("never ends"))
+        (run,) = run_due_jobs()
+        assert (run.state, run.error) == ("failed", "JobTimeout: ran longer than its timeout of 0.05 s")
+        assert seen == ["began"]
+        assert not USERS.filter(username="never ends").exists()
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+    @override_settings(JOBS=IMPATIENT)
+    def test_a_handler_that_nothing_can_break_off_fails_when_it_has_ended(self) -> None:
+        job_scheduler.enqueue(Overrun("returns late"))
+        signal.setitimer(signal.ITIMER_REAL, 3_600)  # as a test's own time limit has it
+        try:
+            (run,) = run_due_jobs()
+            assert signal.getitimer(signal.ITIMER_REAL)[0] > 0
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        assert (run.state, run.error) == ("failed", "JobTimeout: ran longer than its timeout of 0.05 s")
+        assert not USERS.filter(username="returns late").exists()
+
 
 class InTransactionTestCase(JobsTestMixin, TransactionTestCase):
     def test_run_due_jobs_commits(self) -> None:
@@ -326,6 +369,19 @@ class InTransactionTestCase(JobsTestMixin, TransactionTestCase):
             flow.enqueue(Say("second"), after=first)
         run_due_jobs(check=True)
         assert seen == ["first", "second"]
+
+    @override_settings(JOBS=IMPATIENT | {"EAGER": True})
+    def test_eager_fails_what_overruns_in_another_thread(self) -> None:
+        def ask() -> None:
+            job_scheduler.enqueue(Overrun("returns late"))
+            connections.close_all()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+        record = JobRecord.objects.get()
+        assert (record.state, record.error) == ("failed", "JobTimeout: ran longer than its timeout of 0.05 s")
+        assert not USERS.exists()
 
     @override_settings(JOBS={"EAGER": True, "QUEUES": ["default"]})
     def test_eager_runs_with_the_commit(self) -> None:

@@ -14,12 +14,24 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from handlers import Job, RetryPolicy, execution, handles, job_scheduler, lifecycle, tracing
-from handlers.models import JobTrace
+from handlers import (
+    CancellationToken,
+    Job,
+    RetryPolicy,
+    event_bus,
+    execution,
+    handles,
+    job_scheduler,
+    lifecycle,
+    tracing,
+)
+from handlers.models import Delivery, DeliveryState, JobPayload, JobRecord, JobTrace
 from handlers.registry import registry
 from handlers.states import State
+from handlers.together import run_together
 from tests.app.jobs import Card, Note, Pay
-from tests.running import WORKER, claim, perform, run
+from tests.app.sagas import Counted, Opened
+from tests.running import WORKER, claim, drain, perform, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -53,6 +65,11 @@ def work(*job_ids: int) -> None:
     claims = claim(*job_ids)
     tracing.claimed(claims)
     execution.settle([move for each in claims if (move := perform(each))], worker=WORKER)
+
+
+def trace_of(job_id: int) -> str:
+    """Of which trace its creation is part."""
+    return str(JobTrace.objects.get(pk=job_id).carrier["traceparent"].split("-")[1])
 
 
 def attributes(span: ReadableSpan) -> dict[str, Any]:
@@ -145,6 +162,36 @@ def test_each_attempt_has_a_span_of_its_own(spans: Spans) -> None:
         work(job_id)
     assert [attributes(span)["jobs.attempt"] for span in spans.named("process default")] == [1, 2]
     assert len({span.context.trace_id for span in spans.named("process default") if span.context}) == 1
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["each by its own job", "all by one job"])
+def test_what_a_saga_asks_for_is_below_its_own_event_whoever_else_is_brought_with_it(spans: Spans, both: bool) -> None:
+    for number in (1, 2):
+        event_bus.publish(Opened(number))
+    drain()
+    for number in (1, 2, 2):
+        event_bus.publish(Counted(number, 1, tells=True))
+    deliveries = list(Delivery.objects.filter(state=DeliveryState.WAITING).order_by("pk"))
+    ids = [each.job_id for each in deliveries][: 3 if both else 2]
+    published = [trace_of(job_id) for job_id in (each.job_id for each in deliveries)]
+    assert len(set(published)) == 3
+    claims = claim(*ids)
+    tracing.claimed(claims)
+    execution.settle(run_together(claims, CancellationToken(job_id=ids[0], attempt=1), worker=WORKER), worker=WORKER)
+    told = JobRecord.objects.filter(job_type="app.Tell").order_by("pk")
+    brought_by = dict(JobPayload.objects.filter(pk__in=told).values_list("pk", "parent_id"))
+    assert {trace_of(pk): parent for pk, parent in brought_by.items()} == dict(
+        zip(published, (each.job_id for each in deliveries), strict=True)
+    )
+    attempts = {
+        attributes(span)["messaging.message.id"]: span.context.span_id
+        for span in spans.named("process default")
+        if span.context
+    }
+    for pk, parent in brought_by.items():
+        [created] = [s for s in spans.named("create default") if attributes(s).get("messaging.message.id") == str(pk)]
+        assert created.parent
+        assert str(parent) not in attempts or created.parent.span_id == attempts[str(parent)]
 
 
 def test_rollback_leaves_no_trace_and_ageing_out_neither(spans: Spans) -> None:

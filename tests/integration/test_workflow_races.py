@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ from handlers.models import JobHistory, JobRecord, WatchedMove, Workflow
 from handlers.registry import registry
 from handlers.states import State
 from tests.processes import wait_for
-from tests.running import NotingTransport, claim, drain, perform, record, run, waits_for_a_lock
+from tests.running import NotingTransport, at_once, claim, drain, perform, record, run, waits_for_a_lock
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("types")]
 
@@ -43,22 +42,6 @@ def types() -> Iterator[None]:
                 raise GiveUp(job.name)
 
         yield
-
-
-def at_once(*acts: Callable[[], Any]) -> list[Any]:
-    """What they answer, each on a connection of its own, all begun at one moment."""
-    barrier = threading.Barrier(len(acts))
-
-    def act(each: Callable[[], Any]) -> Any:
-        try:
-            connection.ensure_connection()
-            barrier.wait(60)
-            return each()
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(len(acts)) as pool:
-        return list(pool.map(act, acts))
 
 
 def end(job_id: int) -> Callable[[], Any]:
@@ -139,6 +122,7 @@ class Plan:
     require: str
     fails: bool
     is_deleted: bool  # by a person, before anything runs
+    is_skipped: bool  # by a person, once it has failed
 
 
 @st.composite
@@ -151,6 +135,7 @@ def plans(draw: st.DrawFn) -> list[Plan]:
             draw(st.sampled_from(["all", "any"])),
             draw(st.booleans()),
             draw(st.integers(0, 9)) == 0,
+            draw(st.integers(0, 2)) == 0,
         )
         for at in range(count)
     ]
@@ -176,20 +161,28 @@ class Oracle:
             if before == self.states:
                 return
 
+    def skip(self) -> list[int]:
+        """Those that have failed and are to be skipped, which they are now; who waits for them does not know yet."""
+        skipped = [at for at, plan in enumerate(self.plans) if plan.is_skipped and self.states[at] == "failed"]
+        self.states = ["skipped" if at in skipped else state for at, state in enumerate(self.states)]
+        return skipped
+
+    def cancel(self) -> None:
+        self.states = [state if state in ("succeeded", "skipped") else "deleted" for state in self.states]
+
     def retry(self) -> None:
         self.states = ["succeeded" if state == "failed" else state for state in self.states]
-        self.plans = [Plan(p.parents, p.when, p.require, fails=False, is_deleted=p.is_deleted) for p in self.plans]
+        self.plans = [replace(plan, fails=False) for plan in self.plans]
         self.settle()
 
     def _look(self, at: int, plan: Plan) -> None:
-        wanted = {"success": {"succeeded"}, "failure": {"failed"}, "deleted": {"deleted"}}.get(
-            plan.when, {"succeeded", "failed", "deleted"}
-        )
+        ends = {"success": {"succeeded", "skipped"}, "failure": {"failed"}, "deleted": {"deleted"}}
+        wanted = ends.get(plan.when, set.union(*ends.values()))
         self.met |= {(at, parent) for parent in plan.parents if self.states[parent] in wanted}
         if self.states[at] != "waiting":
             return
         met = [parent for parent in plan.parents if (at, parent) in self.met]
-        over = [p for p in plan.parents if p not in met and self.states[p] in ("succeeded", "deleted")]
+        over = [p for p in plan.parents if p not in met and self.states[p] in ("succeeded", "skipped", "deleted")]
         if plan.require == "all":
             runs, never = len(met) == len(plan.parents), bool(over)
         else:
@@ -202,8 +195,8 @@ class Oracle:
 
 @pytest.mark.usefixtures("noting")
 @hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(plans=plans())
-def test_whatever_its_shape_each_node_ends_as_the_rules_say(plans: list[Plan]) -> None:
+@given(plans=plans(), is_cancelled=st.sampled_from([False, False, True]))
+def test_whatever_its_shape_each_node_ends_as_the_rules_say(*, plans: list[Plan], is_cancelled: bool) -> None:
     BAD.clear()
     BAD.update(str(at) for at, plan in enumerate(plans) if plan.fails)
     with job_scheduler.workflow() as flow:
@@ -216,28 +209,34 @@ def test_whatever_its_shape_each_node_ends_as_the_rules_say(plans: list[Plan]) -
         job_scheduler.delete_many([ids[at] for at, plan in enumerate(plans) if plan.is_deleted])
     oracle = Oracle(plans)
     drain()
-    assert found(ids) == oracle.states
-    check_sums(flow.workflow_id, oracle.states)
-    BAD.clear()
-    job_scheduler.retry_workflow(flow.workflow_id)
-    oracle.retry()
-    drain()
-    assert found(ids) == oracle.states
-    check_sums(flow.workflow_id, oracle.states)
+    check(flow.workflow_id, ids, oracle)
+    for at in oracle.skip():
+        assert job_scheduler.skip(ids[at])
+    if is_cancelled:  # what the skipped ones have let go, too
+        job_scheduler.cancel_workflow(flow.workflow_id)
+        oracle.cancel()
+        assert drain() == []
+    else:
+        drain()
+        oracle.settle()
+        check(flow.workflow_id, ids, oracle)
+        BAD.clear()
+        job_scheduler.retry_workflow(flow.workflow_id)
+        oracle.retry()
+        drain()
+    check(flow.workflow_id, ids, oracle)
     assert not WatchedMove.objects.exists()
     runs = JobRecord.objects.filter(pk__in=ids).values_list("pk", "attempt", "state")
     assert all(attempt <= 2 for _, attempt, _ in runs)
 
 
-def found(ids: list[int]) -> list[str]:
+def check(workflow_id: int, ids: list[int], oracle: Oracle) -> None:
     states = dict(JobRecord.objects.filter(pk__in=ids).values_list("pk", "state"))
-    return ["waiting" if states[job_id] == State.AWAITING else states[job_id] for job_id in ids]
-
-
-def check_sums(workflow_id: int, states: list[str]) -> None:
+    expected = {"waiting": State.AWAITING, "skipped": State.DELETED}
+    assert [states[job_id] for job_id in ids] == [expected.get(state, state) for state in oracle.states]
     workflow = Workflow.objects.get(pk=workflow_id)
-    sums = {name: getattr(workflow, name) for name in ("succeeded", "failed")}
-    assert sums == {name: states.count(name) for name in sums}
-    assert workflow.deleted + workflow.unneeded == states.count("deleted")
-    assert workflow.open == states.count("waiting")
+    sums = {name: getattr(workflow, name) for name in ("succeeded", "failed", "skipped")}
+    assert sums == {name: oracle.states.count(name) for name in sums}
+    assert workflow.deleted + workflow.unneeded == oracle.states.count("deleted")
+    assert workflow.open == oracle.states.count("waiting")
     assert (workflow.finished_at is not None) == (not workflow.open and not workflow.failed)

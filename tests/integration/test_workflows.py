@@ -569,3 +569,28 @@ def test_nodes_know_what_they_return_once_it_is_kept() -> None:
         flow.enqueue(Add(flow.result(a)), after=a)
     run(a.job_id)
     assert NodeInput.objects.get().data == 1
+
+
+def correlations(*nodes: Node) -> list[str]:
+    return [record(node.job_id).arguments.correlation for node in nodes]
+
+
+def test_all_of_a_workflow_has_the_correlation_that_it_is_given_or_one_of_its_own() -> None:
+    with job_scheduler.workflow(correlation="order-7", on_end=Step("end")) as flow:
+        first = flow.enqueue(Step("x"))
+        nodes = [first, flow.enqueue(Step("y"), after=[first])]
+    given = Workflow.objects.get(pk=flow.workflow_id)
+    assert (given.correlation, correlations(*nodes)) == ("order-7", ["order-7"] * 2)
+    assert record(given.on_end or 0).arguments.correlation == "order-7"
+    with job_scheduler.workflow() as flow:
+        nodes = [flow.enqueue(Step("x"))]
+    own = f"workflow-{flow.workflow_id}"
+    assert (Workflow.objects.get(pk=flow.workflow_id).correlation, correlations(*nodes)) == (own, [own])
+
+
+def test_a_workflow_that_a_job_opens_has_the_correlation_of_that_job() -> None:
+    outer = job_scheduler.enqueue(Opens(("x",)), correlation="order-8")
+    run(outer)
+    inner = Workflow.objects.get(title="inner")
+    assert inner.correlation == "order-8"
+    assert set(JobRecord.objects.values_list("arguments__correlation", flat=True)) == {"order-8"}

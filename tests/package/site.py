@@ -69,7 +69,7 @@ class Site:
         reader.start()
         try:
             ready = "Ctrl-C stops everything."
-            wait_for("the run starts", lambda: process.poll() is not None or ready in lines, seconds=SECONDS)
+            wait_for("the run starts", lambda: process.poll() is not None or ready in lines)
             assert process.poll() is None, "\n".join(lines)
             yield lines
             process.terminate()

@@ -93,7 +93,7 @@ def test_fresh_site_runs_a_job_that_its_console_shows(
 
         answer = person.fill_in("job-types/shop.Greet/enqueue/", **{"arg-name": "Ada"})
         job = re.findall(r'href="([^"]+/change/)"[^>]*>job \d+<', answer)[0]
-        wait_for("the job's page shows what it returned", lambda: "Hello, Ada!" in person.get(job), seconds=30)
+        wait_for("the job's page shows what it returned", lambda: "Hello, Ada!" in person.get(job))
         assert site.manage("worker", "--burst")
         if version == "3.11" and not own_users:
             see_changed_code(site, person, lines)
@@ -103,11 +103,9 @@ def see_changed_code(site: Site, person: Visitor, lines: list[str]) -> None:
     """What has read the site's code starts again when that changes."""
     code = site.folder / "shop" / "jobs.py"
     code.write_text(code.read_text().replace("Hello", "Good day"))
-    wait_for("the change is seen", lambda: any("jobs.py changed; starting" in line for line in lines), seconds=30)
-    wait_for(
-        "the web server has seen it, too", lambda: sum("Quit the server" in line for line in lines) > 1, seconds=60
-    )
-    wait_for("it answers again", person.is_answered, seconds=60)
+    wait_for("the change is seen", lambda: any("jobs.py changed; starting" in line for line in lines))
+    wait_for("the web server has seen it, too", lambda: sum("Quit the server" in line for line in lines) > 1)
+    wait_for("it answers again", person.is_answered)
     answer = person.fill_in("job-types/shop.Greet/enqueue/", **{"arg-name": "Bob"})
     job = re.findall(r'href="([^"]+/change/)"[^>]*>job \d+<', answer)[0]
-    wait_for("the new code has run", lambda: "Good day, Bob!" in person.get(job), seconds=60)
+    wait_for("the new code has run", lambda: "Good day, Bob!" in person.get(job))

@@ -112,7 +112,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     process = subprocess.Popen(command, cwd=ROOT, env=env)
     site = Site(process, port, unix)
     try:
-        wait_for("gunicorn answers", lambda: process.poll() is not None or answers(site), seconds=60)
+        wait_for("gunicorn answers", lambda: process.poll() is not None or answers(site))
         assert process.poll() is None
         yield site
     finally:

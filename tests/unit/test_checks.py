@@ -126,6 +126,7 @@ def pool_ids() -> list[str | None]:
         ({"THREADS": True}, "THREADS"),
         ({"MAX_ASYNC": 2.5}, "MAX_ASYNC must be a whole number, not 2.5"),
         ({"MAX_ASYNC": 10_001}, "MAX_ASYNC must be a whole number up to 10,000, not 10001"),
+        ({"EVENT_LOOP": "trio"}, "EVENT_LOOP must be one of auto, asyncio, uvloop, not 'trio'"),
         ({"LEASE_SECONDS": float("nan")}, "LEASE_SECONDS"),
         ({"RESTORE_MINUTES": float("inf")}, "RESTORE_MINUTES"),
         ({"MAX_CRASHES": 2.5}, "MAX_CRASHES"),
@@ -145,6 +146,13 @@ def pool_ids() -> list[str | None]:
 def test_settings_that_do_not_fit_are_named(raw: Any, named: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=named):
         parse(raw)
+
+
+def test_an_event_loop_that_is_not_installed_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse({"EVENT_LOOP": "uvloop"}).event_loop == "uvloop"
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    with pytest.raises(ImproperlyConfigured, match=r"uvloop.*not installed: pip install \"jobsite\[uvloop\]\""):
+        parse({"EVENT_LOOP": "uvloop"})
 
 
 def test_check_tells_what_does_not_fit_in_the_settings(settings: Any) -> None:

@@ -102,6 +102,7 @@ def order(slow: SlowTypes, *types: str) -> str:
     return "".join(claim.job_type for claim in slow.last(claims(*types)))
 
 
+@pytest.mark.usefixtures("usual_times")
 def test_slow_types_go_last_and_the_others_keep_their_order() -> None:
     slow = SlowTypes()
     assert order(slow, *"sntbn") == "sntbn", "nothing is known yet"
@@ -112,6 +113,7 @@ def test_slow_types_go_last_and_the_others_keep_their_order() -> None:
     assert order(slow, *"sntbns") == "ntnsbs"
 
 
+@pytest.mark.usefixtures("usual_times")
 def test_type_that_ran_quickly_is_slow_no_more() -> None:
     slow = SlowTypes()
     slow.ran("s", 0.5)
@@ -121,6 +123,7 @@ def test_type_that_ran_quickly_is_slow_no_more() -> None:
     assert order(slow, *"sn") == "sn"
 
 
+@pytest.mark.usefixtures("usual_times")
 def test_one_long_run_among_many_short_ones_makes_no_slow_type() -> None:
     slow = SlowTypes()
     for seconds in (0.001, 0.05, 0.001):

@@ -13,10 +13,11 @@ ALLOWED = {
     "awaiting": {"enqueued", "scheduled", "deleted"},
     "scheduled": {"enqueued", "deleted"},
     "enqueued": {"processing", "failed", "deleted"},
-    "processing": {"succeeded", "failed", "enqueued", "scheduled", "deleted"},
+    "processing": {"succeeded", "failed", "enqueued", "scheduled", "waiting", "deleted"},
+    "waiting": {"enqueued", "deleted"},
     "failed": {"enqueued", "scheduled", "deleted"},
     "succeeded": {"enqueued"},
-    "deleted": {"awaiting", "scheduled", "enqueued", "failed"},
+    "deleted": {"awaiting", "scheduled", "enqueued", "waiting", "failed"},
 }
 
 
@@ -31,7 +32,7 @@ def test_transitions_each_say_what_causes_them() -> None:
 
 def test_states_are_either_active_or_final() -> None:
     assert {"succeeded", "failed", "deleted"} == FINAL
-    assert {"awaiting", "scheduled", "enqueued", "processing"} == ACTIVE
+    assert {"awaiting", "scheduled", "enqueued", "processing", "waiting"} == ACTIVE
 
 
 def test_deletable_is_every_state_but_succeeded_and_deleted() -> None:

@@ -62,12 +62,14 @@ for (const folder of document.querySelectorAll(".nav-switch.on-desk")) {
 
 // What opens over the page closes when one goes elsewhere, or with Escape, which gives the focus back.
 const over = [...document.querySelectorAll("#header .account, #header .nav-switch.on-phone")];
-document.addEventListener("click", (event) => {
+const elsewhere = (event) => {
   const inNav = event.target instanceof Element && event.target.closest(".console-nav") !== null;
   for (const each of over) {
     if (each.open && !each.contains(event.target) && !inNav) each.open = false;
   }
-});
+};
+document.addEventListener("click", elsewhere);
+document.addEventListener("focusin", elsewhere); // it would lie over what has the focus
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
   for (const each of over) {

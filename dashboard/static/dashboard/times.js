@@ -42,13 +42,37 @@
     return (away > 0 ? inTime : ago).replace("%(time)s", rough(Math.abs(away)));
   };
 
+  // An input of a moment shows and takes local time; what is sent is UTC, and what nobody touched exactly what came.
+  const takeLocal = (input) => {
+    const sent = document.createElement("input");
+    const came = new Date(`${input.getAttribute("value") || ""}Z`);
+    const show = () => { input.title = sent.value ? `${sent.value.replace("T", " ")} UTC` : ""; };
+    sent.type = "hidden";
+    sent.name = input.name;
+    input.removeAttribute("name");
+    if (!Number.isNaN(came.getTime())) {
+      sent.value = input.getAttribute("value");
+      input.value = whole.format(came).replace(" ", "T");
+    }
+    input.after(sent);
+    input.addEventListener("input", () => {
+      const at = new Date(input.value);
+      sent.value = Number.isNaN(at.getTime()) ? "" : at.toISOString().slice(0, 19);
+      show();
+    });
+    show();
+  };
+
   const localise = (root) => {
     for (const element of root.querySelectorAll("time[datetime]")) {
       const at = new Date(element.dateTime);
       if (Number.isNaN(at.getTime())) continue;
       if (element.dataset.local) continue;
       element.dataset.local = "yes";
-      if (short[element.dataset.as]) element.textContent = short[element.dataset.as].format(at);
+      if (short[element.dataset.as]) {
+        const here = short[element.dataset.as].format(at);
+        element.textContent = "beside" in element.dataset ? `${here} ${zone} (${element.textContent})` : here;
+      }
       else element.title = `${whole.format(at)} ${zone}\n${element.title}`;
     }
     // A chart: its axis, its table, and what its bars say, there with UTC beside it.
@@ -59,7 +83,14 @@
       const at = format.format(new Date(element.dataset.at)).replaceAll(/[,.]/g, "");
       element.textContent = element.dataset.beside ? gettext("%(time)s here").replace("%(time)s", at) + `, ${element.textContent}` : at;
     }
+    // What a chart is called by who hears it.
+    for (const drawing of root.querySelectorAll("[data-spoken]")) {
+      const format = short[drawing.dataset.as];
+      const [first, last] = ["first", "last"].map((name) => format.format(new Date(drawing.dataset[name])).replaceAll(/[,.]/g, ""));
+      drawing.setAttribute("aria-label", drawing.dataset.spoken.replace("{0}", first).replace("{1}", last).replace("UTC", zone));
+    }
     for (const element of root.querySelectorAll("[data-zone]")) element.textContent = zone;
+    for (const input of root.querySelectorAll("input[data-utc][name]")) takeLocal(input);
     for (const link of root.querySelectorAll("a[data-own-zone][hidden]")) {
       const url = new URL(link.href);
       url.searchParams.set("zone", zone);

@@ -10,14 +10,14 @@ from typing import Any, TextIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
-from handlers.command_line import acting, bulk, enqueueing, failures, listing, queues, recurring, tailing
+from handlers.command_line import acting, bulk, enqueueing, failures, listing, queues, recurring, signalling, tailing
 from handlers.command_line.answers import Exit, usage
 from handlers.command_line.parsing import Parser
 from handlers.command_line.people import from_here
 from handlers.command_line.screen import Screen
 from handlers.exceptions import JobsError
 
-ROOMS = (listing, acting, enqueueing, queues, tailing, recurring, bulk, failures)
+ROOMS = (listing, acting, signalling, enqueueing, queues, tailing, recurring, bulk, failures)
 
 
 class Command(BaseCommand):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from dashboard.models import Preferences
 from tests.console.conftest import MakeUser, logged_in
@@ -56,3 +58,15 @@ def test_page_names_the_roles_and_the_keys(make_user: MakeUser) -> None:
 
 def test_who_is_not_signed_in_is_asked_to(client: Client) -> None:
     assert client.get(ACCOUNT).headers["Location"].startswith("/admin/login/")
+
+
+def test_what_is_kept_for_a_person_is_one_statement_of_a_page(make_user: MakeUser) -> None:
+    client = logged_in(make_user("olga", "view_jobrecord"))
+    client.post("/admin/jobs/views/new/", {"name": "failed", "query": "state=failed"})
+    client.post(ACCOUNT, {"single_keys": "off"})
+    with CaptureQueriesContext(connection) as asked:
+        page = client.get("/admin/jobs/jobrecord/").content.decode()
+    assert 'data-keys="off"' in page
+    assert "/admin/jobs/views/" in page
+    told = [query["sql"] for query in asked if "jobs_preferences" in query["sql"] or "jobs_savedview" in query["sql"]]
+    assert len(told) == 1

@@ -168,7 +168,7 @@ def test_page_needs_few_statements(viewer: Client, django_assert_max_num_queries
     for number in range(30):
         group(f"g{number}")
     viewer.get(URL)
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(17):
         viewer.get(URL)
 
 

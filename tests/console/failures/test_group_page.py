@@ -233,7 +233,7 @@ def test_page_needs_few_statements(
     for _ in range(30):
         make_job(fingerprint=NAME)
     page(changer)
-    with django_assert_max_num_queries(40):
+    with django_assert_max_num_queries(33):
         page(changer)
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from threading import Event
+from typing import Any, NamedTuple
 
 import pytest
 from django.conf import settings
+from django.db import connections
 from django.utils import timezone
 
+from dashboard.jobs import export
 from handlers.models import AuditEntry, JobPayload, JobRecord, Turn
 from handlers.states import State
 from tests.console.conftest import MakeUser, logged_in
@@ -95,6 +99,45 @@ def test_reader_who_leaves_ends_the_export_and_gives_the_turn_back(ask: Callable
     wait_for("their places are free", lambda: not Turn.objects.exists())
     ended = wait_for("both are over", lambda: _ended(2))
     assert all(count < JOBS and not is_whole for count, is_whole in ended)
+
+
+def test_reader_who_leaves_before_the_first_job_is_told_of_too(make_user: MakeUser) -> None:
+    response: Any = logged_in(make_user("vera", "view_jobrecord")).get("/admin/jobs/export/?format=json")
+    response.close()
+    assert _ended(1) == [(0, False)]
+    assert not Turn.objects.exists()
+
+
+def test_reader_who_leaves_while_a_portion_is_made_ends_it_at_once(
+    make_user: MakeUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = Event(), Event()
+
+    def slow(*_: Any) -> Iterator[dict[str, Any]]:
+        begun.set()
+        assert go.wait(60)
+        while True:
+            yield dict.fromkeys(export.COLUMNS)
+
+    monkeypatch.setattr(export, "rows", slow)
+    monkeypatch.setattr(export, "PORTION", 1)
+    response: Any = logged_in(make_user("vera", "view_jobrecord")).get("/admin/jobs/export/?format=json")
+    parts = map(str.encode, response.made_of[0])  # held, as by the traceback of what ended its reader's request
+
+    def make() -> bytes:
+        try:
+            return bytes(response.portion(parts))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+        made = threads.submit(make)
+        assert begun.wait(60)
+        response.close()
+        go.set()
+        assert made.result() == b""
+    assert _ended(1) == [(0, False)]
+    assert not Turn.objects.exists()
 
 
 def _ended(number: int) -> list[tuple[int, bool]]:

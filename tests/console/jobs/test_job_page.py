@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -68,6 +69,7 @@ def test_a_priority_is_shown_where_there_is_one(viewer: Client) -> None:
     assert "<dt>Priority</dt><dd>-3, as if enqueued 18 s later</dd>" in page(viewer, job)
 
 
+@pytest.mark.once
 def test_markdown_fence_cannot_be_broken_out_of(viewer: Client) -> None:
     html = page(viewer, make_job(message="````` [x](http://evil)"))
     assert "``````\n" in html
@@ -114,9 +116,9 @@ def test_job_that_succeeds_while_the_page_is_made_is_not_compared_with_itself(
     job = make_job(payload={"text": "just retried"})
     read = relations.payload_of
 
-    def succeeds(record: JobRecord) -> Any:
+    def succeeds(request: HttpRequest, record: JobRecord) -> Any:
         JobRecord.objects.filter(pk=record.pk).update(state=State.SUCCEEDED)
-        return read(record)
+        return read(request, record)
 
     monkeypatch.setattr("dashboard.jobs.page.payload_of", succeeds)
     html = page(viewer, job)
@@ -155,6 +157,7 @@ def test_edited_arguments_are_told_with_their_differences(viewer: Client) -> Non
     assert "kept" not in edit
 
 
+@pytest.mark.once
 def test_chained_traceback_keeps_its_order_and_folds_library_frames(viewer: Client) -> None:
     chain = "During handling of the above exception, another exception occurred:"
     html = page(viewer, make_job(traceback=f"{TRACEBACK}\n{chain}\n\n{TRACEBACK.replace('httpx.', 'shop.')}"))
@@ -216,7 +219,7 @@ def test_page_of_a_job_with_a_long_life_is_bounded(viewer: Client) -> None:
     parent = make_job(State.SUCCEEDED)
     job = make_job(message="m" * 65_536, traceback=big, parent_id=parent.pk, correlation="c", fingerprint="a" * 16)
     FailureGroup.objects.create(fingerprint="a" * 16, first_at=job.created_at, last_at=job.created_at)
-    for _ in range(30):
+    for _ in range(60):
         make_job(State.ENQUEUED, parent_id=job.pk)
     move, error = job.history.get(to_state=State.FAILED), job.errors.get()
     for attempt in range(2, 51):
@@ -242,6 +245,7 @@ def test_page_of_a_job_with_a_long_life_is_bounded(viewer: Client) -> None:
     assert 100_000 < sum(len(text) for text in re.findall("x{200,}", html)) <= 300_000
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "hostile",
     [

@@ -164,8 +164,8 @@ def test_tabs_count_what_the_page_shows_where_it_shows_all(viewer: Client) -> No
     one_of_each()
     make_job(State.FAILED)
     assert tab_counts_of(viewer, {"q": "refused"}) == {
-        "failed": "2", "retrying": "1", "scheduled": "1", "enqueued": "0", "processing": "0", "succeeded": "0",
-        "deleted": "0",
+        "failed": "2", "retrying": "1", "scheduled": "1", "enqueued": "0", "processing": "0", "waiting": "0",
+        "succeeded": "0", "deleted": "0",
     }  # fmt: skip
     assert not tab_counts_of(viewer, {"q": "refused", "state": "failed"})  # not to be had at once
     for _ in range(50):
@@ -185,7 +185,7 @@ def test_tabs_count_the_first_of_a_state_where_no_index_tells_queues_apart(
         make_job(State.DELETED)
         make_job(State.SCHEDULED)
     assert tab_counts_of(viewer, {"queue": "mail"}) == {
-        "failed": "1", "retrying": "0", "enqueued": "4+", "processing": "0",
+        "failed": "1", "retrying": "0", "enqueued": "4+", "processing": "0", "waiting": "0",
     }  # fmt: skip
 
 

@@ -130,10 +130,11 @@ def _asks(job: Bill) -> str:
 
 
 def _sleeps(job: Bill) -> str:
-    time.sleep(subjects.PAGE_SECONDS)
+    time.sleep(2 * subjects.PAGE_SECONDS)
     return "slow"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("title", "told"),
     [
@@ -162,13 +163,18 @@ def test_title_that_cannot_be_made_leaves_the_types_name_and_is_told_once(
     assert all(told in each and "shop.Bill" in each and "4111" not in each for each in said)
 
 
-def test_titles_that_take_long_do_not_hold_the_page(viewer: Client, declare: Declare) -> None:
+@pytest.mark.once
+def test_titles_that_take_long_do_not_hold_the_page(
+    viewer: Client, declare: Declare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subjects, "PAGE_SECONDS", 0.05)
     declare(title=_sleeps)
     for _ in range(5):
         bill()
     assert [row.startswith("slow") for row in rows(viewer)] == [True, False, False, False, False]
 
 
+@pytest.mark.once
 def test_title_is_bounded_and_inert(viewer: Client, declare: Declare) -> None:
     declare(title=lambda job: "<b>\u202e" + "x" * 1024 + "\nmore")
     bill()
@@ -179,6 +185,7 @@ def test_title_is_bounded_and_inert(viewer: Client, declare: Declare) -> None:
     assert shown.endswith("…")
 
 
+@pytest.mark.once
 def test_title_of_arguments_that_do_not_fit_any_more_is_the_types_name(viewer: Client, declare: Declare) -> None:
     declare(title=lambda job: "never")
     job = make_job(job_type="shop.Bill", payload={"order": "4711"})
@@ -228,6 +235,7 @@ def test_tags_of_the_page_are_counted(viewer: Client, declare: Declare) -> None:
     assert len(rows(viewer, "?q=tag:money")) == 4
 
 
+@pytest.mark.once
 def test_type_name_of_185_characters_and_tags_at_their_longest_are_whole(viewer: Client) -> None:
     name, tags = "app." + "T" * 181, tuple(f"{number}" * 50 for number in range(10))
     job = make_job(job_type=name, tags=tags)
@@ -239,6 +247,7 @@ def test_type_name_of_185_characters_and_tags_at_their_longest_are_whole(viewer:
 # --- links
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("links", "words", "urls"),
     [
@@ -269,6 +278,7 @@ def test_links_lead_to_the_web_and_to_this_site_alone(
     assert about(viewer, bill()) == (words, urls)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("made", [lambda job: 1 / 0, lambda job: 7, lambda job: ["Order"], _asks])
 def test_links_that_cannot_be_made_are_a_quiet_note(
     viewer: Client, declare: Declare, caplog: pytest.LogCaptureFixture, made: Any
@@ -281,6 +291,7 @@ def test_links_that_cannot_be_made_are_a_quiet_note(
     assert len([record for record in caplog.records if record.name == "dashboard.kit.subjects"]) == 1
 
 
+@pytest.mark.once
 def test_links_are_bounded(viewer: Client, declare: Declare) -> None:
     declare(links=lambda job: {f"{number} {'x' * 1024}": f"/{number}/" for number in range(1_000)})
     words, urls = about(viewer, bill())

@@ -63,6 +63,15 @@ def test_stale_page_is_told_and_not_forced(operator: Client, expect: str) -> Non
     assert states(job) == [State.FAILED]
 
 
+def test_retried_job_of_a_paused_queue_or_type_is_told_to_wait_for_that(operator: Client) -> None:
+    queue, job_type = make_job(queue="mail"), make_job(job_type="app.Sleep")
+    job_scheduler.pause_queue("mail")
+    job_scheduler.pause_type("app.Sleep")
+    for job, why in ((queue, "queue mail"), (job_type, "type app.Sleep")):
+        answer = operator.post(f"{LIST}{job.pk}/retry/", {"expect": f"{job.pk}:{job.token}"}, follow=True)
+        assert f"It waits, since {why} is paused." in answer.content.decode()
+
+
 def test_second_press_on_the_same_page_changes_nothing(operator: Client) -> None:
     job = make_job()
     data = {"expect": f"{job.pk}:{job.token}"}

@@ -12,7 +12,7 @@ from handlers.models import AuditEntry, JobHistory, JobPayload, JobRecord
 from handlers.states import State
 from tests.console.factories import make_job
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 ENQUEUE = "/admin/job-types/app.Sleep/enqueue/"
 SENT = {"arg-seconds": "1.5", "arg-text": "zzz", "when": "now", "queue": "default"}
 

@@ -12,10 +12,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dashboard.kit import health
+from handlers import told_hooks
 from handlers.gateway import job_scheduler
-from handlers.models import JobRecord, KnownTypes, QueueSwitch, StrandedJob, TypeSwitch, WorkerProcess
+from handlers.models import HookTrouble, JobRecord, KnownTypes, QueueSwitch, StrandedJob, TypeSwitch, WorkerProcess
 from handlers.registry import registry
 from handlers.states import State
+from handlers.troubles import Piece, Tally, Went
 from tests.console.factories import make_job
 from tests.console.reading import as_read
 
@@ -105,6 +107,33 @@ def test_duty_that_fails_is_said_once_until_it_works_with_its_reason(viewer: Cli
     WorkerProcess.objects.filter(pk=scheduler.pk).update(troubles=[])
     health.forget()
     assert "banner-" not in page(viewer)
+
+
+def test_hook_that_went_wrong_is_said_for_an_hour_and_on_the_worker_it_went_wrong_in(viewer: Client) -> None:
+    worker = process("worker")
+    process("scheduler")
+    taken = {Piece("shop.hooks.Tenant", "run"): Tally(12, Went.RAISED, "KeyError: <b>4711 (hooks.py, line 3)")}
+    told_hooks.write(worker.name, taken)
+    said = page(viewer)
+    assert "Middleware shop.hooks.Tenant (run) went wrong 12 times, for the last time at" in said
+    assert "raised KeyError: &lt;b&gt;4711 (hooks.py, line 3)" in said
+    assert "/admin/workers/#hooks" in said
+    shown = as_read(viewer.get("/admin/workers/").content.decode())
+    assert "Middleware shop.hooks.Tenant (run) went wrong here 12 times" in shown
+    assert "Hooks that went wrong" in shown
+    HookTrouble.objects.update(last_at=timezone.now() - timedelta(hours=2))
+    health.forget()
+    assert "banner-" not in page(viewer)
+    assert "Hooks that went wrong" in viewer.get("/admin/workers/").content.decode(), "there it stays"
+
+
+def test_many_hooks_that_went_wrong_are_said_in_one_sentence(viewer: Client) -> None:
+    process("worker")
+    process("scheduler")
+    told_hooks.write("", {Piece(f"shop.hooks.{name}", "jobs_moved"): Tally(1, Went.RAISED, "") for name in "abcdefgh"})
+    said = page(viewer)
+    assert said.count("Middleware or receivers go wrong: ") == 1
+    assert "Receiver shop.hooks" not in said
 
 
 def test_dead_process_is_dead_though_the_clock_was_set_back(viewer: Client) -> None:

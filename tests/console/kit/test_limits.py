@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 from django.test import Client
-from django.test.utils import override_settings
+from django.test.utils import CaptureQueriesContext, override_settings
 from pytest_django import Settings
 
 from dashboard.jobs import counts, joblist
@@ -53,6 +53,16 @@ def test_limit_ends_with_its_block() -> None:
         if connection.vendor == "postgresql":
             assert run("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'") == 0
         assert run(SLOW.replace("300000000", "300000")) == 300_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_limit_by_itself_ends_with_its_transaction_and_needs_no_statement_for_that() -> None:
+    with CaptureQueriesContext(connection) as asked, time_limit(5):
+        assert run("SELECT 1") == 1
+    told = [query["sql"] for query in asked if "statement_timeout" in query["sql"]]
+    assert len(told) == (connection.vendor == "postgresql")
+    if connection.vendor == "postgresql":
+        assert run("SELECT setting::int FROM pg_settings WHERE name = 'statement_timeout'") == 0
 
 
 def test_limit_holds_after_one_inside_it_has_ended() -> None:

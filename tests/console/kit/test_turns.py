@@ -171,6 +171,6 @@ def test_eight_exports_of_a_viewer_leave_the_others_their_pages(make_user: MakeU
     assert time.monotonic() - began < 20, "and not when the exports have ended"
     for connection in asked:
         connection.close()
-    wait_for("their places are free", lambda: not Turn.objects.exists(), seconds=60)
+    wait_for("their places are free", lambda: not Turn.objects.exists())
     # What the server writes last: afterwards another test has the database.
     wait_for("the audit says that both have ended", lambda: AuditEntry.objects.filter(verb="exported").count() == 2)

@@ -16,7 +16,8 @@ from dashboard.kit import queries, statements
 from dashboard.overview import page as overview
 from dashboard.overview.lines import QueueLine
 from handlers import bounded
-from handlers.models import FailureGroup, JobCount, JobRecord, QueueSwitch, WorkerProcess
+from handlers.fleet import LiveProcess
+from handlers.models import FailureGroup, JobCount, JobRecord, QueueSwitch
 from handlers.models.count import Outcome, Period
 from handlers.states import State
 from tests.console.factories import make_job, one_of_each
@@ -40,7 +41,8 @@ def tile(html: str, state: str) -> str:
 
 def line(name: str, served: list[list[str]] | None = None) -> QueueLine:
     """The words about queue ``name``."""
-    workers = [WorkerProcess(name=str(place), queues=queues) for place, queues in enumerate(served or [])]
+    idle = LiveProcess("", "worker", "host", [], "", 0, 0, None, None, None)
+    workers = [idle._replace(name=str(place), queues=queues) for place, queues in enumerate(served or [])]
     lines = overview.queue_lines(queries.queue_rows(), workers)
     return next(line for line in lines if line.row.name == name)
 

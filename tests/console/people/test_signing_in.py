@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 
 LOGIN = "/admin/login/"
 ELSEWHERE = ["https://evil.example/", "//evil.example/x", "javascript:alert(1)", "http:///evil.example", ""]

@@ -11,7 +11,7 @@ from django.test import Client
 from dashboard.roles import create_roles
 from handlers.models import AuditEntry
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 USERS = "/admin/auth/user/"
 GROUPS = "/admin/auth/group/"
 

@@ -89,6 +89,7 @@ def test_stale_form_is_told_and_changes_nothing(superuser: Client, policy: Store
     assert StoredPolicy.objects.get().max_attempts == 9
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [

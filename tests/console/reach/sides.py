@@ -10,10 +10,11 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.contrib.contenttypes.models import ContentType
+from django.urls import URLPattern
 from django.utils import timezone
 
 from dashboard.models import SavedView
-from handlers import Job, handles, job_scheduler
+from handlers import Job, Limit, handles, job_scheduler
 from handlers.alerts import add_rule, mute_rule
 from handlers.alerts.edits import Terms
 from handlers.api.clients import create_client
@@ -26,6 +27,7 @@ from handlers.models import (
     FailureGroup,
     JobCount,
     JobRecord,
+    JobSignal,
     LimitOverride,
     PolicyAssignment,
     QueueSwitch,
@@ -39,7 +41,7 @@ from handlers.models import (
 from handlers.models.count import Period
 from handlers.registry import registry
 from handlers.states import State
-from tests.console.factories import make_job
+from tests.console.factories import fail_delivery, make_job, make_saga
 from tests.console.test_matrix import World
 
 NEAR, FAR = "zznear", "zzfar"  # the words: what is within reach of somebody, and what is not
@@ -51,6 +53,7 @@ class NearWork(Job):
     """One side's work: zznear."""
 
     text: str = NEAR
+    zznear_sum: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class FarWork(Job):
     """The other side's: zzfar."""
 
     text: str = FAR
+    zzfar_sum: int = 0
 
 
 def _run(job: Any) -> None:
@@ -71,7 +75,7 @@ def declared() -> Iterator[None]:
         for side, kind in ((NEAR, NearWork), (FAR, FarWork)):
             declare = handles(
                 kind, name=f"app.{side}", queue=side, tags=(f"{side}-tag",), title=lambda job: f"about {job.text}",
-                aliases=(f"app.{side}-once",),
+                aliases=(f"app.{side}-once",), limits=[Limit(f"{side}-tills", concurrency=5)],
             )  # fmt: skip
             declare(_run)
         yield
@@ -92,9 +96,18 @@ class Side(World):
             return facts["undoable"]
         return super()._argument(name, argument)
 
+    def url(self, name: str, pattern: URLPattern) -> str:
+        """An address that leads to something; a rule about bulk runs is nobody's who is limited."""
+        return super().url(name, pattern).replace("kind=bulk", "kind=share")
+
     def form(self, name: str) -> dict[str, Any]:
         """What the page's form sends."""
         made = super().form(name)
+        if name == "alert_rule":
+            made |= {"queue": self.facts["queue"], "wait_minutes": "3"}
+        elif name == "alert_new":
+            made |= {"queue": self.facts["queue"], "job_type": self.facts["type"]}
+            made |= {"percent": "25", "least": "20", "minutes": "15"}
         swapped = {"app.Note": self.facts["type"], "default": self.facts["queue"], "mail": self.facts["queue"]}
         return {key: swapped.get(value, value) if isinstance(value, str) else value for key, value in made.items()}
 
@@ -118,6 +131,10 @@ def furnish(side: str, by: User) -> Side:
     every = [make_job(state, **told) for state in State]
     by_state = {State(job.state): job for job in every}
     failed, deleted, running = (by_state[state] for state in (State.FAILED, State.DELETED, State.PROCESSING))
+    waiting = by_state[State.WAITING]
+    JobSignal.objects.create(
+        job=waiting, name="came", status="came", attempt=1, at=now, data={"text": side}, by=f"user:{side}"
+    )
     retrying = make_job(State.SCHEDULED, retrying=True, **told)
     waits = make_job(State.ENQUEUED, age=timedelta(hours=2), **told)
     AttemptLog.objects.create(job=failed, attempt=1, lines=[["2026-05-04T07:01:02.345+00:00", "INFO", side, side]])
@@ -146,6 +163,8 @@ def furnish(side: str, by: User) -> Side:
     node = make_job(**told)
     JobRecord.objects.filter(pk=node.pk).update(watched=True)
     WorkflowNode.objects.create(pk=node.pk, workflow_id=workflow.pk, job_type=kind, outcome="failed")
+    saga = make_saga(f"name {side}", saga_type=f"app.{side}Saga", correlation="both", data={"name": side})
+    fail_delivery(saga, failed, f"{side} {SHARED}")
     other = User.objects.create_user(f"{side}-target")
     view = SavedView.objects.create(
         person="nobody", person_name="target", name=f"{side} failed", query=f"state=failed&type={kind}", is_shared=True,
@@ -159,8 +178,8 @@ def furnish(side: str, by: User) -> Side:
     deleted.history.update(actor=f"user:{by.get_username()}")
     audit("olga", "pause_queue", f"queue {queue}", 1, side)
     WorkerProcess.objects.create(
-        name=f"host-{side[2]}.1.0", host="host-1", pid=1, kind="worker", started_at=now, heartbeat_at=now,
-        queues=["default"], job_id=running.pk, job_since=now,
+        name=f"{side}.1.0", host=f"{side}-host", pid=1, kind="worker", started_at=now, heartbeat_at=now,
+        queues=[queue], job_id=running.pk, job_since=now,
     )  # fmt: skip
     assignee = User.objects.create_user(f"{side}-colleague", is_staff=True)
     return Side(
@@ -169,8 +188,10 @@ def furnish(side: str, by: User) -> Side:
             "failed": failed.pk, "token": failed.token, "jobrecord": failed.pk, "undoable": undoable.pk,
             "succeeded": by_state[State.SUCCEEDED].pk, "succeeded_token": by_state[State.SUCCEEDED].token,
             "deleted": deleted.pk, "deleted_token": deleted.token, "running": running.pk,
-            "running_token": running.token, "policy": policy.pk, "version": policy.version, "operation": operation.pk,
-            "auditentry": undoable.pk, "workflow": workflow.pk, "node": node.pk, "node_token": node.token,
+            "running_token": running.token, "waiting": waiting.pk,
+            "waiting_token": waiting.token, "policy": policy.pk, "version": policy.version, "operation": operation.pk,
+            "auditentry": undoable.pk, "saga": saga.pk,
+            "workflow": workflow.pk, "node": node.pk, "node_token": node.token,
             "recurring": recurring.pk, "recurring_version": recurring.version,
             "client": create_client(f"{side}-billing", verbs=["read"])[0].pk, "view": view.pk, "rule": rule.pk,
             "rule_version": rule.version, "user": other.pk, "assignee": assignee.pk,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from handlers import job_scheduler
+from handlers import context, job_scheduler
 from handlers.models import AuditEntry, RecurringJob
 from handlers.recurrence.declared import CODE
 from handlers.recurrence.definition import Options, define
@@ -47,6 +47,14 @@ def fields_of(client: Client, url: str) -> dict[str, str]:
     found = re.findall(r'<input[^>]*\bname="([^"]+)"(?:[^>]*\bvalue="([^"]*)")?', html)
     chosen = re.findall(r'<select name="([^"]+)"[^>]*>.*?<option value="([^"]*)" selected>', html, re.DOTALL)
     return {name: unescape(value) for name, value in [*found, *chosen] if name != "csrfmiddlewaretoken"}
+
+
+def test_what_becomes_of_a_line_where_clocks_change_is_said_beside_its_field(superuser: Client) -> None:
+    html = superuser.get(f"{NEW}?type=app.Note").content.decode()
+    [beside] = re.findall(r'<p class="help" id="id_cron_helptext">(.*?)</p>', html)
+    assert "Where clocks go forward, a time that is skipped fires at the first moment after it." in beside
+    assert "a line of fixed hours fires once, and one of every so many minutes or hours in both passes." in beside
+    assert 'aria-describedby="id_cron_helptext"' in html
 
 
 def test_preview_shows_the_next_firings_in_the_zone_and_in_utc_and_saves_nothing(superuser: Client) -> None:
@@ -156,6 +164,21 @@ def test_edit_begins_with_what_is_stored_and_changes_what_was_typed(superuser: C
     assert RecurringJob.objects.get().data == {"text": "other"}
     RecurringJob.objects.all().delete()
     assert superuser.post(url, form | {"do": "save"}).status_code == 404
+
+
+def test_context_is_kept_by_an_edit_and_none_of_the_person_who_makes_one(superuser: Client) -> None:
+    with context(tenant="acme"):
+        job_scheduler.add_or_update_recurring("it", Note("it"), "0 9 * * *")
+    row = RecurringJob.objects.get()
+    form = fields_of(superuser, edit_of(row))
+    with context(user="olga"):  # as a middleware of the site's has it
+        html = superuser.post(edit_of(row), form | {"do": "save"}, follow=True).content.decode()
+        assert "Nothing was changed" in html
+        superuser.post(edit_of(row), form | {"do": "save", "arg-text": "other"})
+        send(superuser)
+    row.refresh_from_db()
+    assert (row.data, row.context) == ({"text": "other"}, {"tenant": "acme"})
+    assert RecurringJob.objects.get(name="nightly report").context is None
 
 
 def test_another_type_asks_for_its_own_arguments_and_shows_none_of_the_old_ones(

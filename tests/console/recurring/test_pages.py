@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from handlers import Unique, job_scheduler
+from handlers import Unique, context, job_scheduler
 from handlers.models import AuditEntry, JobRecord, Occurrence, RecurringJob
 from handlers.recurrence.declared import CODE
 from handlers.recurrence.verbs import put
@@ -182,6 +182,26 @@ def test_secrets_are_for_those_who_may_see_them(superuser: Client, make_user: Ma
     assert "https://hc.example/ping/0f3a-secret" in html
 
 
+def test_context_is_shown_and_what_is_sensitive_to_whom_may_see_it(
+    superuser: Client, make_user: MakeUser, settings: Any
+) -> None:
+    settings.JOBS = settings.JOBS | {"SENSITIVE_CONTEXT": ["badge"]}
+    row = add()
+    assert 'id="job-context"' not in html_of(superuser, page_of(row))
+    with context(tenant="acme", badge="b4dg3"):
+        add(by="shop")
+    reader = logged_in(make_user("reader", "view_jobrecord", "view_recurringjob", "view_auditentry"))
+    html = html_of(reader, page_of(row))
+    shown = html.split('id="job-context"')[1].split("</section>")[0]
+    assert "<dt>tenant</dt><dd>acme</dd>" in shown
+    assert "<dt>badge</dt><dd>••••••</dd>" in shown
+    assert "changed it: context" in html
+    assert "b4dg3" in html_of(superuser, page_of(row))
+    told = html_of(superuser, "/admin/jobs/auditentry/")
+    assert "Context: tenant" in told
+    assert "b4dg3" not in told
+
+
 def test_occurrences_are_paged_by_key(superuser: Client) -> None:
     row = add()
     at = timezone.now()
@@ -349,6 +369,7 @@ def test_day_shows_what_piles_up_in_the_zone_asked_for(superuser: Client) -> Non
     assert "Nothing is due on that day" in html_of(superuser, f"{LIST}day/")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("cron", "words"),
     [

@@ -19,7 +19,7 @@ from handlers.registry import registry
 from handlers.states import State
 from tests.app.jobs import Sleep
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.once]
 ENQUEUE = "/admin/job-types/app.Sleep/enqueue/"
 SENT = {"arg-seconds": "1.5", "arg-text": "zzz", "when": "now", "queue": "default"}
 HOUR = timedelta(hours=1)

@@ -19,7 +19,7 @@ from handlers.models import GateParent, JobRecord, Workflow, WorkflowNode
 from handlers.workflows.flow import Node
 from tests.console.workflows.conftest import Send, Step, drain, page
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("bad")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once, pytest.mark.usefixtures("bad")]
 
 
 def layers_of(workflow_id: int) -> list[list[Box]]:
@@ -233,4 +233,7 @@ def test_drawing_reads_no_more_for_more_jobs() -> None:
         with CaptureQueriesContext(connection) as queries:
             layers_of(flow.workflow_id)
         counts.append(len(queries))
+        # Each parent's node is looked at once: it is a descent of an index for every one of them.
+        looks = [sql.count('FROM "jobs_workflownode"') for each in queries if "jobs_gateparent" in (sql := each["sql"])]
+        assert set(looks) == {1}
     assert counts[0] == counts[1] <= 6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from handlers import Job, handles
+from handlers import Event, Job, handles, on_event
 from tests.app.jobs import NO_RETRY, note
 
 
@@ -33,3 +33,16 @@ class Track(Job):
 def track(job: Track) -> None:
     """Note it."""
     note(f"newer tracks {job.number}")
+
+
+@dataclass(frozen=True)
+class Packed(Event, name="shop.Packed"):
+    """A parcel is packed."""
+
+    number: int
+
+
+@on_event(Packed, name="shop.count", retry=NO_RETRY)
+def count(event: Packed) -> None:
+    """Note it."""
+    note(f"newer counts {event.number}")

@@ -1,0 +1,1 @@
+"""Sagas: which go on, which are stuck and why, and what has happened in one."""

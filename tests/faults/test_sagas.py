@@ -1,0 +1,29 @@
+"""Sagas in real workers, one of which dies in the middle of a turn."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from handlers import event_bus
+from handlers.models import JobRecord, SagaRecord
+from tests.app.sagas import Counted, Opened
+from tests.faults.conftest import Start
+from tests.faults.records import Notes, wait_state
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
+
+
+def test_each_event_is_applied_and_each_command_sent_once_whoever_dies(start_worker: Start, notes: Notes) -> None:
+    sagas, events = range(4), range(12)
+    event_bus.publish_many([Opened(number) for number in sagas])
+    event_bus.publish_many(
+        Counted(number, which, tells=True, kill=(number, which) == (2, 5)) for which in events for number in sagas
+    )
+    start_worker("--processes", "1")
+    wait_state("succeeded", *JobRecord.objects.values_list("pk", flat=True))
+    wait_state("succeeded", *JobRecord.objects.filter(job_type__endswith="Tell").values_list("pk", flat=True))
+    assert notes.path.with_name(f"{notes.path.name}.killed").exists()
+    assert [saga.data for saga in SagaRecord.objects.order_by("pk")] == [{"events": 12, "last": 11}] * 4
+    assert Counter(notes.lines()) == {f"{number} {which}": 1 for number in sagas for which in events}
