@@ -7,7 +7,8 @@ import io
 import json
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
 
@@ -78,26 +79,50 @@ def _streamed(request: HttpRequest, name: str, selection: Selection, place: turn
     with time_limit(CHUNK_SECONDS):
         selection = selection.pinned()  # each chunk looks at the same newest jobs
         first = selection.page(CHUNK)
-    write, content_type, ending = FORMATS[name]
+    write, content_type, suffix = FORMATS[name]
     told = {"format": name, "search": str(hidden(selection))[:2000]}
     audit(request.user, "export", "jobs", 0, data=told)  # type: ignore[arg-type]  # nobody anonymous comes here
-    counted = _counted(request, acting_from.get(), told, rows(request, selection, first), place)
-    next(counted)
-    lines = write(counted)
-    response = _File(lines, content_type=content_type)
-    response.made_of, response.place = (lines, counted), place
+    ending = _Ending(request, told, place, acting_from.get())
+    response = _File(write(_counted(rows(request, selection, first), ending)), content_type=content_type)
+    response.ending = ending
     stamp = f"{timezone.now():%Y-%m-%d-%H%M}"
-    response.headers["Content-Disposition"] = f'attachment; filename="jobs-{stamp}.{ending}"'
+    response.headers["Content-Disposition"] = f'attachment; filename="jobs-{stamp}.{suffix}"'
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # a proxy in front shall not collect it
     return response
 
 
+@dataclass
+class _Ending:
+    """How an export ends: its place is free again, and a line in the audit says how many jobs went out.
+
+    Told by whoever makes or closes the file, and by no ``finally`` of a generator: of one that is dropped Python would
+    run that wherever it collects garbage, in the middle of a statement on the same connection too.
+    """
+
+    request: HttpRequest
+    told: dict[str, Any]
+    place: turns.Place
+    source: str
+    count: int = 0
+    is_whole: bool = False
+    is_told: bool = False
+
+    def tell(self) -> None:
+        """Once, however often it is called."""
+        if self.is_told:
+            return
+        self.is_told = True
+        self.place.give_back()
+        with acts_from(self.source):  # the request is over by now
+            user: Any = self.request.user  # nobody anonymous comes here
+            audit(user, "exported", "jobs", self.count, data={**self.told, "whole": self.is_whole})
+
+
 class _File(StreamingHttpResponse):
     """A file that is sent as it is made."""
 
-    made_of: tuple[Generator[Any], ...]
-    place: turns.Place
+    ending: _Ending
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -118,24 +143,22 @@ class _File(StreamingHttpResponse):
                 if self._is_left or len(taken) >= PORTION:
                     break
         if self._is_left:
-            self._end()
+            self._tell()
             return b""
         return bytes(taken)
 
     def close(self) -> None:
         """The server has sent it, or its reader left, maybe before the first line: the place is free again."""
-        self.place.give_back()  # first: what follows ends the request, and its connections
+        self.ending.place.give_back()  # first: what follows ends the request, and its connections
         self._is_left = True
-        self._end()
+        self._tell()
         super().close()
 
-    def _end(self) -> None:
-        # Not while another thread makes a portion, which does this itself, then. Left to Python, what is to be done at
-        # the end would be done once somebody collects garbage, which an idle server never does.
+    def _tell(self) -> None:
+        # Not while another thread makes a portion, which does this itself, then: it may have more jobs to count.
         if self._making.acquire(blocking=False):
             try:
-                for part in self.made_of:
-                    part.close()
+                self.ending.tell()
             finally:
                 self._making.release()
 
@@ -178,27 +201,23 @@ def _row(request: HttpRequest, record: JobRecord, payload: JobPayload | None) ->
     }
 
 
-def _counted(
-    request: HttpRequest, source: str, told: dict[str, Any], exported: Iterable[Row], place: turns.Place
-) -> Generator[Row]:
-    """Nothing, then ``exported``, and afterwards a line in the audit that says how many went out, also when the reader
-    left."""
-    count, is_whole = 0, False
+def _counted(exported: Iterable[Row], ending: _Ending) -> Iterator[Row]:
+    """``exported``, counted; its end, also by an error, is told."""
     try:
-        yield {}  # whoever has taken this has begun: a generator that has not is ended without a word
         for row in exported:
             yield row
-            count += 1
-            if not place.keep():  # its reader was so slow that another one has it
-                return
-        is_whole = True
-    finally:
-        place.give_back()
-        with acts_from(source):  # the request is over by now
-            audit(request.user, "exported", "jobs", count, data={**told, "whole": is_whole})  # type: ignore[arg-type]
+            ending.count += 1
+            if not ending.place.keep():  # its reader was so slow that another one has it
+                break
+        else:
+            ending.is_whole = True
+    except Exception:
+        ending.tell()
+        raise
+    ending.tell()
 
 
-def as_csv(exported: Iterable[Row]) -> Generator[str]:
+def as_csv(exported: Iterable[Row]) -> Iterator[str]:
     """Lines of CSV, its text in quotation marks and made safe for spreadsheets; arguments as JSON in one cell."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC)
@@ -209,7 +228,7 @@ def as_csv(exported: Iterable[Row]) -> Generator[str]:
     yield _taken(buffer)
 
 
-def as_json(exported: Iterable[Row]) -> Generator[str]:
+def as_json(exported: Iterable[Row]) -> Iterator[str]:
     """JSON lines: one object for each job."""
     for row in exported:
         yield json.dumps({name: row[name] for name in COLUMNS}, ensure_ascii=False) + "\n"
@@ -229,7 +248,7 @@ def _cell(name: str, value: Any) -> Any:
     return FORMULA.sub(lambda found: f"'{found[0]}", text)
 
 
-FORMATS: dict[str, tuple[Callable[[Iterable[Row]], Generator[str]], str, str]] = {
+FORMATS: dict[str, tuple[Callable[[Iterable[Row]], Iterator[str]], str, str]] = {
     "csv": (as_csv, "text/csv; charset=utf-8", "csv"),
     "json": (as_json, "application/x-ndjson; charset=utf-8", "jsonl"),
 }
