@@ -244,7 +244,9 @@ def test_a_page_of_the_console_lets_go_of_its_thread(
         through = {"HOST": "127.0.0.1", "PORT": relay.port, "CONN_MAX_AGE": None}
         connections["default"] = type(connections["default"])(connection.settings_dict | through, "default")
         try:
-            assert client.get(address).status_code == 200
+            response = client.get(address)
+            assert response.status_code == 200
+            assert b"".join(response)  # to its end, else it is closed as it is collected, in the middle of a statement
             relay.silence()
             with pytest.raises(OperationalError, match="has not answered"):
                 client.get(address)
