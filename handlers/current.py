@@ -58,6 +58,7 @@ class CurrentJob:
     bars: str = ""  # why nothing may be enqueued or moved here, in words
     run: Any = None  # what its handler has of it, once it has asked
     is_over: bool = False
+    is_noted: bool = False  # has something to tell that is not written yet
     on_line: Callable[[CurrentJob], None] | None = None  # hears of each line
 
     def keep(self, line: LogLine) -> None:

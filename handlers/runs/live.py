@@ -47,11 +47,12 @@ class Live:
         self._is_on = True
 
     def note(self, job: CurrentJob) -> None:
-        """``job`` has something new to tell. Costs less than a microsecond but for the first time."""
-        if not self._is_on or job in self._jobs:
+        """``job`` has something new to tell; nothing to do while it ``is_noted``."""
+        if not self._is_on or job.is_noted:
             return
         with self._lock:
             self._jobs.add(job)
+            job.is_noted = True
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="live", daemon=True)
             self._thread.start()
@@ -70,6 +71,8 @@ class Live:
     def _flush(self) -> None:
         with self._lock:
             jobs, self._jobs = self._jobs, set()
+            for job in jobs:  # before it is read: what is told from now on is noted anew
+                job.is_noted = False
         self._write(jobs)
 
     def _run(self) -> None:

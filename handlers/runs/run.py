@@ -32,6 +32,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=Model)
 
 LONGEST_NAME = 100  # characters
+NUMBERS = (int, float)
 logger = logging.getLogger(__name__)
 
 
@@ -134,16 +135,19 @@ class Run:
         It costs nothing worth saving: the newest one is written once a second, beside the run. Raises InvalidJob for
         what is no part of a total.
         """
-        if not _is_number(done) or not (total is None or _is_number(total)):
-            raise InvalidJob("progress: done and total must be finite numbers, 0 or more", field="done")
-        if total is not None and done > total:
-            raise InvalidJob(
-                f"progress: {done:g} of {total:g} is more than all: done must not exceed total", field="done"
-            )
-        if not isinstance(message, str):
-            raise InvalidJob("progress: message must be text", field="message")
-        self._job.progress = (done, total, message)
-        live.note(self._job)
+        # Handlers say it for each row: one comparison here, and only what does not fit is looked at.
+        all_ = done if total is None else total
+        if not (
+            isinstance(done, NUMBERS)
+            and isinstance(all_, NUMBERS)
+            and 0 <= done <= all_ < math.inf
+            and isinstance(message, str)
+        ):
+            raise _no_progress(done, all_)
+        job = self._job
+        job.progress = (done, total, message)
+        if not job.is_noted:
+            live.note(job)
 
     def checkpoint(self, value: Any) -> None:
         """Keep ``value`` (plain JSON) for the job's next attempt, which finds it as ``resume_value``.
@@ -305,8 +309,12 @@ class Run:
         return None if data is None else payloads.decode(hint, data, type_name=f"step {name}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+def _no_progress(done: Any, total: Any) -> InvalidJob:
+    if not all(isinstance(value, NUMBERS) and 0 <= value < math.inf for value in (done, total)):
+        return InvalidJob("progress: done and total must be finite numbers, 0 or more", field="done")
+    if done > total:
+        return InvalidJob(f"progress: {done:g} of {total:g} is more than all: done must not exceed total", field="done")
+    return InvalidJob("progress: message must be text", field="message")
 
 
 def _encoded(value: Any, hint: Any, what: str) -> bytes:

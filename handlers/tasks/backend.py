@@ -37,6 +37,7 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
+        self._valid: dict[str, Any] = {}  # tasks as the code declares them, by path: they do not change
         registry.find_with(discovery.find)
         registry.add_queues(name for name in self.queues if _is_queue(name))
         if not self.queues:
@@ -74,16 +75,12 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
 
         Raises the family's InvalidTask; InvalidJob, a TypeError as well, for arguments that cannot be stored.
         """
-        self.validate_task(task)
-        job_type = registry.find(task.module_path)
-        assert isinstance(job_type, TaskType)
+        job_type = self._type_of(task)
         return self._start(task, job_type, self._call(task, job_type, args, kwargs))
 
     def enqueue_many(self, task: Any, calls: Iterable[Iterable[Any] | Mapping[str, Any]]) -> list[Any]:
         """Enqueue a call with each of these, a tuple of arguments or a dict of named ones; all, or none."""
-        self.validate_task(task)
-        job_type = registry.find(task.module_path)
-        assert isinstance(job_type, TaskType)
+        job_type = self._type_of(task)
         made = [
             self._call(task, job_type, (), call)
             if isinstance(call, Mapping)
@@ -108,6 +105,16 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         return found
 
     # --- inside
+
+    def _type_of(self, task: Any) -> TaskType:
+        path = task.module_path
+        if self._valid.get(path) is not task or not registry.has(path):
+            self.validate_task(task)
+        job_type = registry.find(path)
+        assert isinstance(job_type, TaskType)
+        if job_type.task is task:
+            self._valid[path] = task
+        return job_type
 
     def _call(self, task: Any, job_type: TaskType, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         call: Any = job_type.payload_class

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -38,7 +38,7 @@ class Family:
         """Its connection handler."""
         return import_module(self.name).task_backends
 
-    @property
+    @cached_property
     def signals(self) -> Any:
         """Its module of signals."""
         return import_module(f"{self.name}.signals")
