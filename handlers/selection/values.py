@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.utils import timezone
@@ -30,6 +30,7 @@ class Number(NamedTuple):
 
 
 _AGO = re.compile(r"(\d{1,6})\s*(s|m|min|h|d|w)")
+_DAY = re.compile(r"(\d{4}-\d\d-\d\d)(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _EARLIEST, _LATEST = datetime(1970, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
 
@@ -112,22 +113,21 @@ def stored_names(name: str) -> list[str]:
 def moment(field: str, text: str) -> datetime:
     """An ISO date or time (UTC where it names no zone), or how long ago: ``30m``, ``2h``, ``3d``, ``1w``.
 
-    A date alone is its beginning; for ``until`` its end.
+    A date, which may name its zone too (``2026-11-24+01:00``), is its beginning; for ``until`` its end.
     """
     asked = text.strip()
     try:
         if ago := _AGO.fullmatch(asked.casefold()):
             at = timezone.now() - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
-        elif re.fullmatch(r"\d{4}-\d\d-\d\d", asked):
-            day = date.fromisoformat(asked)
-            at = datetime.combine(day, time(), UTC) + timedelta(days=int(field == "until"))
+        elif day := _DAY.fullmatch(asked):
+            at = datetime.fromisoformat(f"{day[1]}T00:00{day[2] or 'Z'}") + timedelta(days=int(field == "until"))
         else:
             at = datetime.fromisoformat(asked)
             at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidSelection(
             field,
-            worded("%(text)s is no time: say 2h, 3d, 2026-11-24, or 2026-11-24T10:30 (UTC)", text=repr(text[:60])),
+            worded("%(text)s is no time: say 2h, 3d, 2026-11-24, or 2026-11-24T10:30+01:00", text=repr(text[:60])),
         ) from None
     if not _EARLIEST <= at <= _LATEST:
         raise InvalidSelection(field, worded("%(text)s is too far away", text=repr(text[:60])))

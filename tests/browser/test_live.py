@@ -181,3 +181,32 @@ def test_moment_is_typed_in_ones_own_zone_and_comes_back_so(overview: Page, live
     expect(overview.locator(".messagelist")).to_contain_text("Enqueued job")
     job = JobRecord.objects.latest("pk")
     assert job.run_at == datetime(2998, 3, 29, 1, 0, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("box", ["#find-jobs, #searchbar", "#changelist-search #searchbar"], ids=["header", "list"])
+def test_days_that_are_searched_for_are_those_of_ones_own_zone(
+    overview: Page, live_server: LiveServer, box: str
+) -> None:
+    JobRecord.objects.all().delete()
+    midnight = datetime(2025, 11, 24, 5, tzinfo=UTC)  # in Bogota
+    made = [make_job(payload={"text": "since:2025-11-24"}).pk for _ in range(4)]
+    second, day = timedelta(seconds=1), timedelta(days=1)
+    for pk, at in zip(made, (midnight - second, midnight, midnight + day - second, midnight + day), strict=True):
+        JobRecord.objects.filter(pk=pk).update(created_at=at)
+    if "list" in box:
+        overview.goto(f"{live_server.url}/admin/jobs/jobrecord/")
+    search = overview.locator(box).last
+    search.fill('since:2025-11-24 until:2025-11-24 "since:2025-11-24"')
+    search.press("Enter")
+    expect(overview.locator("h1")).to_contain_text("created from 2025-11-24 00:00 to 2025-11-25 00:00")
+    expect(overview.locator("#searchbar")).to_have_value(
+        'since:2025-11-24-05:00 until:2025-11-24-05:00 "since:2025-11-24"'
+    )
+    found = [
+        str(row.locator(".action-select").get_attribute("value"))
+        for row in overview.locator("#result_list tbody tr").all()
+    ]
+    assert found == [str(made[2]), str(made[1])]
+    overview.locator("#searchbar").fill("until:2025-11-24T00:00")
+    overview.get_by_role("button", name="Filter").click()
+    expect(overview.locator("#result_list tbody tr")).to_have_count(1)

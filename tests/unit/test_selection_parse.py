@@ -119,6 +119,8 @@ def test_from_json_refuses_what_to_json_never_wrote(data: Any) -> None:
         ("workflow:7 workflow:#7", Selection(workflow=7)),
         ("since:2026-11-24", Selection(since=datetime(2026, 11, 24, tzinfo=UTC))),
         ("until:2026-11-24", Selection(until=datetime(2026, 11, 25, tzinfo=UTC))),  # the day is part of it
+        ("since:2026-11-24+01:00", Selection(since=datetime(2026, 11, 23, 23, tzinfo=UTC))),
+        ("until:2026-11-24-05:00", Selection(until=datetime(2026, 11, 25, 5, tzinfo=UTC))),
         ("since:2026-11-24T10:30+01:00", Selection(since=datetime(2026, 11, 24, 9, 30, tzinfo=UTC))),
         ('refused "by mail"', Selection(text=("refused", "by mail"))),
         ("order 4711", Selection(text=("order", "4711"))),

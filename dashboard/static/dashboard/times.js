@@ -63,6 +63,26 @@
     show();
   };
 
+  // A moment that one types into a search is by one's own clock: it is sent with the zone, so that its address means the
+  // same to everybody. The end of a day has the zone that its last moment has.
+  const offset = (at) => {
+    const minutes = -at.getTimezoneOffset();
+    const [hours, rest] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+    return `${minutes < 0 ? "-" : "+"}${String(hours).padStart(2, "0")}:${String(rest).padStart(2, "0")}`;
+  };
+  const typed = /"[^"]*"|(?<=^|\s)(since|until):("?)(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?\2(?=\s|$)/gi;
+  const zoned = (search) => search.replaceAll(typed, (term, name, _quote, day, time) => {
+    if (!name) return term; // a phrase
+    const at = new Date(`${day}T${time ?? "00:00"}`);
+    if (!time && name.toLowerCase() === "until") at.setDate(at.getDate() + 1);
+    return Number.isNaN(at.getTime()) ? term : `${name}:${day}${time ? `T${time}` : ""}${offset(at)}`;
+  });
+  document.addEventListener("formdata", (event) => {
+    for (const { name } of event.target.querySelectorAll("input[data-moments][name]")) {
+      event.formData.set(name, zoned(event.formData.get(name) ?? ""));
+    }
+  });
+
   const localise = (root) => {
     for (const element of root.querySelectorAll("time[datetime]")) {
       const at = new Date(element.dateTime);
