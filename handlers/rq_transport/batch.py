@@ -18,6 +18,7 @@ from handlers.rq_transport.outcomes import Broken, Outcomes
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.015
+LATE_SECONDS = 0.01  # after outcomes are due: by then the main thread records them, unless it is in a run
 
 
 class Batch:
@@ -81,13 +82,15 @@ class Batch:
             self._outcomes.flush()
 
     def relieve(self) -> None:
-        """Called by the keeper: let no one wait for a job that runs long."""
+        """Called by the keeper: let no one wait for a job that runs long, nor an outcome for any job."""
         with self._lock:
-            since = self._running_since
-            slow = since is not None and time.monotonic() - since >= slow_types.SLOW_SECONDS
-            needed = slow and (self._waiting or not self._outcomes.is_empty)
-        if needed:
+            since, now = self._running_since, time.monotonic()
+            slow = since is not None and now - since >= slow_types.SLOW_SECONDS
+            behind, late = slow and bool(self._waiting), self._outcomes.is_due(now - LATE_SECONDS)
+        if behind:
             self.give_back("the job before it took long")
+        elif late:
+            self._outcomes.flush()
         if slow:
             self._on_slow()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-from tests.bench.curves import CURVES, RECORDS, Curve, Load
+from tests.bench.curves import CURVES, RECORDS, Curve, Load, Waiting
 from tests.bench.places import Figures, Places, in_turns
 from tests.bench.sites import LARGE, MIDDLE, SMALL
 
@@ -17,7 +17,9 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("waiting.waiting", {"count": 12_000, "slots": 200, "threads": True}),
     ("waiting.beside", {"slow": 150, "paced": 100}),
     ("waiting.held", {"slots": 1_000}),
+    ("waiting.grown", {"count": 100_000, "slots": 1_000}),
     ("waiting.killed", {"slots": 200}),
+    ("waiting.killed", {"slots": 200, "supervisor": True}),
     ("atomic.rows", {"count": 20_000}),
     ("progress.progress", {}),
     ("unique.unique", {"count": 30_000}),
@@ -60,11 +62,11 @@ def growth(places: Places, databases: Sequence[str]) -> Figures:
 def curves(places: Places, database: str, wanted: Sequence[Curve]) -> Figures:
     """By curve and point; a load that stands on several curves is measured once."""
     loads = dict.fromkeys(load for curve in wanted for load in curve.points.values())
-    seen: dict[Load, Figures] = {}
+    seen: dict[Load | Waiting, Figures] = {}
     for load in loads:
         there = places.get(database, load.made_up)
         with nullcontext(there) if load.made_up else there.copy() as used:
-            seen[load] = used.measure("load.load", **load.options())
+            seen[load] = used.measure(load.function, **load.options())
     return {
         curve.along: {point: {name: seen[load][name] for name in curve.shown} for point, load in curve.points.items()}
         for curve in wanted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from datetime import datetime
 
 from django.db.models import Max, Min
@@ -18,11 +19,20 @@ from tests.bench.places import Figures
 from tests.bench.workforce import running, scheduling, wait_until_recorded
 from tests.processes import wait_for
 
+DRAINED, LIMIT = "jobs/s", "of the limit"
+WORKERS, SERVERS = "workers and scheduler, CPU ms a job", "servers, CPU ms a job"
+
 
 def waiting(*, count: int, slots: int, threads: bool = False, seconds: float = 0.05, processes: int = 2) -> Figures:
-    """A recorded drain of ``count`` jobs that wait so long each, ``slots`` at once in each process, async or sync."""
+    """``drained``, each figure by a name that says of what it is."""
     kind = "sync jobs on threads" if threads else "async jobs"
     name = f"{count:,} {kind} of {seconds * 1_000:.0f} ms, {slots:,} at once in each of {processes}"
+    figures = drained(count=count, slots=slots, threads=threads, seconds=seconds, processes=processes)
+    return {f"{name}, {figure}": value for figure, value in figures.items()}
+
+
+def drained(*, count: int, slots: int, threads: bool = False, seconds: float = 0.05, processes: int = 2) -> Figures:
+    """A recorded drain of ``count`` jobs that wait so long each, ``slots`` at once in each process, async or sync."""
     ids = enqueue(Doze(seconds) if threads else Wait(seconds), count)
     with scheduling() as scheduler, running(*workforce.worker(processes), *option(slots, threads=threads)) as worker:
         mark = ids[len(ids) // 20]
@@ -34,12 +44,7 @@ def waiting(*, count: int, slots: int, threads: bool = False, seconds: float = 0
     began, ended = span(ids[0], ids[-1])
     rate = count / (ended - began).total_seconds()
     ms = [(end - begin) * 1_000 / (count - done) for begin, end in zip(before, after, strict=True)]
-    return {
-        f"{name}, jobs/s": rate,
-        f"{name}, of the limit": rate / (slots * processes / seconds),
-        f"{name}, workers and scheduler, CPU ms a job": ms[0],
-        f"{name}, servers, CPU ms a job": ms[1],
-    }
+    return {DRAINED: rate, LIMIT: rate / (slots * processes / seconds), WORKERS: ms[0], SERVERS: ms[1]}
 
 
 def option(slots: int, *, threads: bool = False) -> tuple[str, str]:
@@ -102,25 +107,34 @@ def beside(*, slow: int, paced: int) -> Figures:
     }
 
 
-def killed(*, slots: int) -> Figures:
-    """Seconds from SIGKILL to both worker processes, whose slots are full, until all of their jobs have run again."""
-    with scheduling(), running(*workforce.worker(2), *option(slots)) as worker:
+def killed(*, slots: int, supervisor: bool = False) -> Figures:
+    """Seconds from SIGKILL to both worker processes, whose slots are full, until all of their jobs have run again.
+
+    ``supervisor``: it dies with them, and another worker is started at once.
+    """
+    worker = *workforce.worker(2), *option(slots)
+    with ExitStack() as stack:
+        stack.enter_context(scheduling())
+        started = stack.enter_context(running(*worker))
         ids = enqueue(Wait(0.05), slots)
         wait_all(ids)
         ids = enqueue(Wait(2.0), 2 * slots)
         wait_for("all run", lambda: in_flight(ids) == 2 * slots, seconds=workforce.LONG)
         JobPayload.objects.filter(job_id__in=ids).update(data={"seconds": 0.05})  # next time they are as short
-        for child in worker.children():
-            child.kill()
         died = time.perf_counter()
+        if supervisor:
+            started.kill_all()
+            stack.enter_context(running(*worker))
+        else:
+            for child in started.children():
+                child.kill()
         wait_all(ids)
         took = time.perf_counter() - died
     rows = JobRecord.objects.filter(pk__in=ids)
+    name = f"worker processes{' and their supervisor' if supervisor else ''} killed with {2 * slots} jobs in flight"
     return {
-        f"worker processes killed with {2 * slots} jobs in flight, until all have run again, s": took,
-        f"worker processes killed with {2 * slots} jobs in flight, counted as crashes": rows.filter(
-            crashes__gt=0
-        ).count(),
+        f"{name}, until all have run again, s": took,
+        f"{name}, counted as crashes": rows.filter(crashes__gt=0).count(),
     }
 
 
