@@ -27,7 +27,7 @@ AGES = {OLDEST: "lowest-direct", NEWEST: "highest"}
 PYTHON_OF_DJANGO_6 = "3.12"
 ENVIRONMENTS = ROOT / "var" / "matrix"
 # What asks something of the packages that we depend on. The console's pages ask Django alone, and are many; of the
-# API's document a tool speaks that has demands of its own.
+# API's document a tool speaks that has demands of its own, and what else needs a developer's tools is in tests/tools.
 TESTS = ("tests/unit", "tests/integration", "tests/api", "--ignore=tests/api/test_document.py")
 # The two ends, in CI, in few minutes beside a suite that takes long: what speaks with Django, RQ, Redis and pydantic.
 # The rest of what they have to do, up to a console in a browser, tests/package does with the same versions.
