@@ -130,7 +130,6 @@ def tutorial() -> dict[str, Any]:
         "dataclass": dataclass,
         "CancellationToken": CancellationToken,
         "Job": Job,
-        "JobRecord": JobRecord,
         "handles": handles,
     }
 

@@ -41,15 +41,17 @@ def module() -> Iterator[ModuleType]:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.name)
-def test_examples_run(page: Path, module: ModuleType) -> None:
+def test_examples_run(page: Path, module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     with transaction.atomic():
-        run(page, module)
+        modules = [module, *run(page, module, monkeypatch)]
         transaction.set_rollback(True)  # the page's own tests begin with no jobs
-    if page.name not in ELSEWHERE:
-        run_tests(module)
+    for each in modules:
+        run_tests(each)
 
 
-def run(page: Path, module: ModuleType) -> None:
+def run(page: Path, module: ModuleType, patch: pytest.MonkeyPatch) -> list[ModuleType]:
+    """The modules that are made beside ``module``: examples that are files of their own."""
+    own: list[ModuleType] = []
     known = getattr(surroundings, page.stem.replace("-", "_").lower(), dict)
     vars(module).update(known())
     for example in python(page):
@@ -57,13 +59,19 @@ def run(page: Path, module: ModuleType) -> None:
         code = compile("\n" * (example.line - 1) + example.text, str(page), "exec", dont_inherit=True)
         if example.not_run or page.name in ELSEWHERE:
             continue
+        into = module
+        if example.module:
+            into = ModuleType(example.module)
+            patch.setitem(sys.modules, example.module, into)
+            own.append(into)
         try:
-            exec(code, vars(module))  # noqa: S102 - our own pages
+            exec(code, vars(into))  # noqa: S102 - our own pages
         except NameError as error:
             pytest.fail(
                 f"{example.where}: {error}. Have the example define it, or tests/docs/surroundings.py, if any reader"
                 " has such a thing; or mark what is no whole program: <!-- not run: why --> on the line before it."
             )
+    return own
 
 
 def run_tests(module: ModuleType) -> None:
