@@ -40,7 +40,7 @@ docs: ## the documentation as a site, in build/docs; a link that leads nowhere i
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
 	@echo "build/docs/index.html"
 
-bench: ## the benchmarks, in under ten minutes, with tables at the end; ARGS="--only engine" narrows them
+bench: ## the benchmarks, with tables at the end; ARGS="--only engine" narrows them
 	@$(PYTHON) jobsite/bootstrap.py bench
 	@exec $(BIN)/python -m tests.bench $(ARGS)
 
