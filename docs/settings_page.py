@@ -36,7 +36,7 @@ CONSOLE = """
 | `CONSOLE_ENVIRONMENT` | none | a word on the console's badge, such as `staging` |
 | `CONSOLE_IDLE_MINUTES` | none | after which whoever did nothing is signed out: [install.md](install.md#signing-in) |
 | `CONSOLE_LOCKOUTS` | none | dotted path of who knows who is locked out: [install.md](install.md#signing-in) |
-| `CONSOLE_SLOW_ALL` | 3 | exports and exact counts under way at once, of all people: [console.md](console.md#search) |
+| `CONSOLE_SLOW_ALL` | 3 | exports and exact counts at once, of all people: [search](console/jobs.md#how-far-it-looks) |
 | `CONSOLE_SLOW_EACH` | 2 | the same, of one person |
 | `CONSOLE_STATEMENT_SECONDS` | 2 | after which a page's read is broken off |
 | `CONSOLE_TRUSTED_PROXIES` | none | whose `X-Forwarded-For` is believed: [install.md](install.md#behind-a-proxy) |

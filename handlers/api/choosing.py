@@ -28,7 +28,7 @@ def selection_of(asker: Asker, q: str, **given: Sequence[str]) -> Selection | No
         selection = Selection.parse(q, **{name: values for name, values in given.items() if values})
     except InvalidSelection as error:
         field = error.field if error.field in given else "q"
-        mend = offered(q) or "Mend the search: docs/console.md has its words."
+        mend = offered(q) or "Mend the search: docs/console/jobs.md has its words."
         raise Problem(422, str(error), field=field, mend=mend) from None
     if not asker.sees_sensitive:
         if secret := forbidden_paths(selection):

@@ -1,7 +1,7 @@
 """How far it is: clicks, keys and loads from where an operator begins to what they want, as people would go.
 
 What is counted is what a person does: each click, each key, each page that has to come. Credentials are typed by a
-password manager. The limits are those that the console promises (docs/console.md).
+password manager. The limits are those that the console promises.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def job(_name: str, _returns: Any = None, **fields: Any) -> Any:
     return made
 
 
-def console() -> dict[str, Any]:
+def permissions() -> dict[str, Any]:
     return {"dataclass": dataclass}
 
 
