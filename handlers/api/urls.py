@@ -8,7 +8,7 @@ try:
     import ninja  # noqa: F401 - asked for here, where a site without it can be told
 except ImportError as error:
     raise ImproperlyConfigured(
-        f"handlers.api.urls needs django-ninja ({error}): install the extra [api], or leave the API out of the urls."
+        f'The API needs django-ninja ({error}): pip install "jobsite[api]", or leave handlers.api.urls out of the urls.'
     ) from error
 
 from handlers.api.site import url_patterns

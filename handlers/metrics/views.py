@@ -33,7 +33,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         from handlers.metrics.families import JobsCollector
         from handlers.metrics.text import text
     except ImportError:
-        return _text('prometheus-client is not installed: pip install "prometheus-client"', 501)
+        return _text('Metrics need prometheus-client: pip install "jobsite[metrics]"', 501)
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     if _rewrites_names(content_type):
         registry = CollectorRegistry(auto_describe=False)

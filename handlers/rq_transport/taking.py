@@ -70,16 +70,15 @@ class Taking:
         sizes = {name: int(min(self._sizes.of(name), room)) for name in self.open_queues()}
         began = time.time_ns()
         found = self._stranded.take(list(sizes), max(sizes.values(), default=1)) or self._intake.pop(sizes)
-        if found and tracing.is_on():
-            tracing.received(found, began)
-        return found
+        return _traced(found, began)
 
     def wait(self, seconds: float) -> list[Message]:
         """A message that comes within so many seconds."""
+        began = time.time_ns()
         waited = self._intake.wait(self.open_queues(), self._stranded.patience(seconds))
         if waited is None:
             time.sleep(0.1)
-        return waited or []
+        return _traced(waited or [], began)
 
     def ran(self, queue: str, *, seconds: float, mean: float | None) -> None:
         """What was taken of ``queue`` took so long in all, and its jobs so long on average, if any ran."""
@@ -131,3 +130,10 @@ class Taking:
     def _learn_paused(self) -> None:
         self._paused = set(job_scheduler.paused_queues())
         self._paused_checked_at = time.monotonic()
+
+
+def _traced(found: list[Message], began: int) -> list[Message]:
+    """``found``, told to the site's tracing. ``began``: when they were asked for, by ``time.time_ns``."""
+    if found and tracing.is_on():
+        tracing.received(found, began)
+    return found

@@ -233,7 +233,7 @@ except ImproperlyConfigured as error:
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=settings.BASE_DIR)
     assert done.returncode == 0, done.stderr
-    assert "install the extra [api]" in done.stdout
+    assert 'pip install "jobsite[api]"' in done.stdout
 
 
 def test_database_that_says_nothing_is_told(caller: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests import pythons, servers
-from tests.matrix import AGES, OLDEST
+from tests.matrix import AGES, NEWEST, OLDEST
 from tests.processes import ROOT
 
+# What each environment has of the package: the oldest only what a first site needs, the newest all of it.
+EXTRAS = {
+    OLDEST: ("embedded", "postgresql"),
+    NEWEST: ("api", "embedded", "mcp", "metrics", "otel", "postgresql", "uvloop"),
+}
 UV = (sys.executable, "-m", "uv")  # as pip does it, in seconds in place of a minute
 Install = Callable[[str, str, str], Path]
 
@@ -44,9 +49,9 @@ def install(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
             python = pythons.find(version) or pytest.skip(f"no Python {version}")
             folder = tmp_path_factory.mktemp("env")
             call(*UV, "venv", "--quiet", "--clear", "--python", python, str(folder))
-            wanted = [f"jobsite[embedded,postgresql] @ {wheel.as_uri()}", f"django~={django}.0"]
+            wanted = [f"jobsite[{','.join(EXTRAS[age])}] @ {wheel.as_uri()}", f"django~={django}.0"]
             if age == OLDEST:  # of our own ranges, which uv takes for direct ones only where it reads them itself
-                wanted += ["-r", str(ROOT / "pyproject.toml"), "--extra", "embedded", "--extra", "postgresql"]
+                wanted += ["-r", str(ROOT / "pyproject.toml"), *(f"--extra={extra}" for extra in EXTRAS[age])]
             options = ("--python", str(folder / "bin" / "python"), "--resolution", AGES[age])
             call(*UV, "pip", "install", "--quiet", *options, *wanted)
             made[version, django, age] = folder / "bin"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 import tarfile
 import zipfile
 from pathlib import Path
+from urllib.error import HTTPError
 
 import dj_database_url
 import psycopg
@@ -29,6 +31,37 @@ class Member(AbstractUser):
     pass
 """
 OWN_USERS = 'INSTALLED_APPS += ["members"]\nAUTH_USER_MODEL = "members.Member"\n'
+
+
+# As the pages of docs/ about each have a site do it.
+API = 'urlpatterns += [path("api/v1/", include("handlers.api.urls"))]\n'
+METRICS = 'urlpatterns += [path("", include("handlers.metrics.urls"))]\n'
+# The least that can be a provider: what it is asked for is a line in a file, whichever process asks.
+TRACED = """
+from pathlib import Path
+
+from django.apps import AppConfig
+from opentelemetry import trace
+
+
+class Tracer(trace.NoOpTracer):
+    def start_span(self, name, *args, **options):
+        with Path("spans").open("a") as file:
+            file.write(f"{name}\\n")
+        return super().start_span(name, *args, **options)
+
+
+class Provider(trace.TracerProvider):
+    def get_tracer(self, *args, **options):
+        return Tracer()
+
+
+class ShopConfig(AppConfig):
+    name = "shop"
+
+    def ready(self):
+        trace.set_tracer_provider(Provider())
+"""
 
 
 def test_wheel_and_sdist_carry_all_that_the_checkout_has(built: Path, wheel: Path) -> None:
@@ -77,6 +110,14 @@ def test_fresh_site_runs_a_job_that_its_console_shows(
         with psycopg.connect(request.getfixturevalue("postgresql"), autocommit=True) as server:
             server.execute(f"CREATE DATABASE {config['NAME']}")
         site.write("shop/settings.py", f"DATABASES = {{'default': {config}}}\n")
+    with_extras = age == NEWEST
+    if with_extras:
+        site.write("shop/urls.py", API)
+        site.write("shop/apps.py", TRACED)
+    elif not own_users:
+        say_what_to_install(site)
+    site.write("shop/urls.py", METRICS)
+    site.write("shop/settings.py", 'JOBS["METRICS_LOOPBACK"] = True\n')
     assert "no issues" in site.manage("check")
     assert "No changes" in site.manage("makemigrations", "--check", "--dry-run")
 
@@ -95,8 +136,42 @@ def test_fresh_site_runs_a_job_that_its_console_shows(
         job = re.findall(r'href="([^"]+/change/)"[^>]*>job \d+<', answer)[0]
         wait_for("the job's page shows what it returned", lambda: "Hello, Ada!" in person.get(job))
         assert site.manage("worker", "--burst")
+        if with_extras:
+            use_extras(site, person)
+        else:
+            with pytest.raises(HTTPError) as refused:
+                person.get("/metrics")
+            assert refused.value.read().decode().strip().endswith('pip install "jobsite[metrics]"')
         if version == "3.11" and not own_users:
             see_changed_code(site, person, lines)
+
+
+def use_extras(site: Site, person: Visitor) -> None:
+    """The API, the metrics and the traces of a site that has run a job."""
+    served, kept = (
+        json.loads(text) for text in (person.get("/api/v1/openapi.json"), (ROOT / "docs/openapi.json").read_text())
+    )
+    assert served["paths"].keys() == kept["paths"].keys()
+    wait_for(
+        "the attempt is counted",
+        lambda: (
+            'jobs_outcomes_total{outcome="succeeded",queue="default",type="shop.Greet"} 1.0' in person.get("/metrics")
+        ),
+    )
+    spans = set((site.folder / "spans").read_text().splitlines())
+    assert {"create default", "send default", "receive default", "process default"} <= spans
+
+
+def say_what_to_install(site: Site) -> None:
+    """One that has none of the extras says so in one line, wherever it is asked for what they are for."""
+    urls = site.folder / "shop" / "urls.py"
+    before = urls.read_text()
+    site.write("shop/urls.py", API)
+    for wanted, command in {"api": ["check"], "mcp": ["jobs_mcp", "--url=http://localhost/api/v1"]}.items():
+        with pytest.raises(AssertionError) as told:
+            site.manage(*command)
+        assert f'pip install "jobsite[{wanted}]"' in str(told.value).strip().splitlines()[-1]
+    urls.write_text(before)
 
 
 def see_changed_code(site: Site, person: Visitor, lines: list[str]) -> None:

@@ -22,13 +22,13 @@ class Command(BaseCommand):
 
     def handle(self, *, url: str, **_: Any) -> None:
         """Serve."""
-        token = os.environ.get("JOBS_API_TOKEN", "")
-        if not url or not token:
-            raise CommandError("set JOBS_API_URL, such as https://jobs.example.com/api/v1, and JOBS_API_TOKEN")
         try:
             from handlers.api.agents import Api, server
         except ImportError as error:
-            raise CommandError(f"jobs_mcp needs the package mcp: install the extra [mcp] ({error})") from error
+            raise CommandError(f'jobs_mcp needs the package mcp ({error}): pip install "jobsite[mcp]"') from error
+        token = os.environ.get("JOBS_API_TOKEN", "")
+        if not url or not token:
+            raise CommandError("set JOBS_API_URL, such as https://jobs.example.com/api/v1, and JOBS_API_TOKEN")
         try:
             api = Api(url, token)
         except ValueError as error:

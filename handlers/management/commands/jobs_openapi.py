@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 
 class Command(BaseCommand):
@@ -19,7 +19,10 @@ class Command(BaseCommand):
 
     def handle(self, *, server: str, **_: Any) -> None:
         """Print it."""
-        from handlers.api.document import as_text, document
-        from handlers.api.site import api
+        try:
+            from handlers.api.document import as_text, document
+            from handlers.api.site import api
+        except ImportError as error:
+            raise CommandError(f'The API needs django-ninja ({error}): pip install "jobsite[api]"') from error
 
         self.stdout.write(as_text(document(api, server)), ending="")
