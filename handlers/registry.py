@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -146,6 +146,10 @@ class Registry:
     def names(self, *, is_async: bool) -> set[str]:
         """All names, former ones included, of the types with async handlers, or of the others."""
         return {name for name, known in self._names.items() if self._types[known].is_async == is_async}
+
+    def exclusive(self, queues: Collection[str]) -> list[str]:
+        """The types of these queues that share no process, by name."""
+        return [known.name for known in self.all() if known.exclusive and known.queue in queues]
 
     def limits(self) -> dict[str, Limit]:
         """The limits that types have, by name; of one that several share, one type's."""

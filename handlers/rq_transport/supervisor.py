@@ -146,6 +146,12 @@ class Supervisor:
         self._await("the queue server at JOBS['REDIS_URL'] (REDIS_URL)", silence)
         self._await("the database (DATABASE_URL)", self._choose_queues)
         self._children.threads = fitting(self._children.threads, processes=self._children.wanted)
+        if self._children.threads > 1 and (alone := registry.exclusive(self._queues)):
+            logger.info(
+                "--threads %d (JOBS['THREADS']), but types that are exclusive=True run alone in a process, whose other"
+                " threads wait meanwhile: %s",
+                self._children.threads, ", ".join(alone),
+            )  # fmt: skip
 
     def _choose_queues(self) -> str:
         """Learn which queues there are to serve, as only the database knows; why it does not say, if it does not."""

@@ -7,8 +7,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -165,6 +166,18 @@ async def async_count(job: AsyncCount) -> None:
         note(f"found {await JobRecord.objects.using(alias).acount()}")
 
 
+_running: set[object] = set()  # in this process, of the two types below
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    _running.add(this := object())
+    try:
+        yield
+    finally:
+        _running.discard(this)
+
+
 @dataclass(frozen=True)
 class Wait(Job):
     """Wait, as for another service."""
@@ -175,7 +188,8 @@ class Wait(Job):
 @handles(Wait, retry=NO_RETRY)
 async def wait(job: Wait) -> None:
     """Do so."""
-    await asyncio.sleep(job.seconds)
+    with _counted():
+        await asyncio.sleep(job.seconds)
 
 
 @dataclass(frozen=True)
@@ -205,7 +219,8 @@ class Doze(Job):
 @handles(Doze, retry=NO_RETRY)
 def doze(job: Doze) -> None:
     """Do so."""
-    time.sleep(job.seconds)
+    with _counted():
+        time.sleep(job.seconds)
 
 
 @dataclass(frozen=True)
@@ -263,7 +278,19 @@ class Exclusive(Job):
 @handles(Exclusive, retry=NO_RETRY, exclusive=True)
 async def exclusive(job: Exclusive) -> None:
     """Wait a little, so that others could begin."""
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    others = len(_running)
     await asyncio.sleep(0.3)
-    others += [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    note(f"beside {len(others)}")
+    note(f"beside {others + len(_running)}")
+
+
+@dataclass(frozen=True)
+class ExclusiveOnThread(Job):
+    """The same, of a sync handler."""
+
+
+@handles(ExclusiveOnThread, retry=NO_RETRY, exclusive=True)
+def exclusive_on_thread(job: ExclusiveOnThread) -> None:
+    """Wait a little, so that others could begin."""
+    others = len(_running)
+    time.sleep(0.3)
+    note(f"beside {others + len(_running)}")

@@ -20,10 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone, translation
 
-from handlers import Job, handles
-from tests.app.jobs import NO_RETRY, note
+from handlers import CancellationToken, Job, handles, job_scheduler
+from tests.app.coroutines import ACTS
+from tests.app.jobs import NO_RETRY, Note, note
+from tests.app.many import PAUSE, may_go
 
 mood: ContextVar[str] = ContextVar("mood", default="none")
 
@@ -212,3 +215,47 @@ def old_loop(job: OldLoop) -> None:
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     note("loop")
+
+
+@dataclass(frozen=True)
+class Litter(Job):
+    """Leave the thread's connection and what is around in a bad way, once the test says go."""
+
+    way: str
+    text: str
+
+
+@handles(Litter, retry=NO_RETRY)
+def leave(job: Litter) -> None:
+    """Wait, so that each of several has a thread of its own."""
+    _gather(job.text)
+    translation.activate("de")
+    timezone.activate("Asia/Tokyo")
+    mood.set("bad")
+    _precision()
+    ACTS[job.way]()
+
+
+@dataclass(frozen=True)
+class Look(Job):
+    """Note what is there, and enqueue a job, which an open transaction would swallow."""
+
+    text: str
+
+
+@handles(Look, retry=NO_RETRY)
+def look(job: Look, token: CancellationToken) -> None:
+    """As a line of JSON."""
+    _gather(job.text)
+    found = [
+        translation.get_language(), timezone.get_current_timezone_name(), mood.get(), decimal.getcontext().prec,
+        connection.in_atomic_block, connection.get_autocommit(),
+    ]  # fmt: skip
+    note(f"found {json.dumps(found)}")
+    job_scheduler.enqueue(Note(f"child of {token.job_id}"))
+
+
+def _gather(text: str) -> None:
+    note(f"start {text}")
+    while not may_go(text):
+        time.sleep(PAUSE)

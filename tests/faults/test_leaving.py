@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from handlers import Job, job_scheduler
-from handlers.models import JobRecord
+from handlers.models import JobPayload, JobRecord
 from tests.app.jobs import Sleep
-from tests.app.leaving import RARE, WAYS, Alarm, Disturb, DisturbLater, Found, OldLoop
+from tests.app.leaving import RARE, WAYS, Alarm, Disturb, DisturbLater, Found, Litter, Look, OldLoop
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
 
@@ -80,6 +82,33 @@ def test_alarm_that_a_job_left_does_not_end_the_next_one(start_worker: Start, no
     assert (record(job_id).attempt, record(job_id).crashes) == (1, 0)
     before, after = notes.starting("start")
     assert before.split()[-1] == after.split()[-1], "another process"
+
+
+AT_ONCE = {"threads": 4, "async": 4}  # one on each thread, for the next ones to run on
+
+
+def test_a_job_finds_nothing_of_those_before_it_on_any_thread_in_any_way(
+    way: str, start_worker: Start, notes: Notes
+) -> None:
+    start_worker("--processes", "1")
+
+    def run_together(make: Callable[[str], Job], name: str) -> list[int]:
+        ids = run(*[make(name)] * AT_ONCE.get(way, 1))
+        notes.wait(f"start {name}", times=len(ids))
+        notes.let_go(name)
+        wait_state("succeeded", *ids)
+        return ids
+
+    looked = run_together(Look, "first")
+    for act in ("atomic", "manual", "begin", "closed"):
+        run_together(partial(Litter, act), act)
+        looked += run_together(Look, f"after {act}")
+    wait_state("succeeded", *JobRecord.objects.values_list("pk", flat=True))
+    found = notes.starting("found")
+    assert (len(found), len(set(found))) == (len(looked), 1)
+    children = JobPayload.objects.filter(job__job_type="app.Note").values_list("parent_id", "data__text")
+    assert dict(children) == {job_id: f"child of {job_id}" for job_id in looked}, "what was written was committed"
+    assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="there asyncio makes no event loop unasked")
