@@ -1,9 +1,12 @@
-"""The OpenAPI document is what the repository has, and what the API does: driven from it."""
+"""The OpenAPI document is what the repository has and what the API does: driven from it, and by a client made of it."""
 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -13,11 +16,12 @@ from django.conf import settings
 from django.core.management import call_command
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as how
+from pytest_django.live_server_helper import LiveServer
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 
-from handlers.models import ApiClient, RecurringJob
+from handlers.models import ApiClient, JobRecord, RecurringJob
 from handlers.states import State
 from jobsite.wsgi import application
 from tests.api.conftest import ROOT, Caller
@@ -87,3 +91,28 @@ def test_api_does_what_its_document_says(caller: Callable[..., Caller], monkeypa
     assert asked > 200
     assert ApiClient.objects.get().revoked_at is None
     assert RecurringJob.objects.count() < asked
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.once
+def test_client_that_is_made_from_the_document_enqueues(
+    caller: Callable[..., Caller], live_server: LiveServer, tmp_path: Path
+) -> None:
+    made = tmp_path / "made"
+    program = Path(sys.executable).with_name("openapi-python-client")
+    document = settings.BASE_DIR / "docs" / "openapi.json"
+    generate = [str(program), "generate", "--path", str(document), "--output-path", str(made), "--meta", "none"]
+    told = subprocess.run(generate, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert told.returncode == 0, told.stdout + told.stderr
+    script = f"""
+from made.client import AuthenticatedClient
+from made.api.jobs import enqueue, show_job
+from made.models import NewJob, NewJobPayload
+with AuthenticatedClient(base_url={live_server.url + ROOT!r}, token={caller().token!r}) as client:
+    job = enqueue.sync(client=client, body=NewJob(type_="app.Note", payload=NewJobPayload.from_dict({{"text": "hi"}})))
+    print(job.id, job.is_new, show_job.sync(client=client, job_id=job.id).payload)
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.split()[1] == "True"
+    assert JobRecord.objects.get().payload == {"text": "hi"}

@@ -240,7 +240,7 @@ def test_what_a_worker_takes_meanwhile_is_its_own(redis: Redis, mail: Queue, mon
 
 def test_some_queues_alone_move_if_they_are_named(redis: Redis, mail: Queue, scheduler: Any) -> None:
     mail.enqueue(rq_calls.add, 1)
-    scheduler.enqueue_in(timedelta(hours=1), rq_calls.add, 2)
+    scheduler.enqueue_at(datetime.now(UTC) + timedelta(hours=1), rq_calls.add, 2)
     assert moved("--queues", "default", "--trust-pickle") == {"rq-scheduler": 1}
     assert moved("--queues", "mail") == {"queue mail": 1}
     with pytest.raises(CommandError, match="nonsense is not in RQ_QUEUES"):

@@ -263,7 +263,7 @@ def test_log_that_mails_errors_does_not_go_on_for_ever(server: smtp.Server) -> N
 @pytest.mark.parametrize(
     ("options", "found"),
     [
-        ({}, set() if django.VERSION < (6,) else {"jobs.E020"}),
+        ({}, set() if django.VERSION < (6, 1) else {"jobs.E020"}),
         ({"EMAIL_BACKEND": DUMMY}, set()),
         ({"EMAIL_BACKEND": OURS}, {"jobs.E020"}),
         ({"EMAIL_BACKEND": "nowhere.Backend"}, {"jobs.E020"}),

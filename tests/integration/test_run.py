@@ -24,11 +24,12 @@ import psutil
 import pytest
 from django.conf import settings
 
+from tests.processes import PATIENCE_SECONDS
 from tests.servers import free_port
 
 pytestmark = pytest.mark.once
 T = TypeVar("T")
-SECONDS = 60.0  # for anything to happen; a busy machine is slow, and a broken run fails at once
+SECONDS = PATIENCE_SECONDS  # for anything to happen; a broken run fails at once
 
 
 @dataclass
