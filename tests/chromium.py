@@ -1,4 +1,7 @@
-"""The system's Chromium, which the browser tests drive."""
+"""The system's Chromium, which the browser tests drive.
+
+The shell is the same engine without windows of its own, and takes half of the time that the whole program would.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,8 @@ import shutil
 
 from tests import apt
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_PACKAGE = "chromium"
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_PACKAGES = ("chromium-headless-shell", "chromium")  # the first that there is
 
 
 def find() -> str | None:
@@ -18,4 +21,4 @@ def find() -> str | None:
 
 def install() -> str | None:
     """Install Chromium with apt where this user may; its path, or None where that does not work."""
-    return find() if apt.install(_PACKAGE, "the browser tests") else None
+    return find() if any(apt.install(package, "the browser tests") for package in _PACKAGES) else None

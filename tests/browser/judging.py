@@ -7,9 +7,12 @@ on the theme, ``wrongs.js`` looks for: contrast, focus, what one presses, headin
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Page, ViewportSize
+
+from tests.browser.conftest import NewPage
 
 SERIOUS = ("serious", "critical")
 # What axe finds by these is never serious, and a third of its time.
@@ -33,38 +36,49 @@ OPTIONS = {
 WRONGS = Path(__file__).with_name("wrongs.js").read_text()
 
 # (width, in the dark, what is looked for): each width for what moves with it, each theme for colours, and focus at a
-# desk in the light and on a phone in the dark. 320 is a desk at 400 %, or at 200 % beside another window.
+# desk in the light and on a phone in the dark. 320 is a desk at 400 %, or at 200 % beside another window. Each change
+# of width or theme costs as much as a look, so they come in an order that has few, and ends near where it began.
 LOOKS = (
     (1440, False, ("page", "text", "targets", "focus", "fits")),
     (820, False, ("targets", "fits")),
-    (390, False, ("page", "text", "targets", "fits")),
     (320, False, ("fits",)),
+    (390, False, ("page", "text", "targets", "fits")),
     (390, True, ("text", "focus")),
     (1440, True, ("text",)),
 )
+WIDE: ViewportSize = {"width": LOOKS[0][0], "height": 844}
+
+
+def judged_page(new_page: NewPage) -> Page:
+    """A page for ``judge``, on which one may be refused: wide, light, and nothing fades from one theme to the other.
+
+    It has axe from the first address on: to send half a megabyte to each page takes as long as to judge it.
+    """
+    page = new_page(refusals=True, viewport=WIDE, color_scheme="light", reduced_motion="reduce")
+    page.add_init_script(f"window.axeNow = () => {{ {AXE_SCRIPT}; return window.axe; }}")
+    return page
 
 
 def judge(page: Page, name: str, *, with_axe: bool = True) -> list[str]:
-    """What is wrong with the page as it is now, called ``name``; the page is left as wide as it came."""
-    was, was_dark = page.viewport_size, not LOOKS[0][1]
+    """What is wrong with the ``judged_page`` as it is now, called ``name``; it is left wide and light."""
     found = complaints(page) if with_axe else []
+    wide, dark = WIDE["width"], False
     for width, is_dark, looks in LOOKS:
-        page.set_viewport_size({"width": width, "height": 844})
-        if is_dark is not was_dark:
-            # Nothing fades from one theme to the other while it is looked at.
-            page.emulate_media(color_scheme="dark" if is_dark else "light", reduced_motion="reduce")
-            was_dark = is_dark
+        if width != wide:
+            page.set_viewport_size({**WIDE, "width": width})
+        if is_dark is not dark:
+            page.emulate_media(color_scheme="dark" if is_dark else "light")
+        wide, dark = width, is_dark
         shade = "dark" if is_dark else "light"
         found += [f"{width} px, {shade}: {wrong}" for wrong in page.evaluate(WRONGS, list(looks))]
-    page.emulate_media(color_scheme="light", reduced_motion="reduce")
-    if was:
-        page.set_viewport_size(was)
+    page.emulate_media(color_scheme="light")
     return [f"{name}, {each}" for each in found]
 
 
 def complaints(page: Page) -> list[str]:
     """What axe finds that is serious or worse: the rule, and where."""
-    violations = Axe().run(page, options=OPTIONS).response["violations"]
+    run = "async (options) => (await axeNow().run(options)).violations"
+    violations: list[dict[str, Any]] = page.evaluate(run, OPTIONS)
     return [
         f"{violation['id']} ({violation['impact']}): {node['html'][:200]} {node.get('failureSummary', '')[:300]}"
         for violation in violations

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
-from tests.browser.judging import judge
+from tests.browser.judging import judge, judged_page
 from tests.browser.pages import JOBS, every_page, furnish, refused_pages
 from tests.console.factories import make_job
 
@@ -48,7 +48,7 @@ def told(found: list[str]) -> None:
 def test_every_page_can_be_used_by_everybody_at_each_width_and_in_both_themes(
     new_page: NewPage, live_server: Any
 ) -> None:
-    page = new_page(refusals=True)
+    page = judged_page(new_page)
     sign_in(page, live_server.url, "admin")
     found = judged(page, live_server, LISTS, prefix="empty ")
     furnish()

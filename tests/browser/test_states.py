@@ -13,7 +13,7 @@ from dashboard import errors
 from handlers.models import BulkOperation, FailureGroup, JobRecord
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
-from tests.browser.judging import judge
+from tests.browser.judging import judge, judged_page
 from tests.browser.pages import JOBS, furnish
 from tests.browser.people import PASSWORD, someone
 from tests.console.factories import make_job
@@ -42,7 +42,7 @@ def admin(new_page: NewPage, live_server: Any) -> Page:
     """Somebody who may do everything, where there is something of everything."""
     User.objects.create_superuser("admin", password=PASSWORD)
     furnish()
-    page = new_page(refusals=True, reduced_motion="reduce", viewport={"width": 1440, "height": 900})
+    page = judged_page(new_page)
     sign_in(page, live_server.url, "admin")
     return page
 
@@ -110,7 +110,7 @@ def test_who_may_little_and_who_is_not_signed_in_can_use_what_they_meet(new_page
     User.objects.create_superuser("admin", password=PASSWORD)
     furnish()
     someone("vera", "Viewer")
-    page, found, url = new_page(refusals=True, reduced_motion="reduce"), list[str](), live_server.url
+    page, found, url = judged_page(new_page), list[str](), live_server.url
     page.goto(f"{url}/admin/")
     found += judge(page, "the login")
     page.get_by_label("Username").fill("vera")
