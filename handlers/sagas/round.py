@@ -187,7 +187,7 @@ class Round:
         try:
             self._apply(coming, want, saga)
         except Exception as error:
-            if is_conflict(error):
+            if is_conflict(error) or connections[self.using].needs_rollback:  # the transaction is lost, with all of it
                 raise
             self._block(coming)
             if want is not None:
@@ -244,7 +244,7 @@ class Round:
                 turn, state, data = self._call(saga, self.type.timeouts[force[1]], (), want.job_id)
                 self._learn(saga, saga.learned(self.type, data))
         except Exception as error:
-            if is_conflict(error):
+            if is_conflict(error) or connections[self.using].needs_rollback:  # the transaction is lost, with all of it
                 raise
             saga.failed(came, self._line(error, hide))
             self._end(want, error)

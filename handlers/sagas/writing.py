@@ -101,7 +101,8 @@ class Savepoint:
 
     def __init__(self, using: str) -> None:
         self._connection = connections[using]
-        self._atomic: transaction.Atomic | None = None
+        self._has_begun = False
+        self._atomic: transaction.Atomic | None = None  # entered, else its end would be the outer one's
         self._wrapper = self._connection.execute_wrapper(self._before)
 
     def __enter__(self) -> None:
@@ -115,9 +116,11 @@ class Savepoint:
             self._atomic.__exit__(kind, error, trace)
 
     def _before(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if self._atomic is None:
-            self._atomic = transaction.atomic(using=self._connection.alias)
-            self._atomic.__enter__()
+        if not self._has_begun:
+            self._has_begun = True
+            atomic = transaction.atomic(using=self._connection.alias)
+            atomic.__enter__()
+            self._atomic = atomic
         return execute(sql, params, many, context)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -12,11 +11,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import connection
 from django.utils import timezone
-from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
 from handlers import (
     Command,
@@ -34,14 +29,16 @@ from handlers import (
     handles,
     handles_command,
     job_scheduler,
+    lifecycle,
     on,
     on_timeout,
     starts,
 )
-from handlers.models import Delivery, EventRecord, JobPayload, JobRecord, SagaKey, SagaRecord, SagaTimeout, SagaTurn
+from handlers.models import Delivery, EventRecord, JobPayload, JobRecord, SagaRecord, SagaTimeout, SagaTurn
 from handlers.registry import registry
 from handlers.states import State
-from tests.running import at_once, drain, make_due, record, run
+from tests.dying import DEATHS
+from tests.running import at_once, drain, expire, make_due, record, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting", "apart")]
 
@@ -89,8 +86,13 @@ def apart() -> Iterator[None]:
         yield
 
 
-def adding(act: Callable[[Any, Added], None] | None = None, state: Any = Sum, **options: Any) -> None:
-    """The saga of these tests; ``act`` is what it does with what is added."""
+def adding(
+    act: Callable[[Any, Added], None] | None = None,
+    state: Any = Sum,
+    late: Callable[[Any], object] = lambda self: None,
+    **options: Any,
+) -> None:
+    """The saga of these tests; ``act`` is what it does with what is added, ``late`` what by its timeout."""
 
     class Adding(Saga[state], name="tests.Adding", retry=RetryPolicy(max_attempts=3), **options):
         @starts(Opened, key="number")
@@ -110,8 +112,9 @@ def adding(act: Callable[[Any, Added], None] | None = None, state: Any = Sum, **
             self.complete()
 
         @on_timeout("late")
-        def late(self) -> None:
+        def is_late(self) -> None:
             self.state = replace(self.state, unasked=self.state.unasked + 1)
+            late(self)
 
 
 def saga(number: int = 1) -> SagaRecord:
@@ -332,61 +335,77 @@ def test_events_for_one_saga_at_one_moment_are_each_applied_once_and_in_order() 
 # --- crashes
 
 
-class Crash(BaseException):
-    """The process dies: nothing catches it."""
+def all_it_can(self: Any, event: Added) -> None:
+    self.send(Do(event.amount))
+    self.send(EnqueueJobCommand(Alone(event.number)))
+    self.timeout("late", timedelta(hours=2))
 
 
-@contextmanager
-def dies_before(statement: int) -> Iterator[list[str]]:
-    """In place of a statement, counted from 0, everything ends, and the connection with it."""
-    seen: list[str] = []
-
-    def count(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if len(seen) == statement:
-            raise Crash
-        seen.append(sql)
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(count):
-        yield seen
+def come_back(*jobs: int) -> None:
+    """Whoever had these is gone: they run again, and all that follows."""
+    expire(*jobs)
+    lifecycle.expire_leases(max_crashes=9)
+    JobRecord.objects.filter(pk__in=jobs, state=State.SCHEDULED).update(run_at=timezone.now() - timedelta(seconds=1))
+    lifecycle.promote_due()
+    for job_id in jobs:
+        run(job_id)  # alone, as after a crash
+    drain()
+    assert {record(job_id).state for job_id in jobs} == {State.SUCCEEDED}
 
 
-def test_a_crash_between_any_two_statements_of_a_turn_leaves_all_of_it_or_nothing() -> None:
-    def act(self: Any, event: Added) -> None:
-        self.send(Do(event.amount))
-        self.send(EnqueueJobCommand(Alone(event.number)))
-        self.timeout("late", timedelta(hours=2))
-
-    adding(act)
-    number = died = 0
-    while died == number:
-        number += 1
+@pytest.mark.parametrize("dies", DEATHS)
+def test_a_death_at_any_instant_of_a_turn_leaves_all_of_it_or_nothing(dies: Callable[..., bool]) -> None:
+    """From the claim of its event's job to that job's record."""
+    adding(all_it_can)
+    jobs, died, seen = list[int](), True, set[bool]()
+    while died:
+        number = len(jobs)
         _, job_id = publish(Opened(number), Added(number, number))
-        payload = registry.get("tests.Adding").decode(record(job_id).payload)
-        with suppress(Crash), dies_before(number) as seen:
-            died += 1
-            bring(job_id, payload)
-            died -= 1
-        if died == number:
-            assert not SagaRecord.objects.filter(keys__value=str(number)).exists(), seen[-1]
-            assert not SagaTurn.objects.filter(job_id=job_id).exists()
-            assert not JobRecord.objects.filter(job_type="tests.Do", arguments__data__amount=number).exists()
-        drain()
-        assert saga(number).data["amounts"] == [number]
-        assert saga(number).turns == 2
-        assert SagaTurn.objects.filter(saga=saga(number)).count() == 2
-        assert SagaTimeout.objects.filter(saga=saga(number)).count() == 1
-    assert died > 10
-    assert Counter(DONE) == dict.fromkeys(range(1, number + 1), 1)
+        jobs.append(job_id)
+        died = dies(partial(run, job_id), at=number)
+        is_there = SagaRecord.objects.filter(keys__value=str(number)).exists()
+        assert SagaTurn.objects.filter(job_id=job_id).exists() is is_there, f"died at {number}"
+        assert SagaTimeout.objects.filter(saga__keys__value=str(number)).exists() is is_there, f"died at {number}"
+        assert commands(number) == [is_there, is_there], f"died at {number}"
+        seen.add(is_there)
+    come_back(*jobs)
+    for number in range(len(jobs)):
+        assert (saga(number).data["amounts"], saga(number).turns) == ([number], 2), f"died at {number}"
+        assert SagaTurn.objects.filter(saga=saga(number), error="").count() == 2, f"died at {number}"
+        assert SagaTimeout.objects.filter(saga=saga(number)).count() == 1, f"died at {number}"
+        assert commands(number) == [1, 1], f"died at {number}"
+    assert (seen, len(jobs) > 12) == ({True, False}, True)
+    assert Counter(DONE) == dict.fromkeys(range(len(jobs)), 1)
     assert not JobRecord.objects.exclude(state__in=[State.SUCCEEDED, State.SCHEDULED, State.DELETED]).exists()
 
 
-def bring(job_id: int, payload: Any) -> None:
-    from handlers.sagas.delivery import deliver
-    from handlers.sagas.round import Want
+def commands(number: int) -> list[int]:
+    """How many jobs of each kind that saga has sent."""
+    return [
+        JobRecord.objects.filter(job_type=name, **{f"arguments__data__{field}": number}).count()
+        for name, field in (("tests.Do", "amount"), ("tests.Alone", "number"))
+    ]
 
-    want = Want(job_id, payload.event, payload.timeout)
-    deliver(registry.get("tests.Adding"), [want])  # type: ignore[arg-type]
+
+@pytest.mark.parametrize("dies", DEATHS)
+def test_a_death_at_any_instant_of_a_timeout_s_turn_leaves_all_of_it_or_nothing(dies: Callable[..., bool]) -> None:
+    adding(lambda self, event: None, late=lambda self: self.send(Do(self.state.amounts[0])))
+    jobs, died = list[int](), True
+    while died:
+        number = len(jobs)
+        publish(Opened(number), Added(number, number))
+        drain()
+        jobs.append(job_id := SagaTimeout.objects.get(saga=saga(number)).job_id)
+        make_due(job_id)
+        died = dies(partial(run, job_id), at=number)
+        came = saga(number).data["unasked"]
+        assert SagaTimeout.objects.filter(job_id=job_id).exists() is not bool(came), f"died at {number}"
+        assert commands(number)[0] == came, f"died at {number}"
+    come_back(*jobs)
+    assert len(jobs) > 8
+    for number in range(len(jobs)):
+        assert (saga(number).data["unasked"], saga(number).turns, commands(number)[0]) == (1, 3, 1)
+    assert Counter(DONE) == dict.fromkeys(range(len(jobs)), 1)
 
 
 # --- code that changes
@@ -423,90 +442,11 @@ def test_a_saga_whose_state_the_code_does_not_read_waits_and_goes_on_after_the_m
 def test_early_events_are_applied_before_what_was_published_after_the_start() -> None:
     """Whether they come in the round of the start or have waited for it."""
     adding()
-    for waits in (True, False):
-        clear()
-        jobs = publish(Added(1, 0))
+    for number, waits in enumerate((True, False)):
+        jobs = publish(Added(number, 0))
         if waits:
             run(*jobs)
-        publish(Opened(1))
-        publish(Added(1, 1))
+        publish(Opened(number))
+        publish(Added(number, 1))
         drain()
-        assert saga().data["amounts"] == [0, 1]
-
-
-# --- against a model of it
-
-
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("publish"), st.sampled_from("oac"), st.integers(1, 2), st.integers(0, 3)),
-        st.tuples(st.just("run"), st.integers(0, 9), st.integers(0, 30)),
-        st.tuples(st.just("again"), st.integers(0, 9)),
-    ),
-    max_size=16,
-)
-
-
-@hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_whatever_the_order_duplicates_and_crashes_a_saga_is_what_its_model_says(steps: list[Any]) -> None:
-    with registry.isolated():
-        registry._types.pop("tests.Adding", None)
-        registry._names.pop("tests.Adding", None)
-        adding()
-        clear()
-        published: list[tuple[str, int, int]] = []
-        jobs: list[int] = []
-        for step in steps:
-            if step[0] == "publish":
-                _, kind, number, amount = step
-                event = {"o": Opened(number), "a": Added(number, amount), "c": Closed(number)}[kind]
-                jobs += publish(event)
-                published.append((kind, number, amount))
-            elif jobs and step[0] == "run":
-                job_id = jobs[step[1] % len(jobs)]
-                if record(job_id).state == State.ENQUEUED:
-                    payload = registry.get("tests.Adding").decode(record(job_id).payload)
-                    with suppress(Crash), dies_before(step[2]):
-                        bring(job_id, payload)  # its outcome is not recorded: the job comes again
-            elif jobs:
-                run(jobs[step[1] % len(jobs)]) if record(jobs[step[1] % len(jobs)]).state == State.ENQUEUED else None
-        drain()
-        for number in (1, 2):
-            mine = [(kind, amount) for kind, of, amount in published if of == number]
-            expected = model(mine)
-            found = SagaRecord.objects.filter(keys__value=str(number)).first()
-            assert (found is not None) == (expected is not None)
-            if found is not None and expected is not None:
-                assert (found.data["amounts"], found.completed_at is not None) == expected
-                assert found.turns == SagaTurn.objects.filter(saga=found, error="").count()
-        sent = Counter(each.payload["amount"] for each in JobRecord.objects.filter(job_type="tests.Do"))
-        done = Counter(amount for each in SagaRecord.objects.all() for amount in each.data["amounts"])
-        assert sent == done
-
-
-def model(events: list[tuple[str, int]]) -> tuple[list[int], bool] | None:
-    """What a saga is after these, in the order of their publication; None: it was never started."""
-    early: list[int] = []
-    amounts: list[int] | None = None
-    closed = False
-    for kind, amount in events:
-        if kind == "o" and amounts is None:
-            amounts = []
-            amounts += early
-        elif kind == "a" and amounts is None:
-            early.append(amount)
-        elif kind == "a" and not closed:
-            assert amounts is not None
-            amounts.append(amount)
-        elif kind == "c" and amounts is None:
-            return None  # it fails, and holds all that come after it
-        elif kind == "c":
-            closed = True
-    return None if amounts is None else (amounts, closed)
-
-
-def clear() -> None:
-    DONE.clear()
-    for each in (SagaTurn, SagaTimeout, SagaKey, SagaRecord, Delivery, EventRecord, JobRecord):
-        each.objects.all().delete()
+        assert saga(number).data["amounts"] == [0, 1]

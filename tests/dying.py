@@ -1,0 +1,110 @@
+"""What is killed, or loses its database, at any one of its instants: before a statement, around a commit."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+from django.db import Error, OperationalError, connection, connections
+
+
+def killed(act: Callable[[], object], *, at: int) -> bool:
+    """Do this in a process of its own, which kills itself at its instant of this number; whether it got there."""
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            with _instants(lambda number: number == at and os.kill(os.getpid(), signal.SIGKILL)):
+                act()
+            os._exit(0)
+        finally:
+            os._exit(1)  # no test goes on here
+    status = os.waitpid(child, 0)[1]
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "it raised"
+    return os.WIFSIGNALED(status)
+
+
+def cut(act: Callable[[], object], *, at: int) -> bool:
+    """Do this here, and have PostgreSQL end the connection at the instant of this number; whether it got there.
+
+    After a commit its answer is lost with it.
+    """
+    was_cut = False
+
+    def instant(number: int) -> bool:
+        nonlocal was_cut
+        if is_now := number == at:
+            was_cut = True
+            _end_backend(connection.connection.info.backend_pid)
+        return is_now
+
+    try:
+        with _instants(instant), suppress(Error):
+            act()
+    finally:
+        connection.close()
+    return was_cut
+
+
+class Death(BaseException):
+    """Nothing catches it."""
+
+
+def broken_off(act: Callable[[], object], *, at: int) -> bool:
+    """Do this here until its instant of this number; whether it got there. The cheapest way, for many tries."""
+
+    def instant(number: int) -> None:
+        if number == at:
+            raise Death
+
+    try:
+        with _instants(instant):
+            act()
+    except Death:
+        return True
+    return False
+
+
+DEATHS = [killed, pytest.param(cut, marks=pytest.mark.postgresql)]  # SQLite has no connection that could be cut
+
+
+def _end_backend(pid: int) -> None:
+    """And wait until it is gone."""
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
+    finally:
+        other.close()
+
+
+@contextmanager
+def _instants(instant: Callable[[int], object]) -> Iterator[None]:
+    """Call ``instant`` with the number of each. What is true after a commit loses the answer to that."""
+    number, commit = 0, connection._commit  # type: ignore[attr-defined]
+
+    def pass_by() -> object:
+        nonlocal number
+        number += 1
+        return instant(number - 1)
+
+    def execute(execute: Callable[..., Any], *args: Any) -> Any:
+        pass_by()
+        return execute(*args)
+
+    def committing() -> None:
+        pass_by()
+        commit()
+        if pass_by():
+            raise OperationalError("the connection was cut before the answer came")
+
+    connection._commit = committing  # type: ignore[attr-defined]
+    try:
+        with connection.execute_wrapper(execute):
+            yield
+    finally:
+        connection._commit = commit  # type: ignore[attr-defined]
