@@ -159,13 +159,15 @@ def taken(published: Sequence[tuple[int, Event]]) -> list[tuple[int, Event]]:
 KINDS = {"o": Opened, "a": Added, "h": Hushed, "c": Closed}
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("publish"), st.sampled_from("ooaaahc"), st.integers(1, 2), st.integers(0, 3)),
+        st.tuples(st.just("publish"), st.sampled_from("aaoohc"), st.integers(1, 2), st.integers(0, 3)),
         st.tuples(st.just("run"), st.integers(0, 9)),
+        st.tuples(st.just("run all")),
         st.tuples(st.just("break off"), st.integers(0, 9), st.integers(1, 3), st.integers(0, 40)),
         st.tuples(st.just("again"), st.integers(0, 9)),
         st.tuples(st.just("time comes"), st.integers(1, 2)),
     ),
-    max_size=20,
+    min_size=5,
+    max_size=25,
 )
 
 
@@ -187,6 +189,8 @@ def step(what: Any, published: list[tuple[int, Event]]) -> None:
             published.append((event_bus.publish(event), event))
         case "run", which if there := ours(State.ENQUEUED):
             run(there[which % len(there)])
+        case ("run all",):
+            drain()
         case "break off", which, count, instant if there := ours(State.ENQUEUED):
             broken_off(partial(bring, there[which % len(there) :][:count]), at=instant)
         case "again", which if there := ours(State.SUCCEEDED, State.DELETED):
@@ -200,10 +204,14 @@ def step(what: Any, published: list[tuple[int, Event]]) -> None:
 
 
 @hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS)
-def test_whatever_comes_a_saga_is_what_its_model_says(steps: list[Any]) -> None:
+@given(steps=STEPS, is_open=st.booleans())
+def test_whatever_comes_a_saga_is_what_its_model_says(steps: list[Any], *, is_open: bool) -> None:
+    """``is_open``: one of them is, before all else."""
     clear()
     published: list[tuple[int, Event]] = []
+    if is_open:
+        step(("publish", "o", 1, 0), published)
+        drain()
     for what in steps:
         step(what, published)
     drain()
