@@ -14,11 +14,16 @@ from django.db import Error, OperationalError, connection, connections
 
 def killed(act: Callable[[], object], *, at: int) -> bool:
     """Do this in a process of its own, which kills itself at its instant of this number; whether it got there."""
+
+    def instant(number: int) -> None:
+        if number == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     connections.close_all()
     child = os.fork()
     if child == 0:
         try:
-            with _instants(lambda number: number == at and os.kill(os.getpid(), signal.SIGKILL)):
+            with _instants(instant):
                 act()
             os._exit(0)
         finally:
