@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from handlers import Command, Event, Saga, handles_command, on, starts
+from handlers import Command, Event, Saga, handles_command, on, on_event, starts
 from tests.app.jobs import NO_RETRY, QUICK, note
 
 
@@ -67,3 +67,22 @@ class Counter(Saga[Count], retry=QUICK):
             if not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Heard(Event):
+    """Somebody is told; in vain, the first time that it ``fails``."""
+
+    who: str
+    which: int
+    fails: bool = False
+
+
+@on_event(Heard, name="tests.hear", retry=QUICK)
+def hear(event: Heard) -> None:
+    """Write it down."""
+    mark = Path(f"{os.environ['TEST_NOTES']}.{event.who}")
+    if event.fails and not mark.exists():
+        mark.touch()
+        raise RuntimeError("not now")
+    note(f"{event.who} {event.which}")

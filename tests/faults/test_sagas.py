@@ -8,7 +8,7 @@ import pytest
 
 from handlers import event_bus
 from handlers.models import JobRecord, SagaRecord
-from tests.app.sagas import Counted, Opened
+from tests.app.sagas import Counted, Heard, Opened
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, wait_state
 
@@ -27,3 +27,21 @@ def test_each_event_is_applied_and_each_command_sent_once_whoever_dies(start_wor
     assert notes.path.with_name(f"{notes.path.name}.killed").exists()
     assert [saga.data for saga in SagaRecord.objects.order_by("pk")] == [{"events": 12, "last": 11}] * 4
     assert Counter(notes.lines()) == {f"{number} {which}": 1 for number in sagas for which in events}
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_function_hears_each_correlation_in_its_order_whichever_worker_calls_it(
+    start_worker: Start, start_scheduler: Start, notes: Notes
+) -> None:
+    whom, events = "abcdef", range(15)
+    for which in events:
+        for who in whom:
+            event_bus.publish(Heard(who, which, fails=who in "ab" and which == 4), correlation=who)
+    start_scheduler()
+    for _ in range(2):
+        start_worker("--processes", "1")
+    wait_state("succeeded", *JobRecord.objects.values_list("pk", flat=True))
+    assert len({job.worker for job in JobRecord.objects.all()}) == 2
+    for who in whom:
+        assert notes.starting(who) == [f"{who} {which}" for which in events]
+    assert JobRecord.objects.filter(failures=1).count() == 2

@@ -18,6 +18,7 @@ from django.utils import timezone, translation
 from django.utils.functional import SimpleLazyObject
 
 from handlers import (
+    Event,
     InvalidJob,
     Job,
     RetryPolicy,
@@ -25,9 +26,11 @@ from handlers import (
     carried,
     context,
     current_run,
+    event_bus,
     execution,
     handles,
     job_scheduler,
+    on_event,
     recurring,
 )
 from handlers.cancellation import CancellationToken
@@ -180,6 +183,25 @@ def test_it_goes_through_retries_continuations_and_workflows(seen: list[Any]) ->
     drain()
     assert len(seen) == 5
     assert {each["user"] for each in seen} == {"ann"}
+
+
+def test_it_goes_with_an_event_to_each_subscriber_and_on_to_what_that_enqueues(seen: list[Any]) -> None:
+    @dataclass(frozen=True)
+    class Happened(Event):
+        number: int
+
+    def look(event: Happened) -> None:
+        seen.append({**current_run().context, "active": translation.get_language(), "event": event.number})
+        job_scheduler.enqueue(Work())
+
+    on_event(Happened, name="tests.look")(look)
+    with context(user="ann", tenant="acme"), translation.override("de"):
+        event_bus.publish(Happened(1), correlation="a")
+    event_bus.publish(Happened(2), correlation="a")
+    drain()
+    ann = {"user": "ann", "tenant": "acme", "language": "de", "active": "de"}
+    assert [each for each in seen if "event" in each] == [ann | {"event": 1}, {"active": "en", "event": 2}]
+    assert [each for each in seen if "event" not in each] == [ann, {"active": "en"}]
 
 
 def test_the_language_is_that_of_the_enqueuing_code(seen: list[Any]) -> None:

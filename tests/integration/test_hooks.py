@@ -13,16 +13,17 @@ from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.utils import translation
 
 from handlers import Job, RetryPolicy, Run, Snooze, Unique, context, execution, handles, job_scheduler, logs
 from handlers.cancellation import CancellationToken, CancelReason
 from handlers.checks import check_jobs
 from handlers.hooks import JobMiddleware, JobRequest, chain, deadline
-from handlers.models import AttemptLog, JobPayload, JobRecord, JobTag
+from handlers.models import AttemptLog, HookTrouble, JobPayload, JobRecord, JobTag
 from handlers.registry import registry
-from tests.running import WORKER, claim, drain, perform, record, run
+from handlers.troubles import troubles
+from tests.running import WORKER, at_once, claim, drain, perform, record, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -364,6 +365,56 @@ def test_one_that_hangs_is_broken_off_and_the_handler_runs(use: Any, does: Any) 
     assert time.monotonic() - began < 30
     assert (record(job_id).state, record(job_id).result) == ("succeeded", 7)
     assert "Wrong did not end within its 0.1 s, and was broken off" in log_of(job_id)
+
+
+def _spins(call_next: Any) -> None:
+    while True:
+        try:
+            time.sleep(0.001)
+        except Exception:  # noqa: S110 - as careless code has it
+            pass
+
+
+@pytest.mark.parametrize("does", [_sleeps, _spins, _spins_after])
+def test_one_that_hangs_around_an_enqueue_is_broken_off_and_the_job_is_there_once(
+    use: Any, does: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the caller's transaction, which goes on."""
+    use(Outer, Wrong, seconds=0.1)
+    Wrong.enqueues = staticmethod(lambda jobs, call_next: does(lambda: call_next(jobs)))
+    deadline.prepare()
+    troubles._begin_anew()
+    began = time.monotonic()
+    with transaction.atomic():
+        ids = job_scheduler.enqueue_many([Work(1), Work(2)])
+        job_scheduler.enqueue(Coroutine())
+    assert time.monotonic() - began < 30
+    assert "Wrong did not end within its 0.1 s, and was broken off" in caplog.text
+    troubles.flush()
+    shown = HookTrouble.objects.get(name=f"{__name__}.Wrong", hook="enqueue", process="")
+    assert (shown.count, shown.went) == (2, "broken off")
+    assert JobRecord.objects.count() == 3
+    Wrong.enqueues = staticmethod(lambda jobs, call_next: call_next(jobs))
+    drain()
+    assert [record(job_id).result for job_id in ids] == [1, 2]
+
+
+def test_one_that_hangs_around_an_enqueue_in_a_thread_is_broken_off_at_its_next_step(
+    use: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in a web server, whose threads no signal wakes: what waits in C goes on until that returns."""
+    use(Wrong, seconds=0.1)
+    waits = threading.Event()
+
+    def hangs(jobs: Any, call_next: Any) -> None:
+        waits.wait(0.5)
+        _spins(call_next)
+
+    Wrong.enqueues = staticmethod(hangs)
+    (ids,) = at_once(lambda: job_scheduler.enqueue_many([Work(1), Work(2)]))
+    assert "Wrong did not end within its 0.1 s, and was broken off" in caplog.text
+    drain()
+    assert [record(job_id).result for job_id in ids] == [1, 2]
 
 
 def test_an_async_one_that_hangs_is_broken_off_before_and_after(use: Any) -> None:

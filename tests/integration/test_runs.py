@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import threading
 import weakref
@@ -12,11 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Annotated, Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from handlers import (
@@ -35,9 +37,11 @@ from handlers import (
     lifecycle,
 )
 from handlers.cancellation import CancellationToken, CancelReason
-from handlers.models import AttemptError, JobCountDelta, JobRecord, JobStep, RunState
+from handlers.models import AttemptError, JobCountDelta, JobRecord, JobStep, RunState, sql
 from handlers.registry import registry
+from handlers.runs import keeping, live
 from handlers.states import State
+from tests.processes import wait_for
 from tests.running import claim, make_due, perform, record, run
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
@@ -395,6 +399,80 @@ def test_progress_is_on_record_once_the_run_has_ended() -> None:
     assert (state.done, state.total, state.message, state.attempt) == (100, 100, "row 100", 1)
     assert state.at
     assert (state.checkpoint, state.lines) == (None, None)
+
+
+class Clock:
+    """In place of the module ``time``: it stands still until somebody moves it."""
+
+    def __init__(self) -> None:
+        self._now, self._until, self._moved = 0.0, 0.0, threading.Condition()
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        with self._moved:
+            self._until = self._now + seconds
+            self._moved.wait_for(lambda: self._now >= self._until)
+
+    def has_sleeper(self) -> bool:
+        return self._until > self._now
+
+    def move(self, seconds: float) -> None:
+        with self._moved:
+            self._now += seconds
+            self._moved.notify_all()
+
+
+@pytest.mark.parametrize(("takes", "between"), [(0.0, 1.0), (0.125, 6.25)], ids=["quick", "slow"])
+def test_progress_is_written_once_a_second_at_most_or_less_where_a_write_is_slow(
+    takes: float, between: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, written, told, fetch = Clock(), list[float](), live.Live(), sql.fetch
+    has_closed = threading.Event()
+
+    def noted(*args: Any) -> Any:
+        if threading.current_thread().name == "live":
+            has_closed.clear()
+        written.append(clock.monotonic())
+        clock.move(takes)
+        return fetch(*args)
+
+    def close_all() -> None:
+        connections.close_all()
+        has_closed.set()
+
+    def is_over() -> bool:
+        """Its thread gives its connection back, before the test's database is taken away."""
+        clock.move(10)
+        return has_closed.is_set()
+
+    def handler(job: Work, run: Run) -> None:
+        def tell() -> bool:
+            for _ in range(500):
+                run.progress(clock.monotonic(), 40, "seconds")
+            return clock.has_sleeper()
+
+        told.begin()
+        while clock.monotonic() < 20:
+            wait_for("its writer waits for its time", tell)
+            clock.move(0.5)
+
+    monkeypatch.setattr(live, "time", clock)
+    monkeypatch.setattr(live, "IDLE_SECONDS", 0.05)
+    monkeypatch.setattr(live, "connections", SimpleNamespace(close_all=close_all))
+    monkeypatch.setattr("handlers.runs.run.live", told)
+    monkeypatch.setattr("handlers.execution.live", told)
+    monkeypatch.setattr(keeping, "fetch", noted)  # each call is one statement
+    job_id = work(handler)
+    run(job_id)
+    told.end()
+    wait_for("its writer has nothing more to do", is_over)
+    assert record(job_id).state == State.SUCCEEDED
+    *during, _ = written
+    assert all(later - earlier >= between for earlier, later in itertools.pairwise(during))
+    assert len(during) >= 20 // between - 1, "and as often as that"
+    assert (RunState.objects.get().done or 0) >= 19.5, "the last word is written too"
 
 
 @pytest.mark.parametrize(

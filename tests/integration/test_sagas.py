@@ -166,6 +166,50 @@ def test_events_go_to_the_saga_that_their_key_names() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("comes", ["before", "with"])
+def test_an_event_before_the_start_is_dropped_where_that_is_the_policy(comes: str) -> None:
+    event_bus.publish(Cancelled(1))
+    if comes == "before":
+        drain()
+    event_bus.publish(Placed(1))
+    drain()
+    dropped = Delivery.objects.earliest("pk")
+    assert (dropped.state, record(dropped.job_id).state) == ("ignored", State.SUCCEEDED)
+    assert seen() == ["placed"]
+    assert not JobRecord.objects.filter(state=State.FAILED).exists()
+
+
+def test_a_saga_is_stuck_once_nothing_has_come_for_as_long_as_its_class_says() -> None:
+    class Slow(Saga[OrderState], stuck_after=timedelta(hours=2), name="tests.Slow"):
+        @starts(Placed, key="order_id")
+        def placed(self, event: Placed) -> None: ...
+
+        @on(Paid, key="order_id")
+        def paid(self, event: Paid) -> None: ...
+
+        @on(Cancelled, key="order_id")
+        def cancelled(self, event: Cancelled) -> None:
+            self.complete()
+
+    def late_by(kind: str) -> timedelta:
+        found = SagaRecord.objects.get(saga_type=kind)
+        assert found.stuck_at is not None
+        return found.stuck_at - found.touched_at
+
+    event_bus.publish(Placed(1))
+    drain()
+    # Never earlier, and later by a twentieth at most: the column has an index, and seldom changes.
+    assert timedelta(hours=2) <= late_by("tests.Slow") <= timedelta(hours=2.1)
+    assert timedelta(days=1) <= late_by("tests.OrderSaga") <= timedelta(days=1.05)
+    SagaRecord.objects.update(stuck_at=timezone.now() - timedelta(minutes=1))
+    event_bus.publish(Paid(1))
+    drain()
+    assert timedelta(hours=2) <= late_by("tests.Slow") <= timedelta(hours=2.1)
+    event_bus.publish(Cancelled(1))
+    drain()
+    assert SagaRecord.objects.get(saga_type="tests.Slow").stuck_at is None
+
+
 def test_an_early_event_waits_for_the_start_and_goes_on_with_it() -> None:
     event_bus.publish(Paid(1))
     drain()

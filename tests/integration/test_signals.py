@@ -16,9 +16,13 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.test import TestCase
+from django.utils import timezone
 
-from handlers import Job, RetryPolicy, handles, job_scheduler, lifecycle, recovery
+from handlers import Job, RetryPolicy, Run, WaitFor, handles, job_scheduler, lifecycle, recovery
+from handlers.models import JobPayload, JobRecord
+from handlers.recovery import Recovery
 from handlers.registry import registry
+from handlers.selection import Selection
 from handlers.signals import JobMoved, jobs_moved
 from handlers.signals.delivery import MOST_WAITING, Delivery, at_once, delivery
 from handlers.states import State
@@ -35,6 +39,11 @@ class Work(Job):
     """Fails so often."""
 
     failures: int = 0
+
+
+@dataclass(frozen=True)
+class Wait(Job):
+    """Waits for an approval."""
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +122,41 @@ def test_jobs_that_are_scheduled_await_are_lost_or_expire_are_told_too() -> None
     ]  # fmt: skip
     assert pairs(moves, lost) == [("", "enqueued"), ("enqueued", "processing"), ("processing", "enqueued")]
     assert moves[-1].actor == "recovery"
+
+
+def test_waits_their_answers_and_their_timeouts_are_told_too() -> None:
+    def wait(job: Wait, run: Run) -> None:
+        if not run.signals and not run.timed_out:
+            raise WaitFor("approval", timeout=timedelta(minutes=5))
+
+    handles(Wait)(wait)
+    with told() as moves, at_once():
+        answered, over = job_scheduler.enqueue_many([Wait(), Wait()])
+        run(answered, over)
+        assert job_scheduler.signal(answered, "approval", by="ann")
+        JobRecord.objects.filter(pk=over).update(run_at=timezone.now() - timedelta(seconds=1))
+        lifecycle.end_waits()
+        drain()
+    life = [("", "enqueued"), ("enqueued", "processing"), ("processing", "waiting"), ("waiting", "enqueued")]
+    for job_id in (answered, over):
+        assert pairs(moves, job_id) == [*life, ("enqueued", "processing"), ("processing", "succeeded")]
+        history = list(record(job_id).history.order_by("pk").values_list("reason", "actor"))
+        assert [(move.reason, move.actor) for move in moves if move.job_id == job_id][1:] == history
+
+
+def test_what_a_bulk_operation_moves_and_what_expires_is_told_too() -> None:
+    with told() as moves, at_once():
+        ids = job_scheduler.enqueue_many([Work(), Work()])
+        bulk = job_scheduler.start_bulk("delete", Selection(states=("enqueued",), queues=("default",)))
+        run(JobRecord.objects.get(job_type="jobs.RunBulk").pk)
+        expires = job_scheduler.enqueue(Work(), expires=timedelta(hours=1))
+        JobPayload.objects.filter(pk=expires).update(expires_at=timezone.now() - timedelta(seconds=1))
+        Recovery().tick()
+    for job_id in (*ids, expires):
+        assert pairs(moves, job_id) == [("", "enqueued"), ("enqueued", "deleted")]
+    reasons = {move.job_id: move.reason for move in moves if move.to_state == State.DELETED}
+    assert all(f"bulk operation {bulk.pk}" in reasons[job_id] for job_id in ids)
+    assert reasons[expires] == record(expires).history.latest("pk").reason
 
 
 def test_nobody_is_told_before_the_commit_or_of_what_is_rolled_back() -> None:
