@@ -2,6 +2,8 @@
 
 What is counted is what a person does: each click, each key, each page that has to come. Credentials are typed by a
 password manager. The limits are those that the console promises.
+
+By keyboard nothing is focused but by keys: from the top of a page by the skip link, then from one stop to the next.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from handlers import job_scheduler
@@ -17,6 +20,7 @@ from handlers.models import FailureGroup, JobRecord
 from handlers.states import State
 from tests.app.jobs import Ship
 from tests.browser.conftest import NewPage
+from tests.browser.pages import furnish
 from tests.browser.people import PASSWORD, someone
 from tests.console.factories import make_job
 from tests.running import run
@@ -30,6 +34,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "by keyboard": {"viewport": WIDE},
     "without scripts": {"viewport": WIDE, "java_script_enabled": False},
 }
+
+
+NEAR = 20  # stops: what a page is for is no further than that from where its content begins
+
+# What a person sees as focused is what has the focus.
+FOCUSED = "element => element === document.activeElement && element.matches(':focus-visible')"
 
 
 class Walker:
@@ -46,7 +56,7 @@ class Walker:
     def click(self, where: Locator) -> None:
         self.did["clicks"] += 1
         if self.way == "by keyboard":
-            where.focus()
+            self.reach(where)
             self.page.keyboard.press("Enter")
         else:
             where.click()
@@ -55,9 +65,25 @@ class Walker:
         """Go to a field."""
         self.did["clicks"] += 1
         if self.way == "by keyboard":
-            field.focus()
+            self.reach(field)
         else:
             field.click()
+
+    def reach(self, where: Locator) -> None:
+        """Tab to it: from the top of a page over its skip link, else from where the focus is."""
+        where.wait_for()
+        self.page.wait_for_load_state()
+        if self.page.evaluate("document.activeElement === document.body"):
+            self.page.keyboard.press("Tab")
+            expect(self.page.get_by_role("link", name="Skip to main content")).to_be_focused()
+            self.page.keyboard.press("Enter")
+        stops = 0
+        while not where.evaluate(FOCUSED):
+            assert stops < NEAR, f"{stops} stops, and not yet at {where}"
+            self.page.keyboard.press("Tab")
+            stops += 1
+            if self.page.evaluate("document.activeElement.matches('.skip-to-content-link')"):
+                self.page.keyboard.press("Enter")  # over what one filters by
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -149,3 +175,43 @@ def test_the_failed_job_of_an_order_is_found_mended_and_retried(walker: Walker, 
     walker.arrived(clicks=4, keys=12, loads=5)
     mended = JobRecord.objects.get(pk=failed)
     assert (mended.state, mended.payload["order_id"]) == ("enqueued", 4712)
+
+
+@pytest.mark.parametrize("walker", ["by keyboard"], indirect=True)
+def test_what_a_page_is_for_is_some_stops_below_its_skip_link(walker: Walker, live_server: Any) -> None:
+    page = walker.page
+    User.objects.update(is_superuser=True)
+    furnish()
+    walker.open(f"{live_server.url}/admin/")
+    walker.log_in()
+    page.get_by_role("heading", name="Overview").wait_for()
+    pages = {
+        "": ".trouble a",
+        "jobs/jobrecord/": "#result_list .job-link",
+        "failures/": ".failure-list a[href*='/failures/00']",
+        "bulk/": ".bulk-runs a",
+        "workflows/": ".flows a",
+        "queues/": ".queues th[scope=row] a",
+        "workers/": ".workers summary",
+        "job-types/": ".types th[scope=row] a",
+        "recurring/": ".recurring th a",
+        "alerts/": ".incidents th a",
+        "jobs/auditentry/": "#result_list a",
+    }
+    for path, what in pages.items():
+        page.goto(f"{live_server.url}/admin/{path}")
+        walker.reach(page.locator(f"#content-main {what}").first)
+
+
+@pytest.mark.parametrize("walker", ["by keyboard"], indirect=True)
+def test_a_queue_is_paused_for_a_time_by_keys_alone(walker: Walker, live_server: Any) -> None:
+    page = walker.page
+    walker.open(f"{live_server.url}/admin/queues/?q=mail")
+    walker.log_in()
+    walker.click(page.locator("#queue-mail summary"))
+    walker.press("Tab")
+    walker.type("gateway down")
+    walker.press("Tab", "ArrowDown", "Tab", "Enter")
+    page.locator("#queue-mail .state-paused").wait_for()
+    expect(page.locator("#queue-mail")).to_contain_text("by otto, until")
+    expect(page.locator("#queue-mail")).to_contain_text("gateway down")
