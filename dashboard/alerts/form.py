@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.kit.named import OneName
 from dashboard.kit.reach import covers_all, in_words
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
@@ -43,8 +44,8 @@ class RuleForm(forms.Form):
     """A rule of one kind, with the fields that this kind reads."""
 
     name = forms.CharField(label=_("Name"), max_length=100, help_text=_("As messages name it."))
-    job_type = forms.ChoiceField(label=_("Job type"), required=False)
-    queue = forms.ChoiceField(label=_("Queue"), required=False)
+    job_type = forms.ChoiceField(label=_("Job type"), required=False, widget=OneName("type"))
+    queue = forms.ChoiceField(label=_("Queue"), required=False, widget=OneName("queue"))
     percent = forms.FloatField(label=_("Failed, %"), initial=25, help_text=_("Told from this share on."))
     least = forms.IntegerField(
         label=_("Attempts, at least"), initial=20, help_text=_("With fewer in the time, a share says little.")

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from dashboard.kit.fields import UtcField
+from dashboard.kit.named import SomeNames
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from handlers import queues
@@ -37,10 +38,16 @@ class ClientForm(forms.Form):
         error_messages={"required": gettext_lazy("Choose at least one.")},
     )
     types = forms.MultipleChoiceField(
-        label=gettext_lazy("Job types"), required=False, help_text=gettext_lazy("None chosen: all, those to come too.")
+        label=gettext_lazy("Job types"),
+        required=False,
+        widget=SomeNames("type"),
+        help_text=gettext_lazy("None chosen: all, those to come too."),
     )
     queues = forms.MultipleChoiceField(
-        label=gettext_lazy("Queues"), required=False, help_text=gettext_lazy("None chosen: all, those to come too.")
+        label=gettext_lazy("Queues"),
+        required=False,
+        widget=SomeNames("queue"),
+        help_text=gettext_lazy("None chosen: all, those to come too."),
     )
     rate_per_minute = forms.IntegerField(
         label=gettext_lazy("Requests a minute"),

@@ -18,6 +18,7 @@ from dashboard.kit import catalogue
 from dashboard.kit.arguments import OMIT
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.forms import PayloadForm, payload_form
+from dashboard.kit.named import OneName
 from dashboard.kit.once import act_once
 from dashboard.kit.pages import by, why
 from dashboard.kit.payload_page import ENQUEUE, code_of, is_engines_own, is_raw
@@ -77,7 +78,9 @@ def _edit(site: AdminSite, request: HttpRequest, row: RecurringJob | None) -> Ht
     job_type = catalogue.find(asked)
     if job_type is not None and job_type.name not in types:
         job_type = None
-    context: dict[str, Any] = {"row": row, "types": types, "asked": inert(asked[:200])}
+    box = OneName("type", [(name, name) for name in types])
+    chosen_type = box.render("type", job_type.name if job_type else "", {"id": "id_type"})
+    context: dict[str, Any] = {"row": row, "type_box": chosen_type, "asked": inert(asked[:200])}
     if job_type is None:
         return _page(site, request, context, status=400 if chosen else 200)
     form, arguments = _forms(request, row, job_type, reach)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard.kit.fields import SpanField, UtcField
+from dashboard.kit.named import OneName
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
 from handlers.conf import SYSTEM_QUEUE
@@ -86,7 +87,7 @@ class RecurringForm(forms.Form):
         required=False,
         help_text=gettext_lazy("Each occurrence comes up to so much later, spread by name. Empty: none."),
     )
-    queue = forms.ChoiceField(label=gettext_lazy("Queue"), required=False)
+    queue = forms.ChoiceField(label=gettext_lazy("Queue"), required=False, widget=OneName("queue"))
     pause_after = forms.IntegerField(
         label=gettext_lazy("Pause after"),
         initial=0,

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dashboard.kit.fields import SpanField, UtcField
+from dashboard.kit.named import OneName
 from dashboard.kit.one_at_a_time import rule_in_words
 from dashboard.kit.text import sentence
 from dashboard.kit.verbs import MAX_REASON
@@ -61,7 +62,7 @@ class WhenForm(forms.Form):
     )  # fmt: skip
     expires_at = UtcField(label=gettext_lazy("Or expires at (UTC)"), required=False)
     if_there = forms.ChoiceField(label=gettext_lazy("If there is one already"), required=False)
-    queue = forms.ChoiceField(label=gettext_lazy("Queue"))
+    queue = forms.ChoiceField(label=gettext_lazy("Queue"), widget=OneName("queue"))
     reason = forms.CharField(
         label=gettext_lazy("Reason"),
         required=False,

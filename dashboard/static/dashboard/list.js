@@ -59,29 +59,6 @@ if (fresh) {
   setTimeout(ask, every);
 }
 
-// Where there are too many types or queues for a select, names are suggested by what is typed; to choose one is enough.
-for (const input of document.querySelectorAll("input[data-names]")) {
-  let turn = 0;
-  const isChosen = (event) => (!event.inputType || event.inputType === "insertReplacementText")
-    && [...input.list.options].some((option) => option.value === input.value);
-  input.addEventListener("input", async (event) => {
-    const now = ++turn;
-    if (isChosen(event)) {
-      input.form.requestSubmit();
-      return;
-    }
-    await new Promise((then) => { setTimeout(then, 150); });
-    if (now !== turn) return;
-    try {
-      const answer = await fetch(`${input.dataset.names}&part=${encodeURIComponent(input.value)}`, { credentials: "same-origin" });
-      const { names } = answer.ok ? await answer.json() : {};
-      if (names && now === turn) input.list.replaceChildren(...names.map((name) => new Option("", name)));
-    } catch {
-      // One can type the whole name.
-    }
-  });
-}
-
 // No index finds what is searched for: look further, page after page, until a job fits or there are no more.
 if (further) {
   // The catalog is there only where the page is not in English.
