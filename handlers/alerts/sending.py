@@ -23,6 +23,7 @@ from django.db import connections
 from django.db.models import Q
 from django.utils.translation import gettext, ngettext
 
+from handlers import outbound
 from handlers.conf import jobs_settings
 from handlers.exceptions import GiveUp
 from handlers.failures import class_path, clean
@@ -30,7 +31,6 @@ from handlers.lifecycle import database
 from handlers.mail import sending_now
 from handlers.models import AlertNotice, AlertRule
 from handlers.models.sql import database_now
-from handlers.outbound import Refused, call
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def deliver(notice_id: int) -> bool:
     except Exception as error:  # noqa: BLE001 - whatever mail backends and the network raise
         why = _why(error)
         rows.update(claimed_at=None, error=why)
-        raise (GiveUp if isinstance(error, Refused) else NotSent)(why) from None
+        raise (GiveUp if isinstance(error, outbound.Refused) else NotSent)(why) from None
     rows.update(sent_at=database_now(connections[alias]), error="")
     return True
 
@@ -139,7 +139,7 @@ def _webhook(rule: AlertRule, notice: AlertNotice) -> None:
         "webhook-timestamp": str(at),
         "webhook-signature": signature(rule.webhook_secret, message_id, at, body),
     }
-    call(rule.webhook_url, body, headers)
+    outbound.call(rule.webhook_url, body, headers)
 
 
 _CHANNELS = {"email": _mail, "webhook": _webhook}
@@ -163,10 +163,12 @@ def _why(error: Exception) -> str:
     code = getattr(error, "code", None)
     if isinstance(code, int):
         return f"the webhook answered {code}"
-    if isinstance(error, Refused):
+    if isinstance(error, outbound.Refused):
         return "the address is inside this server's own network, which is not allowed"
     reason = getattr(error, "reason", None)
     inner = reason if isinstance(reason, Exception) else error
+    if isinstance(inner, TimeoutError):
+        return f"no answer within {outbound.TIMEOUT_SECONDS:g} s"
     return clean(f"not reached: {class_path(inner).rpartition('.')[2]}", 300)
 
 

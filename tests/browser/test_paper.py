@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from playwright.sync_api import expect
+from playwright.sync_api import ViewportSize, expect
 
 from handlers.models import BulkOperation, JobRecord, Workflow
 from tests.browser.conftest import NewPage, sign_in
@@ -14,8 +14,8 @@ from tests.browser.pages import JOBS, furnish
 
 pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
-A4 = {"width": 690, "height": 1000}  # without its margins
-TABLET = {"width": 820, "height": 1180}
+A4: ViewportSize = {"width": 690, "height": 1000}  # without its margins
+TABLET: ViewportSize = {"width": 820, "height": 1180}
 
 CUT = """() => [...document.querySelectorAll("#content table, #content pre, #content svg")].filter((element) => {
     const box = element.getBoundingClientRect();

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from django.core import mail
 from django.db import connections
+from django.test import Client
 from django.utils import timezone
 
-from handlers import job_scheduler
+from handlers import job_scheduler, outbound
 from handlers.alerts import add_rule, change_rule, delete_rule, mute_rule, send_test, unmute_rule, watching
 from handlers.alerts.dead_man import call_dead_man
 from handlers.alerts.edits import Terms
@@ -242,6 +243,18 @@ def test_what_goes_wrong_together_is_one_message_and_the_rest_waits_a_minute() -
     assert [len(subjects()), subjects()[1].count("more")] == [2, 0]
 
 
+def test_what_a_rule_finds_anew_each_second_is_told_once_a_minute() -> None:
+    rule("bulk")
+    worker()
+    for _ in range(80):
+        paused_run()
+        look(seconds=1)
+    told = AlertNotice.objects.count()
+    assert told == 2, "the first, and a minute later what came since"
+    later(minutes=1)
+    assert len(subjects()) == 2
+
+
 def test_what_comes_and_goes_is_one_incident() -> None:
     rule("bulk")
     worker()
@@ -403,6 +416,33 @@ def test_a_name_that_leads_into_the_own_network_is_found_out_when_it_is_called(
     job = JobRecord.objects.get(job_type="jobs.SendAlert")
     assert (job.state, "own network" in job.error) == ("failed", True)
     assert "own network" in AlertNotice.objects.get().error
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    """The address of a host that takes whoever calls it, and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/key/secret"
+
+
+@pytest.mark.usefixtures("_inside")
+def test_a_host_that_does_not_answer_is_called_again_and_the_page_says_so_in_words(
+    silent: str, hook: Listener, admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = rule("bulk", webhook_url=silent)
+    rule("bulk", name="other", webhook_url=hook.address)
+    worker()
+    paused_run()
+    look()
+    monkeypatch.setattr(outbound, "TIMEOUT_SECONDS", 0.2)
+    assert [len(subjects()), len(hook.heard)] == [2, 1], "all else is sent"
+    for _ in range(2):
+        job = JobRecord.objects.get(job_type="jobs.SendAlert", state="scheduled")
+        assert job.error == "NotSent: no answer within 0.2 s"
+        assert "no answer within 0.2 s" in admin_client.get(f"/admin/alerts/{there.pk}/").content.decode()
+        make_due(job.pk)
+        run(job.pk)
+    assert JobRecord.objects.get(pk=job.pk).failures == 3
 
 
 @pytest.mark.usefixtures("_inside")

@@ -15,7 +15,7 @@ from django.utils import timezone
 from dashboard.kit import health, queries
 from dashboard.models import Visit
 from handlers import deploys, job_scheduler
-from handlers.models import FailureGroup, JobCount, JobRecord, WorkerProcess
+from handlers.models import FailureGroup, JobCount, JobRecord, StrandedJob, WorkerProcess
 from handlers.models.count import Outcome, Period
 from handlers.states import State
 from tests.console.factories import make_job
@@ -55,6 +55,15 @@ def fleet(*served: str) -> None:
         WorkerProcess.objects.create(
             name=name, kind=kind, host="h", pid=1, queues=list(served), started_at=now, heartbeat_at=now
         )
+
+
+def troubles(client: Client) -> list[tuple[str, str]]:
+    """What needs somebody: the words of each line, and where it leads."""
+    part = page(client).partition('id="trouble"')[2].partition("</section>")[0]
+    items = re.findall(r"<li class=.*?</li>", part, re.DOTALL)
+    return [
+        (" ".join(re.sub(r"<[^>]+>", " ", item).split()), *re.findall(r'href="([^"]+)"', item)[:1]) for item in items
+    ]
 
 
 def test_who_comes_back_is_told_what_happened_meanwhile_until_they_say_that_they_have_seen_it(
@@ -112,17 +121,54 @@ def test_trouble_comes_first_and_what_is_well_is_one_line_however_many_queues_th
     JobCount.objects.create(period=Period.MINUTE, at=at, queue="q7", outcome=Outcome.CREATED, count=50)
     make_job(State.ENQUEUED, queue="lonely")
     job_scheduler.pause_queue("default", by=User.objects.get(), reason="gateway")
+    told = [words for words, _url in troubles(superuser)]
     html = page(superuser)
     part = html.partition('id="trouble"')[2].partition("</section>")[0]
-    told = [
-        " ".join(re.sub(r"<[^>]+>", " ", item).split()) for item in re.findall(r"<li class=.*?</li>", part, re.DOTALL)
-    ]
     assert told[0].startswith("Stands still lonely 1 waiting")
     assert any(item.startswith("Paused default") for item in told)
     assert any(item.startswith("Grows q7 13 waiting") and "10 come and 0 go a minute" in item for item in told)
     assert re.search(r">\d+ queues move, 39 jobs wait there<", part)  # q7 is told above
     assert part.count("<li") < 25
     assert html.index('id="trouble"') < html.index('id="tiles"')
+
+
+def test_group_that_came_back_is_trouble_until_it_is_put_away(superuser: Client) -> None:
+    make_job()
+    now = timezone.now()
+    for name, state in (("b", "regressed"), ("c", "open"), ("d", "resolved")):
+        FailureGroup.objects.create(
+            fingerprint=name * 16, exception=f"shop.Error{name.upper()}", state=state, count=1_234, last_at=now,
+            first_at=now - timedelta(days=90), regressed_at=now if state == "regressed" else None,
+        )  # fmt: skip
+    ((words, url),) = [each for each in troubles(superuser) if "Error" in each[0]]
+    assert words.startswith("Came back ")
+    assert "ErrorB" in words
+    assert words.endswith("1,234 attempts in all")
+    assert url == f"/admin/failures/{'b' * 16}/"
+    FailureGroup.objects.filter(fingerprint="b" * 16).update(state="resolved")
+    assert not [words for words, _url in troubles(superuser) if "Came back" in words]
+
+
+def test_types_whose_jobs_no_worker_can_run_are_trouble_with_how_many_wait(superuser: Client) -> None:
+    fleet("default")
+    jobs = [make_job(State.ENQUEUED, job_type=f"shop.Gone{number % 2}") for number in range(3)]
+
+    def strand(job: JobRecord) -> None:
+        StrandedJob.objects.create(
+            job_id=job.pk, token=job.token, job_type=job.job_type, queue="default", since=timezone.now(),
+            refused_by="few", exception="NoHandler", reason="x",
+        )  # fmt: skip
+
+    def told() -> list[tuple[str, str]]:
+        return [each for each in troubles(superuser) if each[0].startswith("No worker")]
+
+    assert not told()
+    strand(jobs[0])
+    list_url = "/admin/jobs/jobrecord/?state=enqueued"
+    assert told() == [("No worker shop.Gone0 1 job waits for a worker that can run it", f"{list_url}&type=shop.Gone0")]
+    for job in jobs[1:]:
+        strand(job)
+    assert told() == [("No worker 2 types 3 jobs wait for a worker that can run them", list_url)]
 
 
 def test_failed_attempts_are_counted_exactly_and_compared_with_the_time_before(viewer: Client) -> None:
