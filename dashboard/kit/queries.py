@@ -86,7 +86,7 @@ class Failing(NamedTuple):
     last_at: datetime | None  # when the last of those failed
     paused_runs: int  # bulk operations, of the newest
     incidents: int  # of alerts, that are open
-    sagas: int = 0  # that failed or are stuck, up to CAP of each
+    sagas: int = 0  # that failed, are stuck, or of which a job failed, up to CAP of each
 
 
 def failing() -> Failing:

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from handlers import bounded
 from handlers.bounded import RETRYING, first
-from handlers.models import AlertIncident, BulkOperation, HookTrouble, JobRecord, QueueSwitch, SagaRecord, TypeSwitch
+from handlers.models import (
+    AlertIncident,
+    BulkOperation,
+    HookTrouble,
+    JobPayload,
+    JobRecord,
+    QueueSwitch,
+    SagaRecord,
+    TypeSwitch,
+)
 from handlers.models.bulk import BulkState
 from handlers.states import State
 
@@ -19,6 +28,7 @@ LOOK = 2_000  # jobs of one state among which one read tells queues or types apa
 HOOK = "hook"  # of a row that tells of no switch
 
 _JOBS = JobRecord._meta.db_table
+_SAGAS = SagaRecord._meta.db_table
 
 # What the console tells apart and an index leads to.
 STATES = (
@@ -34,18 +44,24 @@ def failing(*, postgresql: bool) -> str:
     """One row: how many are failed now, when the last of them failed, how many of the newest bulk operations are
     paused, how many incidents of alerts are open, and how many sagas need somebody. On SQLite ``now`` is now."""
     now = "statement_timestamp()" if postgresql else "%(now)s"
+    is_stuck = f"(stuck_at IS NOT NULL AND stuck_at <= {now})"
+    # Each saga counts once: what has failed itself, what is stuck, and the rest of those of which a job has failed.
     return f"""
     SELECT COUNT(*), MAX(finished_at), (SELECT COUNT(*) FROM (
         SELECT state FROM {BulkOperation._meta.db_table} ORDER BY id DESC LIMIT {NEWEST_RUNS}
     ) AS newest WHERE state = '{BulkState.PAUSED}'), (SELECT COUNT(*) FROM (
         SELECT 1 FROM {AlertIncident._meta.db_table} WHERE ended_at IS NULL LIMIT {CAP}
     ) AS wrong), (SELECT COUNT(*) FROM (
-        SELECT 1 FROM {SagaRecord._meta.db_table}
+        SELECT 1 FROM {_SAGAS}
         WHERE NOT (error = '' AND unreadable = '') AND completed_at IS NULL LIMIT {CAP}
     ) AS failed_sagas) + (SELECT COUNT(*) FROM (
-        SELECT 1 FROM {SagaRecord._meta.db_table}
-        WHERE stuck_at IS NOT NULL AND stuck_at <= {now} AND error = '' AND unreadable = '' LIMIT {CAP}
-    ) AS stuck_sagas)
+        SELECT 1 FROM {_SAGAS} WHERE {is_stuck} AND error = '' AND unreadable = '' LIMIT {CAP}
+    ) AS stuck_sagas) + (SELECT COUNT(*) FROM (
+        SELECT DISTINCT s.id FROM ({first(State.FAILED.value, "id", CAP)}) AS last_failed
+        JOIN {JobPayload._meta.db_table} p ON p.job_id = last_failed.id AND NOT (p.correlation = '')
+        JOIN {_SAGAS} s ON s.correlation = p.correlation
+        WHERE completed_at IS NULL AND error = '' AND unreadable = '' AND NOT {is_stuck} LIMIT {CAP}
+    ) AS sagas_of_failed_jobs)
     FROM ({first(State.FAILED.value, "finished_at", CAP)}) AS some_failed
     """
 

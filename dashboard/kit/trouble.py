@@ -67,7 +67,7 @@ def _sagas(user: Any, stopped: int) -> dict[str, Mark]:
     if not stopped or not user.has_perm("jobsite_jobs.view_sagarecord"):
         return {}
     number = thousands(stopped)
-    words = ngettext("%(number)s saga failed or is stuck", "%(number)s sagas failed or are stuck", stopped)
+    words = ngettext("%(number)s saga needs somebody", "%(number)s sagas need somebody", stopped)
     return {"sagas": Mark(number, words % {"number": number})}
 
 

@@ -110,7 +110,7 @@ def _waits_for(row: SagaRecord, timeouts: Sequence[SagaTimeout], failed: Collect
     newest = JobRecord.objects.filter(HAS_CORRELATION, arguments__correlation=row.correlation).order_by(
         f"-{IN_PAYLOADS}"
     )
-    rows = newest.only("job_type", "state", "failures", "run_at")[:LOOKED_AT]
+    rows = newest.only("job_type", "state", "failures", "run_at", "error")[:LOOKED_AT]
     ended = FINAL - {State.FAILED}
     jobs = [job for job in rows if State(job.state) not in ended and job.pk not in own] if row.correlation else []
     jobs.sort(key=lambda job: job.state != State.FAILED)

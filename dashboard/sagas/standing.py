@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -77,9 +78,9 @@ class Standing:
         row = self.row
         match self.state:
             case "unreadable":
-                return _(
-                    "The code does not read its state: %(why)s. It waits, with its events, for code that does."
-                ) % {"why": inert(row.unreadable)}
+                return _("%(why)s. It waits, with its events, for code that reads it.") % {
+                    "why": capfirst(inert(row.unreadable))
+                }
             case "failed":
                 return _("Its last event failed: %(why)s. Those that follow wait for it.") % {"why": inert(row.error)}
             case "job":

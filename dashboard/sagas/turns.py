@@ -26,6 +26,7 @@ class Asked:
     words: str
     job_id: int | None = None
     job: JobRecord | None = None
+    names_type: bool = True  # whether the words say of which type the job is
 
 
 @dataclass(frozen=True)
@@ -120,4 +121,4 @@ def _in_words(each: dict[str, Any], jobs: dict[int, JobRecord]) -> Asked:
             words = _("Completed: nothing more happens")
         case other:
             words = inert(str(other))
-    return Asked(words, job_id, jobs.get(job_id or 0))
+    return Asked(words, job_id, jobs.get(job_id or 0), names_type=each.get("do") in ("send", "timeout"))

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from dashboard.kit import health
 from handlers import job_scheduler
-from handlers.models import BulkOperation, WorkerProcess
+from handlers.models import BulkOperation, SagaRecord, WorkerProcess
 from tests.console.factories import make_job, make_saga
 
 pytestmark = [pytest.mark.django_db, pytest.mark.once]
@@ -84,11 +84,16 @@ def test_sagas_that_need_somebody_are_counted_each_once(superuser: Client) -> No
     make_saga("order_id 1")
     assert not mark(nav_of(superuser), "sagas")
     make_saga("order_id 2", stuck_at=now - timedelta(hours=1))
-    assert mark(nav_of(superuser), "sagas") == "1 saga failed or is stuck"
+    assert mark(nav_of(superuser), "sagas") == "1 saga needs somebody"
     make_saga("order_id 3", error="ValueError", failed_at=now, stuck_at=now - timedelta(hours=1))
     make_saga("order_id 4", unreadable="paid must be a bool")
     make_saga("order_id 5", stuck_at=None, completed_at=now)
-    assert mark(nav_of(superuser), "sagas") == "3 sagas failed or are stuck"
+    assert mark(nav_of(superuser), "sagas") == "3 sagas need somebody"
+    for number, state in ((1, "failed"), (1, "failed"), (2, "failed"), (3, "failed"), (5, "failed"), (6, "succeeded")):
+        saga = SagaRecord.objects.filter(label=f"order_id {number}").first() or make_saga(f"order_id {number}")
+        make_job(state, correlation=saga.correlation)
+    make_job("failed", correlation="")
+    assert mark(nav_of(superuser), "sagas") == "4 sagas need somebody", "the first one, whose jobs failed"
 
 
 def test_icon_turns_when_something_fails_and_back_when_it_is_long_ago(superuser: Client) -> None:

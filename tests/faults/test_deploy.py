@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import import_module, reload
-from typing import Any
-
 import pytest
 
 from handlers import event_bus, job_scheduler
 from handlers.models import Delivery, DeliveryState, JobHistory, StrandedJob
-from handlers.registry import registry
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
 from tests.processes import wait_for
+from tests.releases import release
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
-
-
-@contextmanager
-def release(name: str) -> Iterator[Any]:
-    """This process has the code of that release; its job types."""
-    with registry.isolated():
-        module = import_module(f"tests.releases.{name}.jobs")
-        if "shop.Parcel" not in registry.versions():  # imported before, and forgotten since
-            module = reload(module)
-        yield module
 
 
 def refusals(ids: list[int]) -> int:

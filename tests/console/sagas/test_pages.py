@@ -79,7 +79,7 @@ def test_list_shows_what_needs_somebody_first_and_says_why(admin_client: Client)
     shown = response.content.decode()
     assert "Its last event failed: ValueError: no such card. Those that follow wait for it." in shown
     assert "longer than it should" in shown
-    assert "does not read its state: state: paid must be a bool" in shown
+    assert "State: paid must be a bool. It waits, with its events, for code that reads it." in shown
 
 
 def test_list_is_narrowed_by_type_and_state(admin_client: Client) -> None:
@@ -150,6 +150,7 @@ def test_page_tells_each_turn_with_jobs_and_what_it_changed(admin_client: Client
     told = "Event shop.PaymentTaken", "Sent shop.ShipOrder", "Asked to be told late in 1 h", "Cancelled a job"
     for words in (*told, "Completed: nothing more happens", f"/jobrecord/{sent.pk}/change/", "began it"):
         assert words in shown
+    assert shown.count("shop.ShipOrder") == 1
 
 
 def test_page_says_what_it_waits_for(admin_client: Client) -> None:
@@ -166,9 +167,20 @@ def test_page_says_that_a_job_of_its_story_has_failed(admin_client: Client) -> N
     saga = make_saga()
     failed = make_job(State.FAILED, job_type="shop.ChargeCard", correlation=saga.correlation)
     waits = make_job(State.ENQUEUED, job_type="shop.SendReceipt", correlation=saga.correlation)
+    JobRecord.objects.filter(pk=failed.pk).update(error="PaymentGatewayError: answered 503")
     response = admin_client.get(page(saga))
     assert [job.pk for job in response.context["jobs"]] == [failed.pk, waits.pk]
     assert "A job of its story has failed." in response.content.decode()
+    assert "PaymentGatewayError: answered 503" in response.content.decode()
+
+
+def test_page_of_a_saga_that_cannot_be_read_says_what_it_waits_for(admin_client: Client) -> None:
+    saga, job = make_saga(unreadable="its state does not fit"), make_job(State.SCHEDULED)
+    fail_delivery(saga, job, why="its state does not fit")
+    shown = text(admin_client, page(saga))
+    assert "What waits for code that reads it" in shown
+    assert "Code that reads its state." in shown
+    assert "the next event" not in shown
 
 
 def plans(queries: Any, *having: str) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
-from handlers import Event, Job, handles, on_event
+from handlers import Event, Job, Saga, handles, on, on_event, starts
 from tests.app.jobs import NO_RETRY, note
 
 
@@ -46,3 +46,39 @@ class Packed(Event, name="shop.Packed"):
 def count(event: Packed) -> None:
     """Note it."""
     note(f"newer counts {event.number}")
+
+
+@dataclass(frozen=True)
+class Sent(Event, name="shop.Sent"):
+    """A parcel is on its way."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Passed(Event, name="shop.Passed"):
+    """It has passed a place."""
+
+    number: int
+    place: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """How often it has been where, which is not how the older release has kept it."""
+
+    places: dict[str, int] = field(default_factory=dict)
+
+
+class Journey(Saga[Way], name="shop.Journey", retry=NO_RETRY):
+    """A parcel's way."""
+
+    @starts(Sent, key="number")
+    def sent(self, event: Sent) -> None:
+        """Begin."""
+
+    @on(Passed, key="number")
+    def passed(self, event: Passed) -> None:
+        """Count it."""
+        places = self.state.places
+        self.state = replace(self.state, places={**places, event.place: places.get(event.place, 0) + 1})

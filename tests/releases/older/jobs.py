@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from handlers import Event, Job, handles, on_event
+from handlers import Event, Job, Saga, handles, on, on_event, starts
 from tests.app.jobs import NO_RETRY, note
 
 
@@ -38,3 +38,38 @@ def count(event: Packed) -> None:
 def label(event: Packed) -> None:
     """Note it, as no later release does."""
     note(f"older labels {event.number}")
+
+
+@dataclass(frozen=True)
+class Sent(Event, name="shop.Sent"):
+    """A parcel is on its way."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Passed(Event, name="shop.Passed"):
+    """It has passed a place."""
+
+    number: int
+    place: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """Where it has been."""
+
+    places: tuple[str, ...] = ()
+
+
+class Journey(Saga[Way], name="shop.Journey", retry=NO_RETRY):
+    """A parcel's way."""
+
+    @starts(Sent, key="number")
+    def sent(self, event: Sent) -> None:
+        """Begin."""
+
+    @on(Passed, key="number")
+    def passed(self, event: Passed) -> None:
+        """Note it."""
+        self.state = replace(self.state, places=(*self.state.places, event.place))
