@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test matrix check messages docs bench bench-large bench-peers format
+.PHONY: run test matrix check messages docs pictures bench bench-large bench-peers format
 
 run: ## set everything up and start the console, a worker, the scheduler and the demo shop
 	@exec $(PYTHON) jobsite/bootstrap.py run
@@ -39,6 +39,10 @@ docs: ## the documentation as a site, in build/docs; a link that leads nowhere i
 	@rm -rf build/docs
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --builder html docs build/docs
 	@echo "build/docs/index.html"
+
+pictures: ## the documentation's pictures of the console, taken anew of a demo of their own
+	@$(PYTHON) jobsite/bootstrap.py test
+	@exec $(BIN)/python -m tests.pictures
 
 bench: ## the benchmarks, with tables at the end; ARGS="--only engine" narrows them
 	@$(PYTHON) jobsite/bootstrap.py bench
