@@ -160,6 +160,7 @@ def of_the_shop(camera: Camera) -> None:
     camera.press(page.locator("#saga-waits").get_by_role("link", name="shop.ChargeCard"))
     camera.take("job")
     camera.take("lineage", page.locator(".lineage"))
+    time.sleep(5)  # until all have failed, and the navigation knows it
     camera.go("/admin/sagas/")
     camera.take("sagas")
     camera.go(f"{JOBS}?state=failed")
