@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from typing import Any
 
 import pytest
 from django.db import Error, OperationalError, connection, connections
 
+from tests.processes import wait_for
+
+
+def kills(prepare: Callable[[], object], act: Callable[[], object], *, least: int = 5) -> Iterator[bool]:
+    """What ``prepare`` makes here, ``act`` goes on with where it is ``killed``, over and over, at one instant after the
+    other, until it comes to its end.
+
+    Each time it is over comes whether it was killed. AssertionError when there were not ``least`` such instants.
+    """
+    for number in count():
+        prepare()
+        was_killed = killed(act, at=number)
+        yield was_killed
+        if not was_killed:
+            assert number >= least, f"it was over after {number} instants"
+            return
+
 
 def killed(act: Callable[[], object], *, at: int) -> bool:
-    """Do this in a process of its own, which kills itself at its instant of this number; whether it got there."""
+    """Do this in a process of its own, which kills itself at its instant of this number; whether it got there.
+
+    It is over when the database knows. AssertionError for what raises.
+    """
 
     def instant(number: int) -> None:
         if number == at:
@@ -22,15 +44,29 @@ def killed(act: Callable[[], object], *, at: int) -> bool:
     connections.close_all()
     child = os.fork()
     if child == 0:
+        status = 1
         try:
             with _instants(instant):
                 act()
-            os._exit(0)
+            status = 0
+        except BaseException:  # no test goes on here
+            traceback.print_exc()
         finally:
-            os._exit(1)  # no test goes on here
+            os._exit(status)
     status = os.waitpid(child, 0)[1]
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "it raised"
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "it raised, see above"
+    if connection.vendor == "postgresql":
+        wait_for("its connection's end", _is_alone)
     return os.WIFSIGNALED(status)
+
+
+def _is_alone() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        return bool(cursor.fetchone()[0] == 0)
 
 
 def cut(act: Callable[[], object], *, at: int) -> bool:

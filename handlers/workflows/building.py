@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from django.db import connections
 
@@ -13,8 +14,10 @@ from handlers.models.sql import insert
 from handlers.publishing import publish_on_commit
 from handlers.transport import Message
 from handlers.workflows.flow import Planned, Rule
+from handlers.workflows.governing import publish_rest_on_commit
 
 CHUNK = 1_000  # nodes that are written at once
+HELD = 10_000  # messages that are held until the commit; after so many they are read again then
 NODE = {
     "job_id": "id", "workflow_id": "id", "job_type": "text", "gate_id": "id", "delay_seconds": "float",
     "counts": "bool", "outcome": "text", "skip": "bool",
@@ -32,6 +35,7 @@ class Builder:
         self.count = 0
         self._written: list[int] = []  # the first job, and how many
         self._savepoints = self._savepoint_ids()
+        self._held = 0  # messages
         self._is_doubtful = False  # a part was written within a savepoint of the block's own
 
     def write(self, planned: Sequence[Planned]) -> None:
@@ -58,7 +62,7 @@ class Builder:
         first, number = self._written or (messages[0].job_id, 0)
         self._written = [first, number + len(messages)]
         self._is_doubtful = self._is_doubtful or self._savepoint_ids() != self._savepoints
-        publish_on_commit(_to_publish(planned, messages), using=self._using)
+        self._publish(_to_publish(planned, messages))
 
     def check(self) -> None:
         """Raise InvalidJob if a part of what was written is gone again: others would wait for it for ever."""
@@ -72,6 +76,13 @@ class Builder:
                 " jobs, and ask for their ids, outside of such a transaction",
                 field="workflow",
             )
+
+    def _publish(self, messages: Sequence[Message]) -> None:
+        if self._held < HELD:
+            self._held += len(messages)
+            publish_on_commit(messages, using=self._using)
+            if self._held >= HELD:
+                publish_rest_on_commit(self._workflow.pk, messages[-1].job_id, self._using)
 
     def _savepoint_ids(self) -> tuple[object, ...]:
         return tuple(connections[self._using].savepoint_ids)
@@ -89,8 +100,9 @@ class Builder:
             ]
         )
         self._gates |= {rule: gate.pk for rule, gate in zip(new, gates, strict=True)}
-        rows = [(gate.pk, job_id, "") for gate, ids in zip(gates, parents, strict=True) for job_id in ids]
-        insert(connections[self._using], GateParent, PARENT, rows)
+        rows = ((gate.pk, job_id, "") for gate, ids in zip(gates, parents, strict=True) for job_id in ids)
+        while some := list(islice(rows, CHUNK)):
+            insert(connections[self._using], GateParent, PARENT, some)
 
 
 def _job(planned: Planned) -> lifecycle.NewJob:

@@ -92,6 +92,26 @@ def _publish_waiting(workflow_id: int, using: str) -> None:
     publish([Message(pk, token, queue, priority=rank, enqueued_at=at) for pk, token, queue, rank, at in found])
 
 
+def publish_rest_on_commit(workflow_id: int, after: int, using: str) -> None:
+    """Publish what a workflow has beyond job ``after``, once that is committed: too many to be held until then."""
+    transaction.on_commit(lambda: _publish_rest(workflow_id, after, using), using=using, robust=True)
+
+
+def _publish_rest(workflow_id: int, after: int, using: str) -> None:
+    nodes = WorkflowNode.objects.using(using).filter(workflow_id=workflow_id).order_by("pk")
+    states = {State.ENQUEUED.value, State.SCHEDULED.value}
+    while ids := list(nodes.filter(pk__gt=after).values_list("pk", flat=True)[:CHUNK]):
+        found = JobRecord.objects.using(using).filter(pk__in=ids, state__in=states).order_by("pk")
+        columns = found.values_list("pk", "token", "queue", "state", "run_at", "priority")
+        messages = [
+            Message(pk, token, queue, run_at if state == State.SCHEDULED else None, priority)
+            for pk, token, queue, state, run_at, priority in columns
+        ]
+        if messages and not publish(messages, wait=False):
+            return  # recovery finds them
+        after = ids[-1]
+
+
 def govern_rest(job: GovernWorkflow) -> None:
     """What a GovernWorkflow job does."""
     using = lifecycle.database()

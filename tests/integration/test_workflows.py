@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from handlers import (
@@ -22,11 +24,22 @@ from handlers import (
     job_scheduler,
     lifecycle,
 )
-from handlers.models import Gate, JobHistory, JobRecord, NodeInput, WatchedMove, Workflow, WorkflowNode
+from handlers.lifecycle import Move
+from handlers.models import (
+    Gate,
+    GateParent,
+    JobHistory,
+    JobRecord,
+    NodeInput,
+    WatchedMove,
+    Workflow,
+    WorkflowNode,
+)
 from handlers.registry import registry
 from handlers.states import ACTIVE, State
 from handlers.workflows.flow import Flow, Node
 from tests.app.jobs import Note
+from tests.dying import kills
 from tests.running import NotingTransport, claim, drain, facts, perform, record, run, states
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting", "types")]
@@ -182,6 +195,43 @@ def test_many_that_wait_for_the_same_share_a_gate_and_go_on_by_chunks(monkeypatc
     assert states(*fan, end) == ["succeeded"] * 36
     assert ran.count(end.job_id) == 1
     assert sums(flow.workflow_id)["succeeded"] == 37
+
+
+def test_what_is_too_many_to_be_held_until_the_commit_is_published_all_the_same(
+    noting: NotingTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("verbs", "governing"):
+        monkeypatch.setattr(f"handlers.workflows.{module}.CHUNK", 10)
+    monkeypatch.setattr("handlers.workflows.building.HELD", 20)
+    with suppress(ZeroDivisionError), job_scheduler.workflow() as flow:
+        flow.enqueue_many(Step(str(n)) for n in range(35))
+        raise ZeroDivisionError
+    assert not noting.published
+    with job_scheduler.workflow(on_end=Step("end")) as flow:
+        nodes = flow.enqueue_many(Step(str(n)) for n in range(55))
+        later = flow.enqueue(Step("later"), delay=timedelta(hours=1), priority=5)
+        flow.enqueue(Step("after"), after=later)
+    assert [job_id for call in noting.ids for job_id in call] == [node.job_id for node in nodes]
+    assert [message.job_id for call in noting.delayed for message in call] == [later.job_id]
+    assert len(claim(*[node.job_id for node in nodes])) == 55
+    with job_scheduler.extend_workflow(flow.workflow_id) as more:
+        nodes = more.enqueue_many(Step(str(n)) for n in range(35))
+    assert [job_id for call in noting.ids for job_id in call][55:] == [node.job_id for node in nodes]
+
+
+def test_while_very_many_are_made_memory_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.workflows.verbs.CHUNK", 100)
+    monkeypatch.setattr("handlers.workflows.building.HELD", 500)
+    with job_scheduler.workflow() as flow:
+        for turn in range(30):
+            if turn == 10:  # all is imported, planned and cached by then
+                tracemalloc.start()
+            flow.enqueue_many(Step("x") for _ in range(100))
+            if turn == 15:
+                before, _ = tracemalloc.get_traced_memory()
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert after - before < 14 * 100 * 100  # bytes a job; its message has more than twice as many
 
 
 # --- outcomes
@@ -497,70 +547,74 @@ def test_nothing_is_added_once_its_block_is_over() -> None:
         pass
 
 
-# --- cut off
+# --- killed at any instant
 
 
-class Died(BaseException):
-    """What the process died of."""
+def test_one_that_is_killed_while_it_makes_a_workflow_leaves_nothing_or_all() -> None:
+    def make() -> None:
+        with job_scheduler.workflow(on_end=Step("end")) as flow:
+            flow.enqueue(Step("b"), after=flow.enqueue(Step("a")))
+
+    seen = set[tuple[int, ...]]()
+    for was_killed in kills(wipe, make):
+        seen.add(found := tuple(model._default_manager.count() for model in (JobRecord, Workflow, WorkflowNode, Gate)))
+        assert found == (3, 1, 3, 1) or (was_killed and not any(found))
+    assert len(seen) == 2
 
 
-class DiesAt:
-    """Ends with the statement of this number, before it is carried out."""
+def test_one_that_is_killed_while_it_moves_a_workflow_on_leaves_that_to_a_scheduler() -> None:
+    moves: list[Move] = []
+    nodes: list[Node] = []
 
-    def __init__(self, number: int) -> None:
-        self.left = number
-
-    def __call__(self, execute: Callable[..., Any], *args: Any) -> Any:
-        self.left -= 1
-        if self.left < 0:
-            raise Died
-        return execute(*args)
-
-
-def test_one_that_dies_at_any_statement_while_it_makes_a_workflow_leaves_nothing() -> None:
-    for number in range(100):
-        try:
-            with connection.execute_wrapper(DiesAt(number)), job_scheduler.workflow(on_end=Step("end")) as flow:
-                flow.enqueue(Step("b"), after=flow.enqueue(Step("a")))
-        except Died:
-            connection.close()
-            assert not JobRecord.objects.exists()
-            assert not Workflow.objects.exists()
-        else:
-            assert number > 5
-            return
-    pytest.fail("it never came to the end")
-
-
-def test_one_that_dies_at_any_statement_while_it_moves_a_workflow_on_leaves_that_to_a_scheduler() -> None:
-    for number in range(100):
+    def prepare() -> None:
+        wipe()
         with job_scheduler.workflow(on_end=Step("end")) as flow:
             a, b = flow.enqueue(Add(1)), flow.enqueue(Add(2))
-            c = flow.enqueue(Add(flow.result(a), flow.result(b)), after=[a, b])
+            nodes[:] = [a, b, flow.enqueue(Add(flow.result(a), flow.result(b)), after=[a, b])]
         run(b.job_id)
-        (move,) = [perform(claimed) for claimed in claim(a.job_id)]
-        assert move is not None
-        dies = DiesAt(number)
-        try:
-            with connection.execute_wrapper(dies):
-                lifecycle.apply([move], actor="w")
-        except Died:
-            connection.close()
-        if state(a) == "processing":
-            lifecycle.apply([move], actor="w")  # its outcome was not recorded
+        moves[:] = [move for claimed in claim(a.job_id) if (move := perform(claimed))]
+
+    for _ in kills(prepare, lambda: lifecycle.apply(moves, actor="w"), least=10):
+        if state(nodes[0]) == "processing":
+            lifecycle.apply(moves, actor="w")  # its outcome was not recorded
         WatchedMove.objects.update(at=F("at") - timedelta(seconds=10))
         following.follow(left_behind=True)
         drain()
-        assert states(a, b, c) == ["succeeded"] * 3
-        assert record(c.job_id).result == 3
-        assert sums(flow.workflow_id)["succeeded"] == 3
-        assert Workflow.objects.get(pk=flow.workflow_id).finished_at
-        assert JobHistory.objects.filter(job_id=c.job_id, from_state="awaiting").count() == 1
+        assert states(*nodes) == ["succeeded"] * 3
+        assert record(nodes[2].job_id).result == 3
+        workflow = Workflow.objects.get()
+        assert (workflow.succeeded, bool(workflow.finished_at)) == (3, True)
+        assert JobHistory.objects.filter(job_id=nodes[2].job_id, from_state="awaiting").count() == 1
         assert not WatchedMove.objects.exists()
-        if dies.left >= 0:
-            assert number > 10
-            return
-    pytest.fail("it never came to the end")
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_one_that_is_killed_while_it_continues_a_job_leaves_nothing_or_all(has_ended: bool) -> None:
+    parents: list[int] = []
+
+    def prepare() -> None:
+        wipe()
+        parents[:] = [job_scheduler.enqueue(Step("a"))]
+        if has_ended:
+            run(*parents)
+
+    seen = set[int]()
+    for was_killed in kills(prepare, lambda: job_scheduler.continue_with(parents[0], Step("b"))):
+        children = list(JobRecord.objects.exclude(pk__in=parents).values_list("pk", flat=True))
+        found = (len(children), WorkflowNode.objects.filter(pk__in=children).count(), Gate.objects.count())
+        assert found == (1, 1, 1) or (was_killed and not any(found))
+        seen.add(len(children))
+        WatchedMove.objects.update(at=F("at") - timedelta(seconds=10))
+        following.follow(left_behind=True)
+        assert drain() == [*([] if has_ended else parents), *children]
+        assert states(*parents, *children) == ["succeeded"] * (1 + len(children))
+        assert not WatchedMove.objects.exists()
+    assert seen == {0, 1}
+
+
+def wipe() -> None:
+    for model in (NodeInput, GateParent, Gate, WorkflowNode, Workflow, WatchedMove, JobHistory, JobRecord):
+        model._default_manager.all().delete()
 
 
 def test_nodes_know_what_they_return_once_it_is_kept() -> None:
