@@ -297,13 +297,16 @@ def _write(planned: Sequence[tuple[Mapping[str, Any], Plan]], ids: Sequence[int]
 
 
 def _leave_out(plans: Mapping[int, Plan], alias: str) -> None:
-    """What there is an occurrence of already is not fired again: a clock was set back, or somebody backfilled."""
-    dues = sorted({due for found in plans.values() for due, _ in found.fire})
+    """What there is an occurrence of already is not fired again, nor skipped: a clock was set back, or somebody
+    backfilled."""
+    dues = sorted({due for found in plans.values() for due in found.dues})
     rows = Occurrence.objects.using(alias).filter(recurring__in=plans)
+    there: dict[int, set[datetime]] = {}
     for some in chunks(dues, 1_000):
         for pk, due in rows.filter(due_at__in=some).values_list("recurring_id", "due_at"):
-            found = plans[pk]
-            found.fire = [(at, how) for at, how in found.fire if at != due]
+            there.setdefault(pk, set()).add(due)
+    for pk, known in there.items():
+        plans[pk].leave_out(known)
 
 
 def _in_states(job_ids: Iterable[int | None], states: Iterable[State], alias: str) -> set[int]:

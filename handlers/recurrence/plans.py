@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,17 @@ class Plan:
     overlapped: list[datetime] = field(default_factory=list)
     due: datetime | None = None  # the next one
     held: datetime | None = None
+
+    @property
+    def dues(self) -> list[datetime]:
+        """All that come to something now."""
+        return [*(due for due, _ in self.fire), *self.missed, *self.overlapped]
+
+    def leave_out(self, dues: Container[datetime]) -> None:
+        """Those came to something before."""
+        self.fire = [(due, how) for due, how in self.fire if due not in dues]
+        self.missed = [due for due in self.missed if due not in dues]
+        self.overlapped = [due for due in self.overlapped if due not in dues]
 
 
 def plan(row: Mapping[str, Any], times: Times, now: datetime, *, is_busy: bool, patience: timedelta) -> Plan:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from handlers.job_types import JobType
 from handlers.lifecycle import JobId
 from handlers.masking import mask_context
 from handlers.models import How, Occurrence, RecurringJob
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import chunks, database_now, take_lock
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.definition import (
@@ -33,6 +34,7 @@ from handlers.recurrence.definition import (
     times_of,
 )
 from handlers.recurrence.firing import create, jobs_of
+from handlers.recurrence.plans import LOOK_BACK
 from handlers.recurrence.times import check_moment
 from handlers.registry import registry
 from handlers.twins import twin
@@ -294,8 +296,7 @@ def _lacking(row: RecurringJob, start: datetime, end: datetime) -> list[datetime
                 ),
                 field="start",
             )
-    made = row.occurrences.filter(due_at__in=dues, job_id__isnull=False).values_list("due_at", flat=True)
-    return sorted({*dues} - {*made})
+    return _without_job(row, dues)
 
 
 def _between(row: RecurringJob, start: datetime, end: datetime) -> Iterator[datetime]:
@@ -309,8 +310,8 @@ def _between(row: RecurringJob, start: datetime, end: datetime) -> Iterator[date
 def _count_less(row: RecurringJob, dues: list[datetime]) -> None:
     """Those of ``dues`` that were skipped before, and run now, count as skipped no more.
 
-    One occurrence stands for all that were skipped with it, of which it is the last: these are not before the one that
-    the rule had come to until then, nor before a pause ended.
+    One occurrence stands for all that were skipped with it: the last ones up to it that no job was made for. What came
+    before them was never to run, as while it was paused, or is of the one that the rule had come to until then.
     """
     if not dues:
         return
@@ -323,12 +324,24 @@ def _count_less(row: RecurringJob, dues: list[datetime]) -> None:
         *skipped.filter(due_at__gte=dues[-1])[:1],  # of which they may be the first ones
     ]
     for mark in marks:
-        since = [at for at in (vars(mark)["former"], row.resumed_at) if at is not None and at < mark.due_at]
-        made_up = sum(due <= mark.due_at and all(at < due for at in since) for due in dues)
+        since = vars(mark)["former"]
+        made_up = sum(due <= mark.due_at and (since is None or since < due) for due in dues)
+        if made_up and mark.due_at > dues[-1]:
+            still = _without_job(row, islice(_between(row, dues[-1], mark.due_at), LOOK_BACK))
+            made_up = min(made_up, max(mark.skipped - len(still), 0))
         made_up = min(made_up, mark.skipped)
         mark.skipped -= made_up
         row.skipped = max(row.skipped - made_up, 0)
     Occurrence.objects.using(lifecycle.database()).bulk_update(marks, ["skipped"], batch_size=500)
+
+
+def _without_job(row: RecurringJob, dues: Iterable[datetime]) -> list[datetime]:
+    """Those of ``dues`` that no job was made for."""
+    left: list[datetime] = []
+    for some in chunks(list(dues), 1_000):
+        made = row.occurrences.filter(due_at__in=some, job_id__isnull=False).values_list("due_at", flat=True)
+        left += sorted({*some} - {*made})
+    return left
 
 
 def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, by: By) -> list[JobId]:

@@ -277,6 +277,38 @@ def test_what_came_while_it_was_paused_had_not_counted_as_skipped() -> None:
     assert (told()[-1], row().skipped) == (("backfilled", 0), 0)
 
 
+def test_what_came_in_a_pause_that_ended_by_itself_had_not_counted_as_skipped() -> None:
+    add(cron="0 * * * *", misfire="skip")
+    end = timezone.now().replace(minute=0, second=0, microsecond=0)
+    first = end - 4 * HOUR  # that came after the pause, in an outage
+    RecurringJob.objects.update(
+        due_at=first, next_at=first, paused_at=end - 20 * HOUR, paused_until=first - SECOND, paused_reason="a feast"
+    )
+    firing.fire_due()
+    skipped = row().skipped
+    assert skipped in (4, 5)  # the last one may be due just now
+    job_scheduler.backfill_recurring("it", end - 9 * HOUR, first - SECOND)
+    assert row().skipped == skipped
+    job_scheduler.backfill_recurring("it", end - 12 * HOUR, first + HOUR)
+    assert row().skipped == skipped - 2
+    job_scheduler.pause_recurring("it")  # another pause later changes nothing of that
+    job_scheduler.resume_recurring("it")
+    job_scheduler.backfill_recurring("it", end - 15 * HOUR, end - 12 * HOUR)
+    assert row().skipped == skipped - 2
+    job_scheduler.backfill_recurring("it", end - 15 * HOUR, end)
+    assert row().skipped == sum(count for _, count in told()) == 0
+
+
+@pytest.mark.parametrize(("overlap", "how"), [("allow", "missed"), ("skip", "overlapped")])
+def test_what_was_backfilled_before_a_scheduler_came_does_not_count_as_skipped(overlap: str, how: str) -> None:
+    add(cron=None, every=MINUTE, misfire="skip" if overlap == "allow" else "each", overlap=overlap)
+    first = overdue(9 * MINUTE - SECOND)  # of nine the last one is late, too
+    job_scheduler.backfill_recurring("it", first - SECOND, first + MINUTE)
+    firing.fire_due()
+    assert told() == [*[("backfilled", 0)] * 2, (how, 7)]
+    assert (row().fired, row().skipped) == (2, 7)
+
+
 def test_an_interval_counts_from_its_start_or_from_after_it_was_added() -> None:
     add("added", None, every=HOUR)
     start = timezone.now().replace(microsecond=0) - 3 * HOUR - MINUTE
