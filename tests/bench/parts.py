@@ -26,6 +26,7 @@ ENGINE: tuple[tuple[str, Figures], ...] = (
     ("tasks.tasks", {"single": 1_000, "many": 25_000}),
     ("limits.limits", {"count": 100_000}),
     ("workflows.fan", {"count": 100_000}),
+    ("workflows.streamed", {"count": 100_000}),
     ("sagas.events", {"sagas": 10_000, "each": 3}),
     ("sagas.events", {"sagas": 10_000, "each": 1, "tells": True}),
     ("sagas.hot", {"count": 1_000}),

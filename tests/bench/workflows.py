@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from datetime import datetime
 
+import psutil
 from django.db.models import Max, Min
 
 from handlers import job_scheduler
-from handlers.models import JobHistory, JobRecord
+from handlers.models import JobHistory, JobRecord, WorkflowNode
 from handlers.states import State
 from tests.app.jobs import Nothing
 from tests.bench import workforce
@@ -41,6 +42,28 @@ def fan(*, count: int) -> Figures:
         "fan-out and fan-in, made, over plain": made / made_as_flow,
         "fan-out and fan-in, made and run, over plain": (made + ran) / (made_as_flow + ran_as_flow),
         "last of many ended, to the start of the one that waits for them, ms": (started - last).total_seconds() * 1_000,
+    }
+
+
+def streamed(*, count: int) -> Figures:
+    """A workflow of so many, made of jobs of which nobody keeps any, and run by two processes; its end waits for all.
+
+    Memory is what the process that makes them has grown by when it is done, over what it had after the first tenth.
+    """
+    ours, began, before = psutil.Process(), time.perf_counter(), 0.0
+    with job_scheduler.workflow(on_end=Nothing()) as flow:
+        for number in range(0, count, CHUNK):
+            if number == count // 10:
+                before = ours.memory_full_info().pss
+            flow.enqueue_many(Nothing() for _ in range(CHUNK))
+        grown = ours.memory_full_info().pss - before
+    made = time.perf_counter() - began
+    first, last = WorkflowNode.span(flow.workflow_id)
+    ran = drained(first, last, last)  # the last one is that of the end
+    return {
+        "a workflow streamed, made, jobs/s": count / made,
+        "a workflow streamed, run, jobs/s": count / ran,
+        "a workflow streamed, growth while it is made, PSS MiB": grown / 2**20,
     }
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.conf import LazySettings
+from django.db import connection
 from django.db.models import Sum
+from django.utils import timezone
 
 from handlers import job_scheduler
 from handlers.models import JobRecord, Occurrence, RecurringJob, WorkerProcess
@@ -54,6 +57,39 @@ def test_each_is_fired_once_by_several_schedulers_of_which_one_is_killed(start_s
     made = Occurrence.objects.values_list("job_id", flat=True)
     assert len(set(made)) == len(made) == fired() == JobRecord.objects.count()
     assert set(made) == set(JobRecord.objects.values_list("pk", flat=True))
+
+
+def test_schedulers_whose_clocks_differ_fire_each_once_and_nothing_again_when_one_is_set_back(
+    start_scheduler: Start, child_env: dict[str, str], tmp_path: Path
+) -> None:
+    clocks = {"ahead": (90, -30), "behind": (-30, 120)}  # seconds: at first, and then
+    for name, (seconds, _) in clocks.items():
+        (tmp_path / name).write_text(f"{seconds}")
+        child_env["TEST_CLOCK"] = str(tmp_path / name)
+        start_scheduler()
+    names = ["a", "b"]
+    for name in names:
+        job_scheduler.add_or_update_recurring(name, Note(name), every=SECOND, misfire="each", catch_up=10_000)
+    ours = RecurringJob.objects.filter(name__in=names)
+    # By the database's clock. SQLite has none, so there what is ahead fires what is to come; and then the other one.
+    leap = 80 if connection.vendor == "sqlite" else 0
+
+    def fired_each(count: int) -> bool:
+        return not ours.filter(fired__lt=count).exists()
+
+    wait_for("both have been fired", lambda: fired_each(leap + 3))
+    for name, (_, seconds) in clocks.items():
+        (tmp_path / f"{name}.new").write_text(f"{seconds}")
+        (tmp_path / f"{name}.new").replace(tmp_path / name)
+    least = min(ours.values_list("fired", flat=True)) + 3 + leap // 4
+    wait_for("it goes on", lambda: fired_each(least))
+    for recurring in ours:
+        dues = list(recurring.occurrences.order_by("due_at").values_list("due_at", flat=True))
+        assert dues == [dues[0] + n * SECOND for n in range(len(dues))]
+        if connection.vendor == "postgresql":
+            assert dues[-1] <= timezone.now(), "nothing is fired early"
+    made = Occurrence.objects.values_list("job_id", flat=True)
+    assert len(set(made)) == len(made) == JobRecord.objects.count()
 
 
 @pytest.fixture

@@ -511,6 +511,28 @@ def test_failures_in_a_row_pause_it_until_somebody_resumes() -> None:
     assert firing.fire_due().jobs == 1  # what failed before is forgiven
 
 
+@pytest.mark.parametrize(
+    ("ends", "is_paused"),
+    [("ff", True), ("sff", True), ("fsf", False), ("ffs", False), ("fdf", False), ("f", False), ("f-f", True)],
+)
+def test_only_failures_that_follow_each_other_pause_it(ends: str, is_paused: bool) -> None:
+    add(cron=None, every=MINUTE, pause_after=2, misfire="skip")
+    states = {"f": "failed", "s": "succeeded", "d": "deleted"}
+    for number, end in enumerate(ends):
+        late = (
+            HOUR + 30 * SECOND if end == "-" else timedelta(0)
+        )  # one that is skipped has not failed, nor has it succeeded
+        overdue((len(ends) - number) * SECOND / 10 + late)
+        assert firing.fire_due().looked_at == 1
+        if end != "-":
+            JobRecord.objects.filter(pk=last_job()).update(state=states[end])
+    overdue(timedelta(0))
+    firing.fire_due()
+    assert (row().paused_reason, row().next_at is None) == (
+        ("2 failed jobs in a row", True) if is_paused else ("", False)
+    )
+
+
 def test_failures_of_one_that_is_rare_are_remembered() -> None:
     week = timedelta(days=7)
     for name, pause_after in (("judged", 2), ("not", 0)):
@@ -588,6 +610,26 @@ def test_heartbeats_of_what_has_ended_are_sent_whatever_waits_before(monkeypatch
     run(*ids[2:])
     assert [heartbeats.send() for _ in range(3)] == [2, 1, 0]
     assert Occurrence.objects.filter(heartbeat=True).count() == 2
+
+
+def test_the_address_of_each_is_asked_for_after_its_own_success_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(heartbeats, "call", asked.append)
+    for name in ("good", "fails", "deleted", "other", "mute"):
+        address = "" if name == "mute" else f"https://example.org/{name}"
+        add(name, cron=None, every=HOUR, heartbeat_url=address)
+        overdue(SECOND, name, every=HOUR)
+    firing.fire_due()
+    assert heartbeats.send() == 0, "none has ended"
+    run(last_job("good"), last_job("mute"))
+    JobRecord.objects.filter(pk=last_job("fails")).update(state="failed")
+    job_scheduler.delete(last_job("deleted"))
+    assert heartbeats.send() == 1
+    run(last_job("other"))
+    assert heartbeats.send() == 1
+    run(*JobRecord.objects.filter(job_type=heartbeats.HEARTBEAT).values_list("pk", flat=True))
+    assert asked == ["https://example.org/good", "https://example.org/other"]
+    assert not Occurrence.objects.filter(heartbeat=True).exists()
 
 
 def test_jitter_spreads_and_stays() -> None:
