@@ -51,10 +51,12 @@ def test_desk_has_the_navigation_beside_the_page_until_it_is_folded_and_it_stays
     page.locator(".nav-switch.on-desk summary").click()
     expect(nav).to_be_hidden()
     assert beside(page) < 50
+    page.wait_for_function("document.cookie.includes('console_nav=folded')")  # a moment after it has folded
     page.reload()
     expect(nav).to_be_hidden()
     page.locator(".nav-switch.on-desk summary").press("Enter")
     expect(nav).to_be_visible()
+    page.wait_for_function("!document.cookie.includes('console_nav=folded')")
     page.reload()
     expect(nav).to_be_visible()
 
