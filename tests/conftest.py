@@ -86,10 +86,16 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item], apart: set[pytes
     items[:] = [item for item in items if item not in apart]
 
 
+def pytest_configure() -> None:
+    """Look for no garbage among what is imported: there is none."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Look no more for garbage in what was imported, thousands of tests among it: a twentieth of their time."""
+    """Nor later in all that, thousands of tests among it: a twentieth of their time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 _took: dict[str, float] = {}

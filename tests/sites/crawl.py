@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from html.parser import HTMLParser
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urldefrag, urlencode, urljoin, urlsplit
 
 ADDRESSES = {"href", "action", "formaction", "src"}
@@ -19,7 +21,8 @@ COMMA = re.compile(r"-?\d+[,\u066b]\d+")
 MOST = 4  # visits to one page with different filters, and 2 with the same ones
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True)
+class Page:
     """What an address answered."""
 
     address: str
@@ -27,6 +30,7 @@ class Page(NamedTuple):
     location: str
     html: str
 
+    @cached_property
     def elements(self) -> list[tuple[str, dict[str, str], str]]:
         """Each element's tag, attributes, and the text of a textarea."""
         reader = _Reader()
@@ -35,7 +39,7 @@ class Page(NamedTuple):
 
     def links(self) -> Iterator[str]:
         """The addresses that its links lead to."""
-        for tag, attributes, _ in self.elements():
+        for tag, attributes, _ in self.elements:
             if tag == "a" and "href" in attributes:
                 yield urljoin(self.address, attributes["href"])
 
@@ -66,7 +70,7 @@ def strays(page: Page, prefix: str) -> list[str]:
     """Addresses in the page that lead out of the console, and are no asset."""
     return [
         value
-        for _, attributes, _ in page.elements()
+        for _, attributes, _ in page.elements
         for name, value in attributes.items()
         if name in ADDRESSES and value.startswith("/") and not value.startswith((prefix, "/static/"))
     ]
@@ -75,7 +79,7 @@ def strays(page: Page, prefix: str) -> list[str]:
 def localised(page: Page) -> list[str]:
     """Numbers for machines, in addresses, attributes and forms, that are written as people of one country do."""
     wrong = []
-    for tag, attributes, text in page.elements():
+    for tag, attributes, text in page.elements:
         for name, value in attributes.items():
             shown = dict(parse_qsl(urlsplit(value).query)).values() if name in ADDRESSES else [value]
             is_number = name in DRAWN or (name == "value" and attributes.get("type") == "number")

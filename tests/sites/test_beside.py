@@ -51,7 +51,6 @@ def shop_name():
 }
 FILL = """
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 from django.core.management.color import no_style
 from django.db import connection
 from django.utils import timezone
@@ -64,7 +63,6 @@ from host.jobs import Broken
 from tests.console.factories import make_job, one_of_each
 from tests.running import run
 
-call_command("migrate", verbosity=0)
 User = get_user_model()
 User.objects.create_superuser("boss", "", "x", pk=4321)
 User.objects.create_user("vera", "", "x", is_staff=True, pk=5432)
@@ -100,7 +98,7 @@ tell({
 @pytest.fixture(scope="module")
 def site(make: Make) -> Project:
     """A site with two admins of its own, and ids of four figures."""
-    return make(settings=SETTINGS, files=FILES)
+    return make(settings=SETTINGS, files=FILES, migrated=True)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +189,7 @@ for language in ("de", "fr", "ar"):
     }
     address = f"{PREFIX}jobs/jobrecord/{facts[language]}/"
     page = Page(address, 200, "", client.get(f"{address}change/").content.decode())
-    expect = [attributes["value"] for _, attributes, _ in page.elements() if attributes.get("name") == "expect"]
+    expect = [attributes["value"] for _, attributes, _ in page.elements if attributes.get("name") == "expect"]
     client.post(f"{address}retry/", {"expect": expect[0]})
     answers[language] = JobRecord.objects.get(pk=facts[language]).state
 tell({"found": found, "answers": answers})

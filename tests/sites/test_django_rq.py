@@ -31,12 +31,11 @@ def notes(site: Project) -> list[str]:
 
 @pytest.fixture
 def site(make: Make, redis_server: str, request: pytest.FixtureRequest) -> Project:
-    """The site, with its queues in the test's Redis, and an empty database; the parameter is its settings."""
+    """The site, with its queues in the test's Redis, and a database without jobs; the parameter is its settings."""
     files = {f"rq_site/{path.name}": path.read_text() for path in SITE.glob("*.py")}
-    made = make(settings=getattr(request, "param", SETTINGS), files=files, redis=redis_server)
+    made = make(settings=getattr(request, "param", SETTINGS), files=files, redis=redis_server, migrated=True)
     made.env["NOTES"] = str(made.folder / "notes")
     Path(made.env["NOTES"]).touch()
-    made.manage("migrate", "--verbosity", "0")
     return made
 
 

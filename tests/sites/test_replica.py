@@ -36,9 +36,7 @@ class Replica:
 }
 PEOPLE = """
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
 
-call_command("migrate", verbosity=0)
 get_user_model().objects.create_superuser("boss", "", "x", pk=4321)
 get_user_model().objects.create_user("vera", "", "x", is_staff=True, pk=5432)
 tell(None)
@@ -48,9 +46,9 @@ tell(None)
 @pytest.fixture(scope="module")
 def site(make: Make) -> Project:
     """The site, its replica without a job."""
-    replica = make(settings=SETTINGS, files=FILES)
+    replica = make(settings=SETTINGS, files=FILES, migrated=True)
     replica.told(PEOPLE)
-    site = make(settings=SETTINGS, files=FILES)
+    site = make(settings=SETTINGS, files=FILES, migrated=True)
     site.env["REPLICA_URL"] = replica.env["DATABASE_URL"]
     return site
 

@@ -172,8 +172,7 @@ tell({
 
 @pytest.mark.postgresql
 def test_times_are_right_in_a_database_with_a_time_zone(make: Make) -> None:
-    site = make(settings='DATABASES["default"]["TIME_ZONE"] = "America/New_York"')
-    site.manage("migrate", "--verbosity", "0")
+    site = make(settings='DATABASES["default"]["TIME_ZONE"] = "America/New_York"', migrated=True)
     found = site.told(TIMES)
     assert found["late"] == 0
     assert found["delay"] == 7200

@@ -43,7 +43,7 @@ tell({
 
 
 def test_what_a_site_has_against_guessing_holds_for_the_console(make: Make) -> None:
-    site = make(settings=SETTINGS)
+    site = make(settings=SETTINGS, migrated=True)
     assert "no issues" in site.manage("check")
     told = site.told(ATTEMPTS)
     assert told["statuses"] == [200, 200, 429, 429, 302, 200, 200]
