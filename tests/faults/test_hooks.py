@@ -7,7 +7,7 @@ import json
 import pytest
 
 from handlers import job_scheduler
-from handlers.models import HookTrouble
+from handlers.models import AttemptLog, HookTrouble
 from tests.app.jobs import Note
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, record, wait_state
@@ -46,3 +46,18 @@ def test_what_goes_wrong_in_a_stock_rqworker_is_on_record(ids: list[int], start:
     start("rqworker", "default", "--serializer", "json")
     wait_state("succeeded", *ids)
     wait_for("it is on record", told)
+
+
+@pytest.mark.parametrize("options", [(), ("--threads", "4")], ids=["batched", "threads"])
+def test_one_that_hangs_in_a_worker_is_broken_off_and_its_job_runs(
+    options: tuple[str, ...], child_env: dict[str, str], start_worker: Start, notes: Notes
+) -> None:
+    name = "tests.app.hooks.Hangs"
+    child_env["TEST_JOBS"] = json.dumps({"MIDDLEWARE": [name], "MIDDLEWARE_SECONDS": 0.2})
+    ids = list(map(int, job_scheduler.enqueue_many([Note("a"), Note("b")])))
+    start_worker("--processes", "1", *options)
+    wait_state("succeeded", *ids)
+    assert sorted(notes.lines()) == ["a", "b", "hangs", "hangs"]
+    shown = HookTrouble.objects.filter(process="", name=name, hook="run", went="broken off")
+    wait_for("it is on record", lambda: shown.filter(count=2).exists())
+    assert all("was broken off" in str(log.lines) for log in AttemptLog.objects.filter(job__in=ids))
