@@ -100,7 +100,7 @@ setup_test_environment()
 """
 # ``check`` for each of several settings: each in a process of its own, forked once Django is imported.
 CHECKS = """
-import contextlib, io, os
+import contextlib, gc, io, os
 import django.contrib.admin, django.db.backends.sqlite3.base, pydantic, redis.sentinel, rq, rq_scheduler
 from django.core.management import call_command
 
@@ -115,6 +115,7 @@ def look(module):
         return f"{type(error).__name__}: {error}"
     return said.getvalue()
 
+gc.disable()  # what each imports stays
 found = {}
 for name, module in json.loads(os.environ["VARIANTS"]).items():
     reader, writer = os.pipe()
