@@ -180,6 +180,13 @@ def test_first_view_of_a_phone_has_the_verbs_of_a_job_below_one_line_of_banners(
         expect(banner.locator(".hint")).to_be_visible()
 
 
+# As if it was chosen of what is suggested.
+CHOOSE = """input => {
+    input.value = 'app.Note';
+    input.dispatchEvent(new InputEvent('input', { bubbles: true, inputType: 'insertReplacementText' }));
+}"""
+
+
 def test_name_is_suggested_by_what_is_typed_and_filters_the_list(
     new_page: NewPage, live_server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,13 +200,25 @@ def test_name_is_suggested_by_what_is_typed_and_filters_the_list(
     asked.press_sequentially("note")
     expect(page.locator("#names-type option")).not_to_have_count(0)
     assert "app.Note" in page.locator("#names-type option").evaluate_all("them => them.map(one => one.value)")
-    # As if it was chosen there.
-    choose = """input => {
-        input.value = 'app.Note';
-        input.dispatchEvent(new InputEvent('input', { bubbles: true, inputType: 'insertReplacementText' }));
-    }"""
-    asked.evaluate(choose)
+    asked.evaluate(CHOOSE)
     page.wait_for_url("**/?type=app.Note")
     expect(page.locator("#result_list tbody")).to_contain_text(f"#{jobs['app.Note'].pk}")
     expect(page.locator("#result_list tbody")).not_to_contain_text(f"#{jobs['app.Sleep'].pk}")
     expect(asked).to_have_value("app.Note")
+
+
+def test_names_that_are_suggested_are_gathered_in_a_form(
+    new_page: NewPage, live_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.kit.filters.MOST", 0)
+    page = new_page()
+    sign_in(page, live_server.url, "admin")
+    page.goto(f"{live_server.url}/admin/clients/new/")
+    types, add = page.get_by_label("Job types"), page.get_by_label("Add by name").first
+    types.fill("app.Pay")
+    add.press_sequentially("note")
+    page.locator("#names-type option[value='app.Note']").wait_for(state="attached")
+    for _ in range(2):
+        add.evaluate(CHOOSE)
+        expect(types).to_have_value("app.Pay\napp.Note")
+        expect(add).to_have_value("")
