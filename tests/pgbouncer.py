@@ -33,9 +33,11 @@ def install() -> str | None:
 
 @contextlib.contextmanager
 def running(
-    program: str, server: Mapping[str, Any], *, pool: int, tls: tuple[Path, Path] | None = None
+    program: str, server: Mapping[str, Any], *, pool: int, clients: int = 200, tls: tuple[Path, Path] | None = None
 ) -> Iterator[dict[str, Any]]:
     """PgBouncer in transaction mode over ``pool`` connections to ``server`` (an entry of DATABASES, on a unix socket).
+
+    ``clients``: how many may be connected to it.
 
     Yields the entry that leads through it. ``tls``: key and certificate; it listens at ``localhost`` too then, for
     nobody who does not speak TLS.
@@ -52,7 +54,7 @@ def running(
             "[pgbouncer]\n"
             f"listen_addr = {'127.0.0.1' if tls else ''}\nlisten_port = {port}\nunix_socket_dir = {folder}\n"
             "auth_type = any\n"
-            f"{_tls(tls, folder)}pool_mode = transaction\ndefault_pool_size = {pool}\nmax_client_conn = 200\n"
+            f"{_tls(tls, folder)}pool_mode = transaction\ndefault_pool_size = {pool}\nmax_client_conn = {clients}\n"
         )
         command = [program, "--quiet"]
         if os.geteuid() == 0:  # it refuses to run as root

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 
 from django.db import Error, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers import lifecycle, pools, tidying
 from handlers.models.sessions import has_own_session
@@ -33,13 +35,14 @@ WHERE datname = current_database() AND datconnlimit >= 0 AND rolname = session_u
 def fitting(threads: int, *, processes: int) -> int:
     """``threads``, or as many as each of ``processes`` can have connections for, and then it says so.
 
-    Others connect too: that there is room for all when nobody else does is what can be known. Behind a pooler, whose
-    limit no client is told, and on SQLite, which has none, it is ``threads``; so it is when the database does not say.
+    Others connect too: that there is room for all when nobody else does is what can be known. A pooler tells no client
+    its limit, but that it has come to it. On SQLite, which has none, it is ``threads``; so it is when the database does
+    not say.
     """
     if threads == 1 or not processes:
         return threads
     try:
-        limits = _limits(processes)
+        limits = _limits(processes, threads + BESIDE)
     except Error as error:
         tidying.close_broken_connections()
         logger.debug("the database does not say how many connections it has: %s", str(error).strip())
@@ -57,8 +60,8 @@ def fitting(threads: int, *, processes: int) -> int:
     return fewer
 
 
-def _limits(processes: int) -> list[tuple[int, str]]:
-    """Connections that one process may have, and by which limit."""
+def _limits(processes: int, each: int) -> list[tuple[int, str]]:
+    """Connections that one process may have, where ``each`` would like so many, and by which limit."""
     alias = lifecycle.database()
     connection = connections[alias]
     if not is_postgresql(connection):
@@ -67,7 +70,30 @@ def _limits(processes: int) -> list[tuple[int, str]]:
     found = []
     if (most := pools.most(alias)) is not None:
         found.append((most, f"the pool of DATABASES[{alias!r}] holds {most}"))
+        each = min(each, most)
     if has_own_session(connection):
         # The supervisor has one for itself.
         found += [((most - 1) // processes, f"{named}: {most}") for most, named in fetch(connection, LIMITS, ())]
+    elif refused := _refused(connection, each * processes):
+        given, why = refused
+        found.append((given // processes, f"its pooler gives {given + 1}, and says: {why}"))
     return found
+
+
+def _refused(connection: BaseDatabaseWrapper, wanted: int) -> tuple[int, str] | None:
+    """How many more connections a pooler gives, if fewer than are ``wanted``, and why no more.
+
+    They are those that the worker would open anyway, and closed at once: it takes nobody's place for longer.
+    """
+    params = connection.get_connection_params()
+    with ExitStack() as given:
+        for number in range(wanted):
+            try:
+                with connection.wrap_database_errors:
+                    given.callback(connection.get_new_connection(params).close)
+            except Error as error:
+                words = str(error).strip().rpartition("FATAL:")[2].strip()
+                if "connections" in words:
+                    return number, words.splitlines()[0]
+                raise  # it is away, or this process may open no more files
+    return None

@@ -37,7 +37,7 @@ def run_jobs_on_threads(start_worker: Start, *args: str) -> list[str]:
     assert worker.terminate() == 0
     log = worker.log.read_text()
     assert "Traceback" not in log
-    return [line for line in log.splitlines() if "threads" in line]
+    return [line for line in log.splitlines() if "threads may need" in line]
 
 
 def test_a_roles_limit_is_kept(start_worker: Start, child_env: dict[str, str], limited_role: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.db import transaction
 from redis import Redis
 from rq import Worker
@@ -21,7 +25,7 @@ from tests.faults.conftest import Start
 from tests.faults.outages import away, guest_url
 from tests.faults.records import Notes, broken_trails, record, states, trail, wait_state
 from tests.faults.test_many_at_once import Way, both, counts, many
-from tests.processes import unhurried, wait_for
+from tests.processes import PATIENCE_SECONDS, unhurried, wait_for
 from tests.running import message
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
@@ -99,6 +103,68 @@ def test_max_jobs_replaces_a_process_and_no_job_notices(way: Way, start_worker: 
     assert len(ran) >= 5
     assert max(ran.values()) <= 10
     assert "ERROR" not in worker.log.read_text()
+
+
+@both
+@pytest.mark.once
+@pytest.mark.parametrize("option", [("--max-jobs", "3"), ("--max-memory", "1")], ids=["max-jobs", "max-memory"])
+def test_a_process_that_makes_way_lets_its_jobs_end_and_others_go_on_in_its_successor(
+    option: tuple[str, str], way: Way, start_worker: Start, notes: Notes
+) -> None:
+    ids = many(*(way.stay(str(n)) for n in range(3)))
+    worker = start_worker("--processes", "1", *option, *way.options)
+    notes.wait("start", times=3)
+    makes_way = {line.split()[-1] for line in notes.starting("start")}
+    wait_for("another is there", lambda: {str(child.pid) for child in worker.children()} > makes_way)
+    others = many(*(Sleep(0, f"other {n}") for n in range(5)))
+    wait_state("succeeded", *others)
+    assert states(ids) == {"processing"}, "nobody waited for them"
+    assert not makes_way & {line.split()[-1] for line in notes.starting("start other")}
+    notes.let_go()
+    wait_state("succeeded", *ids)
+    wait_for("the first ones are gone", lambda: not makes_way & {str(child.pid) for child in worker.children()})
+    assert counts([*ids, *others]) == {(1, 0, 0)}
+    assert notes.starting("cancelled") == []
+    assert "ERROR" not in worker.log.read_text()
+
+
+@both
+@pytest.mark.once
+def test_rqs_own_commands_show_a_worker_with_many_at_once_and_suspend_and_resume_it(
+    way: Way, start_worker: Start, notes: Notes, redis: Redis
+) -> None:
+    ids = many(*(way.stay(str(n)) for n in range(20)))
+    worker = start_worker("--processes", "1", *way.options)
+    notes.wait("start", times=20)
+    (child,) = worker.children()
+
+    def says(state: str, queued: int) -> bool:
+        [line] = [line for line in rq("info", "--raw") if line.startswith("worker ")]
+        queue = [line for line in rq("info", "--raw", "--only-queues") if line.startswith("queue default ")]
+        return f" {child.pid}) {state} default" in line and queue[0].startswith(f"queue default {queued},")
+
+    wait_for("it is busy", lambda: says("busy", 0))
+    rq("suspend")
+    wait_for("it is suspended", lambda: says("suspended", 0))
+    (later,) = many(way.stay("later"))
+    notes.let_go()
+    wait_state("succeeded", *ids)
+    assert says("suspended", 1)
+    assert (states([later]), record(later).attempt) == ({"enqueued"}, 0)
+    rq("resume")
+    wait_state("succeeded", later)
+    wait_for("it is idle", lambda: says("idle", 0))
+    assert [each.pid for each in Worker.all(connection=redis)] == [child.pid]
+    assert counts([*ids, later]) == {(1, 0, 0)}
+
+
+def rq(*args: str) -> list[str]:
+    """What RQ's own command says."""
+    program, (command, *options) = Path(sys.executable).with_name("rq"), args
+    url = ["--url", settings.JOBS["REDIS_URL"], "--serializer", "json"]
+    return subprocess.run(
+        [program, command, *url, *options], check=True, capture_output=True, text=True, timeout=PATIENCE_SECONDS
+    ).stdout.splitlines()
 
 
 # --- beside each other

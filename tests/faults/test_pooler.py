@@ -17,6 +17,7 @@ from handlers.models.sql import fetch
 from handlers.rq_transport.database_room import fitting
 from tests import pgbouncer
 from tests.app.jobs import Note
+from tests.app.pooling import Ask
 from tests.conftest import database_url
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, wait_state
@@ -130,9 +131,28 @@ def test_jobs_are_enqueued_claimed_and_settled_under_load(pooler: dict[str, Any]
         assert set(found) == {("succeeded", f"worker-{number}")}
 
 
-def test_no_limit_is_known_of_a_pooler(pooler: dict[str, Any]) -> None:
-    assert all_at_once(pooler, lambda _: fitting(900, processes=2), clients=1) == [900]
-    assert fitting(900, processes=2) < 900  # straight to the server
+def test_a_pooler_that_gives_enough_limits_nothing(pooler: dict[str, Any]) -> None:
+    assert all_at_once(pooler, lambda _: fitting(90, processes=2), clients=1) == [90]
+
+
+def test_a_worker_whose_pooler_gives_too_few_connections_says_so_and_runs_with_fewer_threads(
+    program: str, child_env: dict[str, str], start_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "_pooled", set())
+    with pgbouncer.running(program, connection.settings_dict, pool=4, clients=15) as narrow:
+        child_env["DATABASE_URL"] = database_url(narrow)
+        worker = start_worker("--processes", "2", "--threads", "40")
+        wait_state("succeeded", *job_scheduler.enqueue_many([Ask(number, "ask") for number in range(1, 201)]))
+        assert worker.terminate() == 0
+    assert set(JobRecord.objects.values_list("attempt", "failures", "crashes")) == {(1, 0, 0)}
+    log = worker.log.read_text()
+    (line,) = [line for line in log.splitlines() if "threads may need" in line]
+    assert line.endswith(
+        "40 threads may need 44 database connections in each of 2 processes, which can have 7 (its pooler gives 15, and"
+        " says: no more connections allowed (max_client_conn)): it runs 3. Raise that limit, or set --threads"
+        " (JOBS['THREADS']) or --processes lower"
+    )
+    assert "Traceback" not in log
 
 
 def test_check_and_processes_say_that_there_is_a_pooler(
