@@ -22,8 +22,15 @@ from handlers.models import (
     BulkOperation,
     FailureGroup,
     JobRecord,
+    JobSignal,
+    JobStep,
     Occurrence,
     RecurringJob,
+    RunState,
+    SagaRecord,
+    SagaTimeout,
+    SagaTurn,
+    SignalStatus,
     StoredPolicy,
     WorkerProcess,
     Workflow,
@@ -33,7 +40,7 @@ from handlers.policy_edits import assign, save_policy
 from handlers.selection import Selection
 from handlers.states import State
 from tests.app.jobs import Note
-from tests.console.factories import make_job, one_of_each
+from tests.console.factories import fail_delivery, make_job, make_saga, one_of_each
 
 JOBS = "/admin/jobs/jobrecord/"
 
@@ -114,6 +121,8 @@ def furnish() -> list[JobRecord]:
         )  # fmt: skip
     RecurringJob.objects.filter(pk=row.pk).update(last_at=now, last_job_id=job.pk)
     _furnish_workflows()
+    _furnish_sagas()
+    _furnish_runs()
     assert AuditEntry.objects.exists()
     return [*jobs, job]
 
@@ -137,6 +146,47 @@ def _furnish_workflows() -> None:
     )
 
 
+def _furnish_sagas() -> None:
+    """One that a failed event holds, one that cannot be read, one of which a job failed, and one that is over."""
+    now = timezone.now()
+    held, unreadable = make_saga("order_id 1"), make_saga("order_id 2", unreadable="state.paid: must be a bool")
+    fail_delivery(held, make_job(State.FAILED))
+    fail_delivery(unreadable, make_job(State.SCHEDULED))
+    job_failed = make_saga("order_id 3")
+    failed = make_job(State.FAILED, correlation=job_failed.correlation)
+    timeout = make_job(State.SCHEDULED, correlation=job_failed.correlation)
+    SagaTimeout.objects.create(saga=job_failed, name="late", job_id=timeout.pk, due_at=now + timedelta(hours=2))
+    SagaTurn.objects.create(
+        saga=job_failed, at=now, kind="event", name="shop.StockReserved", job_id=make_job(State.SUCCEEDED).pk,
+        before={"order_id": 3, "paid": False, "step": "reserve"}, after={"order_id": 3, "paid": True},
+        asked=[
+            {"do": "send", "type": failed.job_type, "job": failed.pk},
+            {"do": "timeout", "name": "late", "job": timeout.pk, "delay": 7200},
+            {"do": "cancel", "job": timeout.pk},
+        ],
+    )  # fmt: skip
+    make_saga("order_id 4", stuck_at=None, completed_at=now)
+
+
+def _furnish_runs() -> None:
+    """How far one is that runs, and what one was told that waits."""
+    now = timezone.now()
+    runs, waits = (JobRecord.objects.filter(state=state)[0] for state in (State.PROCESSING, State.WAITING))
+    RunState.objects.create(job=runs, attempt=runs.attempt, done=190, total=412, message="order 7", at=now)
+    step = {"attempt": 1, "started_at": now - timedelta(seconds=3)}
+    JobStep.objects.create(job=runs, name="mail", finished_at=now, **step)
+    JobStep.objects.create(job=runs, name="tills", rows=190, **step)
+    JobSignal.objects.create(
+        job=waits,
+        name="note",
+        status=SignalStatus.CAME,
+        attempt=1,
+        at=now,
+        data={"text": "a second till"},
+        by="olga",
+    )
+
+
 def every_page() -> list[str]:
     """The addresses of all pages, after ``furnish``."""
     jobs = JobRecord.objects.exclude(queue="system").order_by("pk")
@@ -146,6 +196,7 @@ def every_page() -> list[str]:
         f"/admin/recurring/{pk}/" for pk in RecurringJob.objects.order_by("name").values_list("pk", flat=True)
     )
     workflow, inner = (f"/admin/workflows/{pk}/" for pk in Workflow.objects.order_by("pk").values_list("pk", flat=True))
+    sagas = list(SagaRecord.objects.order_by("pk").values_list("pk", flat=True))
     failed_node = WorkflowNode.objects.get(outcome="failed").pk
     client = f"/admin/clients/{ApiClient.objects.get().pk}/"
     policy = f"/admin/retry-policies/{StoredPolicy.objects.get().pk}/"
@@ -188,6 +239,10 @@ def every_page() -> list[str]:
         inner,
         f"{workflow}cancel/",
         f"/admin/workflows/jobs/{failed_node}/skip/",
+        "/admin/sagas/",
+        "/admin/sagas/?state=job",
+        *(f"/admin/sagas/{pk}/" for pk in sagas),
+        f"/admin/sagas/{sagas[0]}/complete/",
         "/admin/queues/",
         "/admin/workers/",
         "/admin/job-types/",

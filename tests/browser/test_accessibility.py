@@ -17,7 +17,8 @@ from tests.browser.pages import JOBS, every_page, furnish, refused_pages
 from tests.console.factories import make_job
 
 LISTS = (
-    "/admin/", JOBS, "/admin/failures/", "/admin/bulk/", "/admin/recurring/", "/admin/workflows/", "/admin/queues/",
+    "/admin/", JOBS, "/admin/failures/", "/admin/bulk/", "/admin/recurring/", "/admin/workflows/", "/admin/sagas/",
+    "/admin/queues/",
     "/admin/workers/", "/admin/limits/", "/admin/retry-policies/", "/admin/alerts/", "/admin/clients/",
     "/admin/jobs/auditentry/", "/admin/jobs/views/",
 )  # fmt: skip
