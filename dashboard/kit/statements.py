@@ -57,10 +57,11 @@ def failing(*, postgresql: bool) -> str:
     ) AS failed_sagas) + (SELECT COUNT(*) FROM (
         SELECT 1 FROM {_SAGAS} WHERE {is_stuck} AND error = '' AND unreadable = '' LIMIT {CAP}
     ) AS stuck_sagas) + (SELECT COUNT(*) FROM (
-        SELECT DISTINCT s.id FROM ({first(State.FAILED.value, "id", CAP)}) AS last_failed
+        SELECT s.id FROM ({first(State.FAILED.value, "id", CAP)}) AS last_failed
         JOIN {JobPayload._meta.db_table} p ON p.job_id = last_failed.id AND NOT (p.correlation = '')
         JOIN {_SAGAS} s ON s.correlation = p.correlation
-        WHERE completed_at IS NULL AND error = '' AND unreadable = '' AND NOT {is_stuck} LIMIT {CAP}
+        WHERE completed_at IS NULL AND error = '' AND unreadable = '' AND NOT {is_stuck}
+        GROUP BY s.id LIMIT {CAP}
     ) AS sagas_of_failed_jobs)
     FROM ({first(State.FAILED.value, "finished_at", CAP)}) AS some_failed
     """

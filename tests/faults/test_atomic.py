@@ -18,7 +18,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("options", [(), ("--threads", "4")], ids=["batched", "threads"])
-def test_each_effect_is_there_once_whoever_dies(options: tuple[str, ...], start_worker: Start, notes: Notes) -> None:
+def test_each_effect_is_there_once_whoever_dies(
+    options: tuple[str, ...], start_worker: Start, start_scheduler: Start, notes: Notes
+) -> None:
+    start_scheduler()  # it sends what was committed by a process that was killed before it sent it
     numbers = range(30)
     ids = job_scheduler.enqueue_many(Book(number) for number in numbers)
     worker = start_worker("--processes", "1", *options)
