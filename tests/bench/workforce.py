@@ -23,7 +23,7 @@ LONG = 300.0  # seconds; nothing that is measured takes longer
 @contextmanager
 def running(*args: str) -> Iterator[Managed]:
     """A ``manage.py`` process, stopped as an operator does it and, whatever happens, gone at the end."""
-    managed = Managed(dict(os.environ), Path(settings.DATA), *args)
+    managed = Managed(dict(os.environ), Path(settings.DATA), *args, forked=False)  # as in production: it is measured
     try:
         yield managed
         if managed.process.poll() is None:
