@@ -82,7 +82,7 @@ def test_page_says_that_no_answer_came_and_why_that_may_be(operator: Client) -> 
     assert "No answer yet" in shown
     assert "lets nothing else run" in shown
     assert 'data-live="soon"' not in shown
-    LiveStack.objects.update(asked_at=timezone.now() - stacks.WANTED)
+    LiveStack.objects.update(asked_at=timezone.now() - stacks.WANTED - timedelta(seconds=1))
     assert stacks.wanted([job.worker]) == set(), "nobody waits any more"
     JobRecord.objects.update(state=State.SUCCEEDED)
     assert "moved on before its worker could tell" in part(page(operator, job))
