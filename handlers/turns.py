@@ -41,6 +41,7 @@ class Place:
 
     token: str
     _renewed: float = float("-inf")
+    _is_back: bool = False
 
     def keep(self) -> bool:
         """Say that it is still needed; cheap to say often. False: too late, it is lost."""
@@ -53,8 +54,10 @@ class Place:
         return bool(Turn.objects.using(alias).filter(token=self.token).update(until=until))
 
     def give_back(self) -> None:
-        """Let the next one in."""
-        Turn.objects.using(database()).filter(token=self.token).delete()
+        """Let the next one in; to say so again asks the database for nothing."""
+        if not self._is_back:
+            Turn.objects.using(database()).filter(token=self.token).delete()
+            self._is_back = True
 
 
 def take(what: str, person: str, holder: str, *, each: int, most: int, within: timedelta = LEASE) -> Place:

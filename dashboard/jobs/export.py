@@ -149,10 +149,9 @@ class _File(StreamingHttpResponse):
 
     def close(self) -> None:
         """The server has sent it, or its reader left, maybe before the first line: the place is free again."""
-        if not self._is_left:
-            self.ending.place.give_back()  # first: what follows ends the request, and its connections
-            self._is_left = True
-            self._tell()
+        self.ending.place.give_back()  # first: what follows ends the request, and its connections
+        self._is_left = True
+        self._tell()
         super().close()
 
     def _tell(self) -> None:
