@@ -216,25 +216,14 @@ def _attempt(
     except (NoHandler, InvalidJob) as error:
         return unservable(claim, error)
 
-    def call() -> bytes | None:
-        try:
-            with around:
-                value = surroundings.apart(_handle, job, job_type, payload, token)
-        finally:
-            forks.end_unless(process)
-        return None if value is None else job_type.result.encode(value)
-
-    def succeed() -> Move:
-        result = call()
-        return with_lines(succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result), job)
-
     try:
         try:
             if not job_type.atomic:
-                result = call()
-            elif shared is None:
-                return atomically.alone(succeed, worker)
+                result = _call(job, job_type, payload, token, around, process)
             else:
+                succeed = partial(_succeed, job, job_type, payload, token, around, process, started)
+                if shared is None:
+                    return atomically.alone(succeed, worker)
                 shared.run(claim, succeed)
                 return None
         finally:
@@ -253,21 +242,58 @@ def _attempt(
     return succeeded(claim, worker=worker, seconds=time.monotonic() - started, result=result)
 
 
+def _succeed(
+    job: CurrentJob,
+    job_type: JobType,
+    payload: Any,
+    token: CancellationToken,
+    around: AbstractContextManager[None],
+    process: int,
+    started: float,
+) -> Move:
+    result = _call(job, job_type, payload, token, around, process)
+    seconds = time.monotonic() - started
+    return with_lines(succeeded(job.claim, worker=job.worker, seconds=seconds, result=result), job)
+
+
+def _call(
+    job: CurrentJob,
+    job_type: JobType,
+    payload: Any,
+    token: CancellationToken,
+    around: AbstractContextManager[None],
+    process: int,
+) -> bytes | None:
+    """What the handler returns, as JSON. No function inside ``_attempt``: to make one for each attempt is not cheap."""
+    try:
+        with around:
+            value = surroundings.apart(_handle, job, job_type, payload, token)
+    finally:
+        forks.end_unless(process)
+    return None if value is None else job_type.result.encode(value)
+
+
 def _handle(job: CurrentJob, job_type: JobType, payload: Any, token: CancellationToken) -> Any:
     current.set(job)  # in a context that ends with this call
     if tracing.any_open():
         tracing.enter(job.claim)
     if job_type.is_async and connections[lifecycle.database()].in_atomic_block:
         run_of(job).hear()  # in a test, say: nobody else sees what this transaction has written
-    with carried.entered(job.claim.context) if job.claim.context else UNBOUNDED:
-        if not jobs_settings().middleware:
-            return job_type.run(payload, token, partial(run_of, job))
-        if job_type.is_async:  # in an event loop of its own, as it would be by itself
-            call = partial(job_type.call, payload, token, partial(run_of, job))
-            return coroutines.run_to_end(chain.arun(run_of(job), call))
-        around = partial(chain.run, run_of(job))
-        handler = partial(job_type.run, payload, token, partial(run_of, job))
-        return atomically.unless_undone(around, handler) if job_type.atomic else around(handler)
+    if not job.claim.context:
+        return _run(job, job_type, payload, token)
+    with carried.entered(job.claim.context):
+        return _run(job, job_type, payload, token)
+
+
+def _run(job: CurrentJob, job_type: JobType, payload: Any, token: CancellationToken) -> Any:
+    if not jobs_settings().middleware:
+        return job_type.run(payload, token, partial(run_of, job))
+    if job_type.is_async:  # in an event loop of its own, as it would be by itself
+        call = partial(job_type.call, payload, token, partial(run_of, job))
+        return coroutines.run_to_end(chain.arun(run_of(job), call))
+    around = partial(chain.run, run_of(job))
+    handler = partial(job_type.run, payload, token, partial(run_of, job))
+    return atomically.unless_undone(around, handler) if job_type.atomic else around(handler)
 
 
 def succeeded(claim: Claim, *, worker: str, seconds: float, result: bytes | None = None) -> Move:

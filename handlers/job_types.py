@@ -223,12 +223,16 @@ class JobType:
             factory = jobs_settings().handler_factory
             instance = import_string(factory)(function) if factory else function()
             function = instance.handle
-        return function(payload, *(run() if what == "run" else token for what in self.wants))
+        if not self.wants:
+            return function(payload)
+        return function(payload, *[run() if what == "run" else token for what in self.wants])
 
     def run(self, payload: Any, token: CancellationToken, run: Callable[[], Any] = lambda: None) -> Any:
         """The same to its end: an async handler in an event loop of its own."""
         result = self.call(payload, token, run)
-        return coroutines.run_to_end(result) if inspect.isawaitable(result) else result
+        if result is None or not inspect.isawaitable(result):
+            return result
+        return coroutines.run_to_end(result)
 
 
 def _check_atomic(job_type: JobType) -> None:

@@ -200,7 +200,8 @@ def decode(cls: type[P], data: Any, *, type_name: str) -> P:
     if b"\\u" in text:
         _refuse_unstorable(type_name, _value(data))
     try:
-        return adapter.validate_json(text)
+        payload: P = adapter.validator.validate_json(text)
+        return payload
     except Exception as error:  # noqa: BLE001 - the class's own validators may raise anything
         _refuse(error, type_name, _value(data))
 

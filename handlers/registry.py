@@ -103,7 +103,7 @@ class Registry:
 
         The name is the column's, never a part of arguments: who is asked for it may import the module that it names.
         """
-        if not self.has(name) and name not in self._sought:
+        if name not in self._names and name not in self._sought:
             for finder in self._finders:
                 finder(name)
             if not self.has(name):

@@ -141,9 +141,8 @@ def _forget() -> None:
 
 
 def _tidy_own() -> None:
-    spared = getattr(_of_thread, "spared", ())
     for connection in _open_connections():
-        if connection.connection is None or connection in spared:
+        if connection.connection is None or connection in getattr(_of_thread, "spared", ()):
             continue
         try:
             if connection.errors_occurred:

@@ -26,26 +26,26 @@ _last_were_limited = False  # those that this process came to
 def claim(messages: Sequence[Message], *, worker: str, lease: timedelta, company: bool | None = None) -> list[Claim]:
     """``lifecycle.claim``, also of limited jobs that have no slot yet and get one."""
     company = len(messages) > 1 if company is None else company
-    claims, too_late = _claim(messages, worker, lease, company=company)
+    # Where the last ones were limited, these hardly are not: to ask for them first is a statement for nothing.
+    claims = [] if _last_were_limited else lifecycle.claim(messages, worker=worker, lease=lease, company=company)
+    if len(claims) == len(messages):
+        return claims
+    claims, too_late = _claim_limited(messages, claims, worker, lease, company=company)
     if too_late:  # once more, as if they had come only now: else nobody would come to them
-        claims += _claim(too_late, worker, lease, company=company)[0]
+        claims += _claim_limited(too_late, [], worker, lease, company=company)[0]
     position = {message.job_id: index for index, message in enumerate(messages)}
     return sorted(claims, key=lambda claim: position[claim.job_id])
 
 
-def _claim(
-    messages: Sequence[Message], worker: str, lease: timedelta, *, company: bool
+def _claim_limited(
+    messages: Sequence[Message], claims: list[Claim], worker: str, lease: timedelta, *, company: bool
 ) -> tuple[list[Claim], list[Message]]:
-    """What could be claimed, and the messages of those that had slots and could not be all the same."""
+    """``claims`` and what else could be claimed, and the messages of those that had slots and could not be even so."""
     global _last_were_limited  # noqa: PLW0603
 
     def ask(some: Sequence[Message], seen_to: str = "") -> list[Claim]:
         return lifecycle.claim(some, worker=worker, lease=lease, company=company, seen_to=seen_to)
 
-    # Where the last ones were limited, these hardly are not: to ask for them first is a statement for nothing.
-    claims = [] if _last_were_limited else ask(messages)
-    if len(claims) == len(messages):
-        return claims, []
     using, had = lifecycle.database(), {claim.job_id for claim in claims}
     left = {message.job_id: message for message in messages if message.job_id not in had}
     is_row_locking = is_postgresql(connections[using])

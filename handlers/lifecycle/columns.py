@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 # A job to be. ``run_at``, or ``delay`` in seconds from the database's now; neither: enqueued at once. ``expires_at``,
@@ -49,7 +49,10 @@ class Beside(NamedTuple):
 
 
 class MoveBatch(NamedTuple):
-    """A batch of moves with what is written of them: rows as MOVE, CHANGE, STEP, ERROR, LOG and RESULT have them."""
+    """A batch of moves with what is written of them: rows as MOVE, CHANGE, STEP, ERROR, LOG and RESULT have them.
+
+    ``tells``: it matters where each job is; ``told``: its type, its attempt, and when it came there, too.
+    """
 
     actor: str
     rows: Sequence[Sequence[Any]]
@@ -58,3 +61,17 @@ class MoveBatch(NamedTuple):
     errors: Sequence[Sequence[Any]]
     logs: Sequence[Sequence[Any]]
     results: Sequence[Sequence[Any]]
+    tells: bool = True
+    told: bool = False
+
+
+class Moved(NamedTuple):
+    """Which jobs of a batch moved, and whether something follows for one of them (``watched``).
+
+    ``rows``: each one's id, queue, run_at and priority if the batch ``tells``; its type, attempt, and when, if
+    ``told``.
+    """
+
+    ids: Collection[int]
+    watched: bool
+    rows: Sequence[Sequence[Any]]

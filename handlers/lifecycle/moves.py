@@ -8,6 +8,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from handlers.current import LogLine
 from handlers.failures import Failure, clean
 from handlers.lifecycle import postgresql, sqlite, telling, waits, watching
-from handlers.lifecycle.columns import MoveBatch
+from handlers.lifecycle.columns import MoveBatch, Moved
 from handlers.lifecycle.counting import outcome_of
 from handlers.models import FailureGroup
 from handlers.models.kept import database
@@ -129,7 +130,7 @@ def apply(moves: Sequence[Move], *, actor: str, using: str | None = None) -> App
         _check(change)
     any_waits = any(change.waits_for for change in changes)
     # Sorted, so that two batches that overlap lock their rows in the same order.
-    ordered = sorted(moves, key=lambda move: move.job_id)
+    ordered = sorted(moves, key=itemgetter(0))
     with transaction.atomic(using=alias) if any_waits or len(ordered) > CHUNK else nullcontext():
         if any_waits:
             ordered = _see_signals(ordered, alias)
@@ -173,21 +174,23 @@ def _check(change: Change) -> None:
 
 def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: str, applied: Applied) -> bool:
     """Whether one of those that moved is watched."""
-    numbers: dict[int, int] = {}  # from 1 on, by the identity of the change
+    # By the identity of the change: its number, from 1 on, and whether what it moves is offered anew. Nothing is asked
+    # of a change for each job: a batch has many of these, and few of those.
+    known: dict[int, tuple[int, bool]] = {}
     changes: list[Change] = []
     tokens: dict[int, str] = {}
     rows = []
-    for move in moves:
-        if (number := numbers.get(id(move.change))) is None:
-            changes.append(move.change)
-            number = numbers[id(move.change)] = len(changes)
-        token = move.token
-        if move.change.target in QUEUED:
-            token = tokens.setdefault(move.job_id, new_token())
-        rows.append((move.job_id, move.token, token, number, move.seconds))
+    for job_id, token, change, seconds, *_ in moves:
+        if (found := known.get(id(change))) is None:
+            changes.append(change)
+            found = known[id(change)] = len(changes), change.target in QUEUED
+        number, is_offered = found
+        rows.append((job_id, token, tokens.setdefault(job_id, new_token()) if is_offered else token, number, seconds))
     former = _former_groups(connection, [change.failure for change in changes if change.failure])
     errors = [_error(move.job_id, move.change.failure, former) for move in moves if move.change.failure]
-    moved = dialect(connection).move(
+    were_offered = {id(change) for change in changes if change.source in QUEUED}
+    told = bool(jobs_moved.receivers)
+    moved: Moved = dialect(connection).move(
         connection,
         MoveBatch(
             actor=clean(actor, 150),
@@ -197,28 +200,28 @@ def _apply_chunk(connection: BaseDatabaseWrapper, moves: Sequence[Move], actor: 
             errors=errors,
             logs=[(move.job_id, json.dumps(move.logs)) for move in moves if move.logs],
             results=[(move.job_id, move.result.decode()) for move in moves if move.result is not None],
+            tells=(tells := bool(tokens or were_offered or told)),
+            told=told,
         ),
-        told=(told := bool(jobs_moved.receivers)),
     )
-    by_id, any_watched = {move.job_id: move for move in moves}, False
-    if told:
-        _tell(connection, moved, by_id, clean(actor, 150))
-        moved = [row[:-3] for row in moved]
-    for job_id, queue, run_at, watched, priority in moved:
-        move = by_id[job_id]
-        applied.moved.add(job_id)
-        any_watched = any_watched or watched
-        if job_id in tokens:
-            message = Message(job_id, tokens[job_id], queue, run_at, priority)
-            if move.change.refusal is None:
-                applied.messages.append(message)
-            else:
-                applied.refused.append(Refused(message, move.token, move.change.refusal))
-        if move.change.source in QUEUED:
-            applied.stale.append(Message(job_id, move.token, queue))
+    applied.moved.update(moved.ids)
+    if tells:
+        by_id = {move.job_id: move for move in moves}
+        if told:
+            _tell(connection, moved.rows, by_id, clean(actor, 150))
+        for job_id, queue, run_at, priority, *_ in moved.rows:
+            move = by_id[job_id]
+            if job_id in tokens:
+                message = Message(job_id, tokens[job_id], queue, run_at, priority)
+                if move.change.refusal is None:
+                    applied.messages.append(message)
+                else:
+                    applied.refused.append(Refused(message, move.token, move.change.refusal))
+            if id(move.change) in were_offered:
+                applied.stale.append(Message(job_id, move.token, queue))
     if errors:
         applied.failures += _failed(moves, applied.moved, former)
-    return any_watched
+    return moved.watched
 
 
 def _tell(connection: BaseDatabaseWrapper, rows: Sequence[Any], moves: Mapping[int, Move], actor: str) -> None:

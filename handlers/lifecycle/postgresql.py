@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.conf import jobs_settings
 from handlers.lifecycle import columns, guards
-from handlers.lifecycle.columns import Beside
+from handlers.lifecycle.columns import Beside, Moved
 from handlers.models import (
     AttemptError,
     AttemptLog,
@@ -28,7 +28,7 @@ from handlers.models import (
     WatchedMove,
 )
 from handlers.models.count import BUCKETS, Outcome
-from handlers.models.sql import LOCK_JOBS, as_rows, fetch, from_epoch, one_row, rows_cte
+from handlers.models.sql import LOCK_JOBS, as_rows, fetch, from_epoch, one_line, one_row, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
@@ -41,6 +41,8 @@ BY_KEY = "j.id = ANY (ARRAY(SELECT id FROM v))"
 # What is found like that is expected to be one row: a join with ``v`` may then be a loop over all of that for each.
 # Asked like this, which is no join, it is a look into a hash.
 AS_ASKED = f"{BY_KEY} AND ((j.id, j.token) IN (SELECT id, token FROM v)) IS TRUE"
+# Asked for in this way, too: read once for all jobs, and not for each.
+SWITCHED = "SELECT name FROM {} WHERE until IS NULL OR until > statement_timestamp()"
 CLOCK = "clock AS MATERIALIZED (SELECT clock_timestamp() AS now)"
 
 
@@ -168,13 +170,10 @@ def _claim_sql(*, single: bool, company: bool, seen_to: str, versioned: bool, wh
     return f"""
         WITH {cte}
         picked AS (
-            SELECT j.id FROM {which} AND j.state || '' = 'enqueued' {may} AND NOT EXISTS (
-                SELECT 1 FROM jobs_queueswitch s
-                WHERE s.name = j.queue AND (s.until IS NULL OR s.until > statement_timestamp())
-            ) AND NOT EXISTS (
-                SELECT 1 FROM jobs_typeswitch t
-                WHERE t.name = j.job_type AND (t.until IS NULL OR t.until > statement_timestamp())
-            ) {guards.sql(without=seen_to)}
+            SELECT j.id FROM {which} AND j.state || '' = 'enqueued' {may}
+                AND (j.queue IN ({SWITCHED.format("jobs_queueswitch")})) IS NOT TRUE
+                AND (j.job_type IN ({SWITCHED.format("jobs_typeswitch")})) IS NOT TRUE
+                {guards.sql(without=seen_to)}
             ORDER BY j.id {LOCK_JOBS} OF j SKIP LOCKED
         ),
         taken AS (
@@ -183,7 +182,7 @@ def _claim_sql(*, single: bool, company: bool, seen_to: str, versioned: bool, wh
             FROM picked WHERE j.id = picked.id
             RETURNING j.id, token, job_type, queue, attempt, failures, crashes, alone, created_at, started_at AS now,
                 '{Outcome.STARTED}' AS outcome, '' AS fingerprint, '' AS version,
-                GREATEST(EXTRACT(EPOCH FROM started_at - enqueued_at), 0)::float8 AS seconds
+                GREATEST(date_part('epoch', started_at - enqueued_at), 0) AS seconds
         ),
         history AS (
             INSERT INTO {HISTORY} (job_id, from_state, to_state, at, attempt, reason, actor, data)
@@ -259,19 +258,32 @@ RELEASE = f"""
 """
 
 
-def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch, *, told: bool = False) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority.
-
-    ``told``: behind them their type, their attempt, and when.
-    """
+def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> Moved:
+    """Move those of the batch whose guards hold."""
     params = [as_rows(connection, some) for some in (batch.changes, batch.rows, batch.steps)] + [batch.actor]
     params += [as_rows(connection, some) for some in (batch.errors, batch.logs, batch.results) if some]
-    sql = _move_sql(errors=bool(batch.errors), logs=bool(batch.logs), results=bool(batch.results), told=told)
-    return fetch(connection, sql, params, keep=len(batch.rows) == 1)
+    sql = _move_sql(
+        errors=bool(batch.errors),
+        logs=bool(batch.logs),
+        results=bool(batch.results),
+        tells=batch.tells,
+        told=batch.told,
+    )
+    rows = fetch(connection, sql, params, keep=len(batch.rows) == 1)
+    if not batch.tells:
+        ids, watched = rows[0]
+        return Moved(ids, watched, rows=())
+    return Moved([row[0] for row in rows], any(row[1] for row in rows), [(row[0], *row[2:]) for row in rows])
 
 
 @cache
-def _move_sql(*, errors: bool, logs: bool, results: bool, told: bool) -> str:
+def _move_sql(*, errors: bool, logs: bool, results: bool, tells: bool, told: bool) -> str:
+    # Of jobs that have ended nobody asks more than whether they have: one row for all, a tenth of a batch's time.
+    answer = "COALESCE(array_agg(id), '{}'), COALESCE(bool_or(tells AND (watched OR limited)), FALSE)"
+    if tells:
+        answer = "id, tells AND (watched OR limited), queue, run_at, priority"
+    if told:
+        answer += ", job_type, attempt, now"
     beside = ""
     if errors:
         names = ", ".join(list(columns.ERROR)[1:])
@@ -295,7 +307,7 @@ def _move_sql(*, errors: bool, logs: bool, results: bool, told: bool) -> str:
             ON CONFLICT (job_id) DO UPDATE SET attempt = excluded.attempt, at = excluded.at, data = excluded.data
         ), """
     # `held` is the guard, and the order of the locks: an UPDATE alone locks in the order of its plan.
-    return f"""
+    return one_line(f"""
         WITH {CLOCK}, {rows_cte("c", columns.CHANGE, place="number")}, {rows_cte("v", columns.MOVE)},
         held AS (
             SELECT v.* FROM v JOIN c ON c.number = v.change JOIN {JOBS} j ON j.id = v.id AND j.token = v.token
@@ -340,9 +352,8 @@ def _move_sql(*, errors: bool, logs: bool, results: bool, told: bool) -> str:
             FROM moved WHERE tells AND (watched OR limited) HAVING COUNT(*) > 0
         ),
         {beside}{_counts("moved")}
-        SELECT id, queue, run_at, tells AND (watched OR limited), priority{", job_type, attempt, now" if told else ""}
-        FROM moved
-    """
+        SELECT {answer} FROM moved
+    """)
 
 
 def move_to_queue(

@@ -233,11 +233,8 @@ def _release_sql() -> str:
     return _update(columns.CLAIM, "token", "j.state = 'awaiting'", "state = 'enqueued', enqueued_at = %(now)s")
 
 
-def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch, *, told: bool = False) -> list[tuple[Any, ...]]:
-    """Move those of the batch whose guards hold; their id, queue, run_at, whether they are watched, and priority.
-
-    ``told``: behind them their type, their attempt, and when.
-    """
+def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> columns.Moved:
+    """Move those of the batch whose guards hold."""
     now = database_now(connection)
     stamp = to_time(connection, now)
     # Jobs that change alike are one statement, whose rows only say which; changes with other steps may be alike, too.
@@ -258,15 +255,15 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch, *, told: boo
     with writing(connection) as cursor:
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
-            cursor.execute(_move_sql(told), change | {"run_at": to_time(connection, run_at)})
+            cursor.execute(_move_sql(batch.told), change | {"run_at": to_time(connection, run_at)})
             outcome, failure = (
                 change["outcome"],
                 {"fingerprint": change["fingerprint"] or "", "version": change["version"]},
             )
             tells = change["source"] != State.AWAITING or change["state"] == State.DELETED
             for job_id, queue, job_type, watched, limited, priority, *attempt in cursor.fetchall():
-                moved[job_id] = queue, run_at, bool(tells and (watched or limited)), priority
-                if told:
+                moved[job_id] = queue, run_at, priority
+                if batch.told:
                     moved[job_id] += job_type, *attempt, now
                 for ids, flag in ((told_watched, watched), (told_limited, limited)):
                     if flag and tells:
@@ -285,7 +282,9 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch, *, told: boo
             row = json.dumps(told_watched), json.dumps(told_limited), now
             insert(connection, WatchedMove, {"jobs": "json", "limited": "json", "at": "time"}, [row])
         tally.save(connection, cursor)
-    return [(job_id, *facts) for job_id, facts in moved.items()]
+    return columns.Moved(
+        moved, bool(told_watched or told_limited), [(job_id, *where) for job_id, where in moved.items()]
+    )
 
 
 def move_to_queue(

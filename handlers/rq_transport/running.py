@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from handlers import execution, lifecycle, logs, tidying
@@ -34,6 +35,7 @@ from handlers.rq_transport.threads import ThreadRuns
 from handlers.surroundings import Surroundings
 from handlers.together import run_together
 
+JOB_TYPE = attrgetter("job_type")
 LOOK_SECONDS = 0.1  # between two looks, between jobs, for what is otherwise done between batches
 FREE_SHARE = 8  # a claim waits until this part of the slots is free,
 FREE_SECONDS = 0.005  # or so long
@@ -151,7 +153,7 @@ class Runs:
         """
         self._tidy()
         self.mean = None
-        kinds = {name: _known(name) for name in {claim.job_type for claim in claims}}
+        kinds = {name: _known(name) for name in {*map(JOB_TYPE, claims)}}
         if any(isinstance(known, ManyType) for known in kinds.values()):
             claims = self._gather(claims, kinds)
         if self._marks.max_async and any(known is not None and known.is_async for known in kinds.values()):
@@ -234,7 +236,7 @@ class Runs:
 
     def share(self, claims: Sequence[Claim]) -> list[Claim]:
         """Those of claims that have company which may have it; the others go back, to run alone."""
-        types = {name for name in {claim.job_type for claim in claims} if is_exclusive(name)}
+        types = {name for name in {*map(JOB_TYPE, claims)} if is_exclusive(name)}
         if not types:
             return list(claims)
         exclusive = [claim for claim in claims if claim.job_type in types]
@@ -286,11 +288,11 @@ class Runs:
         with self._in_hand(batch):  # once for all of them: between two jobs of a batch no code of an app runs
             try:
                 for claim, now in self._each(batch, commits, between):
-                    shared = commits.share(claim, now)
+                    shared = commits.share(claim, now) if atomic else None
                     move = self._attempt(claim, surroundings, in_company, shared)
                     if atomic:
                         commits.ran(claim, shared, move)
-                    seconds = batch.finish(move, may_flush=not commits.is_open)
+                    seconds = batch.finish(move, may_flush=not (atomic and commits.is_open))
                     if seconds >= slow_types.SLOW_SECONDS or slow.now:
                         slow.ran(claim.job_type, seconds)
                     count += 1

@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar, NamedTuple
 
 from handlers import execution, logs
-from handlers.cancellation import CancellationToken, CancelReason
+from handlers.cancellation import CancellationToken
 from handlers.lifecycle import Claim, Move
 from handlers.rq_transport.marks import MAIN, Marks
 from handlers.rq_transport.outcomes import Ended, Outcomes
@@ -152,10 +153,7 @@ def start_together(claims: Sequence[Claim], marks: Marks, slot: int = MAIN) -> C
 
 
 def _token(claim: Claim, marks: Marks, sequence: int, slot: int) -> CancellationToken:
-
-    def probe() -> CancelReason | None:
-        return marks.cancel_reason(sequence, slot)
-
+    probe = partial(marks.cancel_reason, sequence, slot)
     return CancellationToken(probe, job_id=claim.job_id, attempt=claim.attempt, facts=claim.facts)
 
 
