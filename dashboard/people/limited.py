@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import FilteredSelectMultiple
 from django.contrib.auth.models import Group
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from dashboard.kit.named import SomeNames
 from dashboard.models import RoleLimit
 from dashboard.roles import check_limit, limit_choices, limit_of
 from handlers.exceptions import InvalidJob
@@ -20,25 +18,20 @@ from handlers.exceptions import InvalidJob
 FIELDS = ("queues", "types")
 
 
-class Choice(FilteredSelectMultiple):
-    """The stock admin's two boxes. In an element of their own: its script puts them before all else where they are."""
-
-    def render(self, *args: Any, **options: Any) -> SafeString:
-        """The boxes' HTML."""
-        return format_html('<div class="related-widget-wrapper">{}</div>', super().render(*args, **options))
-
-
 class RoleForm(forms.ModelForm):  # type: ignore[type-arg] # Django's own takes no parameter
     """The stock form, and how far the role reaches."""
 
     queues = forms.MultipleChoiceField(
-        label=_("Only queues"), required=False, widget=Choice(_("queues"), is_stacked=False),
+        label=_("Only queues"), required=False, widget=SomeNames("queue"),
         help_text=_("The role reaches only jobs on these queues: no page shows others. None chosen: every queue."),
     )  # fmt: skip
     types = forms.MultipleChoiceField(
-        label=_("Only job types"), required=False, widget=Choice(_("job types"), is_stacked=False),
+        label=_("Only job types"), required=False, widget=SomeNames("type"),
         help_text=_("The role reaches only jobs of these types, of the queues chosen. None chosen: every type."),
     )  # fmt: skip
+
+    class Media:
+        js = (forms.Script("dashboard/names.js", defer=True),)
 
     class Meta:
         model = Group

@@ -8,9 +8,12 @@ from dataclasses import make_dataclass
 from html import unescape
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from dashboard.kit import filters
+from dashboard.models import RoleLimit
+from dashboard.roles import limit_of
 from handlers import handles
 from handlers.models import AlertRule, ApiClient, RecurringJob
 from handlers.registry import registry
@@ -25,6 +28,7 @@ FORMS = (
     "/admin/clients/new/",
     "/admin/alerts/new/?kind=share",
     f"/admin/job-types/app.{NEAR}/enqueue/",
+    "/admin/auth/group/add/",
 )
 
 
@@ -73,6 +77,21 @@ def test_names_that_are_typed_are_those_that_the_form_takes(superuser: Client, m
     assert superuser.post("/admin/alerts/new/?kind=share", rule).status_code == 400
     superuser.post("/admin/alerts/new/?kind=share", rule | {"job_type": f"app.{NEAR}"})
     assert AlertRule.objects.get().job_type == f"app.{NEAR}"
+
+
+def test_role_is_limited_to_names_that_are_typed(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "MOST", 0)
+    group = Group.objects.create(name="near")
+    RoleLimit.objects.create(group=group.pk, queues=["gone"])
+    url = f"/admin/auth/group/{group.pk}/change/"
+    box = r"<textarea[^>]* name=\"queues\"[^>]*>\s*gone</textarea>"
+    assert re.search(box, superuser.get(url).content.decode()), "a name that the code knows no more stays"
+    sent = {"name": "near", "permissions": [], "queues": "gone\r\ndefault\r\n", "types": f" app.{NEAR}\r\n"}
+    assert superuser.post(url, sent).status_code == 302
+    assert limit_of(group) == {"queues": ["default", "gone"], "types": [f"app.{NEAR}"]}
+    refused = superuser.post(url, sent | {"types": "no.Such"})
+    assert "no.Such is not one of the available choices" in refused.content.decode()
+    assert limit_of(group)["types"] == [f"app.{NEAR}"]
 
 
 def test_type_that_is_typed_leads_to_its_form_or_is_told(superuser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
