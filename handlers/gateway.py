@@ -409,10 +409,12 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         run_at: datetime | None = None,
         delay: timedelta | None = None,
         without: Collection[str] = (),
+        watched: bool = False,
+        awaits: bool = False,
     ) -> tuple[list[NewJob], list[Hold | None] | None]:
         """The jobs to be, and the keys that they want to hold, None where none of them wants one.
 
-        ``without``: fields whose values come later.
+        ``without``: fields whose values come later. ``awaits``: the time is for whoever releases them.
         """
         if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT):
             raise InvalidJob(
@@ -433,6 +435,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
             check_correlation(correlation)
         parent_id, context = parent.job_id if parent else None, carried.capture()
         expiry = (None, None) if expires is None else _expiry(expires, run_at, delay)
+        due = (None, None) if awaits else (run_at, delay)
         new: list[NewJob] = []
         holds: list[Hold | None] = []
         for job in jobs:
@@ -440,20 +443,23 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
             name = job_type.queue if queue is None else queue
             encoded = job_type.encode(job, without=without)
             rank = job_type.priority if priority is None else priority
-            made = NewJob(
-                job_type.name,
-                encoded,
-                name,
-                run_at,
-                delay,
-                parent_id,
-                correlation,
-                *expiry,
-                priority=rank,
-                tags=own,
-                context=context,
+            new.append(
+                NewJob(
+                    job_type.name,
+                    encoded,
+                    name,
+                    *due,
+                    parent_id,
+                    correlation,
+                    *expiry,
+                    awaits,
+                    watched,
+                    bool(job_type.limits),
+                    rank,
+                    own,
+                    context,
+                )
             )
-            new.append(made._replace(limited=True) if job_type.limits else made)
             rule = job_type.rule(unique)
             holds.append(None if rule is None else job_type.hold_of(rule, json.loads(encoded)))
         return new, holds if any(holds) else None

@@ -42,21 +42,17 @@ class Builder:
         """Insert jobs with all that hangs on them; nodes then know theirs. Parents were written, or come, before."""
         if not planned:
             return
-        messages = lifecycle.create([_job(each) for each in planned], actor=self._actor, using=self._using)
+        messages = lifecycle.create([each.new for each in planned], actor=self._actor, using=self._using)
         for each, message in zip(planned, messages, strict=True):
             each.node._job_id = message.job_id
         self._make_gates([each.rule for each in planned if each.rule])
-        nodes = [
-            (message.job_id, self._workflow.pk, each.new.job_type, each.rule and self._gates[each.rule],
-             each.delay.total_seconds() if each.delay and each.rule else None, each.counts, "", False)
-            for each, message in zip(planned, messages, strict=True)
-        ]  # fmt: skip
+        nodes, inputs, workflow_id, gates = [], [], self._workflow.pk, self._gates
+        for (_, new, rule, delay, later, counts), message in zip(planned, messages, strict=True):
+            job_id, gate = message.job_id, None if rule is None else gates[rule]
+            seconds = delay.total_seconds() if delay and rule else None
+            nodes.append((job_id, workflow_id, new.job_type, gate, seconds, counts, "", False))
+            inputs += [(job_id, field, source.job_id) for field, source in later]
         insert(connections[self._using], WorkflowNode, NODE, nodes)
-        inputs = [
-            (message.job_id, field, source.job_id)
-            for each, message in zip(planned, messages, strict=True)
-            for field, source in each.inputs
-        ]
         insert(connections[self._using], NodeInput, INPUT, inputs)
         self.count += sum(each.counts for each in planned)
         first, number = self._written or (messages[0].job_id, 0)
@@ -103,12 +99,6 @@ class Builder:
         rows = ((gate.pk, job_id, "") for gate, ids in zip(gates, parents, strict=True) for job_id in ids)
         while some := list(islice(rows, CHUNK)):
             insert(connections[self._using], GateParent, PARENT, some)
-
-
-def _job(planned: Planned) -> lifecycle.NewJob:
-    if planned.rule or not planned.counts:
-        return planned.new._replace(watched=True, awaits=True, run_at=None, delay=None)
-    return planned.new._replace(watched=True)
 
 
 def _to_publish(planned: Sequence[Planned], messages: Sequence[Message]) -> list[Message]:

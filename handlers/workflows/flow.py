@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
@@ -30,7 +30,7 @@ class Node:
 
     __slots__ = ("_flow", "_job_id", "_type")
 
-    def __init__(self, flow: Flow, job_type: JobType | None, job_id: int | None = None) -> None:
+    def __init__(self, flow: Flow, job_type: str, job_id: int | None = None) -> None:
         self._flow, self._type, self._job_id = flow, job_type, job_id
 
     @property
@@ -126,21 +126,32 @@ class Flow:
     ) -> list[Node]:
         """The same for each of ``jobs``; their nodes in this order."""
         rule = self._rule(after, when, require)
-        options = {"queue": queue, "delay": delay, "expires": expires, "priority": priority, "tags": tags}
+        options = {
+            "queue": queue, "delay": delay, "expires": expires, "priority": priority, "tags": tags,
+            "awaits": rule is not None,
+        }  # fmt: skip
         nodes: list[Node] = []
         rest = iter(jobs)
         while some := list(islice(rest, self._chunk)):
             later = [later_fields(job) for job in some]
             # What a call asks of each job only once it asks for all whose arguments are there.
             made = iter(self.make([job for job, fields in zip(some, later, strict=True) if not fields], **options))
-            for job, fields in zip(some, later, strict=True):
-                (new,) = self.make([job], **options, without=fields) if fields else (next(made),)
-                job_type = registry.for_object(job)
-                node = Node(self, job_type)
-                inputs = tuple((name, self._source(job_type, name, result, rule)) for name, result in fields.items())
-                self.plan(Planned(node, new, rule, delay, inputs))
-                nodes.append(node)
+            planned = [
+                self._with_later(job, fields, rule, options) if fields
+                else Planned(Node(self, (new := next(made)).job_type), new, rule, delay)
+                for job, fields in zip(some, later, strict=True)
+            ]  # fmt: skip
+            self.plan(planned)
+            nodes += [each.node for each in planned]
         return nodes
+
+    def _with_later(
+        self, job: Work, fields: Mapping[str, ResultOf], rule: Rule | None, options: dict[str, Any]
+    ) -> Planned:
+        (new,) = self.make([job], **options, without=fields)
+        job_type = registry.for_object(job)
+        inputs = tuple((name, self._source(job_type, name, result, rule)) for name, result in fields.items())
+        return Planned(Node(self, new.job_type), new, rule, options["delay"], inputs)
 
     def result(self, node: Node) -> Any:
         """What the job of ``node`` returns, as an argument of a job that waits for its success.
@@ -159,10 +170,10 @@ class Flow:
             )
         return self._make(jobs, **options)
 
-    def plan(self, planned: Planned) -> None:
-        """Add a node."""
-        self.count += planned.counts
-        self._planned.append(planned)
+    def plan(self, planned: Sequence[Planned]) -> None:
+        """Add nodes."""
+        self.count += sum(each.counts for each in planned)
+        self._planned += planned
         if len(self._planned) >= self._chunk:
             self.write()
 
@@ -215,7 +226,8 @@ class Flow:
                 " with when='success' and require='all'",
                 field=name,
             )
-        check_source(job_type, name, node._type)
+        if node._type:  # else it is a job that was there: its type may be known to other code only
+            check_source(job_type, name, registry.get(node._type))
         return node
 
 
@@ -241,7 +253,7 @@ class Extension(Flow):
         if known not in self.existing:
             if not self._has(known):
                 raise InvalidJob(f"node: job {str(job_id)[:50]} is none of workflow {self.workflow_id}", field="node")
-            self.existing[known] = Node(self, None, known)
+            self.existing[known] = Node(self, "", known)
         return self.existing[known]
 
     @property

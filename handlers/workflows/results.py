@@ -36,13 +36,11 @@ def _fields(cls: Any) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else ()
 
 
-def check_source(job_type: JobType, name: str, source: JobType | None) -> None:
+def check_source(job_type: JobType, name: str, source: JobType) -> None:
     """Raise InvalidJob unless the field may be what ``source`` returns, as far as hints tell.
 
     What they do not tell is seen when the job is to run: its arguments then do not fit, and it fails with that reason.
     """
-    if source is None:
-        return  # a job that was there: its type may be known to other code only
     if not source.result.is_kept:
         raise InvalidJob(
             f"{job_type.name}: {name}: {source.name} keeps no result: give its handler a return hint other than None,"

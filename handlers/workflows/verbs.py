@@ -21,7 +21,6 @@ from handlers.models import JobRecord, Require, WatchedMove, When, Workflow, Wor
 from handlers.models.sql import database_now, lock_jobs, take_lock
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
-from handlers.registry import registry
 from handlers.states import State
 from handlers.tagging import Tags
 from handlers.twins import twin
@@ -128,10 +127,10 @@ class WorkflowVerbs:
                 list(Workflow.objects.using(alias).filter(opened_by__in=parents).order_by("pk").select_for_update())
             builder = Builder(Workflow(), actor_name(by), alias)
             flow = Flow(self._maker(correlation), builder.write, chunk=CHUNK)
-            rule = Rule(tuple(Node(flow, None, each) for each in parents), *rule_of)
-            node = Node(flow, registry.for_object(job))
-            (new,) = flow.make([job], queue=queue, delay=delay, priority=priority, tags=tags)
-            flow.plan(Planned(node, new, rule, delay))
+            rule = Rule(tuple(Node(flow, "", each) for each in parents), *rule_of)
+            (new,) = flow.make([job], queue=queue, delay=delay, priority=priority, tags=tags, awaits=True)
+            node = Node(flow, new.job_type)
+            flow.plan([Planned(node, new, rule, delay)])
             flow.end()
             _look_at(parents, alias)
             audit(by, "continue_with", f"job {parents[0]}", 1, reason, {"job_ids": [node.job_id]})
@@ -250,10 +249,11 @@ class WorkflowVerbs:
             priority: int | None = None,
             tags: Tags = (),
             without: Collection[str] = (),
+            awaits: bool = False,
         ) -> list[NewJob]:
             new, _ = self._new(
                 jobs, queue, correlation, expires, unique=False, priority=priority, tags=tags, delay=delay,
-                without=without,
+                without=without, watched=True, awaits=awaits,
             )  # fmt: skip
             return new
 
@@ -261,9 +261,9 @@ class WorkflowVerbs:
 
 
 def _plan_end(flow: Flow, job: Work) -> Node:
-    node = Node(flow, registry.for_object(job))
-    (new,) = flow.make([job])
-    flow.plan(Planned(node, new, None, None, counts=False))
+    (new,) = flow.make([job], awaits=True)
+    node = Node(flow, new.job_type)
+    flow.plan([Planned(node, new, None, None, counts=False)])
     return node
 
 
