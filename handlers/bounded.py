@@ -13,11 +13,12 @@ from django.db import connections
 
 from handlers.models import JobRecord
 from handlers.models.kept import database
-from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte
+from handlers.models.sql import as_rows, from_time, is_postgresql, rows_cte, seconds
 from handlers.states import State
 
 QUEUES = 500  # queues looked for beside those that are named
 HOPS = 5_000  # queues passed on the way
+ON_EACH = 50  # jobs a queue, up to which one read of all that wait costs less than a look at each queue
 EACH, FEW_QUEUES = 100, 100  # jobs of each queue that are counted at least; queues of which all are that one asks for
 
 RETRYING = "retrying"  # not a state: scheduled, after a failure
@@ -66,17 +67,30 @@ def most_of_each(most: int, queues: int) -> int:
     return max(min(most, most * FEW_QUEUES // max(queues, 1)), min(most, EACH))
 
 
-# What stands after ``WITH RECURSIVE named(name) AS (…), left_out(name) AS (…)``: the named and the others, as q(name).
-# Jobs may wait on a queue that nobody names any more: the index leads from each queue to the next.
-MET = f"""
-    , step(name, hops) AS (
-        SELECT MIN(queue), 1 FROM {_JOBS} WHERE state = '{State.ENQUEUED}'
+def met(queues: int) -> str:
+    """What stands after ``WITH RECURSIVE named(name) AS (…), left_out(name) AS (…)``; ``queues``: how many these name.
+
+    Where few jobs wait in all, they are read and told as few(name, number, since), and more is empty. Else q(name) are
+    the named queues and the others: jobs may wait on one that nobody names any more, and the index leads from each
+    queue to the next.
+    """
+    few = ON_EACH * queues
+    return f"""
+    , few(name, number, since) AS MATERIALIZED (
+        SELECT queue, COUNT(*), MIN(enqueued_at) FROM (
+            SELECT queue, enqueued_at FROM {_JOBS} WHERE state = '{State.ENQUEUED}'
+            ORDER BY queue, enqueued_at, id LIMIT {few + 1}
+        ) AS some_enqueued GROUP BY queue
+    ),
+    more(so) AS (SELECT 1 WHERE (SELECT SUM(number) FROM few) > {few}),
+    step(name, hops) AS (
+        SELECT (SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}'), 1 FROM more
         UNION ALL
         SELECT (SELECT MIN(queue) FROM {_JOBS} WHERE state = '{State.ENQUEUED}' AND queue > step.name), hops + 1
         FROM step WHERE step.name IS NOT NULL AND hops < {HOPS}
     ),
     q(name) AS (
-        SELECT name FROM named
+        SELECT name FROM named WHERE EXISTS (SELECT 1 FROM more)
         UNION
         SELECT name FROM (
             SELECT name FROM step WHERE name IS NOT NULL
@@ -84,7 +98,7 @@ MET = f"""
             LIMIT {QUEUES}
         ) AS met
     )
-"""
+    """
 
 
 def waiting(most: int) -> str:
@@ -99,6 +113,16 @@ def waiting(most: int) -> str:
             ORDER BY enqueued_at, id LIMIT 1) AS since
     FROM q
 """
+
+
+def waiting_anywhere(most: int) -> str:
+    """What stands after ``met``. The same rows, of the named queues maybe only where some wait."""
+    return f"""
+    SELECT name, CASE WHEN number > {most} THEN {most + 1} ELSE number END AS number, since
+    FROM few WHERE NOT EXISTS (SELECT 1 FROM more) AND name NOT IN (SELECT name FROM left_out)
+    UNION ALL
+    {waiting(most)}
+    """
 
 
 class Depth(NamedTuple):
@@ -116,9 +140,13 @@ def depths(names: Collection[str], most: int, *, without: Collection[str] = (), 
     """
     tables = {"q": names} if only else {"named": names, "left_out": without}
     ctes, rows = named_tables(tables)
-    with connections[database()].cursor() as cursor:
-        cursor.execute(f"WITH RECURSIVE {ctes} {'' if only else MET} {waiting(most)}", rows)
-        return [Depth(name, number, from_time(since)) for name, number, since in cursor.fetchall()]
+    before, waits = ("", waiting(most)) if only else (met(len(names) + len(without)), waiting_anywhere(most))
+    connection = connections[database()]
+    since = seconds("since", postgresql=is_postgresql(connection))
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH RECURSIVE {ctes} {before} SELECT name, number, {since} FROM ({waits}) AS waits", rows)
+        found = [Depth(name, number, from_time(since)) for name, number, since in cursor.fetchall()]
+    return [*found, *(Depth(name, 0, None) for name in set(names).difference(depth.queue for depth in found))]
 
 
 def named_tables(tables: Mapping[str, Collection[str]]) -> tuple[str, list[Any]]:

@@ -40,6 +40,9 @@ class LiveProcess(NamedTuple):
     job_id: int | None
     lag_seconds: float | None
     troubles: list[dict[str, str]] | None
+    threads: int | None = None
+    max_async: int | None = None
+    memory_bytes: int | None = None
 
 
 class Trouble(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -184,36 +183,33 @@ def queue_rows(paused: Mapping[str, QueueSwitch] | None = None) -> list[QueueRow
     declared = {*known_queues(), *paused}
     most = bounded.most_of_each(CAP, len(declared))
     ctes, names = bounded.named_tables({"named": declared, "left_out": ()})
-    waits, oldest, in_hand = Counter[str](), dict[str, datetime | None](), dict[tuple[str, str], int]()
-    with connections[database()].cursor() as cursor:
-        cursor.execute(f"WITH RECURSIVE {ctes} {bounded.MET} {statements.on_queues(most)}", names)
+    waits = dict[str, tuple[int, datetime | None]]()
+    in_hand: dict[str, dict[str, int]] = {_RUN.value: {}, _DUE.value: {}}
+    connection = connections[database()]
+    told = statements.on_queues(most, postgresql=is_postgresql(connection))
+    with connection.cursor() as cursor:
+        cursor.execute(f"WITH RECURSIVE {ctes} {bounded.met(len(declared))} {told}", names)
         for state, name, found, since in cursor.fetchall():
             if state == State.ENQUEUED:
-                waits[name], oldest[name] = found, from_time(since)
+                waits[name] = found, from_time(since)
             else:
-                in_hand[state, name] = found
-    looked: Counter[str] = Counter()
-    for (state, _), found in in_hand.items():
-        looked[state] += found
-    # What most of a thousand queues have: one count for all of them.
-    none = {state: Count.of(0, more=looked[state.value] > statements.LOOK) for state in (_RUN, _DUE)}
-
-    def count(state: State, name: str) -> Count:
-        found = in_hand.get((state.value, name))
-        return none[state] if found is None else Count.of(found, more=none[state].more)
-
+                in_hand[state][name] = found
+    running, scheduled = _among_first(in_hand[_RUN.value]), _among_first(in_hand[_DUE.value])
     return [
         QueueRow(
-            name,
-            Count.of(waits[name], cap=most),
-            oldest.get(name),
-            count(_RUN, name),
-            count(_DUE, name),
-            paused.get(name),
-            name in declared,
+            name, Count.of(number, cap=most), since, running(name), scheduled(name), paused.get(name), name in declared
         )
-        for name in sorted({*waits, *(name for _, name in in_hand)})
+        for name in sorted({*declared, *waits, *in_hand[_RUN.value], *in_hand[_DUE.value]})
+        for number, since in (waits.get(name, (0, None)),)
     ]
+
+
+def _among_first(found: Mapping[str, int]) -> Callable[[str], Count]:
+    """How many jobs of a state each queue has, of the first that were looked at: ``found``."""
+    more = sum(found.values()) > statements.LOOK
+    counts = {name: Count.of(number, more=more) for name, number in found.items()}
+    none = Count.of(0, more=more)  # what most of a thousand queues have
+    return lambda name: counts.get(name, none)
 
 
 def moment(record: JobRecord) -> datetime | None:

@@ -18,6 +18,7 @@ from handlers.models import (
     TypeSwitch,
 )
 from handlers.models.bulk import BulkState
+from handlers.models.sql import seconds
 from handlers.states import State
 
 CAP = 1000  # a count above this reads "1,000+"
@@ -85,10 +86,11 @@ def paused(*, postgresql: bool) -> str:
     )
 
 
-def on_queues(most: int) -> str:
-    """What stands after ``WITH q(name) AS (…)``. Rows: a state, a queue, how many, since when where they wait."""
+def on_queues(most: int, *, postgresql: bool) -> str:
+    """What stands after ``bounded.met``. Rows: a state, a queue, how many, since when where they wait."""
+    since = seconds("since", postgresql=postgresql)
     return f"""
-    SELECT '{State.ENQUEUED}' AS state, name, number, since FROM ({bounded.waiting(most)}) AS waits
+    SELECT '{State.ENQUEUED}' AS state, name, number, {since} FROM ({bounded.waiting_anywhere(most)}) AS waits
     UNION ALL
     SELECT state, queue, number, NULL FROM ({IN_HAND}) AS in_hand
     """

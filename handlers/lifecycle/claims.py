@@ -21,7 +21,7 @@ from handlers.lifecycle.verbs import delete_unstarted
 from handlers.models import JobHistory, JobPayload, JobRecord, TypeSwitch
 from handlers.models.count import Outcome
 from handlers.models.kept import database
-from handlers.models.sql import database_now, from_epoch, from_time, is_postgresql, lock_jobs, take_lock, to_time
+from handlers.models.sql import database_now, from_time, is_postgresql, lock_jobs, take_lock, to_time
 from handlers.signals import jobs_moved
 from handlers.states import UNSTARTED, State
 from handlers.transport import LastWords, Message
@@ -61,7 +61,7 @@ class Claim(NamedTuple):
     @property
     def created_at(self) -> datetime | None:
         """When it was enqueued for the first time; read only where that is asked for."""
-        return from_epoch(self.created) if isinstance(self.created, float) else from_time(self.created)
+        return from_time(self.created)
 
     def facts(self) -> bytes:
         """What this job is asked to do, and no other job: the same for all its attempts, until it is edited."""

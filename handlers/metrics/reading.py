@@ -15,9 +15,9 @@ from django.utils import timezone
 from handlers import bounded, fleet, tidying
 from handlers.conf import jobs_settings
 from handlers.exceptions import TransportUnavailable
+from handlers.fleet import LiveProcess
 from handlers.lifecycle import database
 from handlers.metrics import statements
-from handlers.models import WorkerProcess
 from handlers.models.sql import from_time, is_postgresql, to_time
 from handlers.queues import known_queues
 from handlers.transport import ServerState, get_transport
@@ -75,7 +75,7 @@ class Reading:
     paused_queues: set[str] = field(default_factory=set)
     paused_types: set[str] = field(default_factory=set)
     hooks: list[Hook] = field(default_factory=list)
-    processes: list[WorkerProcess] = field(default_factory=list)
+    processes: list[LiveProcess] = field(default_factory=list)
 
 
 def read() -> Reading:
@@ -100,7 +100,7 @@ def _read_database(found: Reading) -> None:
     connection = connections[database()]
     postgresql = is_postgresql(connection)
     # First, because it is what says how long the database takes for next to nothing.
-    found.processes = fleet.live_processes()
+    found.processes = fleet.live_briefly()
     found.database_seconds = time.perf_counter() - began
     queues = known_queues()
     most = max(ROWS // max(len(queues), 1), LEAST)

@@ -125,8 +125,15 @@ def to_time(connection: BaseDatabaseWrapper, value: datetime | None) -> Any:
     return connection.ops.adapt_datetimefield_value(value)
 
 
+def seconds(column: str, *, postgresql: bool) -> str:
+    """What to select for a time, where there are many rows: its driver makes a number of one at a tenth of the cost."""
+    return f"date_part('epoch', {column})" if postgresql else column
+
+
 def from_time(value: Any) -> datetime | None:
-    """A time that a raw cursor returned, aware, UTC. SQLite hands out text without a zone."""
+    """A time that a raw cursor returned, aware, UTC; from ``seconds``, too. SQLite hands out text without a zone."""
+    if isinstance(value, float):
+        return from_epoch(value)
     if isinstance(value, str):
         value = parse_datetime(value)
     if value is None:

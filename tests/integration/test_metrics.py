@@ -199,7 +199,7 @@ def test_database_that_is_away_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     def away(*_: Any) -> Any:
         raise OperationalError("away")
 
-    monkeypatch.setattr("handlers.fleet.live_processes", away)
+    monkeypatch.setattr("handlers.fleet.live_briefly", away)
     found = scrape()
     assert value(found, "jobs_database_up") == 0
     assert value(found, "jobs_redis_up") == 1

@@ -80,7 +80,8 @@ def test_all_numbers_of_a_span_are_of_the_same_time(span: str, began: timedelta)
     assert metrics.percentiles(span).count == 2
     if span == "24h":
         assert (group.day_again, sum(group.sparkline)) == (2, 2)
-        assert metrics.type_stats()["app.Note"].runs == 4
+        for types in (None, ["app.Note"], ["app.Note", "app.Other"]):  # each is read in its own way
+            assert {name: stats.runs for name, stats in metrics.type_stats(types).items()} == {"app.Note": 4}
 
 
 def test_percentiles_come_from_the_buckets() -> None:

@@ -136,6 +136,28 @@ def test_queue_rows_read_as_often_with_fifty_queues_as_with_few() -> None:
     assert str(rows["q7"].waiting) == str(rows["q7"].scheduled) == "1"
 
 
+@pytest.mark.parametrize("on_each", [0, 50], ids=["a look at each queue", "one read of all"])
+def test_queues_are_told_the_same_however_they_are_looked_at(monkeypatch: pytest.MonkeyPatch, on_each: int) -> None:
+    monkeypatch.setattr(bounded, "ON_EACH", on_each)
+    for queue, number in {"gone": 2, "mail": 1, "other": 5}.items():
+        for minutes in range(number, 0, -1):
+            make_job(State.ENQUEUED, queue=queue, age=timedelta(minutes=minutes))
+    make_job(State.SCHEDULED, queue="due")
+    first = {job.queue: job.enqueued_at for job in JobRecord.objects.order_by("-enqueued_at")}
+
+    assert sorted(bounded.depths({"mail", "still"}, 3, without={"gone"})) == [
+        ("mail", 1, first["mail"]), ("other", 4, first["other"]), ("still", 0, None),
+    ]  # fmt: skip
+    assert bounded.depths({"mail"}, 3, only=True) == [("mail", 1, first["mail"])]
+    rows = {row.name: row for row in queries.queue_rows()}
+    told = {name: (str(rows[name].waiting), rows[name].oldest_at) for name in ("gone", "mail", "other", "due")}
+    assert told == {
+        "gone": ("2", first["gone"]), "mail": ("1", first["mail"]), "other": ("5", first["other"]), "due": ("0", None),
+    }  # fmt: skip
+    assert str(rows["due"].scheduled) == "1"
+    assert "system" in rows
+
+
 def test_overview_needs_at_most_twenty_queries_with_fifty_queues(operator: Client) -> None:
     one_of_each()
     for number in range(50):
@@ -154,7 +176,7 @@ NAMES = "WITH RECURSIVE named(name) AS (VALUES ('a')), left_out(name) AS (VALUES
     [
         bounded.by_state(statements.STATES, statements.CAP),
         statements.IN_HAND,
-        f"{NAMES} {bounded.MET} {bounded.waiting(statements.CAP)}",
+        f"{NAMES} {bounded.met(2)} {bounded.waiting_anywhere(statements.CAP)}",
         f"WITH RECURSIVE named(name) AS (VALUES ('a')) {statements.failed_of_groups(statements.CAP)}",
         bounded.first("failed", "job_type, queue", 10, "job_type IN ('a', 'b')"),
         bounded.first("enqueued", "job_type, queue", 10, "queue IN ('a', 'b')"),
