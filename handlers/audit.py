@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -21,7 +22,8 @@ Row = dict[str, Any]
 
 LONGEST_NAME, LONGEST_TARGET = 150, 200  # characters that the columns hold
 TABLE = AuditEntry._meta.db_table
-COLUMNS = "user_id, username, verb, count, reason, source, target, data, at"  # as ``_entry`` has them, then the others
+ENTRY = ("user_id", "username", "verb", "count", "reason", "source")  # as ``_entry`` has them
+COLUMNS = ", ".join([*ENTRY, "target", "data", "at"])
 CLOCK = "clock_timestamp()"  # PostgreSQL's
 USER = "user:"  # how a user's name begins in histories
 
@@ -95,14 +97,22 @@ def audit(by: By, verb: str, target: str, count: int, reason: str = "", data: di
 
 
 def of_new_job(by: By, verb: str, reason: str) -> Beside | None:
-    """The entry of a job that ``by`` makes, as a part of the statement that makes it; None where its id is wanted."""
+    """The entry of a job that ``by`` makes, as a part of making it; None where its id is wanted."""
     if by is None or _noted.get() is not None:
         return None
-    row = _entry(connections[database()], by, verb, 1, reason)
-    values = ", ".join(f"%(audit_{name})s" for name in row)
-    facts = "jsonb_build_object('asked', 1, 'job_ids', jsonb_build_array(id))"
-    sql = f"INSERT INTO {TABLE} ({COLUMNS}) SELECT {values}, 'job ' || id, {facts}, {CLOCK} FROM made"
-    return Beside(sql, {f"audit_{name}": value for name, value in row.items()})
+    connection = connections[database()]
+    row = _entry(connection, by, verb, 1, reason)
+    return Beside(_of_new_job_sql(is_postgresql(connection)), {f"audit_{name}": value for name, value in row.items()})
+
+
+@cache
+def _of_new_job_sql(postgresql: bool) -> str:
+    values = ", ".join(f"%(audit_{name})s" for name in ENTRY)
+    if postgresql:
+        facts = "jsonb_build_object('asked', 1, 'job_ids', jsonb_build_array(id))"
+        return f"INSERT INTO {TABLE} ({COLUMNS}) SELECT {values}, 'job ' || id, {facts}, {CLOCK} FROM made"
+    facts = "json_object('asked', 1, 'job_ids', json_array(%(job_id)s))"
+    return f"INSERT INTO {TABLE} ({COLUMNS}) VALUES ({values}, 'job ' || %(job_id)s, {facts}, %(at)s)"
 
 
 def _entry(connection: BaseDatabaseWrapper, by: AbstractBaseUser | str, verb: str, count: int, reason: str) -> Row:

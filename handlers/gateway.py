@@ -468,13 +468,13 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         self, new: Sequence[NewJob], holds: Sequence[Hold | None] | None, verb: str, by: By, reason: str
     ) -> list[JobId]:
         alias, actor = lifecycle.database(), actor_name(by)
-        # What holds nothing, and is not audited or has its entry in it, is one statement, which needs no transaction.
+        # What holds nothing, and is not audited or has its entry in it, is one step, without a transaction around it.
         # A savepoint for what may raise DuplicateJob: who catches that goes on with the transaction.
         entry = None
-        if by is not None and holds is None and lifecycle.is_one_statement(new, using=alias):
+        if by is not None and holds is None and lifecycle.is_one_step(new):
             entry = of_new_job(by, verb, reason)
-        is_one = holds is None and (by is None or entry is not None)
-        with nullcontext() if is_one else transaction.atomic(using=alias, savepoint=holds is not None):
+        is_one_step = holds is None and (by is None or entry is not None)
+        with nullcontext() if is_one_step else transaction.atomic(using=alias, savepoint=holds is not None):
             made = uniqueness.create(new, holds, actor=actor, using=alias, beside=entry)
             if entry is None and by is not None:
                 told = {"asked": len(made.ids), "job_ids": made.ids[:1_000]}

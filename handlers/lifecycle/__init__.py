@@ -26,7 +26,7 @@ from handlers.lifecycle.claims import (
 )
 from handlers.lifecycle.columns import Beside
 from handlers.lifecycle.counting import count
-from handlers.lifecycle.creation import HolderId, JobId, NewJob, create, is_one_statement, reserve
+from handlers.lifecycle.creation import HolderId, JobId, NewJob, create, is_one_step, reserve
 from handlers.lifecycle.due import Agenda, agenda, promote_due, release
 from handlers.lifecycle.moves import Applied, Change, Failed, Move, Refusal, Refused, Step, apply
 from handlers.lifecycle.retention import age_out, forget_keys, forget_workflows
@@ -76,7 +76,7 @@ __all__ = [
     "forget_workflows",
     "handed_back",
     "held_by",
-    "is_one_statement",
+    "is_one_step",
     "left_behind",
     "move_to_queue",
     "postpone",

@@ -39,9 +39,10 @@ RESULT = {"job_id": "id", "data": "json"}
 
 
 class Beside(NamedTuple):
-    """What PostgreSQL writes in the statement that makes a job: a part of it, which reads the job's id from ``made``.
+    """What else is written of a job as it is made, with parameters by names that no column of CREATE has.
 
-    Its parameters have names that no column of CREATE has.
+    PostgreSQL: a part of the statement that makes it, which reads the job's id from ``made``. SQLite: a statement after
+    it, in the same transaction, with two parameters more: ``job_id``, and ``at``, when the job was made.
     """
 
     sql: str

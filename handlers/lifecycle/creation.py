@@ -20,7 +20,7 @@ from handlers.lifecycle.columns import Beside
 from handlers.lifecycle.moves import dialect, new_token
 from handlers.models import JobTag
 from handlers.models.kept import database
-from handlers.models.sql import insert, is_postgresql
+from handlers.models.sql import insert
 from handlers.registry import registry
 from handlers.signals import jobs_moved
 from handlers.states import State
@@ -88,7 +88,7 @@ def create(
     """Insert ``jobs``, all or none, in the caller's transaction if there is one; their messages in the same order.
 
     Those of jobs that await something are not to be published. ``beside``: what else is written, where
-    ``is_one_statement`` says that it can be.
+    ``is_one_step`` says that it can be.
     """
     alias, actor = using or database(), actor and clean(actor, 150)
     if beside is not None:
@@ -98,9 +98,9 @@ def create(
     return _create_all(jobs, actor, alias)
 
 
-def is_one_statement(jobs: Sequence[NewJob], *, using: str) -> bool:
-    """Whether to make them is one statement, in which more can be written of them."""
-    if len(jobs) != 1 or jobs[0].tags or not is_postgresql(connections[using]):
+def is_one_step(jobs: Sequence[NewJob]) -> bool:
+    """Whether to make them is one statement, on SQLite one short transaction, in which more can be written of them."""
+    if len(jobs) != 1 or jobs[0].tags:
         return False
     return not (tracing.is_on() or (jobs_settings().middleware and chain.sees_enqueues()))
 

@@ -18,6 +18,7 @@ from django.db.models import Model
 
 from handlers.conf import jobs_settings
 from handlers.lifecycle import columns, guards
+from handlers.lifecycle.columns import Beside
 from handlers.lifecycle.counting import Tally
 from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult, WatchedMove
 from handlers.models.count import Outcome
@@ -26,7 +27,7 @@ from handlers.states import State
 
 JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
-BESIDE = {
+PAYLOAD = {
     "job_id": "id", "data": "json", "job_type": "text", "queue": "text", "parent_id": "id", "correlation": "text",
     "release": "text", "context": "json", "expires_at": "time",
 }  # fmt: skip
@@ -53,9 +54,16 @@ def reserve(connection: BaseDatabaseWrapper, number: int) -> list[int]:
 
 
 def create(
-    connection: BaseDatabaseWrapper, rows: Sequence[Sequence[Any]], *, reserved: Sequence[int | None] | None = None
+    connection: BaseDatabaseWrapper,
+    rows: Sequence[Sequence[Any]],
+    *,
+    reserved: Sequence[int | None] | None = None,
+    beside: Beside | None = None,
 ) -> list[tuple[Any, ...]]:
-    """Insert jobs (columns.CREATE), with ids that were ``reserved`` for them; their id, token, run_at, created_at."""
+    """Insert jobs (columns.CREATE), with ids that were ``reserved`` for them; their id, token, run_at, created_at.
+
+    ``beside``: what else is written, of a single one.
+    """
     now = database_now(connection)
     tally, stamp = Tally(now), to_time(connection, now)
     rows = [(*row[:4], _due(row[4], row[5], now), *row[5:-2], _due(row[-2], row[-1], now)) for row in rows]
@@ -71,12 +79,14 @@ def create(
     with writing(connection, savepoint=False) as cursor:
         cursor.execute(_create_sql(single=single, reserved=reserved is not None), params)
         ids = {token: job_id for job_id, token in cursor.fetchall()}
-        beside = []
+        payloads = []
         for _, token, job_type, queue, _, _, _, _, _, _, data, *kin in rows:
-            beside.append((ids[token], data, job_type, queue, *kin))
+            payloads.append((ids[token], data, job_type, queue, *kin))
             tally.add(queue, job_type, Outcome.CREATED)
-        insert(connection, JobPayload, BESIDE, beside, cursor=cursor)
+        insert(connection, JobPayload, PAYLOAD, payloads, cursor=cursor)
         tally.save(connection, cursor)
+        if beside is not None:
+            cursor.execute(beside.sql, {**beside.params, "job_id": ids[rows[0][1]], "at": stamp})
     return [(ids[row[1]], row[1], row[4], now) for row in rows]
 
 
@@ -417,10 +427,10 @@ def _begin(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
     a while, because then there are many of us.
     """
     pause = FIRST_LOOK_SECONDS
-    cursor.execute("PRAGMA busy_timeout")
-    patience = cursor.fetchone()[0]  # ms
+    driver = connection.connection  # what is said of the connection alone costs a third of the price there
+    (patience,) = driver.execute("PRAGMA busy_timeout").fetchone()  # ms
     until = time.monotonic() + patience / 1000
-    cursor.execute("PRAGMA busy_timeout = 0")
+    driver.execute("PRAGMA busy_timeout = 0")
     try:
         while True:
             try:
@@ -434,7 +444,7 @@ def _begin(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
             else:
                 return
     finally:
-        cursor.execute(f"PRAGMA busy_timeout = {patience:d}")
+        driver.execute(f"PRAGMA busy_timeout = {patience:d}")
 
 
 def _due(run_at: datetime | None, delay: float | None, now: datetime) -> datetime | None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.test import override_settings
 from django.utils import timezone
 
@@ -497,8 +497,20 @@ def test_enqueue_and_schedule_of_a_person_are_on_the_audit(olga: User) -> None:
         ("importer", "schedule", f"job {two}", 1, ""),
         ("olga", "enqueue", "2 jobs", 2, ""),
     ]
-    latest = AuditEntry.objects.latest("pk")
+    first, latest = AuditEntry.objects.earliest("pk"), AuditEntry.objects.latest("pk")
+    assert first.data == {"asked": 1, "job_ids": [one]}
     assert latest.data == {"asked": 2, "job_ids": many}
+
+
+def test_enqueue_whose_audit_entry_cannot_be_written_leaves_nothing(olga: User) -> None:
+    def without_audit(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if AuditEntry._meta.db_table in sql:
+            raise IntegrityError("no room")
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(without_audit), pytest.raises(IntegrityError):
+        job_scheduler.enqueue(Note("a"), by=olga)
+    assert tables() == (0, 0, 0, 0)
 
 
 def test_verbs_of_a_program_leave_no_audit() -> None:
