@@ -38,6 +38,7 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
     def __init__(self, alias: str, params: Mapping[str, Any]) -> None:
         super().__init__(alias, params)
         self._valid: dict[str, Any] = {}  # tasks as the code declares them, by path: they do not change
+        self._results: dict[type, tuple[Family, Any]] = {}  # by a task's class: whose it is, and the class of results
         registry.find_with(discovery.find)
         registry.add_queues(name for name in self.queues if _is_queue(name))
         if not self.queues:
@@ -125,16 +126,14 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
 
     def _how(self, task: Any, job_type: TaskType) -> dict[str, Any]:
         """What the scheduler is told beside the call."""
+        if task is job_type.task:
+            return {}
         how: dict[str, Any] = {"priority": task.priority}
         if task.queue_name != job_type.queue:
             if not self.queues:
                 registry.add_queues([task.queue_name])
             how["queue"] = task.queue_name
-        if (
-            task is not job_type.task
-            and hasattr(task, "unique")
-            and (own := options.unique(task.unique)) != job_type.unique
-        ):
+        if hasattr(task, "unique") and (own := options.unique(task.unique)) != job_type.unique:
             how["unique"] = own or False
         return how
 
@@ -148,13 +147,20 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
             job_id = job_scheduler.schedule(call, task.run_after, **how)
         return self._started(task, call, job_id)
 
-    def _started(self, task: Any, call: TaskCall, job_id: Any) -> Any:
-        from handlers.tasks.results import result_class
+    def _results_of(self, task: Any) -> tuple[Family, Any]:
+        found = self._results.get(type(task))
+        if found is None:
+            from handlers.tasks.results import result_class
 
+            of = family_of(task) or self.family
+            found = self._results[type(task)] = of, result_class(of)
+        return found
+
+    def _started(self, task: Any, call: TaskCall, job_id: Any) -> Any:
         if not job_id.is_new:
             return self.get_result(job_id)  # of the one that is there
-        of = family_of(task) or self.family
-        result = result_class(of)(
+        of, result_class = self._results_of(task)
+        result = result_class(
             task=task,
             id=str(int(job_id)),
             status=of.status.READY,
