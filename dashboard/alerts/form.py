@@ -137,7 +137,13 @@ def shown(terms: dict[str, Any]) -> dict[str, Any]:
     """The fields of a rule's ``terms``, as ``handlers.alerts.edits.facts`` has them."""
     return {
         **terms,
-        "percent": round(terms["threshold"] * 100, 4),
-        "wait_minutes": round(terms["threshold"] / 60, 4),
+        "percent": _short(terms["threshold"] * 100),
+        "wait_minutes": _short(terms["threshold"] / 60),
         "emails": "\n".join(terms["emails"]),
     }
+
+
+def _short(number: float) -> float:
+    """Rounded, and without a fraction that says nothing."""
+    rounded = round(number, 4)
+    return int(rounded) if rounded.is_integer() else rounded

@@ -184,7 +184,8 @@ def delete(site: AdminSite, request: HttpRequest, rule_id: int) -> HttpResponse:
     if row is None:
         return _gone(request)
     if request.method != "POST" or is_draft(request):
-        return page(site, request, "alerts/delete", _("Delete %s") % row.name, {"rule": row, "max_reason": MAX_REASON})
+        title = _("Delete %(name)s?") % {"name": row.name}
+        return page(site, request, "alerts/delete", title, {"rule": row, "max_reason": MAX_REASON})
     switched = switch_once(request, lambda: alerts.delete_rule(row.pk, by=by(request), reason=why(request)))
     tell(request, switched, _("Deleted the alert rule %s.") % row.name, _("It was deleted before."))
     return HttpResponseRedirect(reverse("admin:alerts", current_app=request.current_app))

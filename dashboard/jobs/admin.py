@@ -33,21 +33,8 @@ from dashboard.tags import ago, due, record_badge
 from handlers.models import JobRecord
 from handlers.states import State
 
-
-# Fields of the record under a name that is translated, which a column of the field itself has not.
-@display(description=gettext_lazy("queue"))
-def queue(record: JobRecord) -> str:
-    """The queue that it is on."""
-    return record.queue
-
-
-@display(description=gettext_lazy("priority"))
-def priority(record: JobRecord) -> str:
-    """Its priority, as a plain number."""
-    return str(record.priority)
-
-
-FIELDS = {"queue": queue, "priority": priority}
+# Where the columns have no room beside each other, these stand below a job's name, each with its label.
+LABELLED = ("queue", "priority", "attempts", "created", "started", "finished", "took", "ran_on")
 
 
 class JobRecordAdmin(TickBoxes, ReadOnlyAdmin):
@@ -69,10 +56,24 @@ class JobRecordAdmin(TickBoxes, ReadOnlyAdmin):
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """The columns; the buttons only for those who may use one."""
         chosen = [name for name in columns.chosen(request) if name not in columns.IN_JOB]
-        listed: list[Any] = ["state_badge", self._job(request), *(FIELDS.get(name, name) for name in chosen)]
+        listed: list[Any] = ["state_badge", self._job(request), *(self._column(name) for name in chosen)]
         if any(verb.allowed(request.user) for verb in verbs.VERBS.values()):
             listed.append(self._buttons(request))
         return listed
+
+    def _column(self, name: str) -> Any:
+        """A column by its name, with its label in each cell where that is shown."""
+        if name not in LABELLED:
+            return name
+        label, shown = str(columns.COLUMNS[name]), getattr(self, name)
+
+        @display(description=columns.COLUMNS[name])
+        def column(record: JobRecord) -> SafeString | str:
+            value = shown(record)
+            return format_html('<span class="cell-label">{} </span>{}', label, value) if value else ""
+
+        column.__name__ = name  # the cell's class
+        return column
 
     def _job(self, request: HttpRequest) -> Any:
         """The column that leads to each job, with the way back to this list."""
@@ -127,7 +128,14 @@ class JobRecordAdmin(TickBoxes, ReadOnlyAdmin):
         """The state as a coloured word."""
         return record_badge(record)
 
-    @display(description=gettext_lazy("attempts"))
+    def queue(self, record: JobRecord) -> str:
+        """The queue that it is on."""
+        return record.queue
+
+    def priority(self, record: JobRecord) -> str:
+        """Its priority, as a plain number."""
+        return str(record.priority)
+
     def attempts(self, record: JobRecord) -> SafeString | str:
         """Runs started, and how many of this round failed where it is not all of them."""
         if record.failures == record.attempt or not record.failures:
@@ -144,22 +152,18 @@ class JobRecordAdmin(TickBoxes, ReadOnlyAdmin):
         line = one_line(record.error)
         return format_html('<span class="error-line" title="{}">{}</span>', line, line)
 
-    @display(description=gettext_lazy("created"))
     def created(self, record: JobRecord) -> SafeString | str:
         """When it was enqueued or scheduled."""
         return ago(record.created_at)
 
-    @display(description=gettext_lazy("started"))
     def started(self, record: JobRecord) -> SafeString | str:
         """When its last attempt began."""
         return ago(record.started_at)
 
-    @display(description=gettext_lazy("finished"))
     def finished(self, record: JobRecord) -> SafeString | str:
         """When it ended."""
         return ago(record.finished_at)
 
-    @display(description=gettext_lazy("duration"))
     def took(self, record: JobRecord) -> str:
         """How long its last attempt ran."""
         return rows.took(record)
@@ -170,7 +174,6 @@ class JobRecordAdmin(TickBoxes, ReadOnlyAdmin):
         at = queries.moment(record)
         return due(at) if at and at == record.run_at else ago(at)
 
-    @display(description=gettext_lazy("worker"))
     def ran_on(self, record: JobRecord) -> str:
         """Which worker has it, or had it last."""
         return inert(record.worker)

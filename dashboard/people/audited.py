@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 from django.http import HttpRequest
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from dashboard.kit.drafts import is_draft
@@ -81,6 +82,17 @@ class AuditedMixin(Mixin):
             audit_person(cast("Any", request.user), "change", obj, getattr(request, BEFORE, None), person_facts(obj))
         return super().log_change(request, obj, message)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What goes with them; but not each row that ties one to a permission, a group or a user."""
+        found, counts, needed, protected = super().get_deleted_objects(objs, request)
+        own: list[Any] = [field.remote_field.through for field in self.opts.many_to_many]
+        related: list[Any] = [relation for relation in self.opts.related_objects if relation.many_to_many]
+        ties = [*own, *(relation.through for relation in related)]
+        words = tuple(f"{capfirst(tie._meta.verbose_name)}: " for tie in ties)
+        hidden = {str(tie._meta.verbose_name_plural) for tie in own}
+        counts = {name: count for name, count in counts.items() if str(name) not in hidden}
+        return _without(found, words), counts, needed, protected
+
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete it, and write that down in the same transaction."""
         with transaction.atomic():
@@ -96,3 +108,9 @@ class AuditedMixin(Mixin):
 
     def _sets_password(self, request: HttpRequest) -> bool:
         return request.path.endswith("/password/")
+
+
+def _without(found: list[Any], words: tuple[str, ...]) -> list[Any]:
+    """A nested list of what goes, without the lines that begin with one of ``words``, and lists that are empty then."""
+    lines = (_without(each, words) if isinstance(each, list) else each for each in found)
+    return [each for each in lines if each and not (isinstance(each, str) and each.startswith(words))]

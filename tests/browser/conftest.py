@@ -83,14 +83,14 @@ def page(new_page: NewPage) -> Page:
     return new_page(viewport={"width": 1280, "height": 900})
 
 
-def sign_in(page: Page, base_url: str, username: str) -> None:
+def sign_in(page: Page, base_url: str, username: str, *, heading: str = "Overview") -> None:
     """The console's Overview, for somebody of the test's own database who has logged in."""
     client = Client()
     client.force_login(User.objects.get(username=username))
     name = settings.SESSION_COOKIE_NAME
     page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": base_url, "httpOnly": True}])
     page.goto(f"{base_url}/admin/")
-    _arrive(page)
+    _arrive(page, heading)
 
 
 def fill_in_login(page: Page, base_url: str, username: str, password: str) -> None:
@@ -102,6 +102,6 @@ def fill_in_login(page: Page, base_url: str, username: str, password: str) -> No
     _arrive(page)
 
 
-def _arrive(page: Page) -> None:
-    page.get_by_role("heading", name="Overview").wait_for()
+def _arrive(page: Page, heading: str = "Overview") -> None:
+    page.get_by_role("heading", name=heading).wait_for()
     page.wait_for_load_state()  # until then the scripts may not listen to keys

@@ -43,6 +43,12 @@ from tests.app.jobs import Note
 from tests.console.factories import fail_delivery, make_job, make_saga, one_of_each
 
 JOBS = "/admin/jobs/jobrecord/"
+LISTS = (
+    "/admin/", JOBS, "/admin/failures/", "/admin/bulk/", "/admin/recurring/", "/admin/workflows/", "/admin/sagas/",
+    "/admin/queues/",
+    "/admin/workers/", "/admin/limits/", "/admin/retry-policies/", "/admin/alerts/", "/admin/clients/",
+    "/admin/jobs/auditentry/", "/admin/jobs/views/",
+)  # fmt: skip
 
 
 def furnish() -> list[JobRecord]:

@@ -13,15 +13,9 @@ from playwright.sync_api import Page, expect
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
 from tests.browser.judging import judge, judged_page
-from tests.browser.pages import JOBS, every_page, furnish, refused_pages
+from tests.browser.pages import LISTS, every_page, furnish, refused_pages
 from tests.console.factories import make_job
 
-LISTS = (
-    "/admin/", JOBS, "/admin/failures/", "/admin/bulk/", "/admin/recurring/", "/admin/workflows/", "/admin/sagas/",
-    "/admin/queues/",
-    "/admin/workers/", "/admin/limits/", "/admin/retry-policies/", "/admin/alerts/", "/admin/clients/",
-    "/admin/jobs/auditentry/", "/admin/jobs/views/",
-)  # fmt: skip
 pytestmark = [pytest.mark.browser, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
 
 

@@ -30,7 +30,8 @@ from handlers.registry import registry
 from handlers.selection import Selection
 from handlers.states import State
 from tests.browser.conftest import NewPage, sign_in
-from tests.browser.pages import JOBS
+from tests.browser.pages import JOBS, LISTS
+from tests.browser.pages import furnish as furnish_all
 from tests.console.factories import make_job
 
 pytestmark = [pytest.mark.browser, pytest.mark.once, pytest.mark.redis, pytest.mark.django_db(transaction=True)]
@@ -189,4 +190,18 @@ def test_names_as_long_as_they_may_be_fit_the_screen(new_page: NewPage, live_ser
     page.get_by_role("button", name="Move to another queue").click()
     page.get_by_label("To queue").wait_for()
     look("where to move it")
+    assert not found, "\n".join(found)
+
+
+def test_lists_in_a_language_of_long_words_fit_the_screen(new_page: NewPage, live_server: Any) -> None:
+    User.objects.create_superuser("admin", password="secret")
+    furnish_all()
+    page, found = new_page(locale="de-DE"), []
+    sign_in(page, live_server.url, "admin", heading="Übersicht")
+    for path in LISTS:
+        for width in (1440, 820, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            page.goto(live_server.url + path)
+            found += [f"{path}, {width} px: {wider}" for wider in page.evaluate(WIDER, width == 1440)]
+    assert page.evaluate("document.documentElement.lang") == "de"
     assert not found, "\n".join(found)

@@ -152,6 +152,10 @@
   };
 
   const fits = () => {
+    for (const field of all(":is(.form-row, .form-line, .policy-form .field) :is(input, select, textarea)")) {
+      const box = field.getBoundingClientRect();
+      if (seen(field) && box.width > 1 && box.right > innerWidth) wrong("runs off the screen", field);
+    }
     const wider = document.documentElement.scrollWidth - innerWidth;
     if (wider > 0) found.push(`${wider} px too wide`);
     for (const heading of all("h1, h2, h3, th[scope=col], .state, button:not(.selector button)")) {

@@ -8,9 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.staticfiles import finders
 from django.test import Client
 from django.utils.translation import trans_real
 
@@ -210,3 +212,10 @@ def numbers(html: str) -> list[tuple[str, str, list[str]]]:
     machines = Machines()
     machines.feed(html)
     return machines.found
+
+
+def test_no_stylesheet_says_a_word() -> None:
+    sheets = Path(finders.find("dashboard/console.css") or "").parent.glob("*.css")
+    said = [(sheet.name, words) for sheet in sheets for words in re.findall(r'content: *"([^"]*)"', sheet.read_text())]
+    assert said
+    assert not [each for each in said if WORD.search(each[1])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -103,6 +104,11 @@ def test_a_share_is_typed_in_percent(superuser: Client) -> None:
     made = AlertRule.objects.get()
     assert (made.threshold, made.job_type) == (0.125, "app.Note")
     assert 'value="12.5"' in superuser.get(f"{LIST}{made.pk}/").content.decode()
+
+
+def test_whole_minutes_are_shown_without_a_fraction(superuser: Client, rule: AlertRule) -> None:
+    html = superuser.get(f"{LIST}{rule.pk}/").content.decode()
+    assert re.search(r'<input[^>]* name="wait_minutes"[^>]* value="10"', html)
 
 
 def test_a_change_expects_the_rule_that_was_shown(superuser: Client, rule: AlertRule) -> None:

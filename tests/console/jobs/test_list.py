@@ -321,3 +321,12 @@ def test_audit_list_says_that_its_place_cannot_be_read(superuser: Client) -> Non
     response = superuser.get("/admin/jobs/auditentry/?before=x")
     assert response.status_code == 400
     assert "is no place in the list" in response.content.decode()
+
+
+def test_labels_of_cells_that_stand_below_each_other_are_in_the_persons_language(superuser: Client) -> None:
+    make_job(State.SUCCEEDED, queue="default")
+    html = superuser.get(LIST, headers={"accept-language": "de"}).content.decode()
+    assert '<td class="field-queue"><span class="cell-label">Queue </span>default</td>' in html
+    assert '<span class="cell-label">Versuche </span>1' in html
+    make_job(State.ENQUEUED, queue="default")  # never begun: no label of nothing
+    assert superuser.get(LIST).content.decode().count('<span class="cell-label">attempts </span>') == 1

@@ -212,3 +212,15 @@ def test_own_password_is_on_the_audit_once_it_is_changed() -> None:
     assert client.post("/admin/password_change/", form).status_code == 302
     entry = AuditEntry.objects.get()
     assert (entry.username, entry.verb, entry.target, entry.data) == ("vera", "set_password", "user vera", None)
+
+
+def test_what_goes_with_a_role_or_a_user_is_told_without_the_rows_that_tie_them(superuser: Client) -> None:
+    vera = in_role("vera", "Viewer")
+    vera.user_permissions.add(Permission.objects.get(codename="view_jobrecord"))
+    for path in (f"{GROUPS}{group('Viewer').pk}/delete/", f"{USERS}{vera.pk}/delete/"):
+        page = superuser.get(path).content.decode()
+        assert " object (" not in page
+        assert "permission relationships" not in page
+    assert "User-group relationships: 1" in superuser.get(f"{GROUPS}{group('Viewer').pk}/delete/").content.decode()
+    superuser.post(f"{GROUPS}{group('Viewer').pk}/delete/", {"post": "yes"})
+    assert not Group.objects.filter(name="Viewer").exists()
