@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Two packages that are one module: rq-scheduler 0.14.0 beside django-celery-beat 2.9.0
 #
-# rq-scheduler needs crontab, django-celery-beat needs python-crontab, and the module of both is called crontab. One is a
-# folder and the other a file, so both are there, in whichever order they came, and Python takes the folder. pip
+# rq-scheduler needs crontab, django-celery-beat needs python-crontab, and the module of both is called crontab. One is
+# a folder and the other a file, so both are there, in whichever order they came, and Python takes the folder. pip
 # installs them without a word and pip check is content; but a site with django_celery_beat in INSTALLED_APPS does not
 # start any more once rq-scheduler is installed, before anybody has used it. Without crontab the site starts, and so
 # does rq-scheduler, except for cron lines: these come to the other package then, which is an editor of crontab files.
