@@ -139,9 +139,10 @@ def test_rqs_own_commands_show_a_worker_with_many_at_once_and_suspend_and_resume
     (child,) = worker.children()
 
     def says(state: str, queued: int) -> bool:
-        [line] = [line for line in rq("info", "--raw") if line.startswith("worker ")]
-        queue = [line for line in rq("info", "--raw", "--only-queues") if line.startswith("queue default ")]
-        return f" {child.pid}) {state} default" in line and queue[0].startswith(f"queue default {queued},")
+        told = rq("info", "--raw")
+        [worker] = [line for line in told if line.startswith("worker ")]
+        [queue] = [line for line in told if line.startswith("queue default ")]
+        return f" {child.pid}) {state} default" in worker and queue.startswith(f"queue default {queued},")
 
     wait_for("it is busy", lambda: says("busy", 0))
     rq("suspend")
