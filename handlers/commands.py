@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from handlers.cancellation import CancellationToken
-from handlers.deadlines import Expiry, deadline, too_early
+from handlers.deadlines import Expiry, check_delay, deadline, too_early
 from handlers.exceptions import GiveUp, InvalidJob, NoHandler
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import JobId
@@ -65,8 +65,8 @@ class EnqueueJobCommand(Command):
     priority: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.delay, timedelta) and self.delay < timedelta(0):
-            raise InvalidJob("EnqueueJobCommand: delay must not be negative", field="delay")
+        if self.delay is not None:
+            check_delay(self.delay)
         _check_expires(self.expires, self.delay)
         _check_unique(self.unique, self.job)
         if self.priority is not None:

@@ -244,6 +244,11 @@ def is_embedded() -> bool:
     return bool(getattr(settings, "JOBS", {}).get("REDIS_URL") == EMBEDDED)
 
 
+def is_started_by_run() -> bool:
+    """Whether jobs are published to the place where ``manage.py run`` has its server, however that is named."""
+    return jobs_settings().redis_url == embedded_socket.find_url(data_folder() / "redis")
+
+
 def data_folder() -> Path:
     """Where ``manage.py run`` keeps what it needs: JOBSITE_DATA, or else ``var`` in the settings' BASE_DIR."""
     given = os.environ.get("JOBSITE_DATA")

@@ -35,6 +35,22 @@ def too_early(expires: object) -> InvalidJob:
     )
 
 
+def check_delay(delay: object) -> None:
+    """Raise InvalidJob (``delay``) unless it is a wait that a job may have."""
+    if not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT:
+        raise InvalidJob(
+            worded("delay: must be a timedelta from 0 to 3,650 days, not %(delay)s", delay=repr(delay)), field="delay"
+        )
+
+
+def check_ahead(until: datetime | None, now: datetime) -> None:
+    """Raise InvalidJob (``until``) for an end that has passed: what it ends would never have begun."""
+    if until is not None and until <= now:
+        raise InvalidJob(
+            worded("until: %(until)s has passed: name a later time, or none", until=until.isoformat()), field="until"
+        )
+
+
 def utc(field: str, at: datetime) -> datetime:
     """``at``, an aware datetime, in UTC. Raises InvalidJob (``field``)."""
     try:

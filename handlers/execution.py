@@ -12,7 +12,15 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any, overload
 
-from django.db import DatabaseError, Error, InterfaceError, InternalError, OperationalError, connections
+from django.db import (
+    DatabaseError,
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+)
 
 from handlers import (
     atomically,
@@ -493,11 +501,18 @@ def _plain(move: Move) -> Move:
     return move._replace(change=change._replace(steps=steps, failure=failure), result=None)
 
 
-def database_answers() -> bool:
-    """Whether the database that holds the jobs answers a query now."""
+def database_trouble() -> str:
+    """Why the database that holds the jobs does not answer a query now, in one line; empty when it does."""
     try:
         JobRecord.objects.using(lifecycle.database()).exists()
-    except Error:
+    except Error as error:
         tidying.close_broken_connections()
-        return False
-    return True
+        if isinstance(error, ProgrammingError) or "no such" in str(error):  # PostgreSQL, SQLite
+            return "it lacks a table or column of this release: run manage.py migrate"
+        return "it does not answer"
+    return ""
+
+
+def database_answers() -> bool:
+    """Whether it answers."""
+    return not database_trouble()

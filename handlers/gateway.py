@@ -16,10 +16,10 @@ from handlers.changes import of_arguments
 from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.correlations import check_correlation
 from handlers.current import current
-from handlers.deadlines import LONGEST_WAIT, Expiry, deadline, too_early, utc
+from handlers.deadlines import Expiry, check_delay, deadline, too_early, utc
 from handlers.exceptions import InvalidJob, TransportUnavailable, check_signal_name
 from handlers.failure_groups import FailureGroupVerbs
-from handlers.job_ids import job_ids
+from handlers.job_ids import for_each, job_ids
 from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobHistory, JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.sql import database_now
@@ -126,6 +126,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         reason: str = "",
     ) -> list[JobId]:
         """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
+        for_each("jobs", jobs, "jobs")
         new, holds = self._new(jobs, queue, correlation, expires, unique, priority, tags=tags)
         return self._create(new, holds, "enqueue", by, reason) if new else []
 
@@ -416,11 +417,8 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
 
         ``without``: fields whose values come later. ``awaits``: the time is for whoever releases them.
         """
-        if delay is not None and (not isinstance(delay, timedelta) or not timedelta(0) <= delay <= LONGEST_WAIT):
-            raise InvalidJob(
-                worded("delay: must be a timedelta from 0 to 3,650 days, not %(delay)s", delay=repr(delay)),
-                field="delay",
-            )
+        if delay is not None:
+            check_delay(delay)
         if queue is not None:  # a type's own queue is known by the type
             queues.check_known(queue)
         if priority is not None:

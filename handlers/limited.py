@@ -45,7 +45,7 @@ def check_concurrency(number: object) -> None:
     """Raise InvalidJob unless so many jobs can be what may run at once."""
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST:
         raise _wrong(
-            f"concurrency: must be a whole number, 1 to {MOST:,}, not {str(number)[:100]!r}; to stop jobs, pause their"
+            f"concurrency: must be a whole number, 1 to {MOST:,}, not {repr(number)[:100]}; to stop jobs, pause their"
             " type or queue"
         )
 
@@ -69,7 +69,7 @@ class Limit:
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
             raise _wrong(f"name: {str(self.name)[:100]!r} must be 1 to 64 of a-z, 0-9, hyphen and underscore")
         if self.concurrency is None and self.rate is None:
-            raise _wrong(f"{self.name} limits nothing: give it concurrency=, rate=, or both")
+            raise _wrong(f"{self.name!r} limits nothing: give it concurrency=, rate=, or both")
         if self.concurrency is not None:
             check_concurrency(self.concurrency)
         if self.rate is not None:

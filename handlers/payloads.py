@@ -159,6 +159,12 @@ def encode_without(payload: Payload, without: Collection[str], *, type_name: str
     return data
 
 
+_PLAIN = (
+    "take plain types (text, numbers, true and false, lists, dicts with names of text), or, where a function returns"
+    " it, a return hint that names its type"
+)
+
+
 def encode_value(value: Any, hint: Any, *, what: str) -> bytes:
     """``value``, which is no payload, as JSON. Raises InvalidJob (``what``) unless it fits ``hint`` and is storable."""
     try:
@@ -170,11 +176,11 @@ def encode_value(value: Any, hint: Any, *, what: str) -> bytes:
     except InvalidJob:
         raise
     except PydanticSerializationError:
-        raise InvalidJob(f"{what}: cannot be stored as JSON: return plain types, or give a return hint") from None
+        raise InvalidJob(f"{what}: cannot be stored as JSON: {_PLAIN}") from None
     except Exception as error:  # noqa: BLE001 - the class's own validators may raise anything
         _refuse(error, what, value)
     if value != again and not _is_same(value, again):
-        raise InvalidJob(f"{what}: would come back from JSON as another value: give a return hint that names its type")
+        raise InvalidJob(f"{what}: would come back from JSON as another value: {_PLAIN}")
     return data
 
 

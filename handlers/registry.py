@@ -127,7 +127,8 @@ class Registry:
         if isinstance(inner, Job | Command):
             return self.for_class(type(inner))
         what = f"the class {inner.__qualname__}" if isinstance(inner, type) else f"a {type(inner).__qualname__}"
-        raise InvalidJob(f"expected an instance of a Job or Command, not {what}", field="job")
+        mend = ": event_bus.publish(event) tells of events" if isinstance(inner, payloads.Event) else ""
+        raise InvalidJob(f"job: expected an instance of a Job or Command, not {what}{mend}", field="job")
 
     def for_class(self, payload_class: type[Job | Command]) -> JobType:
         """The type of this class's jobs or commands. Raises NoHandler when no handler is registered for it."""

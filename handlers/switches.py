@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from handlers import waiting
 from handlers.audit import By, actor_name, audit
+from handlers.deadlines import check_ahead
 from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean
 from handlers.lifecycle import database
@@ -24,13 +25,18 @@ CHUNKS = 5  # such looks when a type runs again; recovery goes further
 
 
 def pause(switch: type[Switch], names: Sequence[str], until: datetime | None, by: By, reason: str) -> None:
-    """Pause one queue or type, which has all of ``names``, the present one first. InvalidJob for a naive time."""
-    if until is not None and until.utcoffset() is None:
+    """Pause one queue or type, which has all of ``names``, the present one first.
+
+    Raises InvalidJob for an ``until`` that is no aware datetime, or has passed.
+    """
+    if until is not None and (not isinstance(until, datetime) or until.utcoffset() is None):
         raise InvalidJob(worded("until: must be an aware datetime, not %(until)s", until=repr(until)), field="until")
     alias = database()
     with transaction.atomic(using=alias):
+        now = database_now(connections[alias])
+        check_ahead(until, now)
         facts = {
-            "paused_at": database_now(connections[alias]),
+            "paused_at": now,
             "until": until,
             "by": clean(actor_name(by), 150),
             "reason": clean(reason, 500),

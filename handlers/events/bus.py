@@ -15,6 +15,7 @@ from handlers.events import rows
 from handlers.events.rows import NewDelivery, NewEvent
 from handlers.events.subscribers import name_of, subscribers, value_of
 from handlers.exceptions import InvalidJob
+from handlers.job_ids import for_each
 from handlers.lifecycle import NewJob
 from handlers.models.sql import take_lock
 from handlers.payloads import Event
@@ -55,6 +56,7 @@ class EventBus:
         else:
             check_correlation(correlation)
         parent_id, context = parent.job_id if parent else None, carried.capture()
+        for_each("events", events, "events")
         new: list[NewEvent] = []
         to_be: list[_ToBe] = []
         for place, event in enumerate(events):
@@ -70,6 +72,11 @@ event_bus = EventBus()
 
 
 def _encoded(event: Event, correlation: str, parent_id: int | None, context: str | None) -> NewEvent:
+    if isinstance(event, type):
+        raise InvalidJob(
+            f"event: publish an instance, such as {event.__name__}(...), and not the class {event.__qualname__}",
+            field="event",
+        )
     payloads.check_event_class(type(event))
     name = name_of(type(event))
     data = payloads.encode(event, type_name=name)

@@ -30,7 +30,7 @@ def forget() -> None:
 
 
 def _database() -> str:
-    return "" if execution.database_answers() else "it does not answer, or lacks our tables"
+    return execution.database_trouble()
 
 
 def _migrations() -> str:

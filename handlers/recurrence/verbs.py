@@ -15,6 +15,7 @@ from django.db.models import OuterRef, Q, Subquery
 from handlers import carried, lifecycle
 from handlers.audit import By, actor_name, audit
 from handlers.changes import of_arguments, of_values
+from handlers.deadlines import check_ahead
 from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean
 from handlers.job_types import JobType
@@ -143,19 +144,20 @@ class RecurringVerbs:
 
     def pause_recurring(self, name: str, until: datetime | None = None, *, by: By = None, reason: str = "") -> bool:
         """Let no occurrence come, until ``until`` (aware) or ``resume_recurring``; what falls in between is not made
-        up for. Whether it was not paused so already. Raises InvalidJob for an unknown name or a naive time.
+        up for. Whether it was not paused so already. Raises InvalidJob for an unknown name, or a time that is naive or
+        has passed.
         """
         if until is not None:
             until = check_moment("until", until)
         with transaction.atomic(using=lifecycle.database()):
-            row = _known(name)
+            row, now = _known(name), _now()
+            check_ahead(until, now)
             moved = row.paused_at is None or row.paused_until != until
             if moved:
-                now = _now()
                 row.paused_at, row.paused_until = now, until
                 row.paused_by, row.paused_reason = clean(actor_name(by), 150), clean(reason, 500)
                 row.held_at = None
-                _set_next(row, None if until is None else max(until, now))
+                _set_next(row, until)
                 row.save()
             told = {"until": until.isoformat() if until else None}
             audit(by, "pause_recurring", f"recurring {name}", int(moved), reason, told)

@@ -35,6 +35,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from handlers.conf import is_started_by_run
 from handlers.exceptions import TransportRefuses, TransportUnavailable
 from handlers.rq_transport.clients import WholeRedis
 from handlers.rq_transport.connections import KEY_PREFIX, connect, redis_connection
@@ -91,7 +92,10 @@ def reason(error: BaseException) -> str:
     if isinstance(error, RedisTimeoutError):
         return f"Redis does not answer: {said}"
     if isinstance(error, RedisConnectionError):
-        return f"Redis is away: {said}"
+        mend = (
+            " (manage.py run starts this one: start that, or name another in REDIS_URL)" if is_started_by_run() else ""
+        )
+        return f"Redis is away: {said}{mend}"
     return f"Redis refuses work: {said}"
 
 

@@ -155,8 +155,8 @@ class Supervisor:
 
     def _choose_queues(self) -> str:
         """Learn which queues there are to serve, as only the database knows; why it does not say, if it does not."""
-        if not execution.database_answers():
-            return "it does not answer"
+        if trouble := execution.database_trouble():
+            return trouble
         try:
             found = served(self._named)
         except Error as error:

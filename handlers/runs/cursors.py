@@ -27,6 +27,12 @@ class Cursor(Generic[M]):
     """The rows of ``queryset`` by primary key. Raises InvalidJob for one in another order, or cut."""
 
     def __init__(self, queryset: QuerySet[M], name: str) -> None:
+        if not isinstance(queryset, QuerySet):
+            raise InvalidJob(
+                f"each: takes a queryset, not a {type(queryset).__qualname__}: for anything else keep where it stands"
+                " with run.checkpoint(value)",
+                field="queryset",
+            )
         self.name = name or f"each {queryset.model._meta.label_lower}"
         self._key = queryset.model._meta.pk
         order = tuple(queryset.query.order_by)

@@ -206,6 +206,12 @@ class Run:
                 " statement cannot be left out",
                 field="function",
             )
+        if not callable(function):
+            raise InvalidJob(
+                f"step {name!r}: takes a function and its arguments, run.step({name!r}, function, *args), not"
+                f" {repr(function)[:60]}: leave the call to it",
+                field="function",
+            )
         self._claim_name(name)
         hint = hint_of(function)
         if inspect.iscoroutinefunction(function):

@@ -159,6 +159,7 @@ def _marked(own: str, cls: type) -> tuple[dict[type[Event], Method], dict[str, s
         if marks and inspect.iscoroutinefunction(method):
             raise InvalidJob(f"{own}: {name}: a saga's methods only decide, so they are not async: write def")
         for mark in marks:
+            _check_call(own, cls, name, "self" if isinstance(mark, TimeoutMark) else "self, event")
             if isinstance(mark, TimeoutMark):
                 _check_name(own, "on_timeout", mark.name)
                 if mark.name in timeouts:
@@ -174,6 +175,17 @@ def _marked(own: str, cls: type) -> tuple[dict[type[Event], Method], dict[str, s
                     )
                 methods[mark.event_class] = Method(name, mark.key, mark.not_found)
     return methods, timeouts
+
+
+def _check_call(own: str, cls: type, name: str, takes: str) -> None:
+    """Raise InvalidJob unless the method can be called with what it ``takes``."""
+    is_bound = isinstance(inspect.getattr_static(cls, name), staticmethod | classmethod)
+    try:
+        inspect.signature(getattr(cls, name)).bind(*takes.split(", ")[is_bound:])
+    except ValueError:  # one in C does not say what it takes
+        return
+    except TypeError:
+        raise InvalidJob(f"{own}: {name}: write def {name}({takes})", field=name) from None
 
 
 def _check_mark(own: str, mark: EventMark) -> None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from handlers.deadlines import Expiry
 from handlers.exceptions import InvalidJob
-from handlers.job_ids import job_ids
+from handlers.job_ids import for_each, job_ids
 from handlers.job_types import JobType
 from handlers.lifecycle import JobId, NewJob
 from handlers.models.workflow import Require, When
@@ -125,6 +125,7 @@ class Flow:
         tags: Tags = (),
     ) -> list[Node]:
         """The same for each of ``jobs``; their nodes in this order."""
+        for_each("jobs", jobs, "jobs")
         rule = self._rule(after, when, require)
         options = {
             "queue": queue, "delay": delay, "expires": expires, "priority": priority, "tags": tags,
@@ -215,7 +216,11 @@ class Flow:
                 field="after",
             )
         if node._flow is not self:
-            raise InvalidJob(f"after: {node!r} is of another workflow", field="after")
+            raise InvalidJob(
+                f"after: {node!r} is of another workflow: name nodes of this one, or follow its job with"
+                " job_scheduler.continue_with",
+                field="after",
+            )
 
     def _source(self, job_type: JobType, name: str, result: ResultOf, rule: Rule | None) -> Node:
         node = result.node

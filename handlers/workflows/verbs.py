@@ -83,7 +83,7 @@ class WorkflowVerbs:
                     "workflow: has no node: call flow.enqueue in its block, or open none", field="workflow"
                 )
             ends = {"on_success": on_success, "on_end": on_end}
-            nodes = {name: _plan_end(flow, job) for name, job in ends.items() if job is not None}
+            nodes = {name: _plan_end(flow, name, job) for name, job in ends.items() if job is not None}
             flow.end()
             builder.check()
             workflow.total, workflow.correlation = builder.count, correlation
@@ -152,7 +152,10 @@ class WorkflowVerbs:
                 found = WorkflowNode.objects.using(alias).filter(pk=job.job_id)
                 workflow_id = found.values_list("workflow_id", flat=True).first()
             if workflow_id is None:
-                raise InvalidJob("workflow: whoever is not in one of its jobs has to name it", field="workflow")
+                raise InvalidJob(
+                    "workflow: name it outside of its own jobs: job_scheduler.extend_workflow(workflow_id)",
+                    field="workflow",
+                )
             workflow = _locked(workflow_id, alias)
             # Those of the end wait for all others: nobody can wait for them.
             nodes = WorkflowNode.objects.using(alias).filter(workflow_id=workflow.pk, counts=True)
@@ -260,8 +263,11 @@ class WorkflowVerbs:
         return make
 
 
-def _plan_end(flow: Flow, job: Work) -> Node:
-    (new,) = flow.make([job], awaits=True)
+def _plan_end(flow: Flow, role: str, job: Work) -> Node:
+    try:
+        (new,) = flow.make([job], awaits=True)
+    except InvalidJob as error:
+        raise InvalidJob(f"{role}: {error}", field=role) from error
     node = Node(flow, new.job_type)
     flow.plan([Planned(node, new, None, None, counts=False)])
     return node

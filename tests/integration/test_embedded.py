@@ -6,10 +6,12 @@ import stat
 from pathlib import Path
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from handlers import embedded_socket
 from handlers.exceptions import TransportUnavailable
-from handlers.rq_transport import embedded
+from handlers.rq_transport import availability, embedded
 from tests import servers
 
 pytestmark = pytest.mark.once
@@ -86,3 +88,12 @@ def test_embedded_binary_that_is_nowhere_says_what_to_install(tmp_path: Path, mo
         TransportUnavailable, match=r"no Redis or Valkey 7\+ was found \(.* is older\): install redis-server"
     ):
         embedded.find_binary()
+
+
+def test_who_finds_no_embedded_server_is_told_what_starts_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOBSITE_DATA", str(tmp_path))
+    with override_settings(JOBS=settings.JOBS | {"REDIS_URL": "embedded"}):
+        assert "manage.py run starts this one" in availability.silence()
+    with override_settings(JOBS=settings.JOBS | {"REDIS_URL": embedded.find_url(tmp_path / "other")}):
+        assert availability.silence().startswith("Redis is away")
+        assert "manage.py run" not in availability.silence()

@@ -298,8 +298,15 @@ def test_ready_says_what_is_missing(noting: NotingTransport, monkeypatch: pytest
     answer = Client().get("/readyz")
     assert (answer.status_code, answer.content) == (503, b"redis: it takes no messages\n")
     assert Client().get("/readyz?without=redis").status_code == 200
-    monkeypatch.setattr("handlers.execution.database_answers", lambda: False)
+    monkeypatch.setattr("handlers.execution.database_trouble", lambda: "it does not answer")
     assert b"database: it does not answer" in Client().get("/readyz").content
+
+
+def test_ready_tells_tables_that_are_not_there_from_a_database_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(JobRecord._meta, "db_table", "jobs_not_made_yet")
+    assert b"database: it lacks a table or column of this release: run manage.py migrate" in (
+        Client().get("/readyz?without=migrations").content
+    )
 
 
 def test_ready_waits_for_migrations(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def wrong_hint(job: Ask) -> int:
 @pytest.mark.parametrize(
     ("handler", "why"),
     [
-        (answer(object()), "result: cannot be stored as JSON: return plain types"),
+        (answer(object()), "result: cannot be stored as JSON: take plain types"),
         (answer(float("nan")), "result: NaN and infinity cannot be stored"),
         (answer({"a": float("inf")}), "result: a: NaN and infinity cannot be stored"),
         (answer({1: 2}), "result: would come back from JSON as another value"),

@@ -543,7 +543,7 @@ def test_nothing_is_added_once_its_block_is_over() -> None:
         a = flow.enqueue(Step("a"))
     with pytest.raises(InvalidJob, match="its block is over"):
         flow.enqueue(Step("b"), after=a)
-    with pytest.raises(InvalidJob, match="has to name it"), job_scheduler.extend_workflow():
+    with pytest.raises(InvalidJob, match="name it outside of its own jobs"), job_scheduler.extend_workflow():
         pass
 
 

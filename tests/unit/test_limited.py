@@ -55,11 +55,11 @@ def test_a_rate_is_a_number_for_each_time(text: str, rate: Rate) -> None:
 @pytest.mark.parametrize(
     ("make", "why"),
     [
-        (lambda: Limit("cards"), "cards limits nothing: give it concurrency=, rate=, or both"),
+        (lambda: Limit("cards"), "'cards' limits nothing: give it concurrency=, rate=, or both"),
         (lambda: Limit("Cards", concurrency=1), "name: 'Cards' must be 1 to 64 of a-z, 0-9, hyphen and underscore"),
         (lambda: Limit("x" * 65, concurrency=1), "must be 1 to 64 of a-z"),
         (lambda: Limit("", concurrency=1), "must be 1 to 64 of a-z"),
-        (lambda: Limit("cards", concurrency=0), "concurrency: must be a whole number, 1 to 1,000,000, not '0'"),
+        (lambda: Limit("cards", concurrency=0), "concurrency: must be a whole number, 1 to 1,000,000, not 0;"),
         (lambda: Limit("cards", concurrency=cast("int", bool(1))), "concurrency: must be a whole number"),
         (lambda: Limit("cards", concurrency=cast("int", 1.5)), "concurrency: must be a whole number"),
         *[

@@ -83,6 +83,8 @@ WRONG: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: declared(queue="No Queue"), "queue", "no queue name"),
     (lambda: declared(retry=3), "retry", "RetryPolicy"),
     (lambda: declared(name="no name"), "name", "no type name"),
+    (lambda: declared({"b": on(Paid, key="order_id")(lambda self: None)}), "b", r"b: write def b\(self, event\)"),
+    (lambda: declared({"b": on_timeout("pay")(lambda self, event: None)}), "b", r"b: write def b\(self\)"),
     (lambda: on_timeout("x")(3), "", "above a def"),  # type: ignore[type-var]
 ]
 
@@ -101,6 +103,11 @@ def test_a_saga_is_a_job_type_with_its_options() -> None:
     declared(queue="orders", retry=policy, name="shop.Order", aliases=("shop.Former",), priority=3)
     job_type = registry.get("shop.Former")
     assert (job_type.name, job_type.queue, job_type.retry, job_type.priority) == ("shop.Order", "orders", policy, 3)
+
+
+def test_a_method_may_be_static() -> None:
+    declared({"b": staticmethod(on(Paid, key="order_id")(lambda event: None))})
+    assert registry.has("tests.Order")
 
 
 def test_a_saga_that_nobody_calls_sends_nothing() -> None:

@@ -1,0 +1,123 @@
+"""What callers get wrong is refused in words that name the argument and the mend, and leaves nothing half written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from handlers import CancellationToken, EnqueueJobCommand, Event, InvalidJob, current_run, event_bus, job_scheduler
+from handlers.models import AuditEntry, EventRecord, JobRecord, QueueSwitch, RecurringJob
+from handlers.registry import registry
+from handlers.testing import run_due_jobs
+from tests.app.jobs import Note
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
+
+HOUR = timedelta(hours=1)
+ANY: Any = Note("Ada")
+
+
+@dataclass(frozen=True)
+class Moved(Event):
+    """Something was moved."""
+
+    place: int
+
+
+MOVED: Any = Moved(1)
+
+
+@pytest.fixture(autouse=True)
+def apart() -> Iterator[None]:
+    with registry.isolated():
+        yield
+
+
+def ends_with(**ends: Any) -> None:
+    with job_scheduler.workflow(**ends) as flow:
+        flow.enqueue(ANY)
+
+
+def many_of_one() -> None:
+    with job_scheduler.workflow() as flow:
+        flow.enqueue_many(ANY)
+
+
+def stranger() -> None:
+    with job_scheduler.workflow() as one, job_scheduler.workflow() as other:
+        other.enqueue(ANY, after=one.enqueue(ANY))
+
+
+def ago() -> datetime:
+    return timezone.now() - HOUR
+
+
+def pause_for(until: Any) -> None:
+    job_scheduler.pause_queue("default", until=until)
+
+
+@pytest.mark.parametrize(
+    ("call", "field", "words"),
+    [
+        (lambda: job_scheduler.enqueue_many(ANY), "jobs", "such as a list of jobs, not Note"),
+        (lambda: event_bus.publish_many(MOVED), "events", "such as a list of events, not Moved"),
+        (lambda: job_scheduler.delete_many("12"), "job_ids", "such as a list of the ids of jobs, not '12'"),
+        (lambda: job_scheduler.retry_many(ANY), "job_ids", "such as a list of the ids of jobs, not Note"),
+        (many_of_one, "jobs", "such as a list of jobs"),
+        (stranger, "after", "follow its job with job_scheduler.continue_with"),
+        (lambda: ends_with(on_end="report"), "on_end", "on_end: .*an instance of a Job or Command, not a str"),
+        (lambda: ends_with(on_success=Note), "on_success", "not the class Note"),
+        (lambda: job_scheduler.enqueue(MOVED), "job", r"not a Moved: event_bus\.publish\(event\)"),
+        (lambda: event_bus.publish(cast_class(Moved)), "event", r"publish an instance, such as Moved\(\.\.\.\)"),
+        (lambda: pause_for(HOUR), "until", "must be an aware datetime, not datetime.timedelta"),
+        (lambda: pause_for(ago()), "until", "has passed: name a later time, or none"),
+        (lambda: job_scheduler.pause_type(registry.for_object(ANY).name, until=ago()), "until", "has passed"),
+        (lambda: EnqueueJobCommand(ANY, delay=5), "delay", "delay: must be a timedelta"),  # type: ignore[arg-type]
+    ],
+)
+def test_call_that_cannot_be_right_names_the_argument_and_its_mend(
+    call: Callable[[], object], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidJob, match=words) as caught:
+        call()
+    assert caught.value.field == field
+    for model in (JobRecord, EventRecord, QueueSwitch, AuditEntry):
+        assert not model._default_manager.exists()
+
+
+def cast_class(cls: type) -> Any:
+    return cls
+
+
+def test_pause_of_a_recurring_job_that_would_be_over_is_refused() -> None:
+    job_scheduler.add_or_update_recurring("nightly", ANY, "@daily")
+    with pytest.raises(InvalidJob, match=r"until: .* has passed: name a later time, or none"):
+        job_scheduler.pause_recurring("nightly", until=ago())
+    assert RecurringJob.objects.get().paused_at is None
+    assert job_scheduler.pause_recurring("nightly", until=timezone.now() + HOUR)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (lambda: current_run().step("pay", 5), "step 'pay': takes a function and its arguments"),  # type: ignore[call-overload]
+        (lambda: [*current_run().each([1])], "each: takes a queryset, not a list: .*run.checkpoint"),  # type: ignore[arg-type]
+        (lambda: current_run().checkpoint(object()), "checkpoint: cannot be stored as JSON: take plain types"),
+    ],
+)
+def test_run_that_is_asked_for_what_it_cannot_do_fails_in_words(
+    monkeypatch: pytest.MonkeyPatch, wrong: Callable[[], object], words: str
+) -> None:
+    def handle(job: Note, token: CancellationToken) -> None:
+        with pytest.raises(InvalidJob, match=words):
+            wrong()
+
+    monkeypatch.setitem(vars(registry.for_object(ANY)), "handler", handle)
+    job_scheduler.enqueue(ANY)
+    (run,) = run_due_jobs(check=True)
+    assert run.state == "succeeded"
