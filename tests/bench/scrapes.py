@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 import threading
 import time
@@ -27,6 +28,8 @@ def scrape(*, times: int = 100) -> Figures:
     """Milliseconds of ``times`` scrapes of what is there, and the statements of one."""
     ask = _asking()
     ask()
+    gc.collect()
+    gc.freeze()  # as jobsite.wsgi does
     statements: list[str] = []
 
     def note(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
