@@ -66,7 +66,7 @@ def has_own_session(connection: BaseDatabaseWrapper) -> bool:
     raw, settings = connection.connection, connection.settings_dict
     session = session_of(raw)
     if session is None:
-        is_told = settings["DISABLE_SERVER_SIDE_CURSORS"]
+        is_told = settings.get("DISABLE_SERVER_SIDE_CURSORS", False)
         session = Session(raw, is_own=not is_told and _is_direct(raw))
         setattr(raw, _KEPT, session)
         if not (is_told or session.is_own):

@@ -215,3 +215,15 @@ def test_nothing_is_prepared_where_the_settings_tell_of_a_pooler(transactional_d
             assert cursor.fetchone() == (0,)
     finally:
         told.close()
+
+
+def test_settings_written_by_hand_need_not_speak_of_poolers(transactional_db: None) -> None:
+    """As Django's own documentation has them; what parses a URL may add the name."""
+    settings = dict(connection.settings_dict)
+    settings.pop("DISABLE_SERVER_SIDE_CURSORS", None)
+    plain = type(connections["default"])(settings, "default")
+    try:
+        plain.ensure_connection()
+        assert sessions.has_own_session(plain)
+    finally:
+        plain.close()
