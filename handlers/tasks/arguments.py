@@ -76,7 +76,10 @@ def _plain(value: Any, path: Path) -> Any:
 def _nested(value: Any, path: Path) -> Any:
     if len(path) > DEEPEST:
         raise _Refused(path[:4], f"nested more than {DEEPEST} levels deep")
-    if isinstance(value, Mapping):
+    # The usual classes first: what an abstract one is asked for costs some times as much.
+    if isinstance(value, list | tuple):
+        return [_plain(item, (*path, place)) for place, item in enumerate(value)]
+    if isinstance(value, dict | Mapping):
         return {_key(key, path): _plain(item, (*path, str(key))) for key, item in value.items()}
     if isinstance(value, bytes):
         try:

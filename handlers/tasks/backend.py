@@ -88,7 +88,8 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
             else self._call(task, job_type, [*call], {})
             for call in calls
         ]
-        from handlers import job_scheduler, lifecycle
+        from handlers import lifecycle
+        from handlers.gateway import job_scheduler
 
         if task.run_after is not None:
             with transaction.atomic(using=lifecycle.database()):
@@ -138,7 +139,7 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         return how
 
     def _start(self, task: Any, job_type: TaskType, call: TaskCall) -> Any:
-        from handlers import job_scheduler
+        from handlers.gateway import job_scheduler
 
         how = self._how(task, job_type)
         if task.run_after is None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, cast
 
+from pydantic_core import to_json
+
 from handlers import payloads
 from handlers.conf import jobs_settings
 from handlers.exceptions import InvalidJob
@@ -74,7 +76,7 @@ class TaskType(JobType):
         content = arguments(call.args, call.kwargs, type_name=self.name)
         if call.options:
             content["options"] = options.check_stored(call.options, self.name)
-        data = _TEXT.encode(content).encode()
+        data = to_json(content)
         payloads.check_size(data, self.name)
         return data
 

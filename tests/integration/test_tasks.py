@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+from collections import UserDict, UserList
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from enum import IntEnum, StrEnum
 from importlib import import_module
 from typing import Any
 
@@ -35,6 +37,14 @@ READY, RUNNING, SUCCESSFUL, FAILED = (FAMILY.status[name] for name in ("READY", 
 DURABLE = "handlers.tasks.DurableBackend"
 task = import_string(f"{FAMILY.name}.task")
 NOW = datetime(2031, 5, 1, 12, tzinfo=UTC)
+
+
+class OneStr(StrEnum):
+    ONE = "one"
+
+
+class OneInt(IntEnum):
+    ONE = 1
 
 
 def backend() -> Any:
@@ -328,6 +338,19 @@ def test_arguments_are_normalised_as_django_does() -> None:
     result = examples.noop.enqueue((1, 2), b"text", key={"a": ("b",)})
     assert (result.args, result.kwargs) == ([[1, 2], "text"], {"key": {"a": ["b"]}})
     assert record(int(result.id)).payload == {"args": [[1, 2], "text"], "kwargs": {"key": {"a": ["b"]}}}
+
+
+def test_arguments_are_stored_as_pythons_json_has_them() -> None:
+    given: list[Any] = [
+        2**64, -(10**30), 1e-07, 5e-324, 1e22, 0.1, True, None, OneStr.ONE, OneInt.ONE,
+        'é\u2028\x7f\x01"\\', UserDict({"k": (UserList([1]), range(2))}), {OneStr.ONE: {}},
+    ]  # fmt: skip
+    stored: list[Any] = [
+        2**64, -(10**30), 1e-07, 5e-324, 1e22, 0.1, True, None, "one", 1,
+        'é\u2028\x7f\x01"\\', {"k": [[1], [0, 1]]}, {"one": {}},
+    ]  # fmt: skip
+    result = examples.echo.enqueue(given)
+    assert record(int(result.id)).payload == {"args": [stored], "kwargs": {}}
 
 
 @override_settings(JOBS={"MAX_PAYLOAD_BYTES": 1_000})
