@@ -13,7 +13,8 @@
 #     Worker, force_flush in the job: long short
 #     SimpleWorker: long short
 #
-# docs/metrics.md says it of jobs of ours that a stock rqworker runs: their own worker's processes do not end with a job.
+# docs/metrics.md says it of our jobs that a stock rqworker runs. Our own worker exports at its processes' end:
+# handlers/tracing.py, tests/integration/test_tracing.py.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -7,6 +7,7 @@ outcome, current while the handler runs. A job keeps its creation's context, and
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,6 +67,16 @@ def is_on() -> bool:
     if trace is None:
         return False
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
+
+
+def export_rest(within: float) -> None:
+    """Have the provider export what it keeps for later, within so many seconds. For a process that ends by os._exit."""
+    if not is_on() or (force_flush := getattr(trace.get_tracer_provider(), "force_flush", None)) is None:
+        return
+    # The SDK's own limit does not hold while an exporter waits for its collector.
+    exporting = threading.Thread(target=force_flush, args=(int(within * 1000),), daemon=True)
+    exporting.start()
+    exporting.join(within)
 
 
 @contextmanager

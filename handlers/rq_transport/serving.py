@@ -10,8 +10,9 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
-from handlers import forks, processes
+from handlers import forks, processes, tracing
 from handlers.rq_transport.availability import silence
 from handlers.rq_transport.database_limits import limit_worker
 from handlers.rq_transport.lifetime import Lifetime
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 # Objects that may be new when Python looks for cycles among them, instead of its 700 or 2,000: claims and outcomes of
 # many jobs live at once and are no cycles, and looking through them was a seventh of what a worker does.
 YOUNG = 10_000
+
+EXPORT_SECONDS = 2.0  # for the last spans, before the process ends; all its jobs have ended or gone back
 
 
 def serve(
@@ -63,6 +66,8 @@ def serve(
     except BaseException:
         logger.exception("worker process %s failed", name)
     finally:
+        with suppress(Exception):
+            tracing.export_rest(EXPORT_SECONDS)
         logging.shutdown()
         if os.getppid() != parent:  # nobody else ends what its jobs left running
             processes.kill_group(os.getpid())

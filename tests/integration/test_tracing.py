@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from handlers import (
@@ -20,6 +21,7 @@ from handlers import (
     RetryPolicy,
     event_bus,
     execution,
+    forks,
     handles,
     job_scheduler,
     lifecycle,
@@ -27,6 +29,9 @@ from handlers import (
 )
 from handlers.models import Delivery, DeliveryState, JobPayload, JobRecord, JobTrace
 from handlers.registry import registry
+from handlers.rq_transport.lifetime import ENDLESS
+from handlers.rq_transport.marks import Marks
+from handlers.rq_transport.serving import serve
 from handlers.states import State
 from handlers.together import run_together
 from tests.app.jobs import Card, Note, Pay
@@ -216,6 +221,37 @@ def test_attempt_that_nobody_records_ends_its_span(spans: Spans) -> None:
     execution.settle(moves, worker=WORKER)
     assert attributes(spans.one("process default"))["jobs.outcome"] == "lost"
     assert not tracing.any_open()
+
+
+class Piped(SpanExporter):
+    """Writes the names of spans to a file descriptor."""
+
+    def __init__(self, to: int) -> None:
+        self.to = to
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        os.write(self.to, "".join(f"{span.name}\n" for span in spans).encode())
+        return SpanExportResult.SUCCESS
+
+
+def test_worker_process_exports_its_last_spans_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends by os._exit, where the SDK's batches are not exported by themselves."""
+    reading, writing = os.pipe()
+    provider = TracerProvider()
+    provider.add_span_processor(BatchSpanProcessor(Piped(writing), schedule_delay_millis=600_000))
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    marks = Marks(1)
+    marks.stop()
+    life: Any = {"marks": marks, "weights": None, "lifetime": ENDLESS, "parent": os.getpid(), "before": {}}
+    forks.hold_signals()
+    if not (child := os.fork()):
+        provider.get_tracer("test").start_span("last").end()
+        serve(["default"], name="host.1.last", **life)
+    forks.release_signals()
+    os.close(writing)
+    with os.fdopen(reading) as spans:
+        assert spans.read() == "last\n"
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_nothing_is_written_or_asked_where_tracing_is_off() -> None:
