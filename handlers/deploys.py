@@ -14,7 +14,7 @@ from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import Deploy
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 
 KEEP = timedelta(days=400)  # as long as the counts of days, on whose curves they are
 MOST = 10_000  # marks that are kept; a deploy in a loop must not fill the table
@@ -33,6 +33,7 @@ def mark(version: str, at: datetime | None = None, *, by: By = None) -> Deploy:
         raise InvalidJob(f"at: must be an aware datetime, not {at!r}", field="at")
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         now = database_now(connections[alias])
         if at is not None and at > now + timedelta(minutes=5):
             raise InvalidJob(f"at: {at:%Y-%m-%d %H:%M %Z} is to come; mark it once it is there", field="at")

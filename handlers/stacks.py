@@ -12,7 +12,7 @@ from handlers.audit import By, audit
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import JobRecord, LiveStack
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 from handlers.states import State
 
 KEEP = timedelta(days=1)
@@ -23,6 +23,7 @@ def ask(job_id: int, by: By, reason: str, *, expect: str | None = None) -> bool:
     """Have the worker of a running job say where it is; False when it does not run, or not as ``expect`` says."""
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         rows = JobRecord.objects.using(alias).filter(pk=job_id, state=State.PROCESSING)
         found = (rows if expect is None else rows.filter(token=expect)).values("token", "worker").first()
         if found:

@@ -15,7 +15,7 @@ from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import JobPayload, QueueSwitch, Switch, TypeSwitch, WorkerProcess
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 from handlers.publishing import publish
 from handlers.registry import registry
 from handlers.wording import worded
@@ -33,6 +33,7 @@ def pause(switch: type[Switch], names: Sequence[str], until: datetime | None, by
         raise InvalidJob(worded("until: must be an aware datetime, not %(until)s", until=repr(until)), field="until")
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         now = database_now(connections[alias])
         check_ahead(until, now)
         facts = {
@@ -104,6 +105,7 @@ def stop_worker(name: str, by: By, reason: str) -> bool:
     """Ask a worker to finish and stop; False when it was asked before. Its supervisor reads that within seconds."""
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         rows = WorkerProcess.objects.using(alias).filter(name=name, kind="worker")
         if not rows.exists():
             raise InvalidJob(worded("worker: there is no worker %(name)s", name=repr(str(name)[:100])), field="worker")

@@ -12,7 +12,7 @@ from handlers.exceptions import InvalidJob
 from handlers.lifecycle import database
 from handlers.limited import check_concurrency, parse_rate
 from handlers.models import LimitOverride
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 from handlers.registry import registry
 from handlers.wording import worded
 
@@ -55,6 +55,7 @@ def set_limit(
     after = {"concurrency": concurrency, "rate": rate}
     try:
         with transaction.atomic(using=alias):
+            take_lock(connections[alias])
             row = _at(name, expect_version)
             if row is not None and facts(row) == after:
                 return False
@@ -73,6 +74,7 @@ def reset_limit(name: str, *, expect_version: int | None = None, by: By = None, 
     """Let the code's values hold again; whether others did. Raises InvalidJob (``version``) as above."""
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         row = _at(name, expect_version)
         if row is None:
             return False

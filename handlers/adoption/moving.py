@@ -26,7 +26,7 @@ from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import NewJob
 from handlers.models import RQOrigin
-from handlers.models.sql import insert
+from handlers.models.sql import insert, take_lock
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 
@@ -173,6 +173,7 @@ def _known(origins: Sequence[str]) -> set[str]:
 def _write(items: Sequence[Item]) -> int:
     alias = lifecycle.database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         known = _known([item.origin for item in items])
         new = [item for item in items if item.origin not in known]
         once, again = [item for item in new if not item.recurs], [item for item in new if item.recurs]

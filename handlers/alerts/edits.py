@@ -19,7 +19,7 @@ from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import AlertKind, AlertRule
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 from handlers.outbound import check_url, without_path
 from handlers.wording import Figures, worded
 
@@ -160,6 +160,7 @@ def delete_rule(rule_id: int, *, by: By = None, reason: str = "") -> bool:
     """Delete a rule with what it has found. False: there was none."""
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         rule = AlertRule.objects.using(alias).filter(pk=rule_id).first()
         if rule is None:
             return False

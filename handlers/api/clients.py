@@ -23,7 +23,7 @@ from handlers.failures import clean
 from handlers.job_types import TYPE_NAME
 from handlers.lifecycle import database
 from handlers.models import ApiClient
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 from handlers.queues import check_stored
 from handlers.selection.reach import present
 from handlers.wording import Figures, worded
@@ -100,6 +100,7 @@ def revoke_client(client_id: int, *, by: By = None, reason: str = "") -> bool:
     """Let its token open nothing from now on; whether it did before."""
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         now = database_now(connections[alias])
         client = ApiClient.objects.using(alias).filter(pk=client_id).first()
         if client is None:

@@ -19,7 +19,7 @@ from handlers.lifecycle import database
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import BulkOperation, JobRecord
 from handlers.models.bulk import BulkState
-from handlers.models.sql import database_now
+from handlers.models.sql import database_now, take_lock
 from handlers.publishing import publish_on_commit
 from handlers.queues import check_target
 from handlers.selection import Selection, hidden
@@ -85,6 +85,7 @@ def start(
     _check(verb, rate_per_second, canary, max_failed_share)
     alias = database()
     with transaction.atomic(using=alias):
+        take_lock(connections[alias])
         upper = JobRecord.objects.using(alias).order_by("-pk").values_list("pk", flat=True).first() or 0
         fixed = fitting.pinned(alias)
         fixed = replace(fixed, highest=upper if fixed.highest is None else min(upper, fixed.highest))

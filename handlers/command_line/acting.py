@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from handlers import bulk, queues, told
@@ -23,7 +23,7 @@ from handlers.gateway import job_scheduler
 from handlers.job_ids import job_ids
 from handlers.lifecycle import database
 from handlers.models import JobHistory, JobRecord
-from handlers.models.sql import chunks
+from handlers.models.sql import chunks, take_lock
 from handlers.selection import Selection
 from handlers.states import State
 
@@ -95,6 +95,7 @@ def _act(do: Callable[[Sequence[int]], int], ids: Sequence[int], by: By) -> set[
     """Which of ``ids`` moved: those of which the history says so since."""
     rows = JobHistory.objects.using(database()).order_by("-pk")
     with transaction.atomic(using=database()):
+        take_lock(connections[database()])
         last = rows.values_list("pk", flat=True).first() or 0
         if not do(ids):
             return set()

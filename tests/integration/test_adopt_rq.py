@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from redis import Redis
 from rq import Callback, Queue, Repeat, Retry
 from rq.job import Job
@@ -357,3 +359,13 @@ def test_a_recurring_one_that_cannot_be_stops_no_other(
     assert args() == [2]
     assert RecurringJob.objects.get().job_type == "app.Note"
     assert redis.zcard(Scheduler.scheduled_jobs_key) == 1
+
+
+@pytest.mark.once  # SQLite alone, as Django's own settings have it
+def test_it_waits_for_other_writers(mail: Queue, late_locks: None) -> None:
+    mail.enqueue(rq_calls.add, 1)
+    with CaptureQueriesContext(connection) as asked:
+        assert moved()
+    said = [query["sql"] for query in asked]
+    first = next(after for before, after in pairwise(said) if before.startswith("BEGIN"))
+    assert not first.startswith("SELECT"), "who reads first is refused at once when somebody else writes"
