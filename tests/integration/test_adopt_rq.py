@@ -216,7 +216,7 @@ def test_a_database_that_fails_gives_everything_back(
 
     with monkeypatch.context() as patch:
         patch.setattr(moving, "_write", fail)
-        with pytest.raises(OperationalError):
+        with pytest.raises(CommandError, match=r"the database failed: the disk is full: .* run this again"):
             adopt()
     assert mail.get_job_ids() == ids
     assert not [*redis.scan_iter("jobs:adopting:*")]

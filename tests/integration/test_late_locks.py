@@ -61,7 +61,7 @@ def delete_by_command() -> None:
 def test_who_reads_before_writing_takes_the_lock_first(act: Callable[[], object]) -> None:
     with CaptureQueriesContext(connection) as asked, suppress(InvalidJob):
         act()
-    said = [query["sql"] for query in asked]
+    said = [query["sql"] for query in asked if not query["sql"].startswith("SAVEPOINT")]
     begun = [after for before, after in pairwise(said) if before.startswith("BEGIN")]
     assert begun
     assert not [statement for statement in begun if statement.startswith("SELECT")]

@@ -6,6 +6,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 
 from handlers.exceptions import InvalidJob, TransportUnavailable
 
@@ -41,6 +42,11 @@ class Command(BaseCommand):
             found = [mover.look(place) if dry_run else mover.move(place) for place in places(only)]
         except (InvalidJob, TransportUnavailable) as error:
             raise CommandError(str(error)) from None
+        except Error as error:
+            raise CommandError(
+                f"the database failed: {str(error).partition(chr(10))[0]}: what was taken is back in RQ, or is met by"
+                " the next run: run this again"
+            ) from error
         if options["json"]:
             self.stdout.write(as_json(found))
             return
