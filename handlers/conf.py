@@ -224,8 +224,8 @@ def _retention(days: Any) -> dict[str, float | None]:
     if not isinstance(days, Mapping):
         raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS must be a dict such as {known}, not {days!r}.")
     if wrong := set(days) - set(known):
-        named = ", ".join(sorted(map(str, wrong)))
-        raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS: {named} is no state that ages out.")
+        named, names = ", ".join(sorted(map(str, wrong))), ", ".join(known)
+        raise ImproperlyConfigured(f"JOBS: RETENTION_DAYS: {named} is no state that ages out: name {names}.")
     for state, value in days.items():
         if value is not None and not (_is_number(value) and 0 <= value <= MOST_DAYS):
             raise ImproperlyConfigured(

@@ -133,7 +133,10 @@ def pool_ids() -> list[str | None]:
         ({"LEASE_SECONDS": float("nan")}, "LEASE_SECONDS"),
         ({"RESTORE_MINUTES": float("inf")}, "RESTORE_MINUTES"),
         ({"MAX_CRASHES": 2.5}, "MAX_CRASHES"),
-        ({"RETENTION_DAYS": {"gone": 1}}, "RETENTION_DAYS"),
+        (
+            {"RETENTION_DAYS": {"gone": 1}},
+            "RETENTION_DAYS: gone is no state that ages out: name succeeded, deleted, failed",
+        ),
         ({"RETENTION_DAYS": 7}, "RETENTION_DAYS"),
         ({"RETENTION_DAYS": {"succeeded": "7"}}, "RETENTION_DAYS"),
         ({"RETENTION_DAYS": {"succeeded": -1}}, "RETENTION_DAYS"),
