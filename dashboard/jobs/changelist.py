@@ -117,8 +117,8 @@ class JobChangeList(KeysetChangeList):
         if self.selection_without_state is not None:
             counts = tab_counts(self.selection_without_state, self.whole)
         tabs = []
-        for choice in spec.choices(self):
-            value = next((value for value, label in spec.lookup_choices if label == choice["display"]), "")
+        choices = [*spec.choices(self)]  # the first is all, in any state
+        for value, choice in zip(("", *(value for value, _label in spec.lookup_choices)), choices, strict=True):
             tabs.append(
                 {
                     "label": choice["display"],

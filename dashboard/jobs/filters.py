@@ -39,6 +39,10 @@ class StateFilter(JobFilter):
         """The states, what needs attention first."""
         return [(value, capfirst(state_label(value))) for value in STATES]
 
+    def offered(self) -> Choices:
+        """With the name of a state that has no tab of its own, too."""
+        return [(value, capfirst(state_label(value))) for value, _value in super().offered()]
+
 
 def types_of(request: HttpRequest) -> Collection[str]:
     """The registered types, as far as this person sees jobs of them."""

@@ -330,3 +330,11 @@ def test_labels_of_cells_that_stand_below_each_other_are_in_the_persons_language
     assert '<span class="cell-label">Versuche </span>1' in html
     make_job(State.ENQUEUED, queue="default")  # never begun: no label of nothing
     assert superuser.get(LIST).content.decode().count('<span class="cell-label">attempts </span>') == 1
+
+
+def test_state_without_a_tab_of_its_own_is_named_in_words(superuser: Client) -> None:
+    make_job(State.AWAITING)
+    html = superuser.get(LIST, {"state": "awaiting"}, headers={"accept-language": "de"}).content.decode()
+    tab = re.search(r'class="tab tab-awaiting"[^>]*>([^<]*)<', html)
+    assert tab
+    assert tab[1].strip() == "Wartet"
