@@ -92,22 +92,32 @@ def cut(act: Callable[[], object], *, at: int) -> bool:
 
 
 class Death(BaseException):
-    """Nothing catches it."""
+    """Nothing catches it. Where it is raised at a commit it may be lost: Django fails to end the transaction then."""
 
 
 def broken_off(act: Callable[[], object], *, at: int) -> bool:
-    """Do this here until its instant of this number; whether it got there. The cheapest way, for many tries."""
+    """Do this here until its instant of this number; whether it got there. The cheapest way, for many tries.
+
+    Its connection dies with it: what comes later would commit what that has left undone.
+    """
+    is_dead = False
 
     def instant(number: int) -> None:
-        if number == at:
+        nonlocal is_dead
+        is_dead = is_dead or number == at
+        if is_dead:
             raise Death
 
     try:
         with _instants(instant):
             act()
-    except Death:
-        return True
-    return False
+    except (Death, Error):
+        if not is_dead:
+            raise
+    finally:
+        if is_dead:
+            connection.close()
+    return is_dead
 
 
 DEATHS = [killed, pytest.param(cut, marks=pytest.mark.postgresql)]  # SQLite has no connection that could be cut

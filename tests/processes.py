@@ -16,7 +16,7 @@ import psutil
 from handlers.processes import kill_session
 from tests.forkserver import ROOT, Forked
 
-__all__ = ["ROOT", "Managed", "unhurried", "wait_for"]
+__all__ = ["ROOT", "Managed", "lives", "unhurried", "wait_for"]
 
 MEASURED = "COVERAGE_PROCESS_CONFIG"  # where coverage is measured, which begins when a process does
 PATIENCE_SECONDS = 180.0  # for what must happen, however slow the machine: only a test that fails waits so long
@@ -50,6 +50,14 @@ def wait_for(what: str, condition: Callable[[], T], *, seconds: float = PATIENCE
         time.sleep(0.02)
 
 
+def lives(process: psutil.Process) -> bool:
+    """Whether it runs: one that has ended does not, though nobody has waited for it yet."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it went between the two questions
+        return False
+
+
 class Managed:
     """One ``manage.py`` process in a session of its own, its output in a file.
 
@@ -75,7 +83,7 @@ class Managed:
 
     def children(self) -> list[psutil.Process]:
         """Its living child processes."""
-        return [child for child in psutil.Process(self.pid).children() if child.status() != psutil.STATUS_ZOMBIE]
+        return list(filter(lives, psutil.Process(self.pid).children()))
 
     def terminate(self) -> int:
         """Stop it as an operator does; its exit code."""

@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.conftest import fill_in_login
-from tests.processes import Managed, wait_for
+from tests.processes import Managed, lives, wait_for
 from tests.servers import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.once]
@@ -214,6 +214,5 @@ def test_orders_fail_the_reason_is_mended_and_the_retries_succeed(page: Page, si
     family = site.family()
     assert len(family) >= 4, family  # queue server, worker, scheduler, web server, and theirs
     assert site.run.terminate() == 0, site.printed()
-    left = [process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    assert not left
+    assert not list(filter(lives, family))
     assert re.search(r"^Stopped\.$", site.printed(), re.MULTILINE)

@@ -10,7 +10,7 @@ from tests.app.jobs import Note
 from tests.app.launching import AsyncLaunch, Launch, QuickLaunch
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, wait_state
-from tests.processes import wait_for
+from tests.processes import lives, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis, pytest.mark.once]
 
@@ -30,13 +30,6 @@ def launched(notes: Notes, key: str) -> list[psutil.Process]:
         except psutil.NoSuchProcess:
             continue
     return processes
-
-
-def lives(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # it went between the two questions
-        return False
 
 
 def gone(processes: list[psutil.Process]) -> None:

@@ -20,7 +20,7 @@ from handlers.rq_transport.names import queue_key
 from tests.app.jobs import Note, Patient, Sleep
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record
-from tests.processes import Managed, unhurried, wait_for
+from tests.processes import Managed, lives, unhurried, wait_for
 
 GRACE = 60.0  # seconds; so long that a stop which waits for it is told from one that does not, on any machine
 PROMPT = 5.0
@@ -38,7 +38,7 @@ def listed(redis: Redis, count: int) -> Callable[[], bool]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes)
+    return not any(map(lives, processes))
 
 
 def stop(worker: Managed, send: Callable[[], None]) -> float:

@@ -27,7 +27,7 @@ from tests.app.silence import Hang, LongQuery
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, trail, wait_state
 from tests.faults.test_many_at_once import counts, many
-from tests.processes import Managed, unhurried, wait_for
+from tests.processes import Managed, lives, unhurried, wait_for
 from tests.relay import Relay
 from tests.servers import free_port
 
@@ -66,14 +66,10 @@ def stop(process: Managed, told: psutil.Process | None = None) -> None:
     if told.pid == process.pid:
         assert process.ended() == 0
     else:
-        wait_for("it has ended", lambda: not alive([told]))
+        wait_for("it has ended", lambda: not lives(told))
         children = []
     assert time.monotonic() - began <= GRACE + unhurried(MOST)
-    assert not alive(children)
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert not any(map(lives, children))
 
 
 def fall_silent(relay: Relay, connections: str) -> None:

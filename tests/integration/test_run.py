@@ -24,7 +24,7 @@ import psutil
 import pytest
 from django.conf import settings
 
-from tests.processes import PATIENCE_SECONDS
+from tests.processes import PATIENCE_SECONDS, lives
 from tests.servers import free_port
 
 pytestmark = pytest.mark.once
@@ -127,7 +127,7 @@ def started(folder: Path) -> Iterator[Run]:
 
 
 def gone(processes: list[psutil.Process]) -> bool:
-    return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
+    return not any(map(lives, processes))
 
 
 def test_run_serves_the_console_to_the_printed_login(lasting_run: Run) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -205,6 +205,10 @@ def step(what: Any, published: list[tuple[int, Event]]) -> None:
 
 @hypothesis_settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS, is_open=st.booleans())
+@example(
+    steps=[("publish", "c", 1, 0), *(("break off", 0, 1, instant) for instant in range(15)), ("run all",)],
+    is_open=False,
+)
 def test_whatever_comes_a_saga_is_what_its_model_says(steps: list[Any], *, is_open: bool) -> None:
     """``is_open``: one of them is, before all else."""
     clear()

@@ -129,4 +129,4 @@ def test_supervisor_kills_what_does_not_stop_and_what_a_child_left_behind(
     supervisor.stop_requests = 1
     supervisor.stop()
     assert said == ["it did not stop within 0 s; killing it."]
-    wait_for(lambda: not grandchild.is_running() or grandchild.status() == psutil.STATUS_ZOMBIE)
+    wait_for(lambda: not processes.lives(grandchild))
