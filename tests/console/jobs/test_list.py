@@ -337,4 +337,4 @@ def test_state_without_a_tab_of_its_own_is_named_in_words(superuser: Client) -> 
     html = superuser.get(LIST, {"state": "awaiting"}, headers={"accept-language": "de"}).content.decode()
     tab = re.search(r'class="tab tab-awaiting"[^>]*>([^<]*)<', html)
     assert tab
-    assert tab[1].strip() == "Wartet"
+    assert tab[1].strip() == "Ausstehend"  # "Wartet" is what waits for a signal
