@@ -92,15 +92,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Nor later in all that, thousands of tests among it: a twentieth of their time.
-
-    Nor often in what the tests leave to last, as modules, addresses and templates: another one. What is young is
-    looked through as ever.
-    """
+    """Nor later in all that, thousands of tests among it: a twentieth of their time."""
     gc.collect()
     gc.freeze()
-    young, middle, _ = gc.get_threshold()
-    gc.set_threshold(young, middle, 100)
     gc.enable()
 
 
