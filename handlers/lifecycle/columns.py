@@ -62,8 +62,8 @@ class MoveBatch(NamedTuple):
     errors: Sequence[Sequence[Any]]
     logs: Sequence[Sequence[Any]]
     results: Sequence[Sequence[Any]]
-    tells: bool = True
-    told: bool = False
+    tells: bool
+    told: bool
 
 
 class Moved(NamedTuple):
