@@ -7,8 +7,9 @@ import time
 from dataclasses import dataclass
 
 from handlers import CancellationToken, Job, handles, job_scheduler
-from handlers.models import JobRecord
+from handlers.models import JobRecord, WorkerProcess
 from tests.app.jobs import NO_RETRY, Sleep, note
+from tests.processes import wait_for
 
 _held: list[bytes] = []
 
@@ -31,15 +32,18 @@ def grow(job: Grow) -> None:
 
 @dataclass(frozen=True)
 class Spread(Job):
-    """Enqueue more jobs, once no other has anything to do."""
+    """Enqueue more jobs, once no other has anything to do and all the processes that should be there are."""
 
     count: int
+    processes: int
 
 
 @handles(Spread, retry=NO_RETRY)
 def spread(job: Spread, token: CancellationToken) -> None:
-    """Wait, and a little longer, then do it."""
-    while JobRecord.objects.filter(state__in=["enqueued", "processing"]).exclude(pk=token.job_id).exists():
-        time.sleep(0.05)
+    """Wait, and a little longer, in which nobody may go: then do it."""
+    others = JobRecord.objects.filter(state__in=["enqueued", "processing"]).exclude(pk=token.job_id)
+    wait_for("the others have ended", lambda: not others.exists())
+    wait_for("all are there", lambda: WorkerProcess.objects.count() == job.processes)
     time.sleep(0.5)
+    assert WorkerProcess.objects.count() == job.processes
     job_scheduler.enqueue_many([Sleep(0.5, f"spread {n}") for n in range(job.count)])
