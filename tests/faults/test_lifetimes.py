@@ -140,7 +140,9 @@ def ended(worker: Managed) -> None:
 
 @pytest.mark.once
 def test_burst_runs_what_is_there_and_what_that_brings_then_ends(way: str, start_worker: Start, notes: Notes) -> None:
-    jobs = job_scheduler.enqueue_many([Spread(4, processes=2), *(Note(str(n)) for n in range(50)), Impatient("it"), Crash()])
+    jobs = job_scheduler.enqueue_many(
+        [Spread(4, processes=2), *(Note(str(n)) for n in range(50)), Impatient("it"), Crash()]
+    )
     spreading, impatient, crash = jobs[0], jobs[-2], jobs[-1]
     due, later = job_scheduler.enqueue_many([Note("due"), Note("later")])
     for job, hours in ((due, -1), (later, 1)):
