@@ -25,12 +25,13 @@ class InvalidJob(JobsError, ValueError):
 class DuplicateJob(JobsError):
     """Another job holds the key that this one wants, and ``Unique`` says that this is an error.
 
-    ``job_id``: the one that holds it; None: another one of the same call.
+    ``job_id``: the one that holds it; None: another one of the same call. ``place``: which one of the call wants it,
+    counted from 0.
     """
 
-    def __init__(self, message: str, *, job_id: int | None) -> None:
+    def __init__(self, message: str, *, job_id: int | None, place: int = 0) -> None:
         super().__init__(message)
-        self.job_id = job_id
+        self.job_id, self.place = job_id, place
 
 
 class NoHandler(JobsError, LookupError):

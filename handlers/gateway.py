@@ -17,9 +17,9 @@ from handlers.conf import SYSTEM_QUEUE, jobs_settings
 from handlers.correlations import check_correlation
 from handlers.current import current
 from handlers.deadlines import Expiry, check_delay, deadline, too_early, utc
-from handlers.exceptions import InvalidJob, TransportUnavailable, check_signal_name
+from handlers.exceptions import InvalidJob, NoHandler, TransportUnavailable, check_signal_name
 from handlers.failure_groups import FailureGroupVerbs
-from handlers.job_ids import for_each, job_ids
+from handlers.job_ids import job_ids
 from handlers.lifecycle import Applied, JobId, NewJob
 from handlers.models import BulkOperation, JobHistory, JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.sql import database_now
@@ -30,16 +30,18 @@ from handlers.recurrence.verbs import RecurringVerbs
 from handlers.registry import registry
 from handlers.results import encode_bounded
 from handlers.selection import Selection
+from handlers.several import for_each, tell_which
 from handlers.tagging import Tags, check_tags
 from handlers.transport import get_transport
 from handlers.twins import twin
-from handlers.unique import Hold, Rule
+from handlers.unique import Hold, Rule, check_rule
 from handlers.wording import worded
 from handlers.workflows.verbs import WorkflowVerbs
 
 Work = Job | Command
 
 
+IN_ORDER = range(2**63 - 1)  # the places of those that are as they were given
 MOVES, OLD = 3, "old_payload"  # a job's newest moves, one of which has the arguments that an edit replaced
 
 
@@ -125,9 +127,12 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         by: By = None,
         reason: str = "",
     ) -> list[JobId]:
-        """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order."""
+        """Enqueue all of ``jobs`` or, when one of them is wrong, none; their ids in the same order.
+
+        What is raised says which one it is about, counted from 0: its ``field`` is such as ``jobs.17.order_id``.
+        """
         for_each("jobs", jobs, "jobs")
-        new, holds = self._new(jobs, queue, correlation, expires, unique, priority, tags=tags)
+        new, holds = self._new(jobs, queue, correlation, expires, unique, priority, tags=tags, places=IN_ORDER)
         return self._create(new, holds, "enqueue", by, reason) if new else []
 
     # --- one job
@@ -412,10 +417,12 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         without: Collection[str] = (),
         watched: bool = False,
         awaits: bool = False,
+        places: Sequence[int] | None = None,
     ) -> tuple[list[NewJob], list[Hold | None] | None]:
         """The jobs to be, and the keys that they want to hold, None where none of them wants one.
 
-        ``without``: fields whose values come later. ``awaits``: the time is for whoever releases them.
+        ``without``: fields whose values come later. ``awaits``: the time is for whoever releases them. ``places``:
+        where the caller has them, of several; None: there is one.
         """
         if delay is not None:
             check_delay(delay)
@@ -423,6 +430,8 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
             queues.check_known(queue)
         if priority is not None:
             check_priority(priority)
+        if unique is not None and unique is not False:
+            check_rule(unique)
         own = check_tags(tags) if tags != () else ()
         parent = current.get()
         if parent is not None and parent.bars:
@@ -437,10 +446,17 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         new: list[NewJob] = []
         holds: list[Hold | None] = []
         for job in jobs:
-            job_type = registry.for_object(job)
-            name = job_type.queue if queue is None else queue
-            encoded = job_type.encode(job, without=without)
-            rank = job_type.priority if priority is None else priority
+            try:
+                job_type = registry.for_object(job)
+                name = job_type.queue if queue is None else queue
+                encoded = job_type.encode(job, without=without)
+                rank = job_type.priority if priority is None else priority
+                rule = job_type.rule(unique)
+                hold = None if rule is None else job_type.hold_of(rule, json.loads(encoded))
+            except (InvalidJob, NoHandler) as error:
+                if places is not None:
+                    tell_which(error, "jobs", places[len(new)])
+                raise
             new.append(
                 NewJob(
                     job_type.name,
@@ -458,8 +474,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
                     context,
                 )
             )
-            rule = job_type.rule(unique)
-            holds.append(None if rule is None else job_type.hold_of(rule, json.loads(encoded)))
+            holds.append(hold)
         return new, holds if any(holds) else None
 
     def _create(

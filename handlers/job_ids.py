@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from handlers.exceptions import InvalidJob
-
-
-def for_each(field: str, values: object, what: str) -> None:
-    """Raise InvalidJob (``field``) unless ``values`` can be several, such as a list of ``what``."""
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise InvalidJob(f"{field}: takes several, such as a list of {what}, not {repr(values)[:60]}", field=field)
+from handlers.several import for_each
 
 
 def job_ids(values: Iterable[Any]) -> list[int]:

@@ -24,7 +24,7 @@ from handlers.priorities import check_priority
 from handlers.results import ResultShape
 from handlers.retries import RetryPolicy
 from handlers.tagging import check_tags
-from handlers.unique import Hold, Unique
+from handlers.unique import Hold, Unique, check_rule
 
 T = TypeVar("T", bound=Job | Command)
 
@@ -129,10 +129,9 @@ class JobType:
 
     def check_unique(self, unique: object) -> Unique:
         """``unique``, which must be a rule that fits this type. Raises InvalidJob."""
-        if not isinstance(unique, Unique):
-            raise InvalidJob(f"unique: must be a Unique, such as Unique(), not {unique!r}", field="unique")
-        unique.check_fields(self.name, self.fields)
-        return unique
+        rule = check_rule(unique)
+        rule.check_fields(self.name, self.fields)
+        return rule
 
     def rule(self, asked: object) -> Unique | None:
         """By which rule there is one at a time: ``asked``, False for none, None for the type's. Raises InvalidJob."""

@@ -71,6 +71,13 @@ class Unique:
 Rule = Unique | Literal[False] | None
 
 
+def check_rule(value: object) -> Unique:
+    """``value``, which must be a rule. Raises InvalidJob."""
+    if not isinstance(value, Unique):
+        raise _wrong(f"must be a Unique, such as Unique(), not {value!r}")
+    return value
+
+
 class Hold(NamedTuple):
     """A key, 32 hex digits, and the rule by which it is held."""
 

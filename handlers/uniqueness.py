@@ -83,7 +83,8 @@ def create(
         if hold is None:
             continue
         if hold.key in last and hold.rule.on_conflict == ERROR:
-            raise DuplicateJob(f"unique: the jobs {last[hold.key]} and {index} of this call have one key", job_id=None)
+            words = f"unique: the jobs {last[hold.key]} and {index} of this call have one key"
+            raise DuplicateJob(words, job_id=None, place=index)
         if hold.key not in last or hold.rule.on_conflict != EXISTING:
             last[hold.key] = index
     while True:
@@ -108,8 +109,7 @@ def _create(
     made = Made()
     asked = {**last, **{key: index for index in last.values() for key in _of(holds, index).former}}
     rows = [row for keys in chunks(sorted(asked), CHUNK) for row in _locked(keys, using)]
-    found = {row.key: (new[asked[row.key]], _of(holds, asked[row.key])) for row in rows}
-    held = _held(rows, found, actor, using, made)
+    held = _held(rows, asked, new, holds, actor, using, made)
     wanted = [
         index for index, hold in enumerate(holds) if hold is None or (last[hold.key] == index and hold.key not in held)
     ]
@@ -151,9 +151,18 @@ def _locked(keys: Sequence[str], using: str) -> list[_Key]:
 
 
 def _held(
-    rows: Sequence[_Key], asked: Mapping[str, tuple[NewJob, Hold]], actor: str, using: str, made: Made
+    rows: Sequence[_Key],
+    asked: Mapping[str, int],
+    new: Sequence[NewJob],
+    holds: Sequence[Hold | None],
+    actor: str,
+    using: str,
+    made: Made,
 ) -> dict[str, int]:
-    """Which of the keys (the present ones) stay with jobs that are there, once it is done as the rules say."""
+    """Which of the keys (the present ones) stay with jobs that are there, once it is done as the rules say.
+
+    ``asked``: which of ``new`` wants the key, by its present and former names.
+    """
     if not rows:
         return {}
     holders, now = _holders(rows, using), database_now(connections[using])
@@ -161,11 +170,14 @@ def _held(
     replaced: dict[_Holder, str] = {}
     postponed: list[tuple[_Holder, NewJob]] = []
     for row in rows:
-        (job, hold), holder = asked[row.key], holders.get(row.job_id)
+        place, holder = asked[row.key], holders.get(row.job_id)
+        job, hold = new[place], _of(holds, place)
         if not _is_held(row, holder, now):
             continue
         if hold.rule.on_conflict == ERROR:
-            raise DuplicateJob(f"unique: job {row.job_id} holds the key already", job_id=row.job_id)
+            which = f"jobs.{place}: " if len(new) > 1 else ""
+            words = f"{which}unique: job {row.job_id} holds the key already"
+            raise DuplicateJob(words, job_id=row.job_id, place=place)
         stay[hold.key] = row.job_id
         if holder is None or not holder.waits:
             continue

@@ -51,12 +51,13 @@ class Asker(NamedTuple):
                 mend="Use a token without such limits.",
             )
 
-    def need_job(self, job_type: str, queue: str) -> None:
-        """Raise Problem (403) unless it may start and change jobs of this type on this queue."""
+    def need_job(self, job_type: str, queue: str, *, field: str = "") -> None:
+        """Raise Problem (403, of ``field``) unless it may start and change jobs of this type on this queue."""
         if not self.scope.covers(present(job_type), queue):
             raise Problem(
                 403,
                 f"This token is not for jobs of type {job_type[:100]!r} on queue {queue!r}",
+                field=field,
                 mend="Use a token whose types and queues have them.",
             )
 

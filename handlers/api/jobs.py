@@ -67,10 +67,10 @@ def enqueue_batch(request: HttpRequest, body: shapes.NewJobs) -> HttpResponse:
         for place, each in enumerate(body.jobs):
             with naming(f"jobs.{place}."):
                 job_type = find_new_type(each.type)
-                who.need_job(job_type.name, body.queue or job_type.queue)
+                who.need_job(job_type.name, body.queue or job_type.queue, field=f"jobs.{place}.type")
             with naming(f"jobs.{place}.payload."):
                 jobs.append(job_type.decode(each.payload))
-        with naming(), context(**body.context):
+        with naming(many="jobs"), context(**body.context):
             made = job_scheduler.enqueue_many(jobs, **_options(who, body))
         return Answer({"jobs": [{"id": job_id, "is_new": job_id.is_new} for job_id in made]}, 201)
 
@@ -182,10 +182,13 @@ def signal_job(request: HttpRequest, job_id: Id, body: shapes.Signal) -> HttpRes
 
 
 class naming:  # noqa: N801 - used as a function
-    """Tell of what the gateway refuses inside by the body's own names. ``before``: in front of the field's."""
+    """Tell of what the gateway refuses inside by the body's own names.
 
-    def __init__(self, before: str = "") -> None:
-        self._before = before
+    ``before``: in front of the field's. ``many``: where those are that the gateway is given many of.
+    """
+
+    def __init__(self, before: str = "", *, many: str = "") -> None:
+        self._before, self._many = before, many
 
     def __enter__(self) -> None:
         pass
@@ -196,12 +199,17 @@ class naming:  # noqa: N801 - used as a function
         if isinstance(error, InvalidJob):
             # What names no field is about the arguments as a whole.
             field = FIELDS.get(error.field, error.field) if error.field or self._before else "payload"
+            if self._many and field.startswith(f"{self._many}."):  # what is wrong with one of them is in its arguments
+                many, place, *path = field.split(".")
+                field = ".".join([many, place, *([] if path == ["unique"] else ["payload"]), *path])
             raise Problem(422, str(error), field=f"{self._before}{field}".rstrip(".")) from None
         if isinstance(error, NoHandler):
             mend = "See /types for those that can run here."
             raise Problem(422, str(error), field=f"{self._before}type", mend=mend) from None
         if isinstance(error, DuplicateJob):
-            raise Problem(409, str(error), mend="That job is the one: wait for it.", job_id=error.job_id) from None
+            field = f"{self._many}.{error.place}" if self._many else ""
+            mend = "That job is the one: wait for it."
+            raise Problem(409, str(error), field=field, mend=mend, job_id=error.job_id) from None
 
 
 def checked(who: Asker, body: shapes.NewJob) -> Job | Command:

@@ -15,12 +15,12 @@ from handlers.events import rows
 from handlers.events.rows import NewDelivery, NewEvent
 from handlers.events.subscribers import name_of, subscribers, value_of
 from handlers.exceptions import InvalidJob
-from handlers.job_ids import for_each
 from handlers.lifecycle import NewJob
 from handlers.models.sql import take_lock
 from handlers.payloads import Event
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
+from handlers.several import for_each, tell_which
 from handlers.twins import twin
 
 
@@ -43,10 +43,17 @@ class EventBus:
         event that a handler publishes has that of the handler's job. Raises InvalidJob (the event's fields, or
         correlation), and nothing is written then.
         """
-        return self.publish_many([event], correlation=correlation)[0]
+        return self._publish([event], correlation, is_one=True)[0]
 
     def publish_many(self, events: Iterable[Event], *, correlation: str | None = None) -> list[int]:
-        """The same of several, all or none; their ids in the same order."""
+        """The same of several, all or none; their ids in the same order. What is raised says which one it is about."""
+        for_each("events", events, "events")
+        return self._publish(events, correlation)
+
+    apublish = twin(publish)
+    apublish_many = twin(publish_many)
+
+    def _publish(self, events: Iterable[Event], correlation: str | None, *, is_one: bool = False) -> list[int]:
         parent = current.get()
         if parent is not None and parent.bars:
             raise InvalidJob(parent.bars, field="event")
@@ -56,16 +63,17 @@ class EventBus:
         else:
             check_correlation(correlation)
         parent_id, context = parent.job_id if parent else None, carried.capture()
-        for_each("events", events, "events")
         new: list[NewEvent] = []
         to_be: list[_ToBe] = []
         for place, event in enumerate(events):
-            new.append(_encoded(event, correlation, parent_id, context))
-            to_be += _deliveries(place, event, new[-1], is_own=own, parent_id=parent_id, context=context)
+            try:
+                new.append(_encoded(event, correlation, parent_id, context))
+                to_be += _deliveries(place, event, new[-1], is_own=own, parent_id=parent_id, context=context)
+            except InvalidJob as error:
+                if not is_one:
+                    tell_which(error, "events", place)
+                raise
         return _write(new, to_be) if new else []
-
-    apublish = twin(publish)
-    apublish_many = twin(publish_many)
 
 
 event_bus = EventBus()

@@ -17,9 +17,10 @@ from django.db import Error, transaction
 
 from handlers import failure_log, lifecycle
 from handlers.conf import jobs_settings
-from handlers.exceptions import JobsError
+from handlers.exceptions import InvalidJob, JobsError
 from handlers.gateway import job_scheduler
 from handlers.mail.messages import TYPE_NAME, SendEmail, pack
+from handlers.several import rename, tell_which
 
 __all__ = ["EmailBackend", "sending_now"]
 
@@ -59,21 +60,34 @@ class EmailBackend(BaseEmailBackend):
         if failure_log.telling.get() == TYPE_NAME:
             # Somebody mails errors, and this one says that a mail could not be sent: so it would go on for ever.
             return 0
-        wanted = [message for message in email_messages or () if message.recipients()]
+        # With their places: who is told of one that cannot be stored knows it by that.
+        wanted = [(place, each) for place, each in enumerate(email_messages or ()) if each.recipients()]
         if _now.get():
             from handlers.mail.sending import real_backend  # which knows this module
 
-            return int(real_backend(self._through).send_messages(wanted) or 0)
+            return int(real_backend(self._through).send_messages([each for _, each in wanted]) or 0)
         if not self.fail_silently:
             return len(self._enqueue(wanted))
         sent = 0
-        for message in wanted:
+        for one in wanted:
             # Django's own backends are silent about the server and not about headers.
             with suppress(JobsError, Error), transaction.atomic(using=lifecycle.database()):
-                sent += len(self._enqueue([message]))
+                sent += len(self._enqueue([one]))
         return sent
 
-    def _enqueue(self, messages: Sequence[EmailMessage]) -> list[int]:
-        jobs: list[SendEmail] = [pack(message, through=self._through) for message in messages]
+    def _enqueue(self, messages: Sequence[tuple[int, EmailMessage]]) -> list[int]:
+        jobs: list[SendEmail] = []
+        for place, message in messages:
+            try:
+                jobs.append(pack(message, through=self._through))
+            except InvalidJob as error:
+                tell_which(error, "messages", place)
+                raise
         queue = self._queue or jobs_settings().email_queue or None
-        return [*job_scheduler.enqueue_many(jobs, queue=queue)]
+        try:
+            return [*job_scheduler.enqueue_many(jobs, queue=queue)]
+        except InvalidJob as error:
+            several, number, *_ = *error.field.split("."), ""
+            if several == "jobs":
+                rename(error, f"jobs.{number}", f"messages.{messages[int(number)][0]}")
+            raise

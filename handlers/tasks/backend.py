@@ -16,6 +16,7 @@ from handlers.exceptions import InvalidJob
 from handlers.job_types import check_queue
 from handlers.registry import registry
 from handlers.retries import RetryPolicy
+from handlers.several import for_each, rename, tell_which
 from handlers.tasks import arguments, discovery, options
 from handlers.tasks.durable_task import task_class
 from handlers.tasks.families import Family, family_of, native, owner_of
@@ -80,21 +81,28 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         return self._start(task, job_type, self._call(task, job_type, args, kwargs))
 
     def enqueue_many(self, task: Any, calls: Iterable[Iterable[Any] | Mapping[str, Any]]) -> list[Any]:
-        """Enqueue a call with each of these, a tuple of arguments or a dict of named ones; all, or none."""
+        """Enqueue a call with each of these, a tuple of arguments or a dict of named ones; all, or none.
+
+        What is raised says which one it is about, counted from 0: its ``field`` is such as ``calls.17.args.0``.
+        """
         job_type = self._type_of(task)
-        made = [
-            self._call(task, job_type, (), call)
-            if isinstance(call, Mapping)
-            else self._call(task, job_type, [*call], {})
-            for call in calls
-        ]
+        for_each("calls", calls, "tuples of arguments")
+        made = []
+        for place, call in enumerate(calls):
+            for_each(f"calls.{place}", call, "its arguments, or a dict of named ones")
+            args, kwargs = ((), call) if isinstance(call, Mapping) else ([*call], {})
+            made.append(self._call(task, job_type, args, kwargs))
         from handlers import lifecycle
         from handlers.gateway import job_scheduler
 
         if task.run_after is not None:
             with transaction.atomic(using=lifecycle.database()):
-                return [self._start(task, job_type, call) for call in made]
-        ids = job_scheduler.enqueue_many(made, **self._how(task, job_type))
+                return self._start_each(task, job_type, made)
+        try:
+            ids = job_scheduler.enqueue_many(made, **self._how(task, job_type))
+        except InvalidJob as error:
+            rename(error, "jobs", "calls")
+            raise
         return [self._started(task, call, job_id) for call, job_id in zip(made, ids, strict=True)]
 
     def get_result(self, result_id: str) -> Any:
@@ -147,6 +155,16 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         else:
             job_id = job_scheduler.schedule(call, task.run_after, **how)
         return self._started(task, call, job_id)
+
+    def _start_each(self, task: Any, job_type: TaskType, calls: Iterable[TaskCall]) -> list[Any]:
+        started = []
+        for place, call in enumerate(calls):
+            try:
+                started.append(self._start(task, job_type, call))
+            except InvalidJob as error:
+                tell_which(error, "calls", place)
+                raise
+        return started
 
     def _results_of(self, task: Any) -> tuple[Family, Any]:
         found = self._results.get(type(task))

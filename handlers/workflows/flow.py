@@ -10,13 +10,14 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from handlers.deadlines import Expiry
-from handlers.exceptions import InvalidJob
-from handlers.job_ids import for_each, job_ids
+from handlers.exceptions import InvalidJob, NoHandler
+from handlers.job_ids import job_ids
 from handlers.job_types import JobType
 from handlers.lifecycle import JobId, NewJob
 from handlers.models.workflow import Require, When
 from handlers.payloads import Command, Job
 from handlers.registry import registry
+from handlers.several import for_each, tell_which
 from handlers.tagging import Tags
 from handlers.workflows.gates import check_rule
 from handlers.workflows.results import ResultOf, check_source, later_fields
@@ -84,6 +85,7 @@ class Flow:
         self._rules: dict[tuple[tuple[Node, ...], When, Require], Rule] = {}
         self.workflow_id = 0  # known from the begin
         self._is_over = False
+        self._is_torn = False  # of many that were given at once a part was added
         self.count = 0  # of nodes
 
     def enqueue(
@@ -105,11 +107,12 @@ class Flow:
         of them, or ``any``. ``delay``: so long after that. A node whose parents can no longer end like that is deleted.
         Others as for ``job_scheduler.enqueue``; a type's ``unique`` is not asked. Raises InvalidJob or NoHandler.
         """
-        (node,) = self.enqueue_many(
-            [job], after=after, when=when, require=require, queue=queue, delay=delay, expires=expires,
-            priority=priority, tags=tags,
-        )  # fmt: skip
-        return node
+        rule = self._rule(after, when, require)
+        (planned,) = self._made(
+            [job], rule, None, queue=queue, delay=delay, expires=expires, priority=priority, tags=tags
+        )
+        self.plan([planned])
+        return planned.node
 
     def enqueue_many(
         self,
@@ -124,27 +127,44 @@ class Flow:
         priority: int | None = None,
         tags: Tags = (),
     ) -> list[Node]:
-        """The same for each of ``jobs``; their nodes in this order."""
+        """The same for each of ``jobs``; their nodes in this order. What is raised says which one it is about."""
         for_each("jobs", jobs, "jobs")
         rule = self._rule(after, when, require)
-        options = {
-            "queue": queue, "delay": delay, "expires": expires, "priority": priority, "tags": tags,
-            "awaits": rule is not None,
-        }  # fmt: skip
         nodes: list[Node] = []
         rest = iter(jobs)
-        while some := list(islice(rest, self._chunk)):
-            later = [later_fields(job) for job in some]
-            # What a call asks of each job only once it asks for all whose arguments are there.
-            made = iter(self.make([job for job, fields in zip(some, later, strict=True) if not fields], **options))
-            planned = [
-                self._with_later(job, fields, rule, options) if fields
-                else Planned(Node(self, (new := next(made)).job_type), new, rule, delay)
-                for job, fields in zip(some, later, strict=True)
-            ]  # fmt: skip
-            self.plan(planned)
-            nodes += [each.node for each in planned]
+        try:
+            while some := list(islice(rest, self._chunk)):
+                planned = self._made(
+                    some, rule, len(nodes), queue=queue, delay=delay, expires=expires, priority=priority, tags=tags
+                )
+                self.plan(planned)
+                nodes += [each.node for each in planned]
+        except BaseException:
+            self._is_torn = self._is_torn or bool(nodes)
+            raise
         return nodes
+
+    def _made(self, jobs: Sequence[Work], rule: Rule | None, first: int | None, **options: Any) -> list[Planned]:
+        """A node for each of ``jobs``; the place of the ``first`` of them among several, None: there is one."""
+        options["awaits"] = rule is not None
+        later = [later_fields(job) for job in jobs]
+        # What a call asks of each job only once it asks for all whose arguments are there.
+        at_once = [place for place, fields in enumerate(later) if not fields]
+        places = None if first is None else [first + place for place in at_once]
+        made = iter(self.make([jobs[place] for place in at_once], places=places, **options))
+        planned = []
+        for place, fields in enumerate(later):
+            if not fields:
+                new = next(made)
+                planned.append(Planned(Node(self, new.job_type), new, rule, options["delay"]))
+                continue
+            try:
+                planned.append(self._with_later(jobs[place], fields, rule, options))
+            except (InvalidJob, NoHandler) as error:
+                if first is not None:
+                    tell_which(error, "jobs", first + place)
+                raise
+        return planned
 
     def _with_later(
         self, job: Work, fields: Mapping[str, ResultOf], rule: Rule | None, options: dict[str, Any]
@@ -193,7 +213,13 @@ class Flow:
             raise
 
     def end(self) -> None:
-        """Write the rest; nothing can be added any more."""
+        """Write the rest; nothing can be added any more. Raises InvalidJob where many were added in part."""
+        if self._is_torn:
+            raise InvalidJob(
+                "workflow: enqueue_many raised after it had added a part of its jobs: let its exception leave the"
+                " block",
+                field="workflow",
+            )
         self.write()
         self._is_over = True
 

@@ -112,13 +112,16 @@ class WorkflowVerbs:
         (``parent``: there is no such job), or NoHandler.
         """
         rule_of = check_rule(when, Require.ALL)
-        parents = sorted(set(job_ids(parent if isinstance(parent, list) else [parent]))) or [0]
+        given = parent if isinstance(parent, list) else [parent]
+        parents = job_ids(given)
+        if not all(map(job_ids, zip(given, strict=True))) or not given:
+            raise _no_parent(parent, lifecycle.database())
         alias = lifecycle.database()
         with transaction.atomic(using=alias):
             take_lock(connections[alias])
             # From here on whatever moves it tells of that; if it has ended before, this does.
             if JobRecord.objects.using(alias).filter(pk__in=parents).update(watched=True) < len(parents):
-                raise InvalidJob(f"parent: there is no job {str(parent)[:50]!r}", field="parent")
+                raise _no_parent(parent, alias)
             nodes = [WorkflowNode(job_id=each) for each in parents]
             WorkflowNode.objects.using(alias).bulk_create(nodes, ignore_conflicts=True)
             if connections[alias].features.has_select_for_update:
@@ -253,10 +256,11 @@ class WorkflowVerbs:
             tags: Tags = (),
             without: Collection[str] = (),
             awaits: bool = False,
+            places: Sequence[int] | None = None,
         ) -> list[NewJob]:
             new, _ = self._new(
                 jobs, queue, correlation, expires, unique=False, priority=priority, tags=tags, delay=delay,
-                without=without, watched=True, awaits=awaits,
+                without=without, watched=True, awaits=awaits, places=places,
             )  # fmt: skip
             return new
 
@@ -271,6 +275,18 @@ def _plan_end(flow: Flow, role: str, job: Work) -> Node:
     node = Node(flow, new.job_type)
     flow.plan([Planned(node, new, None, None, counts=False)])
     return node
+
+
+def _no_parent(parent: Any, alias: str) -> InvalidJob:
+    """Of one that is no job; of several, the first that is none."""
+    if not isinstance(parent, list):
+        return InvalidJob(f"parent: there is no job {str(parent)[:50]!r}", field="parent")
+    there = set(JobRecord.objects.using(alias).filter(pk__in=job_ids(parent)).values_list("pk", flat=True))
+    for place, each in enumerate(parent):
+        if not there.issuperset(job_ids([each]) or [0]):
+            field = f"parent.{place}"
+            return InvalidJob(f"{field}: there is no job {str(each)[:50]!r}", field=field)
+    return InvalidJob("parent: the list names no job", field="parent")
 
 
 def _known(workflow_id: Any) -> int:

@@ -121,6 +121,10 @@ def test_batch_is_enqueued_whole_or_not_at_all(caller: Make) -> None:
     ask = caller()
     wrong = {"jobs": [NOTE, {"type": "app.Note", "payload": {"text": 1}}]}
     problem(ask.post("/jobs/batch", wrong), 422, "jobs.1.payload.text")
+    large = {"type": "app.Note", "payload": {"text": "x" * 1_048_576}}
+    problem(ask.post("/jobs/batch", {"jobs": [NOTE, NOTE, large]}), 422, "jobs.2.payload")
+    others = {"jobs": [{"type": "app.Nothing"}, NOTE]}
+    problem(caller(types=["app.Nothing"]).post("/jobs/batch", others), 403, "jobs.1.type")
     assert not JobRecord.objects.exists()
     answer = ask.post("/jobs/batch", {"jobs": [NOTE, NOTE], "queue": "mail"})
     assert answer.status_code == 201

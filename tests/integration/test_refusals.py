@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.mail import EmailMessage
+from django.db import transaction
 from django.utils import timezone
 
-from handlers import CancellationToken, EnqueueJobCommand, Event, InvalidJob, current_run, event_bus, job_scheduler
-from handlers.models import AuditEntry, EventRecord, JobRecord, QueueSwitch, RecurringJob
+from handlers import (
+    CancellationToken,
+    DuplicateJob,
+    EnqueueJobCommand,
+    Event,
+    InvalidJob,
+    Job,
+    NoHandler,
+    Unique,
+    current_run,
+    event_bus,
+    job_scheduler,
+)
+from handlers.mail import EmailBackend
+from handlers.models import AuditEntry, EventRecord, JobRecord, QueueSwitch, RecurringJob, Workflow
 from handlers.registry import registry
 from handlers.testing import run_due_jobs
+from tests.app import tasks
 from tests.app.jobs import Note
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
@@ -100,6 +117,84 @@ def test_pause_of_a_recurring_job_that_would_be_over_is_refused() -> None:
         job_scheduler.pause_recurring("nightly", until=ago())
     assert RecurringJob.objects.get().paused_at is None
     assert job_scheduler.pause_recurring("nightly", until=timezone.now() + HOUR)
+
+
+def flow_many(*jobs: Any) -> None:
+    with job_scheduler.workflow() as flow:
+        flow.enqueue_many(jobs)
+
+
+def follow(*parents: Any) -> None:
+    with transaction.atomic():
+        job_scheduler.continue_with([int(job_scheduler.enqueue(ANY)), *parents], ANY)
+
+
+@dataclass(frozen=True)
+class Undeclared(Job):
+    """Nobody handles it."""
+
+
+ECHO: Any = tasks.echo
+WRONG: Any = Note(7)  # type: ignore[arg-type]
+BARE, NOBODYS, ODD = EmailMessage("Hello", to=["ada@example.org"]), EmailMessage("Hello"), EmailMessage(to=["ada"])
+ODD.when = object()  # type: ignore[attr-defined]
+NUL = EmailMessage("Hello", "\0", to=["ada@example.org"])
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda: job_scheduler.enqueue_many([ANY, ANY, WRONG]), "jobs.2.text"),
+        (lambda: job_scheduler.enqueue_many([ANY, MOVED]), "jobs.1"),
+        (lambda: job_scheduler.enqueue_many([ANY, Note("long" * 2_000)], unique=Unique()), "jobs.1.unique"),
+        (lambda: event_bus.publish_many([MOVED, Moved("there")]), "events.1.place"),  # type: ignore[arg-type]
+        (lambda: event_bus.publish_many([MOVED, ANY]), "events.1"),
+        (lambda: flow_many(*[ANY] * 1_001, WRONG), "jobs.1001.text"),
+        (lambda: follow("stranger"), "parent.1"),
+        (lambda: follow(2**40), "parent.1"),
+        (lambda: ECHO.enqueue_many([(1,), (object(),)]), "calls.1.args.0"),
+        (lambda: ECHO.using(run_after=timezone.now()).enqueue_many([(1,), (object(),)]), "calls.1.args.0"),
+        (lambda: ECHO.enqueue_many([(1,), 5]), "calls.1"),
+        (lambda: ECHO.enqueue_many("ab"), "calls"),
+        (lambda: EmailBackend().send_messages([BARE, NOBODYS, ODD, BARE]), "messages.2.when"),
+        (lambda: EmailBackend().send_messages([BARE, NOBODYS, NUL]), "messages.2.body"),
+    ],
+)
+def test_of_several_the_one_that_is_wrong_is_named(call: Callable[[], object], field: str) -> None:
+    which = ".".join(field.split(".")[:2])
+    with pytest.raises(InvalidJob, match=f"^{which}: ") as caught:
+        call()
+    assert caught.value.field == field
+    for model in (EventRecord, Workflow, JobRecord):
+        assert not model._default_manager.exists()
+
+
+def test_of_several_the_one_that_nobody_handles_is_named_and_the_one_whose_key_is_held() -> None:
+    with pytest.raises(NoHandler, match=r"^jobs\.1: no handler is registered for Undeclared"):
+        job_scheduler.enqueue_many([ANY, Undeclared()])
+    holder = job_scheduler.enqueue(ANY, unique=Unique())
+    with pytest.raises(DuplicateJob, match=f"^jobs.2: unique: job {holder} holds") as caught:
+        job_scheduler.enqueue_many([Note("1"), Note("2"), ANY], unique=Unique(on_conflict="error"))
+    assert caught.value.place == 2
+    assert JobRecord.objects.count() == 1
+
+
+def test_rule_that_is_none_is_the_calls_fault_and_no_jobs() -> None:
+    with pytest.raises(InvalidJob, match=r"^unique: must be a Unique") as caught:
+        job_scheduler.enqueue_many([ANY, ANY], unique=cast_class(Unique))
+    assert caught.value.field == "unique"
+
+
+def test_workflow_to_which_many_were_added_in_part_is_not_made() -> None:
+    def swallow() -> None:
+        with job_scheduler.workflow() as flow:
+            with suppress(InvalidJob):
+                flow.enqueue_many([*[ANY] * 1_000, WRONG])
+            flow.enqueue(ANY)
+
+    with pytest.raises(InvalidJob, match="added a part of its jobs: let its exception leave the block"):
+        swallow()
+    assert not JobRecord.objects.exists()
 
 
 @pytest.mark.parametrize(
