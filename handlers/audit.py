@@ -12,7 +12,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
 from handlers.lifecycle import Beside, database
 from handlers.models import AuditEntry
 from handlers.models.sql import database_now, is_postgresql, prepared, to_time
@@ -123,6 +123,6 @@ def _entry(connection: BaseDatabaseWrapper, by: AbstractBaseUser | str, verb: st
         "username": user_name(user) if user else clean(str(by), LONGEST_NAME),
         "verb": verb,
         "count": count,
-        "reason": clean(reason, 500),
+        "reason": reason_text(reason),
         "source": clean(acting_from.get(), 64),
     }

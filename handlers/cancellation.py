@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from enum import StrEnum
 
-from handlers.exceptions import JobCancelled
+from handlers.exceptions import InvalidJob, JobCancelled
 
 POLL_SECONDS = 0.05  # how often a waiting token asks its probe
 
@@ -80,6 +80,8 @@ class CancellationToken:
 
         Returns whether it should stop. Use it instead of ``time.sleep``.
         """
+        if timeout is not None and not isinstance(timeout, int | float | timedelta):
+            raise InvalidJob(f"wait: timeout must be seconds or a timedelta, not {repr(timeout)[:60]}", field="timeout")
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = None if seconds is None else time.monotonic() + seconds
         gate = self._closed_gate()

@@ -88,7 +88,7 @@ class ScheduleJobCommand(Command):
     priority: int | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.at, datetime) and self.at.utcoffset() is None:
+        if not isinstance(self.at, datetime) or self.at.utcoffset() is None:
             raise InvalidJob("ScheduleJobCommand: at must be an aware datetime, such as timezone.now()", field="at")
         _check_expires(self.expires, self.at)
         _check_unique(self.unique, self.job)

@@ -14,7 +14,7 @@ from handlers import deploys
 from handlers.audit import By, actor_name, audit, user_name
 from handlers.conf import NEXT_VERSION, jobs_settings, version_problem
 from handlers.exceptions import InvalidJob
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
 from handlers.group_life import Resolved, Seen, regression
 from handlers.lifecycle import database
 from handlers.models import OPEN_STATES, FailureGroup, GroupEvent, GroupState
@@ -71,7 +71,7 @@ class FailureGroupVerbs:
         """Put it away: for good, until the aware time ``until``, or until it has happened ``times`` more times."""
         alias = database()
         now = database_now(connections[alias])
-        if until is not None and until.utcoffset() is None:
+        if until is not None and (not isinstance(until, datetime) or until.utcoffset() is None):
             raise InvalidJob(
                 worded("until: must be an aware datetime, not %(until)s", until=repr(until)), field="until"
             )
@@ -109,6 +109,8 @@ class FailureGroupVerbs:
 
     def assign_group(self, fingerprint: str, user: AbstractBaseUser | None, *, by: By = None, reason: str = "") -> bool:
         """Make it the business of ``user``, or nobody's; whether it was not. InvalidJob for an account that is off."""
+        if user is not None and not isinstance(user, AbstractBaseUser):
+            raise InvalidJob(f"user: must be a user, or None, not {repr(user)[:60]}", field="user")
         if user is not None and not user.is_active:
             raise InvalidJob(
                 worded("user: the account %(user)s is not active", user=repr(user_name(user))), field="user"
@@ -176,7 +178,7 @@ def _put(
         until = facts["ignored_until"]
         told = {"version": facts["fixed_in"], "until": until and until.isoformat(), "times": times}
         told = {name: value for name, value in told.items() if value}
-        _tell(group, kind, by, clean(reason, 500), {"from": before} | told)
+        _tell(group, kind, by, reason_text(reason), {"from": before} | told)
         _audit(by, f"{VERB_OF[kind]}_group", group, reason, {"from": before, "was": was, "mark": group.mark} | told)
     return True
 

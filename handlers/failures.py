@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from handlers.conf import jobs_settings
+from handlers.exceptions import InvalidJob
 from handlers.registry import registry
 
 # PostgreSQL stores no NUL, and neither database a lone surrogate; the other controls (ANSI escapes) only mislead.
@@ -73,6 +74,13 @@ def clean(text: str, limit: int | None = None) -> str:
         half = (limit - len(gap)) // 2
         text = f"{text[:half]}{gap}{text[-half:]}" if half > 0 else text[:limit]
     return UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def reason_text(reason: object) -> str:
+    """What somebody gives as a reason, as a column keeps it. Raises InvalidJob (``reason``) for what is no text."""
+    if not isinstance(reason, str):
+        raise InvalidJob(f"reason: must be text, empty where there is none, not {repr(reason)[:60]}", field="reason")
+    return clean(reason, 500)
 
 
 def class_path(error: BaseException) -> str:

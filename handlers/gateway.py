@@ -511,6 +511,10 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         """
         if (running := current.get()) is not None and running.bars:
             raise InvalidJob(running.bars, field="job")
+        if expect is not None and not isinstance(expect, Mapping):
+            raise InvalidJob(
+                f"expect: must be a dict of tokens by the jobs' ids, not {repr(expect)[:60]}", field="expect"
+            )
         known, alias = job_ids(ids), lifecycle.database()
         with transaction.atomic(using=alias):
             applied = verb(known, actor=actor_name(by), reason=reason, expect=expect, **options)
@@ -559,6 +563,10 @@ def _edited(job_id: int, payload: bytes) -> dict[str, Any]:
 
 def _encode_for(type_name: str, payload: Any) -> bytes:
     job_type = registry.find(type_name)
+    if isinstance(payload, bytes):
+        raise InvalidJob(
+            worded("payload: must be a job, a command, or a JSON value as Python has it, not bytes"), field="payload"
+        )
     if not isinstance(payload, Job | Command):
         payload = job_type.decode(payload)
     elif (found := registry.for_object(payload)).name != job_type.name:

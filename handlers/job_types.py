@@ -7,7 +7,7 @@ import inspect
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar, Generic, Literal, TypeVar
@@ -55,6 +55,8 @@ class JobType:
     """One declared type. Raises InvalidJob when made from values that do not fit, saying how to mend them."""
 
     declares_arguments: ClassVar[bool] = True  # False: they are the engine's, such as an event's id
+    argument: ClassVar[str] = ""  # what its handler takes; empty: what it is, a job or a command
+    beside: ClassVar[tuple[str, ...]] = ("", ", token", ", run", ", token, run")  # and what it can take with that
 
     name: str  # what is stored; stable
     payload_class: type[Job | Command]
@@ -109,7 +111,8 @@ class JobType:
         check_priority(self.priority)
         object.__setattr__(self, "tags", check_tags(self.tags))
         _check_captions(self)
-        object.__setattr__(self, "wants", _wants(self.name, self.handler))
+        takes = [f"({self.argument or self.kind}{beside})" for beside in self.beside]
+        object.__setattr__(self, "wants", _wants(self.name, self.handler, takes))
         function = getattr(self.handler, "handle", None) if isinstance(self.handler, type) else self.handler
         object.__setattr__(self, "is_async", inspect.iscoroutinefunction(function))
         _check_atomic(self)
@@ -270,24 +273,25 @@ def check_queue(name: object, *, engine: bool = False) -> None:
         raise InvalidJob(f"queue: {SYSTEM_QUEUE!r} is the engine's own: choose another name", field="queue")
 
 
-def _wants(name: str, handler: object) -> tuple[str, ...]:
+def _wants(name: str, handler: object, takes: Sequence[str]) -> tuple[str, ...]:
     """What ``handler`` takes after the payload: "token", "run", both or neither. Raises InvalidJob for anything else.
 
-    A run goes by its name; the token, as ever, by its place.
+    A run goes by its name; the token, as ever, by its place. ``takes``: what it may, as a mend.
     """
+    usual = takes[1]
     function: Any = handler
     bound = 0
     if isinstance(handler, type):
         function = getattr(handler, "handle", None)
         if not callable(function) or inspect.isabstract(handler):
             raise InvalidJob(
-                f"{name}: the handler {handler.__qualname__} lacks a method: write def handle(self, job, token)"
+                f"{name}: the handler {handler.__qualname__} lacks a method: write def handle(self, {usual[1:]}"
             )
         bound = int(
             inspect.isfunction(inspect.getattr_static(handler, "handle"))
         )  # self; not for a static or class method
     elif not callable(handler):
-        raise InvalidJob(f"{name}: the handler must be a class with handle(job, token), or a function (job, token)")
+        raise InvalidJob(f"{name}: the handler must be a class with handle{usual}, or a function {usual}")
     parameters = list(inspect.signature(function).parameters.values())
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return ("token",)
@@ -298,5 +302,5 @@ def _wants(name: str, handler: object) -> tuple[str, ...]:
     found = tuple("run" if p.name in RUN_NAMES else "token" for p in given)
     wants = found if len(set(found)) == len(found) else found[:1]
     if not positional or len(required) > 1 + len(wants) or any(p.kind is p.KEYWORD_ONLY for p in required):
-        raise InvalidJob(f"{name}: the handler must take (job), (job, token), (job, run) or (job, token, run)")
+        raise InvalidJob(f"{name}: the handler must take {', '.join(takes[:-1])} or {takes[-1]}")
     return wants

@@ -88,7 +88,7 @@ class Registry:
         """The type of this name or alias. Raises NoHandler when there is none."""
         try:
             return self._types[self._names[name]]
-        except KeyError:
+        except (KeyError, TypeError):  # TypeError: what is no text may have no hash
             raise NoHandler(
                 f"no handler is registered for type {str(name)[:200]!r}: declare one in an installed app's jobs.py,"
                 " or, when the type was renamed, give it aliases=(old_name,)"

@@ -12,7 +12,7 @@ from handlers import waiting
 from handlers.audit import By, actor_name, audit
 from handlers.deadlines import check_ahead
 from handlers.exceptions import InvalidJob, NoHandler
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
 from handlers.lifecycle import database
 from handlers.models import JobPayload, QueueSwitch, Switch, TypeSwitch, WorkerProcess
 from handlers.models.sql import database_now, take_lock
@@ -40,7 +40,7 @@ def pause(switch: type[Switch], names: Sequence[str], until: datetime | None, by
             "paused_at": now,
             "until": until,
             "by": clean(actor_name(by), 150),
-            "reason": clean(reason, 500),
+            "reason": reason_text(reason),
         }
         for name in names:
             switch._default_manager.using(alias).update_or_create(name=name, defaults=facts)
@@ -70,7 +70,7 @@ def type_names(name: str) -> list[str]:
     try:
         job_type = registry.get(name)
     except NoHandler as error:
-        alias = database()
+        alias, name = database(), str(name)
         stored = JobPayload.objects.using(alias).filter(job_type=name).exists()
         if not stored and not TypeSwitch.objects.using(alias).filter(name=name).exists():
             raise InvalidJob(worded("type: %(name)s is not known", name=repr(str(name)[:200])), field="type") from error

@@ -32,7 +32,9 @@ def foreign(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     try:
         rows = listing.foreign_queues()
         jobs, more = listing.jobs(kind, queue, offset)
-        context |= {"rows": rows, "scheduled": listing.scheduled_count(), "jobs": jobs, "more": more}
+        scheduled = listing.scheduled_count()
+        is_empty = not scheduled and not any(count for row in rows for count in row.counts.values())
+        context |= {"rows": rows, "scheduled": scheduled, "is_empty": is_empty, "jobs": jobs, "more": more}
     except TransportUnavailable as error:
         context["away"] = str(error)
     return TemplateResponse(request, "dashboard/foreign/foreign.html", context)

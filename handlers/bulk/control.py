@@ -8,13 +8,14 @@ from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import connections, transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 
 from handlers.audit import LONGEST_NAME, By, audit, user_name
 from handlers.bulk.outcomes import canary_outcomes, recent_outcomes
 from handlers.bulk.runs import CANARY, LIVE, VERBS, named, next_chunk
 from handlers.exceptions import InvalidJob
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
+from handlers.job_ids import job_ids
 from handlers.lifecycle import database
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import BulkOperation, JobRecord
@@ -38,10 +39,16 @@ def narrowed(verb: str, selection: Selection) -> Selection:
 
     Raises InvalidJob when no state is left.
     """
-    if verb not in VERBS:
+    if not isinstance(verb, str) or verb not in VERBS:
         raise InvalidJob(
             worded("verb: must be one of %(verbs)s, not %(verb)s", verbs=", ".join(VERBS), verb=repr(str(verb)[:40])),
             field="verb",
+        )
+    if not isinstance(selection, Selection):
+        raise InvalidJob(
+            "selection: must be a Selection, such as Selection.parse('state:failed type:shop.SendReceipt'), not"
+            f" {repr(selection)[:60]}",
+            field="selection",
         )
     selection = replace(selection, engine=False)  # no run works on runs
     sources = {str(state) for state in VERBS[verb].sources}
@@ -83,6 +90,8 @@ def start(
     fitting = narrowed(verb, selection)
     _check_queue(verb, queue)
     _check(verb, rate_per_second, canary, max_failed_share)
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 2**63):
+        raise InvalidJob(f"count: must be a whole number, 0 or more, not {repr(count)[:60]}", field="count")
     alias = database()
     with transaction.atomic(using=alias):
         take_lock(connections[alias])
@@ -116,7 +125,7 @@ def start(
             progressed_at=now,
             user_id=by.pk if isinstance(by, AbstractBaseUser) else None,
             username=_name(by),
-            reason=clean(reason, 500),
+            reason=reason_text(reason),
             rate_per_second=rate_per_second,
             canary=canary,
             max_failed_share=max_failed_share,
@@ -153,7 +162,7 @@ def resume(operation_id: int, *, by: By = None, reason: str = "") -> bool:
     alias = database()
     with transaction.atomic(using=alias):
         sources = (*LIVE, BulkState.PAUSED.value)
-        rows = BulkOperation.objects.using(alias).filter(pk=operation_id, state__in=sources)
+        rows = _named(operation_id, alias).filter(state__in=sources)
         # A step further, so that a chunk job that still waits somewhere does nothing.
         if not rows.update(step=F("step") + 1, progressed_at=database_now(connections[alias])):
             return False
@@ -183,7 +192,7 @@ def try_more(operation_id: int, jobs: int = CANARY, *, by: By = None, reason: st
         )
     alias = database()
     with transaction.atomic(using=alias):
-        rows = BulkOperation.objects.using(alias).filter(pk=operation_id, state=BulkState.PAUSED)
+        rows = _named(operation_id, alias).filter(state=BulkState.PAUSED)
         if not rows.update(step=F("step") + 1, progressed_at=database_now(connections[alias])):
             return False
         operation = BulkOperation.objects.using(alias).get(pk=operation_id)
@@ -222,10 +231,15 @@ def _count_all(selection: Selection, alias: str) -> int:
         raise InvalidJob(told, field="confirm_count") from None
 
 
+def _named(operation_id: object, alias: str) -> QuerySet[BulkOperation]:
+    """The run of this id; none for what is no id."""
+    return BulkOperation.objects.using(alias).filter(pk__in=job_ids([operation_id]))
+
+
 def _switch(operation_id: int, verb: str, sources: tuple[str, ...], by: By, reason: str, **changes: Any) -> bool:
     alias = database()
     with transaction.atomic(using=alias):
-        rows = BulkOperation.objects.using(alias).filter(pk=operation_id)
+        rows = _named(operation_id, alias)
         if not rows.filter(state__in=sources).update(**changes):
             return False
         moved = rows.values_list("moved", flat=True).get()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from django.db import Error, connections, transaction
 
@@ -45,10 +45,21 @@ def on_event(
     ``handles``. Raises InvalidJob when something does not fit.
     """
 
+    for event_class in event_classes or (None,):
+        if not isinstance(event_class, type) or not issubclass(event_class, Event):
+            what = "none" if event_class is None else repr(event_class)[:60]
+            raise InvalidJob(
+                f"on_event takes the classes of its events, such as @on_event(OrderPlaced), not {what}", field="event"
+            )
+
     def declare(function: F) -> F:
+        if not callable(function) or not hasattr(function, "__name__"):
+            raise InvalidJob(
+                f"on_event declares a function: put @on_event({event_classes[0].__name__}) above def told(event), not"
+                f" {repr(function)[:60]}",
+                field="function",
+            )
         own = default_name(function) if name is None else name
-        if not event_classes:
-            raise InvalidJob(f"{own}: on_event takes the classes of its events: @on_event(OrderPlaced)", field="event")
         takes = tuple(Take(event_class) for event_class in event_classes)
         for take in takes:
             check_take(own, take)
@@ -73,6 +84,8 @@ def on_event(
 
 class FunctionType(SubscriberType):
     """The job type of a function that is told of events."""
+
+    argument: ClassVar[str] = "event"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -16,7 +16,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.current import LogLine
-from handlers.failures import Failure, clean
+from handlers.failures import Failure, clean, reason_text
 from handlers.lifecycle import postgresql, sqlite, telling, waits, watching
 from handlers.lifecycle.columns import MoveBatch, Moved
 from handlers.lifecycle.counting import outcome_of
@@ -270,7 +270,7 @@ def _steps(number: int, change: Change) -> Iterator[tuple[Any, ...]]:
     source = change.source
     for step in change.steps:
         is_first = step is change.steps[0]
-        yield number, is_first, source, step.target, clean(step.reason, 500), step.data or None
+        yield number, is_first, source, step.target, reason_text(step.reason), step.data or None
         source = step.target
 
 

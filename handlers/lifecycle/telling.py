@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers.failures import clean
+from handlers.failures import reason_text
 from handlers.models.sql import from_time
 from handlers.signals import JobMoved
 from handlers.signals.delivery import tell
@@ -52,7 +52,7 @@ def stepped(
             state = State(target)
             told.append(
                 JobMoved(
-                    place.job_id, place.job_type, place.queue, origin, state, place.attempt, at, clean(reason, 500),
+                    place.job_id, place.job_type, place.queue, origin, state, place.attempt, at, reason_text(reason),
                     actor,
                 )
             )  # fmt: skip

@@ -12,7 +12,7 @@ from django.db import connections, transaction
 from django.db.models import Max
 
 from handlers.conf import SYSTEM_QUEUE
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
 from handlers.lifecycle import guards, telling
 from handlers.lifecycle.creation import NewJob, keep_tags
 from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step, apply, dialect, new_token
@@ -264,7 +264,7 @@ def _move_chunk(rows: Sequence[_Row], queue: str, actor: str, reason: str, appli
     batch = []
     for row in rows:
         why = f"moved from queue {row.queue} to {queue}{': ' if reason else ''}{reason}"
-        batch.append((row.pk, row.token, tokens[row.pk], row.state, clean(why, 500), {"old_queue": row.queue}))
+        batch.append((row.pk, row.token, tokens[row.pk], row.state, reason_text(why), {"old_queue": row.queue}))
     moved = dialect(connections[alias]).move_to_queue(connections[alias], batch, queue, clean(actor, 150))
     if jobs_moved.receivers:
         for row, (*_, why, _) in zip(rows, batch, strict=True):

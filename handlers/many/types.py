@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from handlers.cancellation import CancellationToken
 from handlers.exceptions import InvalidJob, NoHandler
@@ -22,6 +22,9 @@ LONGEST = timedelta(minutes=1)  # that a claimed job may wait for company
 @dataclass(frozen=True)
 class ManyType(JobType):
     """One declared type whose handler takes up to ``size`` jobs. The first of them waits up to ``wait`` for others."""
+
+    argument: ClassVar[str] = "jobs"
+    beside: ClassVar[tuple[str, ...]] = ("", ", token")
 
     size: int = 100
     wait: timedelta = timedelta(seconds=1)

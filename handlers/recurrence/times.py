@@ -62,11 +62,10 @@ class Times:
             return due
 
 
-@lru_cache(maxsize=1_000)
 def zone_of(name: str) -> ZoneInfo:
     """The time zone of this name. Raises InvalidJob."""
     try:
-        return ZoneInfo(name)
+        return _zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):  # OSError: a folder of zones, or a name too long
         raise InvalidJob(
             worded(
@@ -75,6 +74,9 @@ def zone_of(name: str) -> ZoneInfo:
             ),
             field="timezone",
         ) from None
+
+
+_zone = lru_cache(maxsize=1_000)(ZoneInfo)
 
 
 def check_span(field: str, value: object, *, least: timedelta = timedelta(0), most: timedelta = LONGEST) -> timedelta:

@@ -132,6 +132,8 @@ def on(event_class: type[Event], *, key: str, not_found: NotFound = "retry") -> 
 
 def on_timeout(name: str) -> Callable[[M], M]:
     """Call the method ``(self)`` when a timeout of this name has come."""
+    if callable(name):  # written without brackets, it would mark nothing
+        raise InvalidJob('on_timeout: takes the name of a timeout: @on_timeout("late")', field="on_timeout")
     return _marked(TimeoutMark(name))
 
 

@@ -102,7 +102,7 @@ class Turn:
 
     def timeout(self, name: str, delay: timedelta) -> JobId:
         """See ``Saga.timeout``."""
-        if name not in self.saga_type.timeouts:
+        if not isinstance(name, str) or name not in self.saga_type.timeouts:
             raise InvalidJob(
                 f'{self.saga_type.name}: timeout: it has no method for {name!r}: mark one with @on_timeout("{name}")',
                 field="name",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -60,6 +61,10 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
     def validate_task(self, task: Any) -> None:
         """Raise the family's InvalidTask unless this backend can run ``task``; its job type is known from then on."""
         of = family_of(task) or self.family
+        if isinstance(task.priority, bool) or not isinstance(task.priority, int):
+            raise of.invalid(f"priority must be a whole number between -100 and 100, not {repr(task.priority)[:60]}")
+        if task.run_after is not None and not isinstance(task.run_after, datetime):
+            raise of.invalid(f"run_after must be an aware datetime, not {repr(task.run_after)[:60]}")
         of.backend.validate_task(self, task)
         try:
             job_type = declare(task, self._policy, self._timeout)

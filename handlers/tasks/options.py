@@ -74,10 +74,13 @@ def unique(value: Any) -> Unique | None:
 
 
 def limits(value: Any) -> tuple[Limit, ...]:
-    """One limit, or several."""
+    """One limit, or several. Raises InvalidJob."""
     if value is None:
         return ()
-    return (value,) if isinstance(value, Limit) else tuple(value)
+    several = (value,) if isinstance(value, Limit) else value
+    if not isinstance(several, list | tuple) or not all(isinstance(each, Limit) for each in several):
+        raise InvalidJob(f"limit: must be a Limit, or a list of them, not {repr(value)[:60]}", field="limit")
+    return tuple(several)
 
 
 def stored_policy(own: RetryPolicy, declared: RetryPolicy) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def run_due_jobs(
             declared.sync()
         engine = _Engine(runs, most)
         engine.run()
-        while (event := next_event(clock.now())) is not None and event + A_BIT < target:
+        while (event := next_event(clock.now())) is not None and event < target - A_BIT:
             clock.move_to(max(event + A_BIT, clock.now()))
             engine.run()
         if now is not None:

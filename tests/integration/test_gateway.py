@@ -185,7 +185,7 @@ BAD: dict[str, tuple[Callable[[], Any], str, str]] = {
     "no job": (lambda: job_scheduler.enqueue(cast("Any", {"text": "a"})), "job", "dict"),
     "a class": (lambda: job_scheduler.enqueue(cast("Any", Note)), "job", "class"),
     "one of many": (
-        lambda: job_scheduler.enqueue_many([Note("a"), Note(cast("str", None)), Note("b")]), "text", "text",
+        lambda: job_scheduler.enqueue_many([Note("a"), Note(cast("str", None)), Note("b")]), "jobs.1.text", "^jobs.1: ",
     ),
     "queue of many": (lambda: job_scheduler.enqueue_many([Note("a")], queue="nowhere"), "queue", "not known"),
 }  # fmt: skip
@@ -197,7 +197,7 @@ def test_bad_input_names_its_field_and_writes_nothing(case: str) -> None:
     with pytest.raises(InvalidJob, match=words) as caught:
         call()
     assert caught.value.field == field
-    assert field in str(caught.value).lower()
+    assert field.rpartition(".")[2] in str(caught.value).lower()
     assert tables() == (0, 0, 0, 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,17 +21,24 @@ from handlers import (
     InvalidJob,
     Job,
     NoHandler,
+    ScheduleJobCommand,
     Unique,
     current_run,
     event_bus,
+    handles_command,
+    handles_many,
     job_scheduler,
+    on_event,
+    on_timeout,
+    recurring,
 )
 from handlers.mail import EmailBackend
 from handlers.models import AuditEntry, EventRecord, JobRecord, QueueSwitch, RecurringJob, Workflow
 from handlers.registry import registry
+from handlers.selection import Selection
 from handlers.testing import run_due_jobs
 from tests.app import tasks
-from tests.app.jobs import Note
+from tests.app.jobs import Greet, Note
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("noting")]
 
@@ -47,6 +54,8 @@ class Moved(Event):
 
 
 MOVED: Any = Moved(1)
+NONE: Any = None
+ALL = Selection.parse("state:failed")
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +103,20 @@ def pause_for(until: Any) -> None:
         (lambda: pause_for(HOUR), "until", "must be an aware datetime, not datetime.timedelta"),
         (lambda: pause_for(ago()), "until", "has passed: name a later time, or none"),
         (lambda: job_scheduler.pause_type(registry.for_object(ANY).name, until=ago()), "until", "has passed"),
+        (lambda: job_scheduler.delete(1, by="ann", reason=NONE), "reason", "must be text, empty where there is none"),
+        (lambda: job_scheduler.enqueue(ANY, by="ann", reason=NONE), "reason", "must be text"),
+        (lambda: job_scheduler.pause_queue("default", reason=NONE), "reason", "must be text"),
+        (lambda: job_scheduler.delete_many([1], expect=cast_any("token")), "expect", "a dict of tokens by the jobs'"),
+        (lambda: job_scheduler.pause_type(cast_any([])), "type", "is not known"),
+        (lambda: job_scheduler.start_bulk(cast_any([]), ALL), "verb", "must be one of retry"),
+        (lambda: job_scheduler.start_bulk("retry", cast_any("state:failed")), "selection", r"Selection\.parse\('"),
+        (lambda: job_scheduler.start_bulk("retry", ALL, count=-1), "count", "a whole number, 0 or more, not -1"),
+        (lambda: job_scheduler.start_bulk("retry", ALL, count=cast_any(1.5)), "count", "a whole number, 0 or more"),
+        (lambda: job_scheduler.ignore_group("a" * 16, until=cast_any(5)), "until", "an aware datetime, not 5"),
+        (lambda: job_scheduler.assign_group("a" * 16, cast_any("ann")), "user", "must be a user, or None, not 'ann'"),
+        (lambda: recurring("n", ANY, "@daily", timezone=cast_any(["UTC"])), "timezone", "is not known"),
+        (lambda: ScheduleJobCommand(ANY, cast_any("tomorrow")), "at", "must be an aware datetime"),
+        (lambda: CancellationToken(job_id=1, attempt=1).wait(cast_any("5")), "timeout", "seconds or a timedelta"),
         (lambda: EnqueueJobCommand(ANY, delay=5), "delay", "delay: must be a timedelta"),  # type: ignore[arg-type]
     ],
 )
@@ -109,6 +132,59 @@ def test_call_that_cannot_be_right_names_the_argument_and_its_mend(
 
 def cast_class(cls: type) -> Any:
     return cls
+
+
+def cast_any(value: object) -> Any:
+    return value
+
+
+@pytest.mark.parametrize(
+    ("declare", "field", "words"),
+    [
+        (lambda: on_event(cast_any(ends_with)), "event", r"such as @on_event\(OrderPlaced\), not <function"),
+        (on_event, "event", "not none"),
+        (lambda: on_event(Moved)(cast_any(5)), "function", r"put @on_event\(Moved\) above def told\(event\), not 5"),
+        (
+            lambda: on_event(Moved, name="app.more")(lambda event, token, run, more: None),
+            "",
+            r"must take \(event\), .*event, token, run",
+        ),
+        (lambda: handles_many(Note)(lambda jobs, token, more: None), "", r"must take \(jobs\) or \(jobs, token\)$"),
+        (lambda: handles_command(Greet)(lambda: None), "", r"must take \(command\), \(command, token\), .*, run\)$"),
+        (lambda: on_timeout(cast_any(ends_with)), "on_timeout", r'@on_timeout\("late"\)'),
+    ],
+)
+def test_declaration_that_cannot_be_right_names_what_its_function_takes(
+    declare: Callable[[], object], field: str, words: str
+) -> None:
+    with pytest.raises(InvalidJob, match=words) as caught:
+        declare()
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("verb", ["pause_bulk", "resume_bulk", "try_bulk", "stop_bulk"])
+@pytest.mark.parametrize("operation", [None, "x", [], float("nan"), 2**70])
+def test_what_is_no_id_is_no_bulk_operation(verb: str, operation: Any) -> None:
+    assert getattr(job_scheduler, verb)(operation, by="ann") is False
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"limit": 5}, "limit: must be a Limit, or a list of them, not 5"),
+        ({"limit": [5]}, "limit: must be a Limit, or a list of them"),
+        ({"priority": "high"}, "priority must be a whole number .*, not 'high'"),
+        ({"run_after": "tomorrow"}, "run_after must be an aware datetime, not 'tomorrow'"),
+    ],
+)
+def test_tasks_option_that_cannot_be_is_the_familys_own_error(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(type(ECHO.get_backend().family.invalid("")), match=words):
+        ECHO.using(**options)
+
+
+def test_job_at_the_calendars_end_does_not_run_now() -> None:
+    job_scheduler.schedule(ANY, datetime.max.replace(tzinfo=UTC) - timedelta(microseconds=1))
+    assert not run_due_jobs()
 
 
 def test_pause_of_a_recurring_job_that_would_be_over_is_refused() -> None:

@@ -79,6 +79,14 @@ def test_page_unpickles_nothing_and_shows_hostile_text_as_text(superuser: Client
     assert "(a pickle without a description)" in page(superuser)
 
 
+def test_page_of_an_empty_redis_does_not_say_that_all_is_well(superuser: Client, queue: Queue) -> None:
+    said = page(superuser)
+    assert "RQ has no jobs in this Redis" in said
+    assert "those that it had are lost then" in said
+    queue.enqueue_in(timedelta(hours=1), rq_calls.add, 4)
+    assert "RQ has no jobs" not in page(superuser)
+
+
 def test_page_survives_garbage_and_a_redis_that_is_away(superuser: Client, queue: Queue, settings: Any) -> None:
     assert "Nothing here" in page(superuser, kind="nonsense", queue="x" * 500, offset="-1")
     settings.RQ_QUEUES = {"default": {"URL": "redis://127.0.0.1:1/0"}}
