@@ -7,7 +7,7 @@ By where the jobs are now, so it is harmless to repeat and needs no order. What 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from django.db import connections
 
@@ -17,10 +17,10 @@ from handlers.states import State
 from handlers.workflows import rows
 from handlers.workflows.gates import MISSED, OPEN, decide, reason, verdicts
 from handlers.workflows.release import release, release_nodes
-from handlers.workflows.rows import JobRow, NodeRow, WorkflowRow
+from handlers.workflows.rows import Alike, WorkflowRow
 
 CHUNK = 1_000
-# By the words that rows have for them: to make an enum's member of each would be a call of Python for every job.
+# By the words that rows have for them.
 _OUTCOMES = {
     State.SUCCEEDED.value: NodeOutcome.SUCCEEDED.value, State.FAILED.value: NodeOutcome.FAILED.value,
     State.DELETED.value: NodeOutcome.DELETED.value,
@@ -48,83 +48,77 @@ class _Releases:
     def __init__(self, using: str) -> None:
         self.using = using
         self.gates: dict[int, Gate] = {}
-        self.nodes: list[tuple[int, Gate]] = []
+        self.nodes: dict[tuple[bool, str], list[str]] = defaultdict(list)  # listed, by whether they go on, and why
 
     def do(self) -> None:
         for _, gate in sorted(self.gates.items()):
             release(gate, using=self.using)
-        by_id = {node.job_id: node for node in rows.waiting([job_id for job_id, _ in self.nodes], self.using)}
-        for job_id, gate in self.nodes:
-            if node := by_id.get(job_id):  # else it was over, and has aged out
-                release_nodes([node], gate, using=self.using)
+        for (is_open, why), ids in self.nodes.items():
+            nodes = rows.waiting(",".join(ids), self.using)  # without those that were over, and have aged out
+            release_nodes(nodes, Gate(is_open=is_open, why=why), using=self.using)
 
 
 class _Step:
     def __init__(self, ids: Sequence[int], using: str, releases: _Releases) -> None:
         self.ids, self.using, self.releases = ids, using, releases
-        self.outcomes: dict[int, str] = {}  # of each node
-        self.changed: list[NodeRow] = []
+        self.ended: list[tuple[Alike, str]] = []  # with the outcome of each node
+        self.changed: list[tuple[Alike, str]] = []
 
     def do(self) -> list[int]:
         """The jobs that have opened workflows which have ended by this: for others they have ended only now."""
-        nodes = rows.lock_nodes(self.ids, self.using)
-        if not nodes:
+        if not (ids := rows.lock_nodes(self.ids, self.using)):
             return []
         # Read once the nodes are ours: who had them before has seen no later states than we do.
-        jobs = {job.job_id: job for job in rows.jobs([node.job_id for node in nodes], self.using)}
-        self._see_outcomes(nodes, jobs)
-        if waiting := [node for node in nodes if _is_in(jobs.get(node.job_id), AWAITING)]:
+        nodes = rows.alike(ids, self.using)
+        self._see_outcomes(nodes)
+        if waiting := [node for node in nodes if node.state == AWAITING]:
             self._see_restored([node for node in waiting if node.gate_id])
-        by_outcome: dict[str, list[int]] = defaultdict(list)
-        for node in self.changed:
-            by_outcome[self.outcomes[node.job_id]].append(node.job_id)
+        by_outcome: dict[str, list[str]] = defaultdict(list)
+        for node, outcome in self.changed:
+            by_outcome[outcome].append(node.ids)
         rows.keep_outcomes(by_outcome, self.using)
-        sources = [job.job_id for job in jobs.values() if job.is_source]
-        rows.keep_results([pk for pk in sources if self.outcomes.get(pk) == SUCCEEDED], self.using)
-        self._move_gates(nodes)
+        sources = [node.ids for node, outcome in self.ended if node.is_source and outcome == SUCCEEDED]
+        rows.keep_results(sources, self.using)
+        self._move_gates()
         # For jobs of the end that were restored it may have come.
         ends = {node.workflow_id for node in waiting if node.workflow_id and not node.counts}
         return self._sum_up(ends) if self.changed or ends else []
 
-    def _see_outcomes(self, nodes: Iterable[NodeRow], jobs: Mapping[int, JobRow]) -> None:
+    def _see_outcomes(self, nodes: Iterable[Alike]) -> None:
         inner: dict[int, list[tuple[bool, bool]]] = defaultdict(list)
-        if openers := [job.job_id for job in jobs.values() if job.has_opened]:
+        if openers := [node.opener for node in nodes if node.opener]:
             opened = Workflow.objects.using(self.using).filter(opened_by__in=openers)
             for opener, finished_at, deleted in opened.values_list("opened_by", "finished_at", "deleted"):
                 inner[opener or 0].append((finished_at is not None, deleted > 0))
-        gone = [node.gate_id for node in nodes if _is_in(jobs.get(node.job_id), DELETED)]
-        closed = self._closed({gate_id for gate_id in gone if gate_id})
+        closed = self._closed({node.gate_id for node in nodes if node.gate_id and node.state == DELETED})
         for node in nodes:
-            if (job := jobs.get(node.job_id)) is None:
-                continue  # erased
-            outcome = _OUTCOMES.get(job.state, NOT_YET)
-            if job.has_opened or node.skip or outcome == DELETED:
-                outcome = _outcome(outcome, inner.get(node.job_id, ()), skip=node.skip)
-                if outcome == DELETED and node.gate_id in closed:
-                    outcome = NodeOutcome.UNNEEDED.value
-            self.outcomes[node.job_id] = outcome
+            outcome = _outcome(_OUTCOMES.get(node.state, NOT_YET), inner.get(node.opener or 0, ()), skip=node.skip)
+            if outcome == DELETED and node.gate_id in closed:
+                outcome = NodeOutcome.UNNEEDED.value
+            self.ended.append((node, outcome))
             if outcome != node.outcome or (node.skip and outcome != SKIPPED):  # it was undone
-                self.changed.append(node)
+                self.changed.append((node, outcome))
 
     def _closed(self, gates: Collection[int]) -> set[int]:
         found = Gate.objects.using(self.using).filter(pk__in=gates, is_open=False)
         return set(found.values_list("pk", flat=True)) if gates else set()
 
-    def _see_restored(self, nodes: Collection[NodeRow]) -> None:
+    def _see_restored(self, nodes: Collection[Alike]) -> None:
         """Nodes that wait again, perhaps for what was decided meanwhile."""
         gates = Gate.objects.using(self.using).filter(pk__in={node.gate_id for node in nodes}, is_open__isnull=False)
         by_id = {gate.pk: gate for gate in gates}
-        self.releases.nodes += [(node.job_id, gate) for node in nodes if (gate := by_id.get(node.gate_id or 0))]
+        for node in nodes:
+            if gate := by_id.get(node.gate_id or 0):
+                self.releases.nodes[bool(gate.is_open), gate.why].append(node.ids)
 
-    def _move_gates(self, nodes: Iterable[NodeRow]) -> None:
+    def _move_gates(self) -> None:
         """Tell the gates at which others wait for these."""
         # What may have missed before, it is told apart; what was met stays so.
-        alike: dict[tuple[str, str], list[int]] = defaultdict(list)
-        for node in nodes:
-            if (outcome := self.outcomes.get(node.job_id)) is not None:
-                alike[outcome, OPEN].append(node.job_id)
-                if node.outcome:
-                    alike[outcome, MISSED].append(node.job_id)
+        alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for node, outcome in self.ended:
+            alike[outcome, OPEN].append(node.ids)
+            if node.outcome:
+                alike[outcome, MISSED].append(node.ids)
         sums: dict[int, Counter[str]] = defaultdict(Counter)
         named: dict[int, int] = {}
         for (outcome, former), ids in alike.items():
@@ -148,12 +142,10 @@ class _Step:
     def _sum_up(self, also: Collection[int]) -> list[int]:
         """Add what has changed to the workflows' sums; see which of them, and of ``also``, have ended."""
         sums: dict[int, Counter[str]] = defaultdict(Counter, {pk: Counter() for pk in also})
-        for (workflow_id, now, former), count in Counter(
-            (node.workflow_id, self.outcomes[node.job_id], node.outcome) for node in self.changed if node.counts
-        ).items():
-            if workflow_id:
-                sums[workflow_id][now] += count
-                sums[workflow_id][former] -= count
+        for node, outcome in self.changed:
+            if node.counts and node.workflow_id:
+                sums[node.workflow_id][outcome] += node.number
+                sums[node.workflow_id][node.outcome] -= node.number
         openers = []
         for workflow in rows.add_to_workflows(sums, self.using) if sums else ():
             is_over = not workflow.open and not workflow.failed
@@ -169,15 +161,11 @@ class _Step:
     def _call_back(self, workflow: WorkflowRow, *, is_over: bool) -> None:
         """Let the jobs run that wait for all of it; those of another end never will."""
         if workflow.on_end:
-            self.releases.nodes.append((workflow.on_end, Gate(is_open=True, why="all of its workflow has ended")))
+            self.releases.nodes[True, "all of its workflow has ended"].append(str(workflow.on_end))
         if workflow.on_success and is_over:
             good = not workflow.deleted
             why = "all of its workflow has succeeded" if good else "not all of its workflow has succeeded"
-            self.releases.nodes.append((workflow.on_success, Gate(is_open=good, why=why)))
-
-
-def _is_in(job: JobRow | None, state: str) -> bool:
-    return job is not None and job.state == state
+            self.releases.nodes[good, why].append(str(workflow.on_success))
 
 
 def _outcome(outcome: str, inner: Sequence[tuple[bool, bool]], *, skip: bool) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ from handlers.models import (
 )
 from handlers.models.sql import as_rows, fetch, is_postgresql, prepared, read_in_order, rows_cte
 from handlers.models.workflow import SUMS, When, unended
+from handlers.states import State
 
 NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS, PAYLOADS = (
     model._meta.db_table
@@ -30,24 +30,19 @@ NODES, PARENTS, GATES, INPUTS, WORKFLOWS, JOBS, RESULTS, PAYLOADS = (
 )
 
 
-class NodeRow(NamedTuple):
-    """A node as it was, locked."""
+class Alike(NamedTuple):
+    """Nodes whose jobs are in one state, and that have all else in common that matters for how they have ended."""
 
-    job_id: int
-    workflow_id: int | None
-    gate_id: int | None
-    counts: bool
-    outcome: str
-    skip: bool
-
-
-class JobRow(NamedTuple):
-    """A node's job as it is, and what hangs on its end."""
-
-    job_id: int
     state: str
-    is_source: bool  # its result is somebody's argument
-    has_opened: bool  # a workflow
+    workflow_id: int | None
+    gate_id: int | None  # of those only that wait, or were deleted
+    counts: bool
+    outcome: str  # as it was
+    skip: bool
+    is_source: bool  # their results are somebody's arguments
+    opener: int | None  # the job, one by itself, if that has opened a workflow
+    number: int
+    ids: str  # of the jobs, as ``listed`` has them
 
 
 class Judged(NamedTuple):
@@ -102,46 +97,52 @@ class WorkflowRow(NamedTuple):
         return unended(self)
 
 
-def lock_nodes(ids: Sequence[int], using: str) -> list[NodeRow]:
-    """Those of the jobs that are nodes, ours until the transaction ends."""
+def listed(ids: Iterable[int]) -> str:
+    """``ids`` as they are handed to the database and come from there: nobody looks at each of them."""
+    return ",".join(map(str, ids))
+
+
+def lock_nodes(ids: Sequence[int], using: str) -> str:
+    """Those of the jobs that are nodes, listed, ours until the transaction ends."""
     connection = connections[using]
-    return [NodeRow(*row) for row in _fetch(connection, _nodes_sql(is_postgresql(connection)), ids)]
+    ((nodes,),) = _fetch(connection, _lock_sql(is_postgresql(connection)), listed(ids))
+    return nodes or ""
 
 
-def jobs(ids: Sequence[int], using: str) -> list[JobRow]:
-    """Where these jobs are now."""
+def alike(ids: str, using: str) -> list[Alike]:
+    """These nodes and where their jobs are now, but for those whose jobs are erased."""
     connection = connections[using]
-    return [JobRow(*row) for row in _fetch(connection, _jobs_sql(is_postgresql(connection)), ids)]
+    return [Alike(*row) for row in _fetch(connection, _alike_sql(is_postgresql(connection)), ids)]
 
 
-def keep_outcomes(outcomes: Mapping[str, Collection[int]], using: str) -> None:
+def keep_outcomes(outcomes: Mapping[str, Sequence[str]], using: str) -> None:
     """Write down how nodes have ended; that one was skipped only as long as it is."""
     for outcome, ids in outcomes.items():
-        _write(_outcome_sql(is_postgresql(connections[using])), using, ids, outcome)
+        _write(_outcome_sql(is_postgresql(connections[using])), using, ",".join(ids), outcome)
 
 
-def judge(ids: Collection[int], verdicts: Mapping[str, str], former: str, using: str) -> list[Judged]:
+def judge(ids: Sequence[str], verdicts: Mapping[str, str], former: str, using: str) -> list[Judged]:
     """Write down what these, which have ended alike, came to as parents, by the gates' rules; of those of which
     ``former`` was written. Their nodes are locked, so nobody else does."""
     connection, ruled = connections[using], [verdicts[when.value] for when in When]
     if set(ruled) == {former}:
         return []
-    params = [*ruled, _ids(connection, ids), former]
+    params = [*ruled, _ids(connection, ",".join(ids)), former]
     if some := former in ruled:
         params += [*ruled, former]
     return [Judged(*row) for row in fetch(connection, _judge_sql(is_postgresql(connection), some=some), params)]
 
 
-def keep_results(sources: Collection[int], using: str) -> None:
+def keep_results(sources: Sequence[str], using: str) -> None:
     """Write down what these have returned as arguments of others: they may run again, or age out, before those do."""
     if sources:
-        _fetch(connections[using], _results_sql(is_postgresql(connections[using])), sources)
+        _fetch(connections[using], _results_sql(is_postgresql(connections[using])), ",".join(sources))
 
 
 def fill(ids: Collection[int], using: str) -> None:
     """Give these jobs the arguments that are other jobs' results. On PostgreSQL: SQLite would write the text anew."""
     if ids:
-        _fetch(connections[using], FILL, ids)
+        _fetch(connections[using], FILL, listed(ids))
 
 
 def add_to_gates(sums: Mapping[int, Mapping[str, int]], using: str) -> list[GateRow]:
@@ -168,25 +169,24 @@ def waiting_at(gate_id: int, after: int, limit: int, using: str) -> list[Waiting
     return [Waiting(*row) for row in fetch(connection, WAITING_AT, [gate_id, after, limit])]
 
 
-def waiting(ids: Sequence[int], using: str) -> list[Waiting]:
+def waiting(ids: str, using: str) -> list[Waiting]:
     """The nodes of these jobs."""
     connection = connections[using]
     sql = f"SELECT {WAITING} FROM {NODES} n WHERE n.job_id {_among(is_postgresql(connection))}"
-    return [Waiting(*row) for row in _fetch(connection, sql, ids)] if ids else []
+    return [Waiting(*row) for row in _fetch(connection, sql, ids)]
 
 
-def _fetch(connection: BaseDatabaseWrapper, sql: str, ids: Collection[int]) -> list[tuple[Any, ...]]:
+def _fetch(connection: BaseDatabaseWrapper, sql: str, ids: str) -> list[tuple[Any, ...]]:
     return fetch(connection, sql, [_ids(connection, ids)])
 
 
-def _write(sql: str, using: str, ids: Collection[int], value: str) -> None:
+def _write(sql: str, using: str, ids: str, value: str) -> None:
     with prepared(connections[using]) as cursor:
         cursor.execute(sql, [value, _ids(connections[using], ids)])
 
 
-def _ids(connection: BaseDatabaseWrapper, ids: Collection[int]) -> Any:
-    # As text: what turns a list into an array looks at each of its values.
-    return f"{{{','.join(map(str, ids))}}}" if is_postgresql(connection) else json.dumps(list(ids))
+def _ids(connection: BaseDatabaseWrapper, ids: str) -> str:
+    return f"{{{ids}}}" if is_postgresql(connection) else f"[{ids}]"
 
 
 def _among(postgresql: bool) -> str:
@@ -196,23 +196,34 @@ def _among(postgresql: bool) -> str:
 
 
 @cache
-def _nodes_sql(postgresql: bool) -> str:
+def _lock_sql(postgresql: bool) -> str:
     lock = "FOR UPDATE" if postgresql else ""
-    names = ", ".join(NodeRow._fields)
-    return f"SELECT {names} FROM {NODES} WHERE job_id {_among(postgresql)} ORDER BY job_id {lock}"
+    found = f"SELECT job_id FROM {NODES} WHERE job_id {_among(postgresql)} ORDER BY job_id {lock}"
+    return f"SELECT {_listed(postgresql)} FROM ({found}) AS n"
+
+
+def _listed(postgresql: bool) -> str:
+    return "string_agg(job_id::text, ',')" if postgresql else "group_concat(job_id)"
 
 
 @cache
-def _jobs_sql(postgresql: bool) -> str:
+def _alike_sql(postgresql: bool) -> str:
     # Scalar subqueries, of one row by its key each: no plan makes a scan of them. Whether there is any at all is asked
     # once for all jobs.
     return f"""
-        SELECT id, state,
-            CASE WHEN EXISTS (SELECT 1 FROM {INPUTS})
-                THEN (SELECT 1 FROM {INPUTS} WHERE source_id = j.id LIMIT 1) IS NOT NULL ELSE FALSE END,
-            CASE WHEN EXISTS (SELECT 1 FROM {WORKFLOWS} WHERE opened_by > 0)
-                THEN (SELECT 1 FROM {WORKFLOWS} WHERE opened_by = j.id LIMIT 1) IS NOT NULL ELSE FALSE END
-        FROM {JOBS} j WHERE id {_among(postgresql)}
+        WITH n AS {"MATERIALIZED" if postgresql else ""} (
+            SELECT job_id, workflow_id, gate_id, counts, outcome, skip,
+                (SELECT j.state FROM {JOBS} j WHERE j.id = o.job_id) AS state,
+                CASE WHEN EXISTS (SELECT 1 FROM {INPUTS})
+                    THEN (SELECT 1 FROM {INPUTS} WHERE source_id = o.job_id LIMIT 1) IS NOT NULL ELSE FALSE
+                    END AS is_source,
+                CASE WHEN EXISTS (SELECT 1 FROM {WORKFLOWS} WHERE opened_by > 0)
+                    THEN (SELECT w.opened_by FROM {WORKFLOWS} w WHERE w.opened_by = o.job_id LIMIT 1) END AS opener
+            FROM {NODES} o WHERE job_id {_among(postgresql)}
+        )
+        SELECT state, workflow_id, CASE WHEN state IN ('{State.AWAITING}', '{State.DELETED}') THEN gate_id END,
+            counts, outcome, skip, is_source, opener, COUNT(*), {_listed(postgresql)}
+        FROM n WHERE state IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
     """
 
 
