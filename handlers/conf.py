@@ -25,6 +25,9 @@ ENGINE_TYPES = "jobs."  # how the names of the engine's own job types begin
 QUEUE_NAME = re.compile(r"[a-z0-9_-]{1,64}")
 CONTEXT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")  # of what travels with a job
 CONTEXT_OWN = ("user", "language")  # what the engine itself puts there
+UNITS = {"seconds": 1, "minutes": 60, "hours": 3_600}  # of settings, by the end of their names
+MOST_NUMBER = 10**9  # of one without a unit
+MOST_PROCESSES = 1_000  # of one worker
 MOST = {"batch": 1_000, "max_async": 10_000, "threads": 1_000, "metrics_series": 10_000}
 SHORTEST_TOKEN = 16
 LONGEST_VERSION = 64
@@ -167,9 +170,11 @@ def _check_numbers(parsed: JobsSettings) -> None:
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a number above 0, not {value!r}.")
         if name in WHOLE and not isinstance(value, int):
             raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a whole number, not {value!r}.")
-    for name, most in MOST.items():
-        if (value := getattr(parsed, name)) > most:
-            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a whole number up to {most:,}, not {value!r}.")
+        unit = UNITS.get(name.rpartition("_")[2])
+        most = MOST.get(name, MOST_DAYS * 86_400 // unit if unit else MOST_NUMBER)
+        if value > most:
+            kind = "whole number" if name in WHOLE else "number"
+            raise ImproperlyConfigured(f"JOBS: {name.upper()} must be a {kind} up to {most:,}, not {value!r}.")
 
 
 def _queues(names: Any) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import Deploy
 from handlers.models.sql import database_now, take_lock
+from handlers.recurrence.times import check_moment
 
 KEEP = timedelta(days=400)  # as long as the counts of days, on whose curves they are
 MOST = 10_000  # marks that are kept; a deploy in a loop must not fill the table
@@ -29,8 +30,8 @@ def mark(version: str, at: datetime | None = None, *, by: By = None) -> Deploy:
     """
     if problem := version_problem(version) or ("must be named" if not version else ""):
         raise InvalidJob(f"version: {problem}", field="version")
-    if at is not None and at.utcoffset() is None:
-        raise InvalidJob(f"at: must be an aware datetime, not {at!r}", field="at")
+    if at is not None:
+        at = check_moment("at", at)
     alias = database()
     with transaction.atomic(using=alias):
         take_lock(connections[alias])

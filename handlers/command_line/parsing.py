@@ -49,6 +49,12 @@ class Parser(CommandParser):
         finally:
             self._is_mixing = False
 
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """As argparse does, which takes ``--limit=--`` for no value, and gives a list, in Python 3.11."""
+        if action.option_strings and arg_strings == ["--"]:
+            raise argparse.ArgumentError(action, "expected one argument, and not --")
+        return super()._get_values(action, arg_strings)
+
     def error(self, message: str) -> NoReturn:
         """End with code 2, or raise CommandError where the command was called by a program."""
         if self.called_from_command_line:

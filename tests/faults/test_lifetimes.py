@@ -129,6 +129,12 @@ def test_worker_refuses_an_absurd_number_at_once(option: str, most: str, number:
         call_command("worker", f"{option}={number}")
 
 
+@pytest.mark.once
+def test_worker_of_more_processes_than_any_machine_has_is_refused_before_it_forks_them() -> None:
+    with pytest.raises(CommandError, match=r"^--processes: must be from 1 to 1,000, not 1001$"):
+        call_command("worker", "--processes=1001")
+
+
 # --- a burst
 
 

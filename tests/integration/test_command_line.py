@@ -574,3 +574,14 @@ def test_examples_of_the_docs_make_sense(monkeypatch: pytest.MonkeyPatch) -> Non
         by_id = re.search(r" (7|7 8)( |$)", line) is not None  # these may not be there
         assert (line, ran.error) == (line, "")
         assert ran.code in ((0, 1) if by_id else (0,)), line
+
+
+@pytest.mark.parametrize("words", ["list --limit=--", "enqueue app.Note --payload=--", "pause --type=--"])
+def test_option_of_two_hyphens_is_one_without_a_value(words: str) -> None:
+    with pytest.raises(CommandError, match="expected one argument, and not --"):
+        call_command("jobs", *words.split())
+
+
+def test_mark_of_a_time_that_no_calendar_has_is_refused_in_words() -> None:
+    with pytest.raises(CommandError, match="at: must be an aware datetime"):
+        call_command("mark_deploy", "v1", "--at", "0001-01-01T00:00+14:00")

@@ -131,6 +131,10 @@ def pool_ids() -> list[str | None]:
         ({"MAX_ASYNC": 10_001}, "MAX_ASYNC must be a whole number up to 10,000, not 10001"),
         ({"EVENT_LOOP": "trio"}, "EVENT_LOOP must be one of auto, asyncio, uvloop, not 'trio'"),
         ({"LEASE_SECONDS": float("nan")}, "LEASE_SECONDS"),
+        ({"LEASE_SECONDS": 10**30}, "LEASE_SECONDS must be a number up to 3,153,600,000, not 10+"),
+        ({"RESTORE_MINUTES": 1e12}, "RESTORE_MINUTES must be a number up to 52,560,000, not 1"),
+        ({"UNKNOWN_TYPE_HOURS": 876_001}, "UNKNOWN_TYPE_HOURS must be a number up to 876,000"),
+        ({"MAX_CRASHES": 10**10}, "MAX_CRASHES must be a whole number up to 1,000,000,000"),
         ({"RESTORE_MINUTES": float("inf")}, "RESTORE_MINUTES"),
         ({"MAX_CRASHES": 2.5}, "MAX_CRASHES"),
         (

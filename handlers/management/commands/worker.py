@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from handlers import pools
-from handlers.conf import MOST
+from handlers.conf import MOST, MOST_PROCESSES
 from handlers.exceptions import InvalidJob
 from handlers.rq_transport.database_limits import limit_supervisor
 from handlers.rq_transport.health_file import HealthFile
@@ -65,6 +65,8 @@ class Command(BaseCommand):
         for option, value in (("--processes", processes), ("--max-jobs", max_jobs), ("--max-memory", max_memory)):
             if value is not None and value < 1:
                 raise CommandError(f"{option}: must be 1 or more, not {value}")
+        if processes > MOST_PROCESSES:
+            raise CommandError(f"--processes: must be from 1 to {MOST_PROCESSES:,}, not {processes}")
         for name, value in (("max_async", max_async), ("threads", threads)):
             if value is not None and not 1 <= value <= MOST[name]:
                 raise CommandError(f"--{name.replace('_', '-')}: must be from 1 to {MOST[name]:,}, not {value}")
