@@ -46,8 +46,9 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         """Find every app's job types, then give the queues they name to RQ."""
         from django.db.backends.signals import connection_created
+        from django.db.models.signals import post_migrate, pre_migrate
 
-        from handlers import admission, checks, commands, events, following, patience, pools, told_hooks  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
+        from handlers import admission, checks, commands, events, following, given_ids, patience, pools, told_hooks  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
         from handlers.models.sessions import look_for_pooler
         from handlers.registry import autodiscover, registry
         from handlers.rq_transport.connections import configure_queues
@@ -57,6 +58,8 @@ class JobsConfig(AppConfig):
         troubles.write = told_hooks.write
         connection_created.connect(patience.heed_limits)  # first: the next one asks the server
         connection_created.connect(look_for_pooler)
+        pre_migrate.connect(given_ids.remember, sender=self)
+        post_migrate.connect(given_ids.keep, sender=self)
         autodiscover()
         if _keeps_tasks():
             from handlers.tasks import discovery
