@@ -18,6 +18,7 @@ Handler = Callable[[int, FrameType | None], Any] | int | None  # as the signal m
 STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 
 _process_id = os.getpid()
+_last: list[Callable[[], object]] = []
 _held = threading.local()  # ``mask``: what the thread that forks lets through otherwise
 
 
@@ -32,6 +33,11 @@ def _learn_process_id() -> None:
 
 
 os.register_at_fork(after_in_child=_learn_process_id)
+
+
+def at_end(act: Callable[[], object]) -> None:
+    """Do ``act`` in each process that ``end_unless`` is about to end."""
+    _last.append(act)
 
 
 def end_unless(owner: int) -> None:
@@ -49,6 +55,9 @@ def end_unless(owner: int) -> None:
         code = int(error is not None)
         if error is not None:  # without its text, which may be private
             logger.error("process %d, which a handler forked, ended with %s", os.getpid(), type(error).__qualname__)
+    for act in _last:
+        with suppress(Exception):
+            act()
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):
             stream.flush()

@@ -11,10 +11,12 @@ import threading
 import time
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from multiprocessing import util
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db import Error, connections
 
+from handlers import forks
 from handlers.models import JobTrace
 from handlers.models.kept import database
 from handlers.models.sql import is_postgresql
@@ -31,6 +33,7 @@ except ImportError:
 SCHEMA = "https://opentelemetry.io/schemas/1.44.0"
 SYSTEM = "jobsite"  # messaging.system
 MOST_CARRIED = 1_024  # characters of a carrier: baggage may be anything
+EXPORT_SECONDS = 2.0  # for the last spans of a process that ends by os._exit
 MOST_SPANS = 20_000  # of attempts under way in one process
 
 _spans: dict[tuple[int, str], Any] = {}  # of attempts that this process has claimed, by job and token
@@ -69,14 +72,23 @@ def is_on() -> bool:
     return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider | trace.NoOpTracerProvider)
 
 
-def export_rest(within: float) -> None:
-    """Have the provider export what it keeps for later, within so many seconds. For a process that ends by os._exit."""
+def export_rest() -> None:
+    """Have the provider export what it keeps for later, in some seconds at most. For who is to end by os._exit."""
     if not is_on() or (force_flush := getattr(trace.get_tracer_provider(), "force_flush", None)) is None:
         return
     # The SDK's own limit does not hold while an exporter waits for its collector.
-    exporting = threading.Thread(target=force_flush, args=(int(within * 1000),), daemon=True)
+    exporting = threading.Thread(target=force_flush, args=(int(EXPORT_SECONDS * 1000),), daemon=True)
     exporting.start()
-    exporting.join(within)
+    exporting.join(EXPORT_SECONDS)
+
+
+forks.at_end(export_rest)
+
+
+def export_in_children() -> None:
+    """Let what ``multiprocessing`` forks here from now on do the same at its end: it ends by os._exit, too."""
+    if is_on():
+        util.register_after_fork(export_rest, lambda _: util.Finalize(None, export_rest, exitpriority=0))
 
 
 @contextmanager

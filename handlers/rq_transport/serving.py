@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 # many jobs live at once and are no cycles, and looking through them was a seventh of what a worker does.
 YOUNG = 10_000
 
-EXPORT_SECONDS = 2.0  # for the last spans, before the process ends; all its jobs have ended or gone back
-
 
 def serve(
     queues: Sequence[str],
@@ -59,6 +57,7 @@ def serve(
             worker = BatchWorker(queues, name=name, marks=marks, weights=weights, lifetime=lifetime)
             forks.make_ordinary(worker.request_stop, before)
             worker.own_process()
+            tracing.export_in_children()
             worker.work(logging_level=None)
             code = 0 if worker.is_stopping else 1
         else:
@@ -67,7 +66,7 @@ def serve(
         logger.exception("worker process %s failed", name)
     finally:
         with suppress(Exception):
-            tracing.export_rest(EXPORT_SECONDS)
+            tracing.export_rest()
         logging.shutdown()
         if os.getppid() != parent:  # nobody else ends what its jobs left running
             processes.kill_group(os.getpid())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +31,7 @@ from handlers import (
 )
 from handlers.models import Delivery, DeliveryState, JobPayload, JobRecord, JobTrace
 from handlers.registry import registry
+from handlers.rq_transport import serving
 from handlers.rq_transport.lifetime import ENDLESS
 from handlers.rq_transport.marks import Marks
 from handlers.rq_transport.serving import serve
@@ -234,12 +237,18 @@ class Piped(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def test_worker_process_exports_its_last_spans_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ends by os._exit, where the SDK's batches are not exported by themselves."""
+def piped(monkeypatch: pytest.MonkeyPatch) -> tuple[TracerProvider, int, int]:
+    """A provider that keeps what it is told for ten minutes, and the pipe that it tells then."""
     reading, writing = os.pipe()
     provider = TracerProvider()
     provider.add_span_processor(BatchSpanProcessor(Piped(writing), schedule_delay_millis=600_000))
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    return provider, reading, writing
+
+
+def test_worker_process_exports_its_last_spans_before_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends by os._exit, where the SDK's batches are not exported by themselves."""
+    provider, reading, writing = piped(monkeypatch)
     marks = Marks(1)
     marks.stop()
     life: Any = {"marks": marks, "weights": None, "lifetime": ENDLESS, "parent": os.getpid(), "before": {}}
@@ -251,6 +260,57 @@ def test_worker_process_exports_its_last_spans_before_it_ends(monkeypatch: pytes
     os.close(writing)
     with os.fdopen(reading) as spans:
         assert spans.read() == "last\n"
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_process_that_leaves_its_handler_exports_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    provider, reading, writing = piped(monkeypatch)
+
+    def handle(job: Note) -> None:
+        if child := os.fork():
+            os.waitpid(child, 0)
+        else:
+            provider.get_tracer("test").start_span("in a fork").end()
+
+    monkeypatch.setitem(vars(registry.get("app.Note")), "handler", handle)
+    monkeypatch.setitem(vars(registry.get("app.Note")), "wants", ())
+    run(job_scheduler.enqueue(Note("x")))
+    provider.shutdown()  # which exports the parent's own
+    os.close(writing)
+    with os.fdopen(reading) as spans:
+        assert spans.read().splitlines().count("in a fork") == 1
+
+
+class Parent:
+    """A worker whose only job starts a process."""
+
+    is_stopping = True
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def request_stop(self) -> None: ...
+
+    def own_process(self) -> None: ...
+
+    def work(self, **_: object) -> None:
+        span = partial(trace.get_tracer_provider().get_tracer("test").start_span, "in a child")
+        child = multiprocessing.get_context("fork").Process(target=lambda: span().end())
+        child.start()
+        child.join()
+
+
+def test_process_of_multiprocessing_exports_its_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, reading, writing = piped(monkeypatch)
+    monkeypatch.setattr(serving, "BatchWorker", Parent)
+    monkeypatch.setattr(serving, "silence", lambda: "")
+    life: Any = {"marks": Marks(1), "weights": None, "lifetime": ENDLESS, "parent": os.getpid(), "before": {}}
+    forks.hold_signals()
+    if not (child := os.fork()):
+        serve(["default"], name="host.1.parent", **life)
+    forks.release_signals()
+    os.close(writing)
+    with os.fdopen(reading) as spans:
+        assert spans.read() == "in a child\n"
     assert os.waitpid(child, 0)[1] == 0
 
 
