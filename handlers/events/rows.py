@@ -12,6 +12,8 @@ from django.db import connections
 
 from handlers.models import Delivery, DeliveryState, EventRecord, JobRecord
 from handlers.models.sql import (
+    among,
+    as_ids,
     as_rows,
     chunks,
     database_now,
@@ -19,6 +21,7 @@ from handlers.models.sql import (
     from_time,
     insert,
     is_postgresql,
+    listed,
     prepared,
     rows_cte,
     to_time,
@@ -242,15 +245,13 @@ def _coming(row: Sequence[Any]) -> Coming:
 def of_jobs(ids: Sequence[int], *, using: str) -> list[OfJob]:
     """The deliveries that these jobs bring, by id: none for nearly all jobs that are asked about."""
     connection = connections[using]
-    postgresql = is_postgresql(connection)
-    return [OfJob._make(row) for row in fetch(connection, _jobs_sql(postgresql=postgresql), [_listed(ids, postgresql)])]
+    sql = _jobs_sql(is_postgresql(connection))
+    return [OfJob._make(row) for row in fetch(connection, sql, [as_ids(connection, listed(ids))])]
 
 
 @cache
-def _jobs_sql(*, postgresql: bool) -> str:
-    names = ", ".join(OfJob._fields)
-    among = "= ANY (ARRAY(SELECT unnest(%s::bigint[])))" if postgresql else "IN (SELECT value FROM json_each(%s))"
-    return f"SELECT {names} FROM {DELIVERIES} WHERE job_id {among} ORDER BY id"
+def _jobs_sql(postgresql: bool) -> str:
+    return f"SELECT {', '.join(OfJob._fields)} FROM {DELIVERIES} WHERE job_id {among(postgresql)} ORDER BY id"
 
 
 def keep(taken: Sequence[Taken], *, using: str) -> None:

@@ -28,7 +28,7 @@ from handlers.models import (
     WatchedMove,
 )
 from handlers.models.count import BUCKETS, Outcome
-from handlers.models.sql import LOCK_JOBS, as_rows, fetch, from_epoch, one_line, one_row, rows_cte
+from handlers.models.sql import LOCK_JOBS, as_ids, as_rows, fetch, from_epoch, listed, one_line, one_row, rows_cte
 
 JOBS, PAYLOADS, HISTORY = JobRecord._meta.db_table, JobPayload._meta.db_table, JobHistory._meta.db_table
 ERRORS, LOGS, DELTAS = AttemptError._meta.db_table, AttemptLog._meta.db_table, JobCountDelta._meta.db_table
@@ -233,9 +233,8 @@ def release(
 
     ``told``: behind them as ``promote``.
     """
-    return fetch(
-        connection, RELEASE.format(more=TOLD if told else ""), {"ids": list(ids), "reason": reason, "actor": actor}
-    )
+    params = {"ids": as_ids(connection, listed(ids)), "reason": reason, "actor": actor}
+    return fetch(connection, RELEASE.format(more=TOLD if told else ""), params)
 
 
 # Nothing is counted here, either.

@@ -234,6 +234,23 @@ def of_rows(*, postgresql: bool) -> str:
     return "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
 
 
+def listed(ids: Iterable[int]) -> str:
+    """``ids`` as they are handed to the database and may come from there: nobody looks at each of them."""
+    return ",".join(map(str, ids))
+
+
+def as_ids(connection: BaseDatabaseWrapper, ids: str) -> str:
+    """``ids``, which are ``listed``, as the parameter of ``among``."""
+    return f"{{{ids}}}" if is_postgresql(connection) else f"[{ids}]"
+
+
+def among(postgresql: bool) -> str:
+    """The condition that a column is one of the ids in a parameter, found by the column's index."""
+    # A subquery, of which a few rows are expected: for a thousand ids of a table that was small when it was looked at
+    # last, all of that would be read.
+    return "= ANY (ARRAY(SELECT unnest(%s::bigint[])))" if postgresql else "IN (SELECT value FROM json_each(%s))"
+
+
 def one_row(name: str, columns: dict[str, str]) -> str:
     """The same of a single row, for PostgreSQL: a subquery, each of its values a parameter of the column's name."""
     values = ", ".join(f"%({column})s::{KINDS[kind]} AS {column}" for column, kind in columns.items())

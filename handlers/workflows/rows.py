@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -20,7 +20,17 @@ from handlers.models import (
     Workflow,
     WorkflowNode,
 )
-from handlers.models.sql import as_rows, fetch, is_postgresql, prepared, read_in_order, rows_cte
+from handlers.models.sql import (
+    among,
+    as_ids,
+    as_rows,
+    fetch,
+    is_postgresql,
+    listed,
+    prepared,
+    read_in_order,
+    rows_cte,
+)
 from handlers.models.workflow import SUMS, When, unended
 from handlers.states import State
 
@@ -97,11 +107,6 @@ class WorkflowRow(NamedTuple):
         return unended(self)
 
 
-def listed(ids: Iterable[int]) -> str:
-    """``ids`` as they are handed to the database and come from there: nobody looks at each of them."""
-    return ",".join(map(str, ids))
-
-
 def lock_nodes(ids: Sequence[int], using: str) -> str:
     """Those of the jobs that are nodes, listed, ours until the transaction ends."""
     connection = connections[using]
@@ -127,7 +132,7 @@ def judge(ids: Sequence[str], verdicts: Mapping[str, str], former: str, using: s
     connection, ruled = connections[using], [verdicts[when.value] for when in When]
     if set(ruled) == {former}:
         return []
-    params = [*ruled, _ids(connection, ",".join(ids)), former]
+    params = [*ruled, as_ids(connection, ",".join(ids)), former]
     if some := former in ruled:
         params += [*ruled, former]
     return [Judged(*row) for row in fetch(connection, _judge_sql(is_postgresql(connection), some=some), params)]
@@ -172,33 +177,23 @@ def waiting_at(gate_id: int, after: int, limit: int, using: str) -> list[Waiting
 def waiting(ids: str, using: str) -> list[Waiting]:
     """The nodes of these jobs."""
     connection = connections[using]
-    sql = f"SELECT {WAITING} FROM {NODES} n WHERE n.job_id {_among(is_postgresql(connection))}"
+    sql = f"SELECT {WAITING} FROM {NODES} n WHERE n.job_id {among(is_postgresql(connection))}"
     return [Waiting(*row) for row in _fetch(connection, sql, ids)]
 
 
 def _fetch(connection: BaseDatabaseWrapper, sql: str, ids: str) -> list[tuple[Any, ...]]:
-    return fetch(connection, sql, [_ids(connection, ids)])
+    return fetch(connection, sql, [as_ids(connection, ids)])
 
 
 def _write(sql: str, using: str, ids: str, value: str) -> None:
     with prepared(connections[using]) as cursor:
-        cursor.execute(sql, [value, _ids(connections[using], ids)])
-
-
-def _ids(connection: BaseDatabaseWrapper, ids: str) -> str:
-    return f"{{{ids}}}" if is_postgresql(connection) else f"[{ids}]"
-
-
-def _among(postgresql: bool) -> str:
-    # A subquery, of which a few rows are expected: for a thousand ids of a table that was small when it was looked at
-    # last, all of that would be read.
-    return "= ANY (ARRAY(SELECT unnest(%s::bigint[])))" if postgresql else "IN (SELECT value FROM json_each(%s))"
+        cursor.execute(sql, [value, as_ids(connections[using], ids)])
 
 
 @cache
 def _lock_sql(postgresql: bool) -> str:
     lock = "FOR UPDATE" if postgresql else ""
-    found = f"SELECT job_id FROM {NODES} WHERE job_id {_among(postgresql)} ORDER BY job_id {lock}"
+    found = f"SELECT job_id FROM {NODES} WHERE job_id {among(postgresql)} ORDER BY job_id {lock}"
     return f"SELECT {_listed(postgresql)} FROM ({found}) AS n"
 
 
@@ -219,7 +214,7 @@ def _alike_sql(postgresql: bool) -> str:
                     END AS is_source,
                 CASE WHEN EXISTS (SELECT 1 FROM {WORKFLOWS} WHERE opened_by > 0)
                     THEN (SELECT w.opened_by FROM {WORKFLOWS} w WHERE w.opened_by = o.job_id LIMIT 1) END AS opener
-            FROM {NODES} o WHERE job_id {_among(postgresql)}
+            FROM {NODES} o WHERE job_id {among(postgresql)}
         )
         SELECT state, workflow_id, CASE WHEN state IN ('{State.AWAITING}', '{State.DELETED}') THEN gate_id END,
             counts, outcome, skip, is_source, opener, COUNT(*), {_listed(postgresql)}
@@ -233,7 +228,7 @@ def _judge_sql(postgresql: bool, *, some: bool) -> str:
     ruled = " ".join(f"WHEN '{when.value}' THEN {'%s::text' if postgresql else '%s'}" for when in When)
     ruled = f"""(CASE (SELECT g."when" FROM {GATES} g WHERE g.id = gate_id) {ruled} END)"""
     told = f"""
-        UPDATE {PARENTS} SET verdict = {ruled} WHERE parent_id {_among(postgresql)} AND verdict = %s
+        UPDATE {PARENTS} SET verdict = {ruled} WHERE parent_id {among(postgresql)} AND verdict = %s
             {f"AND {ruled} <> %s" if some else ""}
         RETURNING gate_id, verdict
     """
@@ -285,7 +280,7 @@ def _outcome_sql(postgresql: bool) -> str:
     return f"""
         UPDATE {NODES} SET outcome = v.outcome, skip = skip AND v.outcome = '{skipped}'
         FROM (SELECT {"%s::text" if postgresql else "%s"} AS outcome) AS v
-        WHERE job_id {_among(postgresql)}
+        WHERE job_id {among(postgresql)}
     """
 
 
@@ -296,7 +291,7 @@ def _results_sql(postgresql: bool) -> str:
         UPDATE {INPUTS} SET data = (
             SELECT r.data FROM {RESULTS} r JOIN {JOBS} j ON j.id = r.job_id AND j.attempt = r.attempt
             WHERE r.job_id = {INPUTS}.source_id
-        ) WHERE source_id {_among(postgresql)} RETURNING 1
+        ) WHERE source_id {among(postgresql)} RETURNING 1
     """
 
 
