@@ -7,7 +7,9 @@ from typing import Any
 
 from django.apps import apps as installed
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, migrations, router, transaction
+from django.db import DEFAULT_DB_ALIAS, migrations, router
+
+from handlers.writing import writing
 
 VIEWER = frozenset(
     f"jobsite_jobs.view_{model}"
@@ -145,7 +147,7 @@ def limit_role(group: Any, *, queues: Iterable[str] = (), types: Iterable[str] =
 
     chosen = {"queues": sorted(set(queues)), "types": sorted(set(types))}
     rows = RoleLimit.objects
-    with transaction.atomic(using=router.db_for_write(RoleLimit)):
+    with writing(router.db_for_write(RoleLimit)):
         was = limit_of(group)
         check_limit(chosen, was)
         if any(chosen.values()):

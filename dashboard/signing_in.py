@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.admin import AdminSite
 from django.contrib.auth import REDIRECT_FIELD_NAME
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+
+from handlers.writing import writing
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -45,9 +47,11 @@ class SigningIn(AdminSite):
 
         if request.method == "POST" and (until := sign_ins.refused(request, request.POST.get("old_password", ""))):
             return sign_ins.not_now(self, request, until)
-        with transaction.atomic():
+        if request.method != "POST":
+            return super().password_change(request, extra_context)
+        with writing(DEFAULT_DB_ALIAS):
             answer = super().password_change(request, extra_context)
-            if request.method == "POST" and answer.status_code == 302:  # else the form is shown again
+            if answer.status_code == 302:  # else the form is shown again
                 audit_password(cast("AbstractBaseUser", request.user), request.user)
         return answer
 

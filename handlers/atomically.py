@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
-from django.db import Error, connections, transaction
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.transaction import TransactionManagementError
 
@@ -23,8 +23,9 @@ from handlers.exceptions import JobCancelled
 from handlers.failures import class_path
 from handlers.lifecycle import Claim, Move
 from handlers.models import JobRecord
-from handlers.models.sql import is_postgresql, take_lock
+from handlers.models.sql import is_postgresql
 from handlers.states import State
+from handlers.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ def alone(call: Callable[[], Move], worker: str) -> Move:
     """
     alias = lifecycle.database()
     hooks = len(connections[alias].run_on_commit)  # of the code around it, where jobs run in their caller's transaction
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         move = _complete(call, alias)
         _record([move], worker, alias, hooks)
     return _recorded([move])[0]
@@ -150,8 +150,7 @@ class SharedCommit:
         connection = connections[self._alias]
         with ExitStack() as stack:
             stack.enter_context(tidying.sparing([connection]))
-            stack.enter_context(transaction.atomic(using=self._alias))
-            take_lock(connection)
+            stack.enter_context(writing(self._alias))
             self._stack = stack.pop_all()
 
 

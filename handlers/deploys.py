@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Min
 
 from handlers.audit import By, actor_name, audit
@@ -14,8 +14,9 @@ from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import Deploy
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.recurrence.times import check_moment
+from handlers.writing import writing
 
 KEEP = timedelta(days=400)  # as long as the counts of days, on whose curves they are
 MOST = 10_000  # marks that are kept; a deploy in a loop must not fill the table
@@ -33,8 +34,7 @@ def mark(version: str, at: datetime | None = None, *, by: By = None) -> Deploy:
     if at is not None:
         at = check_moment("at", at)
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         now = database_now(connections[alias])
         if at is not None and at > now + timedelta(minutes=5):
             raise InvalidJob(f"at: {at:%Y-%m-%d %H:%M %Z} is to come; mark it once it is there", field="at")

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Q, QuerySet
 
 from handlers import deploys
@@ -18,9 +18,10 @@ from handlers.failures import clean, reason_text
 from handlers.group_life import Resolved, Seen, regression
 from handlers.lifecycle import database
 from handlers.models import OPEN_STATES, FailureGroup, GroupEvent, GroupState
-from handlers.models.sql import database_now, is_postgresql, take_lock
+from handlers.models.sql import database_now, is_postgresql
 from handlers.twins import twin
 from handlers.wording import Figures, worded
+from handlers.writing import writing
 
 Kind = GroupEvent.Kind
 LONGEST_NOTE = 2_000  # characters
@@ -115,7 +116,7 @@ class FailureGroupVerbs:
             raise InvalidJob(
                 worded("user: the account %(user)s is not active", user=repr(user_name(user))), field="user"
             )
-        with transaction.atomic(using=database()):
+        with writing(database()):
             group = _locked(fingerprint)
             if group.assignee_id == (user.pk if user else None):
                 return False
@@ -136,7 +137,7 @@ class FailureGroupVerbs:
                 ),
                 field="text",
             )
-        with transaction.atomic(using=database()):
+        with writing(database()):
             group = _locked(fingerprint)
             if _events().filter(group=group, kind=Kind.NOTE).count() >= MOST_NOTES:
                 raise InvalidJob(
@@ -163,7 +164,7 @@ def _put(
     fingerprint: str, state: GroupState, facts: dict[str, Any], kind: Kind, by: By, reason: str, expect: str | None
 ) -> bool:
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         group = _locked(fingerprint)
         if expect is not None and expect != group.mark:
             return False
@@ -235,8 +236,7 @@ def end_ignoring(limit: int = 500) -> int:
     over = Q(state=GroupState.IGNORED, ignored_until__isnull=False)
     if not _groups().filter(over, ignored_until__lte=database_now(connections[alias])).exists():
         return 0
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         now = database_now(connections[alias])
         rows = _groups().filter(over, ignored_until__lte=now).order_by("pk")
         if is_postgresql(connections[alias]):
@@ -277,7 +277,6 @@ def _audit(by: By, verb: str, group: FailureGroup, reason: str, data: dict[str, 
 
 def _locked(fingerprint: object) -> FailureGroup:
     alias = database()
-    take_lock(connections[alias])
     name = str(fingerprint)
     rows = _groups().filter(pk=name) if "\0" not in name else _groups().none()
     if is_postgresql(connections[alias]):

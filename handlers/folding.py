@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
@@ -24,6 +24,7 @@ from handlers.lifecycle import database
 from handlers.models import AttemptError, FailureGroup, JobCount, JobCountDelta
 from handlers.models.count import BUCKET_FIELDS, EPOCH, Outcome, Period
 from handlers.models.sql import add_up, database_now, is_postgresql
+from handlers.writing import writing
 
 LOCK = 0x6A6F6273  # "jobs": the advisory lock of whoever folds
 KEEP = {
@@ -62,7 +63,7 @@ def fold(limit: int = 10_000) -> int:
     """Sum up to ``limit`` of the oldest rows that are waiting; how many there were. 0 while another folds."""
     alias = database()
     connection = connections[alias]
-    with transaction.atomic(using=alias):
+    with writing(alias):
         if not _alone(connection):
             return 0
         waiting = JobCountDelta.objects.using(alias).order_by("pk")

@@ -14,11 +14,12 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from functools import cache
 
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections
 
 from handlers.lifecycle import database, watching
 from handlers.models import WatchedMove
-from handlers.models.sql import BY_INDEX, database_now, fetch, is_postgresql, take_lock, to_time
+from handlers.models.sql import BY_INDEX, database_now, fetch, is_postgresql, to_time
+from handlers.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +95,7 @@ def _singly(left_behind: bool) -> int:
 
 def _take(limit: int, left_behind: bool, after: int = 0) -> int:
     connection = connections[database()]
-    with transaction.atomic(using=connection.alias):
-        take_lock(connection)
+    with writing(connection.alias):
         now = database_now(connection) if left_behind else None
         params = {"after": after, "limit": limit}
         if now is not None:

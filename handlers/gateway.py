@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers import bulk, carried, lifecycle, queues, stacks, switches, uniqueness
 from handlers.audit import By, actor_name, audit, of_new_job
@@ -37,6 +37,7 @@ from handlers.twins import twin
 from handlers.unique import Hold, Rule, check_rule
 from handlers.wording import worded
 from handlers.workflows.verbs import WorkflowVerbs
+from handlers.writing import writing
 
 Work = Job | Command
 
@@ -205,7 +206,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         known, alias = job_ids([job_id]), lifecycle.database()
         if not known:
             return False
-        with transaction.atomic(using=alias):
+        with writing(alias):
             expected = _expect(job_id, expect)
             applied = lifecycle.signal(known[0], name, encoded, actor=actor_name(by), reason=reason, expect=expected)
             if applied is None:
@@ -487,7 +488,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
         if by is not None and holds is None and lifecycle.is_one_step(new):
             entry = of_new_job(by, verb, reason)
         is_one_step = holds is None and (by is None or entry is not None)
-        with nullcontext() if is_one_step else transaction.atomic(using=alias, savepoint=holds is not None):
+        with nullcontext() if is_one_step else writing(alias, savepoint=holds is not None):
             made = uniqueness.create(new, holds, actor=actor, using=alias, beside=entry)
             if entry is None and by is not None:
                 told = {"asked": len(made.ids), "job_ids": made.ids[:1_000]}
@@ -516,7 +517,7 @@ class JobScheduler(RecurringVerbs, WorkflowVerbs, FailureGroupVerbs):
                 f"expect: must be a dict of tokens by the jobs' ids, not {repr(expect)[:60]}", field="expect"
             )
         known, alias = job_ids(ids), lifecycle.database()
-        with transaction.atomic(using=alias):
+        with writing(alias):
             applied = verb(known, actor=actor_name(by), reason=reason, expect=expect, **options)
             moved = sorted(applied.moved)
             data: dict[str, Any] = {"asked": len(known), "job_ids": moved[:1_000]}

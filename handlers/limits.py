@@ -61,7 +61,7 @@ def _is_timeout(error: OperationalError) -> bool:
 @contextmanager
 def _on_postgresql(connection: BaseDatabaseWrapper, limit: float, deadline: float) -> Iterator[None]:
     own = connection.get_autocommit() and not connection.in_atomic_block
-    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:  # noqa: TID251 - PostgreSQL, to read
         cursor.execute(
             "SELECT current_setting('statement_timeout'), set_config('statement_timeout', %s, true)",
             [str(max(int(limit * 1000), 1))],

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 
 from handlers.lifecycle import database
 from handlers.models import Act, ApiAnswer
 from handlers.models.sql import database_now
+from handlers.writing import writing
 
 KEEP = timedelta(days=1)  # a form that is sent again after that acts again
 
@@ -21,9 +22,9 @@ def once(key: str, act: Callable[[], str]) -> tuple[str, bool]:
     What ``act`` raises is raised, and leaves the key unused.
     """
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         try:
-            with transaction.atomic(using=alias):
+            with writing(alias):
                 Act.objects.using(alias).create(key=key, at=database_now(connections[alias]))
         except IntegrityError:
             pass

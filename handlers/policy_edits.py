@@ -7,18 +7,19 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 
 from handlers.audit import By, audit
 from handlers.exceptions import InvalidJob
 from handlers.lifecycle import database
 from handlers.models import PolicyAssignment, StoredPolicy
 from handlers.models.policy import BACKOFFS
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.policies import as_policy
 from handlers.registry import registry
 from handlers.retries import LONGEST_DELAY, OnExhausted, RetryPolicy
 from handlers.wording import Figures, worded
+from handlers.writing import writing
 
 FIELDS = (
     "name",
@@ -76,8 +77,7 @@ def save_policy(
     alias = database()
     rows = StoredPolicy.objects.using(alias)
     try:
-        with transaction.atomic(using=alias):
-            take_lock(connections[alias])
+        with writing(alias):
             before = _current(policy_id, expect_version) if policy_id is not None else None
             policy = draft(fields, over=before)
             if before is not None and facts(before) == facts(policy):
@@ -102,8 +102,7 @@ def save_policy(
 def delete_policy(policy_id: int, *, expect_version: int | None = None, by: By = None, reason: str = "") -> list[str]:
     """Delete a policy; the types that had it, which follow the code again. Raises InvalidJob (``version``) as above."""
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         policy = _current(policy_id, expect_version)
         types = sorted(policy.assignments.using(alias).values_list("job_type", flat=True))
         deleted, _ = StoredPolicy.objects.using(alias).filter(pk=policy.pk, version=policy.version).delete()
@@ -128,8 +127,7 @@ def assign(job_type: str, policy: StoredPolicy | None, *, by: By = None, reason:
             field="job_type",
         )
     rows = PolicyAssignment.objects.using(alias)
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         old = rows.filter(pk=name).select_related("policy").first()
         if (old.policy_id if old else None) == (policy.pk if policy else None):
             return False
@@ -148,8 +146,7 @@ def assign_types(policy: StoredPolicy, job_types: Iterable[str], *, by: By = Non
     """Let exactly ``job_types`` follow ``policy``; how many assignments changed. All or none."""
     alias = database()
     wanted = set(job_types)
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         held = set(PolicyAssignment.objects.using(alias).filter(policy=policy).values_list("job_type", flat=True))
         changed = [assign(name, None, by=by, reason=reason) for name in sorted(held - wanted)]
         changed += [assign(name, policy, by=by, reason=reason) for name in sorted(wanted - held)]

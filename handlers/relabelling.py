@@ -9,10 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import apps
-from django.db import connections, router, transaction
+from django.db import connections, router
 from django.db.migrations.recorder import MigrationRecorder
 
 from handlers.models import JobRecord
+from handlers.writing import writing
 
 LABELS = {"jobs": "jobsite_jobs", "dashboard": "jobsite_dashboard"}
 # Of migrations that only our apps have: a site's own app of that label never applied them.
@@ -30,7 +31,7 @@ def is_due(using: str) -> bool:
 
 def relabel(using: str) -> int:
     """Give our apps their labels in the database of alias ``using``, in one transaction; how many rows say so now."""
-    with transaction.atomic(using):
+    with writing(using):
         outdated = _outdated(using)
         changed = 0
         for old in outdated:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models.functions import Now
 
 from handlers.audit import By, audit
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import JobRecord, LiveStack
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.states import State
+from handlers.writing import writing
 
 KEEP = timedelta(days=1)
 WANTED = timedelta(minutes=1)  # what its worker has not told by then, nobody waits for any more
@@ -22,8 +23,7 @@ WANTED = timedelta(minutes=1)  # what its worker has not told by then, nobody wa
 def ask(job_id: int, by: By, reason: str, *, expect: str | None = None) -> bool:
     """Have the worker of a running job say where it is; False when it does not run, or not as ``expect`` says."""
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         rows = JobRecord.objects.using(alias).filter(pk=job_id, state=State.PROCESSING)
         found = (rows if expect is None else rows.filter(token=expect)).values("token", "worker").first()
         if found:

@@ -15,10 +15,11 @@ from handlers.exceptions import InvalidJob, NoHandler
 from handlers.failures import clean, reason_text
 from handlers.lifecycle import database
 from handlers.models import JobPayload, QueueSwitch, Switch, TypeSwitch, WorkerProcess
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.publishing import publish
 from handlers.registry import registry
 from handlers.wording import worded
+from handlers.writing import writing
 
 CHUNK = 1_000  # jobs looked at, and published, at once
 CHUNKS = 5  # such looks when a type runs again; recovery goes further
@@ -32,8 +33,7 @@ def pause(switch: type[Switch], names: Sequence[str], until: datetime | None, by
     if until is not None and (not isinstance(until, datetime) or until.utcoffset() is None):
         raise InvalidJob(worded("until: must be an aware datetime, not %(until)s", until=repr(until)), field="until")
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         now = database_now(connections[alias])
         check_ahead(until, now)
         facts = {
@@ -51,7 +51,7 @@ def pause(switch: type[Switch], names: Sequence[str], until: datetime | None, by
 def resume(switch: type[Switch], names: Sequence[str], by: By, reason: str) -> bool:
     """Take its switches away; whether there was one."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         removed, _ = switch._default_manager.using(alias).filter(name__in=names).delete()
         audit(by, f"resume_{switch.kind}", f"{switch.kind} {names[0]}", min(removed, 1), reason, None)
     return removed > 0
@@ -60,7 +60,7 @@ def resume(switch: type[Switch], names: Sequence[str], by: By, reason: str) -> b
 def resume_type(name: str, by: By, reason: str) -> None:
     """Resume a type, and publish the first of its jobs that wait; the rest comes with recovery."""
     alias, names = database(), type_names(name)
-    with transaction.atomic(using=alias):
+    with writing(alias):
         if resume(TypeSwitch, names, by, reason):
             transaction.on_commit(lambda: _publish_waiting(names), using=alias, robust=True)
 
@@ -104,8 +104,7 @@ def paused_type_names() -> list[str]:
 def stop_worker(name: str, by: By, reason: str) -> bool:
     """Ask a worker to finish and stop; False when it was asked before. Its supervisor reads that within seconds."""
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         rows = WorkerProcess.objects.using(alias).filter(name=name, kind="worker")
         if not rows.exists():
             raise InvalidJob(worded("worker: there is no worker %(name)s", name=repr(str(name)[:100])), field="worker")

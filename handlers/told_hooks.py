@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -16,6 +16,7 @@ from handlers.lifecycle import database
 from handlers.models import HookTrouble
 from handlers.models.sql import database_now
 from handlers.troubles import Piece, Tally
+from handlers.writing import writing
 
 KEEP = timedelta(days=7)  # after the last time
 LATELY = timedelta(hours=1)  # what has gone wrong since then, people are told of on each page
@@ -28,7 +29,7 @@ def write(process: str, taken: Mapping[Piece, Tally]) -> None:
     alias = database()
     now = database_now(connections[alias])
     told_by = process or f"{socket.gethostname()}, PID {os.getpid()}"
-    with transaction.atomic(using=alias):
+    with writing(alias):
         for of in sorted({"", process}):  # in one order, in which nobody waits for somebody who waits for them
             for piece, tally in sorted(taken.items()):
                 _add(alias, HookTrouble(

@@ -10,12 +10,13 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 
 from handlers.exceptions import JobsError
 from handlers.lifecycle import database
 from handlers.models import Turn
 from handlers.models.sql import database_now
+from handlers.writing import writing
 
 LEASE = timedelta(minutes=5)  # a reader may be as slow as that without losing its place
 RENEW_SECONDS = 30.0
@@ -85,7 +86,7 @@ def _claim(name: str, token: str, holder: str, within: timedelta) -> bool:
     if Turn.objects.using(alias).filter(pk=name).exists():
         return False
     try:
-        with transaction.atomic(using=alias):
+        with writing(alias):
             Turn.objects.using(alias).create(name=name, **facts)
     except IntegrityError:
         return False

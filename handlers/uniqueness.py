@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers import lifecycle
 from handlers.exceptions import DuplicateJob
 from handlers.lifecycle import Beside, HolderId, JobId, NewJob
 from handlers.models import JobRecord, UniqueKey
-from handlers.models.sql import as_rows, chunks, database_now, fetch, from_time, is_postgresql, rows_cte, take_lock
+from handlers.models.sql import as_rows, chunks, database_now, fetch, from_time, is_postgresql, rows_cte
 from handlers.states import ACTIVE, UNSTARTED, State
 from handlers.transport import Message
 from handlers.unique import DEBOUNCE, ENDED, ERROR, EXISTING, REPLACE, Hold
+from handlers.writing import writing
 
 CHUNK = 1_000
 KEYS = UniqueKey._meta.db_table
@@ -88,7 +89,7 @@ def create(
         if hold.key not in last or hold.rule.on_conflict != EXISTING:
             last[hold.key] = index
     while True:
-        with suppress(_Raced), transaction.atomic(using=using):
+        with suppress(_Raced), writing(using):
             return _create(new, holds, last, actor, using)
 
 
@@ -137,7 +138,6 @@ def _locked(keys: Sequence[str], using: str) -> list[_Key]:
     """The rows of these keys, ours until the transaction ends."""
     connection = connections[using]
     postgresql = is_postgresql(connection)
-    take_lock(connection)
     cte = rows_cte("v", {"key": "uuid"}, postgresql=postgresql)
     rows = fetch(
         connection,

@@ -14,7 +14,7 @@ from django.contrib.admin import action, display
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission
 from django.core.exceptions import ValidationError
-from django.db import router, transaction
+from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Model, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
@@ -32,6 +32,7 @@ from dashboard.people.entries import audit_person, person_facts, written
 from dashboard.people.limited import RoleForm
 from dashboard.roles import group_of
 from handlers.audit import audit
+from handlers.writing import writing
 
 LOCKED_UNTIL = "locked_until"  # on a user of the list
 LISTED = ("email", "is_active", "is_staff", "is_superuser", "last_login")
@@ -162,7 +163,9 @@ class PeopleAdmin(AuditedMixin, TickBoxes, UserAdmin):  # type: ignore[type-arg]
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> Any:  # noqa: A002 - Django's
         """The stock page; the new password and its audit entry are written together or not at all."""
-        with transaction.atomic():
+        if request.method != "POST":
+            return super().user_change_password(request, id, form_url)
+        with writing(DEFAULT_DB_ALIAS):
             return super().user_change_password(request, id, form_url)
 
     @action(description=gettext_lazy("Make the ticked users viewers"), permissions=["change"])
@@ -189,7 +192,7 @@ class PeopleAdmin(AuditedMixin, TickBoxes, UserAdmin):  # type: ignore[type-arg]
             asked += 1
             if not self.has_change_permission(request, user):
                 continue
-            with transaction.atomic():
+            with writing(DEFAULT_DB_ALIAS):
                 if known and (count := known.lift(user.get_username())):
                     data = {"failures": count}
                     audit(cast("Any", request.user), "lift_lock_out", f"user {user.get_username()}", 1, data=data)
@@ -218,7 +221,7 @@ class PeopleAdmin(AuditedMixin, TickBoxes, UserAdmin):  # type: ignore[type-arg]
             messages.error(request, error.messages[0])
             return None
         asked = moved = 0
-        with transaction.atomic():
+        with writing(DEFAULT_DB_ALIAS):
             for user in queryset:
                 asked += 1
                 if not self.has_change_permission(request, user) or user.groups.filter(pk=group.pk).exists():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.auth.admin import UserAdmin
 from django.core.exceptions import ValidationError
-from django.db import router, transaction
+from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Prefetch, QuerySet, prefetch_related_objects
 from django.http import HttpRequest
 from django.utils.text import capfirst
@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from dashboard.kit.drafts import is_draft
 from dashboard.people.entries import audit_password, audit_person, person_facts, written
+from handlers.writing import writing
 
 BEFORE = "_facts_before"  # on the request: what the form's object was
 SETS = ("groups", "user_permissions", "permissions")  # of a user, of a group
@@ -95,13 +96,13 @@ class AuditedMixin(Mixin):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete it, and write that down in the same transaction."""
-        with transaction.atomic():
+        with writing(DEFAULT_DB_ALIAS):
             audit_person(cast("Any", request.user), "delete", obj, person_facts(obj), None)
             super().delete_model(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         """The same for several."""
-        with transaction.atomic():
+        with writing(DEFAULT_DB_ALIAS):
             for obj in queryset:
                 audit_person(cast("Any", request.user), "delete", obj, person_facts(obj), None)
             super().delete_queryset(request, queryset)

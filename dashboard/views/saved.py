@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, cast
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import IntegrityError, router, transaction
+from django.db import IntegrityError, router
 from django.db.models import BigIntegerField, CharField, DateTimeField, Q, Value
 from django.http import HttpRequest, QueryDict
 from django.urls import reverse
@@ -22,6 +22,7 @@ from dashboard.models import Preferences, SavedView
 from handlers.audit import audit, user_name
 from handlers.exceptions import JobsError
 from handlers.selection import InvalidSelection, Reach, Selection, forbidden_paths, hidden
+from handlers.writing import writing
 
 SHARE = "jobsite_dashboard.share_savedview"
 REMOVE = "jobsite_dashboard.delete_savedview"  # what others share
@@ -169,7 +170,7 @@ def remove(request: HttpRequest, view_id: int) -> str | None:
     view = find(request, view_id)
     if view is None or not may_remove(request, view):
         return None
-    with transaction.atomic(using=router.db_for_write(SavedView)):
+    with writing(router.db_for_write(SavedView)):
         view.delete()
         if view.is_shared:
             _tell(request, "remove_view", view)
@@ -193,7 +194,7 @@ def _store(request: HttpRequest, view: SavedView, *, query: str, shared: bool) -
     view.person_name = user_name(cast("AbstractBaseUser", request.user))
     verb = "unshare_view" if was_shared and not shared else "change_view" if was_shared else "share_view"
     try:
-        with transaction.atomic(using=router.db_for_write(SavedView)):
+        with writing(router.db_for_write(SavedView)):
             view.save()
             if shared or was_shared:
                 _tell(request, verb, view)

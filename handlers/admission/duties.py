@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from handlers import lifecycle
@@ -25,12 +25,12 @@ from handlers.models.sql import (
     go_by_index,
     is_postgresql,
     lock_jobs,
-    take_lock,
 )
 from handlers.publishing import publish, publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message, get_transport
+from handlers.writing import writing
 
 LINES = 1_000  # looked at in one pass
 CHUNK = 100  # of them in one transaction, which locks their keys
@@ -126,8 +126,7 @@ def forget() -> bool:
     One chunk of them. Raises the database's errors.
     """
     using = lifecycle.database()
-    with transaction.atomic(using=using):
-        take_lock(connections[using])
+    with writing(using):
         since = database_now(connections[using]) - timedelta(seconds=LONGEST_PERIOD)
         starts = LimitStart.objects.using(using)
         starts.filter(pk__in=list(starts.filter(at__lt=since).values_list("pk", flat=True)[:SLOTS]))._raw_delete(using)
@@ -151,8 +150,7 @@ def _take_back(unclaimed: Sequence[Slot], using: str) -> None:
     """Take these for others, unless a worker comes at this very moment: whom we have locked it passes over."""
     if not unclaimed:
         return
-    with transaction.atomic(using=using):
-        take_lock(connections[using])
+    with writing(using):
         jobs = JobRecord.objects.using(using).filter(pk__in={slot.job_id for slot in unclaimed}, state=State.ENQUEUED)
         if is_postgresql(connections[using]):
             jobs = lock_jobs(jobs, skip=True).order_by("pk")
@@ -181,8 +179,7 @@ def _let_unknown_go(lines: Sequence[int]) -> int:
     unknown = [number for number, *pair in pairs if Pair(*pair).name not in known]
     if not unknown:
         return 0
-    with transaction.atomic(using=using):
-        take_lock(connections[using])
+    with writing(using):
         go_by_index(connections[using])
         now = database_now(connections[using])
         recently = Q(since__gte=now - timedelta(seconds=UNKNOWN_SECONDS), since__lte=now)

@@ -12,9 +12,10 @@ from handlers.exceptions import InvalidJob
 from handlers.lifecycle import database
 from handlers.limited import check_concurrency, parse_rate
 from handlers.models import LimitOverride
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.registry import registry
 from handlers.wording import worded
+from handlers.writing import writing
 
 VERBS = ("change_limit", "reset_limit")
 
@@ -54,8 +55,7 @@ def set_limit(
     rows = LimitOverride.objects.using(alias)
     after = {"concurrency": concurrency, "rate": rate}
     try:
-        with transaction.atomic(using=alias):
-            take_lock(connections[alias])
+        with writing(alias):
             row = _at(name, expect_version)
             if row is not None and facts(row) == after:
                 return False
@@ -73,8 +73,7 @@ def set_limit(
 def reset_limit(name: str, *, expect_version: int | None = None, by: By = None, reason: str = "") -> bool:
     """Let the code's values hold again; whether others did. Raises InvalidJob (``version``) as above."""
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         row = _at(name, expect_version)
         if row is None:
             return False

@@ -26,11 +26,11 @@ from handlers.models.sql import (
     of_rows,
     prepared,
     rows_cte,
-    take_lock,
 )
 from handlers.publishing import publish_first_on_commit
 from handlers.states import State
 from handlers.transport import Message
+from handlers.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ def forget_outdated(ids: Collection[int], using: str) -> None:
 def give_back(slots: Sequence[Slot], using: str) -> None:
     """Take these from their jobs, for those who wait."""
     if slots:
-        with transaction.atomic(using=using, savepoint=False):
+        with writing(using, savepoint=False):
             go_by_index(connections[using])
             _delete(slots, using)
             _pass_on(slots, using)
@@ -200,7 +200,6 @@ def _admit_lined_up(numbers: Collection[int], using: str) -> None:
 def _delete(slots: Sequence[Slot], using: str) -> None:
     connection = connections[using]
     postgresql = is_postgresql(connection)
-    take_lock(connection)
     which = of_rows(postgresql=postgresql)
     sql = f"""
         WITH {rows_cte("v", {"id": "id", "token": "text"}, postgresql=postgresql)}
@@ -221,7 +220,7 @@ def admit_waiting(numbers: Collection[int], using: str) -> int:
         admitted.extend(found)
         publish_first_on_commit(found, using=using)
 
-    with transaction.atomic(using=using, savepoint=False):
+    with writing(using, savepoint=False):
         go_by_index(connections[using])
         with_book([], numbers, using, act)
     return len(admitted)

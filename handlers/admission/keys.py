@@ -12,8 +12,9 @@ from django.db import connections, transaction
 
 from handlers.admission.terms import Terms, of_code, set_terms
 from handlers.models import LimitKey, LimitOverride
-from handlers.models.sql import as_rows, fetch, is_postgresql, of_rows, rows_cte, take_lock
+from handlers.models.sql import as_rows, fetch, is_postgresql, of_rows, rows_cte
 from handlers.registry import registry
+from handlers.writing import writing
 
 TRIES = 5
 REMEMBERED = 20_000  # numbers of keys that this process knows by heart
@@ -61,7 +62,7 @@ def with_keys(
     while True:
         tries += 1
         try:
-            with transaction.atomic(using=using, savepoint=several):
+            with writing(using, savepoint=several):
                 return act(_lock(wanted, numbers, using), tries >= TRIES)
         except MoreKeys as more:
             wanted.update(more.pairs)
@@ -108,7 +109,6 @@ def may_be_rated(numbers: Collection[int], using: str) -> Collection[int]:
 
 
 def _lock(pairs: Collection[Pair], numbers: Collection[int], using: str) -> list[LockedKey]:
-    take_lock(connections[using])
     while True:
         while len(found := known(pairs, using)) < len(pairs):
             _insert([pair for pair in pairs if pair not in found], using)

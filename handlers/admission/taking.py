@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from datetime import timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers import lifecycle
 from handlers.admission.book import NO_LIMIT, Book, Waiter
@@ -19,6 +19,7 @@ from handlers.models import LimitSlot
 from handlers.models.sql import go_by_index, is_postgresql
 from handlers.publishing import publish_first_on_commit
 from handlers.transport import Message
+from handlers.writing import writing
 
 _last_were_limited = False  # those that this process came to
 
@@ -63,7 +64,7 @@ def _claim_limited(
         # Others wait for the keys: they are free again before the jobs are claimed. What a crash leaves then is as any
         # slot that nobody comes for; and who takes such a slot back may do so just now, so that the claim looks for it
         # once more (see ``guards.proof``). The claim is written after this, and waits for the disk.
-        with transaction.atomic(using=using):
+        with writing(using):
             go_by_index(connections[using])
             with_slots = take(jobs := find())
     else:
@@ -74,7 +75,7 @@ def _claim_limited(
     if not jobs:
         return claims, []
     # SQLite has one writer, for whom one transaction is shorter than two.
-    with nullcontext() if is_row_locking else transaction.atomic(using=using):
+    with nullcontext() if is_row_locking else writing(using):
         if not is_row_locking:
             with_slots = take(jobs)
         asked = [message for message in left.values() if message.job_id in with_slots]

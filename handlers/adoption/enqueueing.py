@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from django.db import transaction
 from rq.job import Dependency, Job, JobStatus
 
 from handlers import lifecycle
@@ -19,6 +18,7 @@ from handlers.deadlines import LONGEST_WAIT
 from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.models import RQOrigin
+from handlers.writing import writing
 
 logger = logging.getLogger("handlers.adoption")
 
@@ -85,7 +85,7 @@ def _enqueue(
         )
         call = make(options.named(func), args, kwargs, brought)
         front = AT_FRONT if given.get("at_front") else None
-        with transaction.atomic(using=lifecycle.database()):
+        with writing(lifecycle.database()):
             if parents:
                 job_id = job_scheduler.continue_with(parents, call, when=when, queue=queue, priority=front)
             elif run_at is not None:

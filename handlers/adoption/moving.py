@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 from redis.exceptions import RedisError
 
 from handlers import lifecycle, queues
@@ -26,9 +26,10 @@ from handlers.exceptions import TransportUnavailable
 from handlers.gateway import job_scheduler
 from handlers.lifecycle import NewJob
 from handlers.models import RQOrigin
-from handlers.models.sql import insert, take_lock
+from handlers.models.sql import insert
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
+from handlers.writing import writing
 
 ACTOR = "adopt_rq"
 COLUMNS = {"origin": "text", "rq_id": "text", "job_id": "id", "in_redis": "bool"}
@@ -172,8 +173,7 @@ def _known(origins: Sequence[str]) -> set[str]:
 
 def _write(items: Sequence[Item]) -> int:
     alias = lifecycle.database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         known = _known([item.origin for item in items])
         new = [item for item in items if item.origin not in known]
         once, again = [item for item in new if not item.recurs], [item for item in new if item.recurs]

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django_rq.queues import DjangoRQ
 from rq.job import Job
 from rq.queue import Queue
@@ -16,6 +15,7 @@ from rq.utils import now
 from handlers import lifecycle
 from handlers.adoption.enqueueing import StaysPlain, enqueue, tell_plain
 from handlers.adoption.handle import DurableJob, find, of_record
+from handlers.writing import writing
 
 _CALL = inspect.signature(Queue.enqueue_call)
 _PARSED = (
@@ -58,7 +58,7 @@ class DurableQueue(DjangoRQ):
         """All in one transaction, in their order. A group's are RQ's own, and a pipeline's."""
         if pipeline is not None or group_id is not None or not self._is_async:
             return super().enqueue_many(job_datas, pipeline, group_id)
-        with transaction.atomic(using=lifecycle.database()):
+        with writing(lifecycle.database()):
             return [
                 self.enqueue_call(**{name: value for name, value in data._asdict().items() if value is not None})
                 for data in job_datas

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 from django_rq.queues import DjangoScheduler
 from rq.job import JobStatus
@@ -24,6 +23,7 @@ from handlers.exceptions import InvalidJob
 from handlers.gateway import job_scheduler
 from handlers.models import JobRecord, RecurringJob
 from handlers.states import State
+from handlers.writing import writing
 
 NAME = "rq-"  # how the names of recurring jobs begin for which the site's code gave no id
 _OWN = ("timeout", "job_id", "depends_on", "meta", "queue_name", "on_success", "on_failure", "at_front")
@@ -66,7 +66,7 @@ class DurableScheduler(DjangoScheduler):
                 return self._recurring(func, args, kwargs, given, start=scheduled_time, every=int(interval))
             if repeat and int(repeat) > MOST_REPEATS:
                 raise StaysPlain(f"it is to be repeated {int(repeat):,} times, more than {MOST_REPEATS:,}")
-            with transaction.atomic(using=lifecycle.database()):
+            with writing(lifecycle.database()):
                 found = self._durable(func, args, kwargs, given, scheduled_time, raises=True)
                 if repeat and int(repeat) > 1:
                     queue = rest.get("queue_name") or self.queue_name

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 
 from handlers.alerts import notices
 from handlers.alerts.sending import new_secret
@@ -19,9 +19,10 @@ from handlers.exceptions import InvalidJob
 from handlers.failures import clean
 from handlers.lifecycle import database
 from handlers.models import AlertKind, AlertRule
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.outbound import check_url, without_path
 from handlers.wording import Figures, worded
+from handlers.writing import writing
 
 VERBS = ("add_alert", "change_alert", "delete_alert", "mute_alert", "unmute_alert", "test_alert")
 LONGEST_NAME, LONGEST_TYPE = 100, 200
@@ -118,7 +119,7 @@ def add_rule(terms: Terms, *, by: By = None, reason: str = "") -> AlertRule:
     columns = {**asdict(terms), "name": terms.name.strip()}
     secret = new_secret() if terms.webhook_url else ""
     try:
-        with transaction.atomic(using=alias):
+        with writing(alias):
             rule = AlertRule.objects.using(alias).create(
                 **columns, webhook_secret=secret, created_at=now, changed_at=now
             )
@@ -136,7 +137,7 @@ def change_rule(rule_id: int, terms: Terms, *, version: str | None = None, by: B
     check(terms)
     alias = database()
     try:
-        with transaction.atomic(using=alias):
+        with writing(alias):
             rule = _locked(rule_id, alias, version)
             before = facts(rule)
             after = {**asdict(terms), "name": terms.name.strip()}
@@ -159,8 +160,7 @@ def change_rule(rule_id: int, terms: Terms, *, version: str | None = None, by: B
 def delete_rule(rule_id: int, *, by: By = None, reason: str = "") -> bool:
     """Delete a rule with what it has found. False: there was none."""
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         rule = AlertRule.objects.using(alias).filter(pk=rule_id).first()
         if rule is None:
             return False
@@ -175,7 +175,7 @@ def mute_rule(rule_id: int, until: datetime, *, by: By = None, reason: str = "")
     now = database_now(connections[alias])
     if until.utcoffset() is None or not now < until <= now + LONGEST_MUTE:
         raise _wrong("until", worded("must be a time within %(days)s days from now", days=LONGEST_MUTE.days))
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rule = _locked(rule_id, alias)
         rule.muted_until, rule.muted_by = until, clean(actor_name(by), 150)
         rule.save(using=alias, update_fields=["muted_until", "muted_by"])
@@ -185,7 +185,7 @@ def mute_rule(rule_id: int, until: datetime, *, by: By = None, reason: str = "")
 def unmute_rule(rule_id: int, *, by: By = None, reason: str = "") -> bool:
     """Tell people again; whether it was muted."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rule = _locked(rule_id, alias)
         if rule.muted_until is None:
             return False
@@ -198,7 +198,7 @@ def unmute_rule(rule_id: int, *, by: By = None, reason: str = "") -> bool:
 def send_test(rule_id: int, *, by: By = None) -> int:
     """Send a message that is a test to each of a rule's places; how many there are."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rule = _locked(rule_id, alias)
         now = database_now(connections[alias])
         event = {"rule": rule.name, "at": now.isoformat(), "test": True, "incidents": [], "more": 0}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Q
 
 from handlers.alerts import notices
@@ -18,7 +18,8 @@ from handlers.alerts.notices import Status
 from handlers.lifecycle import database
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import AlertIncident, AlertNotice, AlertRule
-from handlers.models.sql import database_now, is_postgresql, take_lock
+from handlers.models.sql import database_now, is_postgresql
+from handlers.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +59,8 @@ def _due(now: datetime) -> Q:
 
 def _look(rule_id: int, alias: str) -> int:
     try:
-        with transaction.atomic(using=alias), time_limit(SECONDS, alias):
+        with writing(alias), time_limit(SECONDS, alias):
             connection = connections[alias]
-            take_lock(connection)
             now = database_now(connection)
             rows = AlertRule.objects.using(alias).filter(_due(now), pk=rule_id)
             if is_postgresql(connection):  # what is locked another scheduler looks at

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
@@ -21,8 +21,9 @@ from django.utils import timezone
 from handlers.api.problems import Problem
 from handlers.lifecycle import database
 from handlers.models import ApiAnswer
-from handlers.models.sql import fetch, from_time, is_postgresql, prepared, take_lock, to_time
+from handlers.models.sql import fetch, from_time, is_postgresql, prepared, to_time
 from handlers.once import KEEP
+from handlers.writing import writing
 
 HEADER = "Idempotency-Key"
 LONGEST_KEY = 255
@@ -61,7 +62,7 @@ def once(request: HttpRequest, client_id: int, act: Callable[[], Answer]) -> Jso
     """
     alias, key = database(), request.META.get(META)
     if key is None:
-        with transaction.atomic(using=alias):
+        with writing(alias):
             return act().response()
     if not 1 <= len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()):
         raise Problem(
@@ -72,7 +73,7 @@ def once(request: HttpRequest, client_id: int, act: Callable[[], Answer]) -> Jso
         )
     place, asked = _sha256(str(client_id), key), _request_digest(request)
     connection = connections[alias]
-    with transaction.atomic(using=alias):
+    with writing(alias):
         _hold(connection, place)
         kept = _read(connection, place)
         if kept is not None and timezone.now() - kept.at < KEEP:
@@ -115,7 +116,6 @@ def _read(connection: BaseDatabaseWrapper, place: str) -> _Kept | None:
 def _hold(connection: BaseDatabaseWrapper, place: str) -> None:
     """Be the one request with this key until the transaction ends. SQLite has one writer at a time anyway."""
     if not is_postgresql(connection):
-        take_lock(connection)
         return
     [(held,)] = fetch(connection, "SELECT pg_try_advisory_xact_lock(%s::bigint)", [int(place[:16], 16) - 2**63])
     if not held:

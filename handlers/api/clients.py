@@ -23,10 +23,11 @@ from handlers.failures import clean
 from handlers.job_types import TYPE_NAME
 from handlers.lifecycle import database
 from handlers.models import ApiClient
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.queues import check_stored
 from handlers.selection.reach import present
 from handlers.wording import Figures, worded
+from handlers.writing import writing
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
 TOKEN = re.compile(r"jobs_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -64,12 +65,12 @@ def create_client(
         raise InvalidJob(worded("expires_at: must be an aware datetime"), field="expires_at")
     alias, key = database(), secrets.token_hex(6)
     token = f"jobs_{key}_{secrets.token_urlsafe(32)}"
-    with transaction.atomic(using=alias):
+    with writing(alias):
         now = database_now(connections[alias])
         if expires_at is not None and expires_at <= now:
             raise InvalidJob(worded("expires_at: that has passed: name a later time, or none"), field="expires_at")
         try:
-            with transaction.atomic(using=alias):
+            with writing(alias):
                 client = ApiClient.objects.using(alias).create(
                     name=name,
                     key=key,
@@ -99,8 +100,7 @@ def create_client(
 def revoke_client(client_id: int, *, by: By = None, reason: str = "") -> bool:
     """Let its token open nothing from now on; whether it did before."""
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         now = database_now(connections[alias])
         client = ApiClient.objects.using(alias).filter(pk=client_id).first()
         if client is None:

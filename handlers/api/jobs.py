@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Any
 
-from django.db import connections
 from django.http import HttpRequest, HttpResponse
 from django.utils.encoding import escape_uri_path
 from ninja import Path, Query, Router
@@ -28,7 +27,7 @@ from handlers.job_types import JobType
 from handlers.lifecycle import JobId, database
 from handlers.masking import mask
 from handlers.models import JobPayload, JobRecord
-from handlers.models.sql import lock_jobs, take_lock
+from handlers.models.sql import lock_jobs
 from handlers.payloads import Command, Job
 from handlers.registry import registry
 from handlers.states import FINAL
@@ -250,7 +249,6 @@ def find(who: Asker, job_id: int, *, lock: bool = False) -> JobRecord:
     alias = database()
     rows = JobRecord.objects.using(alias).filter(pk=job_id)
     if lock:
-        take_lock(connections[alias])
         rows = lock_jobs(rows)
     record = rows.first()
     if record is None or not _covers(who, record):

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Annotated, Any
 
-from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -25,7 +24,6 @@ from handlers.gateway import job_scheduler
 from handlers.lifecycle import database
 from handlers.masking import mask, mask_context
 from handlers.models import RecurringJob
-from handlers.models.sql import take_lock
 
 router = Router(tags=["recurring"])
 
@@ -179,7 +177,6 @@ def _rows(*, lock: bool = False) -> QuerySet[RecurringJob]:
     """Where they are written. ``lock``: so that what is found stays as it is read."""
     rows = RecurringJob.objects.using(database())
     if lock:
-        take_lock(connections[database()])
         return rows.select_for_update()  # which SQLite passes over
     return rows.all()
 

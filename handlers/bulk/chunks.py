@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from datetime import datetime, timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers.audit import actor_name, audit
 from handlers.bulk.control import over_limit
@@ -18,6 +18,7 @@ from handlers.models.bulk import BulkState
 from handlers.models.sql import database_now, insert
 from handlers.publishing import publish_on_commit
 from handlers.selection import Selection
+from handlers.writing import writing
 
 CHUNK = 2_000  # jobs of one transaction: what a pause waits for, and how long their rows are held
 READ = ("token", "attempt")  # of each job, of which there may be a hundred thousand
@@ -28,7 +29,7 @@ ITEM_COLUMNS = {"operation_id": "id", "job_id": "id", "moved": "bool", "attempt"
 def run_chunk(operation_id: int, step: int) -> bool:
     """Do the chunk ``step`` of a run. False: that chunk was done before, or the run does not go on."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = BulkOperation.objects.using(alias).filter(pk=operation_id, step=step, state__in=LIVE)
         # First of all, so that it holds the row until the commit: who pauses meanwhile waits, and so does a repetition.
         if not rows.update(step=step + 1):

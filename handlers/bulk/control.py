@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import F, QuerySet
 
 from handlers.audit import LONGEST_NAME, By, audit, user_name
@@ -20,12 +20,13 @@ from handlers.lifecycle import database
 from handlers.limits import TookTooLong, time_limit
 from handlers.models import BulkOperation, JobRecord
 from handlers.models.bulk import BulkState
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.publishing import publish_on_commit
 from handlers.queues import check_target
 from handlers.selection import Selection, hidden
 from handlers.states import State
 from handlers.wording import Figures, worded
+from handlers.writing import writing
 
 COUNTED = 100_000  # more matching jobs than that are "at least" COUNTED + 1
 COUNT_SECONDS = 1.0  # for counting them
@@ -93,8 +94,7 @@ def start(
     if count is not None and (isinstance(count, bool) or not isinstance(count, int) or not 0 <= count < 2**63):
         raise InvalidJob(f"count: must be a whole number, 0 or more, not {repr(count)[:60]}", field="count")
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         upper = JobRecord.objects.using(alias).order_by("-pk").values_list("pk", flat=True).first() or 0
         fixed = fitting.pinned(alias)
         fixed = replace(fixed, highest=upper if fixed.highest is None else min(upper, fixed.highest))
@@ -160,7 +160,7 @@ def resume(operation_id: int, *, by: By = None, reason: str = "") -> bool:
     counts from here on: whoever resumes has seen those before.
     """
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         sources = (*LIVE, BulkState.PAUSED.value)
         rows = _named(operation_id, alias).filter(state__in=sources)
         # A step further, so that a chunk job that still waits somewhere does nothing.
@@ -191,7 +191,7 @@ def try_more(operation_id: int, jobs: int = CANARY, *, by: By = None, reason: st
             field="jobs",
         )
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = _named(operation_id, alias).filter(state=BulkState.PAUSED)
         if not rows.update(step=F("step") + 1, progressed_at=database_now(connections[alias])):
             return False
@@ -238,7 +238,7 @@ def _named(operation_id: object, alias: str) -> QuerySet[BulkOperation]:
 
 def _switch(operation_id: int, verb: str, sources: tuple[str, ...], by: By, reason: str, **changes: Any) -> bool:
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = _named(operation_id, alias)
         if not rows.filter(state__in=sources).update(**changes):
             return False

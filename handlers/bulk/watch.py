@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers.audit import audit
 from handlers.bulk.runs import LIVE, STALLED_AFTER, chunk_job, named
@@ -12,6 +12,7 @@ from handlers.lifecycle import database
 from handlers.models import BulkOperation
 from handlers.models.bulk import BulkState
 from handlers.models.sql import database_now, is_postgresql
+from handlers.writing import writing
 
 GRACE = timedelta(seconds=10)  # a run that still works sees it first, and knows more to say
 
@@ -23,7 +24,7 @@ def pause_stalled() -> int:
     stalled = BulkOperation.objects.using(alias).filter(state__in=LIVE, progressed_at__lt=since)
     if not stalled.exists():
         return 0
-    with transaction.atomic(using=alias):
+    with writing(alias):
         if is_postgresql(connections[alias]):
             stalled = stalled.select_for_update(skip_locked=True)  # whoever holds the row is doing something
         paused = 0

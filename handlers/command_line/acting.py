@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
 from django.utils import timezone
 
 from handlers import bulk, queues, told
@@ -23,9 +22,10 @@ from handlers.gateway import job_scheduler
 from handlers.job_ids import job_ids
 from handlers.lifecycle import database
 from handlers.models import JobHistory, JobRecord
-from handlers.models.sql import chunks, take_lock
+from handlers.models.sql import chunks
 from handlers.selection import Selection
 from handlers.states import State
+from handlers.writing import writing
 
 CHUNK = 200  # jobs in one transaction
 MOST = 1_000  # of a search: more are a bulk operation's
@@ -94,8 +94,7 @@ def _verb(verb: str, options: argparse.Namespace, by: By) -> Callable[[Sequence[
 def _act(do: Callable[[Sequence[int]], int], ids: Sequence[int], by: By) -> set[int]:
     """Which of ``ids`` moved: those of which the history says so since."""
     rows = JobHistory.objects.using(database()).order_by("-pk")
-    with transaction.atomic(using=database()):
-        take_lock(connections[database()])
+    with writing(database()):
         last = rows.values_list("pk", flat=True).first() or 0
         if not do(ids):
             return set()

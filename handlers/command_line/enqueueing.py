@@ -22,6 +22,7 @@ from handlers.job_types import JobType
 from handlers.lifecycle import JobId, database
 from handlers.masking import mask
 from handlers.payloads import Command, Job
+from handlers.writing import writing
 
 STDIN = "-"
 
@@ -158,7 +159,7 @@ def _told(job_id: JobId, known: JobType, did: str, screen: Screen) -> int:
 def _dry_run(
     known: JobType, job: Job | Command, start: Callable[[], JobId], options: argparse.Namespace, screen: Screen
 ) -> int:
-    with transaction.atomic(using=database()):  # so that it says no where the real one would
+    with writing(database()):  # so that it says no where the real one would
         made = start()
         transaction.set_rollback(True, using=database())
     if not made.is_new:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Exists, OuterRef, Q
 
 from handlers.lifecycle import database
@@ -18,7 +18,8 @@ from handlers.models import (
     SagaTimeout,
     SagaTurn,
 )
-from handlers.models.sql import is_postgresql, take_lock
+from handlers.models.sql import is_postgresql
+from handlers.writing import writing
 
 EVENTS, SAGAS, TURNS = 1_000, 200, 2_000  # of these at once
 
@@ -39,8 +40,7 @@ def _forget_events(before: datetime, alias: str) -> bool:
         if not old:
             return False
         last = some[-1][0]
-        with transaction.atomic(using=alias):
-            take_lock(connections[alias])
+        with writing(alias):
             kept = Q(state__in=UNTAKEN) | Q(taken_at__gte=before)
             awaited = set(
                 Delivery.objects.using(alias).filter(kept, event_id__in=old).values_list("event_id", flat=True)
@@ -54,8 +54,7 @@ def _forget_events(before: datetime, alias: str) -> bool:
 
 def _forget_sagas(before: datetime, alias: str) -> bool:
     """Of some sagas so many turns as one transaction should erase; those that have none then are erased with them."""
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         rows = SagaRecord.objects.using(alias).filter(completed_at__lt=before).order_by("completed_at", "pk")
         if is_postgresql(connections[alias]):
             rows = rows.select_for_update(skip_locked=True)
@@ -73,8 +72,7 @@ def _forget_sagas(before: datetime, alias: str) -> bool:
 
 def _forget_keys(alias: str) -> bool:
     """What stood for a saga that was to come, and does for nobody any more."""
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         early = Delivery.objects.using(alias).filter(
             subscriber=OuterRef("saga_type"), key=OuterRef("name"), value=OuterRef("value"), state=DeliveryState.EARLY
         )

@@ -6,8 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from django.db import connections, transaction
-
 from handlers import carried, lifecycle, payloads
 from handlers.correlations import check_correlation
 from handlers.current import current
@@ -16,12 +14,12 @@ from handlers.events.rows import NewDelivery, NewEvent
 from handlers.events.subscribers import name_of, subscribers, value_of
 from handlers.exceptions import InvalidJob
 from handlers.lifecycle import NewJob
-from handlers.models.sql import take_lock
 from handlers.payloads import Event
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 from handlers.several import for_each, tell_which
 from handlers.twins import twin
+from handlers.writing import writing
 
 
 class _ToBe(NamedTuple):
@@ -113,8 +111,7 @@ def _deliveries(
 
 def _write(new: Sequence[NewEvent], to_be: Sequence[_ToBe]) -> list[int]:
     alias = lifecycle.database()
-    with transaction.atomic(using=alias, savepoint=False):
-        take_lock(connections[alias])
+    with writing(alias, savepoint=False):
         ids = rows.add_events(new, using=alias)
         if to_be:
             names = [new[each.event].event_type for each in to_be]

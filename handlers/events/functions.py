@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from typing import Any, ClassVar, TypeVar
 
-from django.db import Error, connections, transaction
+from django.db import Error
 
 from handlers import lifecycle
 from handlers.cancellation import CancellationToken
@@ -20,10 +20,10 @@ from handlers.events.subscribers import Delivered, SubscriberType, Take, check_t
 from handlers.exceptions import InvalidJob, JobCancelled
 from handlers.failures import clean, describe
 from handlers.models import DeliveryState
-from handlers.models.sql import take_lock
 from handlers.payloads import Event
 from handlers.registry import default_name, registry
 from handlers.retries import RetryPolicy
+from handlers.writing import writing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -122,8 +122,7 @@ class FunctionType(SubscriberType):
 def _begin(job_type: SubscriberType, event_id: int) -> Coming | None:
     """The delivery, whose turn it is; None: it is over. Raises Snooze where another one comes first."""
     using, names = lifecycle.database(), [job_type.name, *job_type.aliases]
-    with transaction.atomic(using=using):
-        take_lock(connections[using])
+    with writing(using):
         while True:
             first = next(iter(rows.lock_streams_of(names, [event_id], 1, using=using)), None)
             if first is None or first.event_id == event_id or first.job_state not in GONE:
@@ -149,8 +148,7 @@ def _refuse_edited(coming: Coming | None, event_id: int, using: str) -> None:
 
 def _done(job_type: SubscriberType, coming: Coming) -> None:
     using = lifecycle.database()
-    with transaction.atomic(using=using):
-        take_lock(connections[using])
+    with writing(using):
         rows.keep([Taken(coming.id, DeliveryState.DONE)], using=using)
         if coming.stream:
             free([job_type.name, *job_type.aliases], [coming.stream], using=using)
@@ -161,7 +159,6 @@ def _failed(coming: Coming, error: BaseException) -> None:
     using = lifecycle.database()
     running = current.get()
     line = clean(describe(error, running.hide if running else str).line, 500)
-    with suppress(Error), transaction.atomic(using=using):  # else it waits as before: its job's failure counts
-        take_lock(connections[using])
+    with suppress(Error), writing(using):  # else it waits as before: its job's failure counts
         rows.keep([Taken(coming.id, DeliveryState.FAILED, error=line)], using=using)
         watch([coming.job_id], using=using)

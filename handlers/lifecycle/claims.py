@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Exists, F, OuterRef
 
 from handlers.conf import jobs_settings
@@ -21,10 +21,11 @@ from handlers.lifecycle.verbs import delete_unstarted
 from handlers.models import JobHistory, JobPayload, JobRecord, TypeSwitch
 from handlers.models.count import Outcome
 from handlers.models.kept import database
-from handlers.models.sql import database_now, from_time, is_postgresql, lock_jobs, take_lock, to_time
+from handlers.models.sql import database_now, from_time, is_postgresql, lock_jobs, to_time
 from handlers.signals import jobs_moved
 from handlers.states import UNSTARTED, State
 from handlers.transport import LastWords, Message
+from handlers.writing import writing
 
 CORRELATION = F("arguments__correlation")
 MOMENT = timedelta(seconds=2)
@@ -165,7 +166,7 @@ def renew(workers: Sequence[str], *, lease: timedelta) -> dict[int, str]:
     """Extend the leases of ``workers``; which jobs (id: worker) they still hold. A locked row waits its turn."""
     alias = database()
     connection = connections[alias]
-    with dialect(connection).writing(connection):
+    with writing(alias):
         now = database_now(connection)
         held = JobRecord.objects.using(alias).filter(worker__in=workers, state=State.PROCESSING)
         if is_postgresql(connection):
@@ -200,7 +201,7 @@ def bound_leases(lease: timedelta) -> int:
     """Let no lease last longer than ``lease`` from now on: one taken before the clock was set back would. How many."""
     alias = database()
     connection = connections[alias]
-    with dialect(connection).writing(connection):
+    with writing(alias):
         until = database_now(connection) + lease
         long = JobRecord.objects.using(alias).filter(state=State.PROCESSING, lease_expires_at__gt=until)
         if is_postgresql(connection):  # a locked row is just being renewed, or settled
@@ -227,8 +228,7 @@ def expire_leases(
     """
     alias = database()
     connection = connections[alias]
-    with transaction.atomic(using=alias):
-        take_lock(connection)
+    with writing(alias):
         clock = database_now(connection)
         now = before or clock
         if abs(clock - now) > MOMENT:
@@ -334,8 +334,7 @@ def left_behind(claim: Claim, words: LastWords, *, max_crashes: int, worker: str
 def expire_unstarted(limit: int = 500) -> Applied:
     """Delete up to ``limit`` jobs that were to be started by now and were not. Those that were go on, without it."""
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         now = database_now(connections[alias])
         due = JobPayload.objects.using(alias).filter(expires_at__lte=now).order_by("expires_at", "pk")
         # What a worker has in hand for the first time may still come back unstarted (as in Agenda.expired).

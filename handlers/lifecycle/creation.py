@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import ClassVar, NamedTuple
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers import tracing
@@ -25,6 +25,7 @@ from handlers.registry import registry
 from handlers.signals import jobs_moved
 from handlers.states import State
 from handlers.transport import Message
+from handlers.writing import writing
 
 
 class Created(Message):
@@ -133,7 +134,7 @@ def _request(job: NewJob) -> JobRequest:
 
 def _create_all(jobs: Sequence[NewJob], actor: str, alias: str) -> list[Message]:
     if any(job.tags for job in jobs):
-        with transaction.atomic(using=alias, savepoint=False):
+        with writing(alias, savepoint=False):
             messages = _traced(jobs, actor, alias)
             ids = [message.job_id for message in messages]
             keep_tags([(job_id, tag) for job_id, job in zip(ids, jobs, strict=True) for tag in job.tags], using=alias)
@@ -156,11 +157,11 @@ def _traced(jobs: Sequence[NewJob], actor: str, alias: str) -> list[Message]:
     if tracing.is_on():
         queues, types = [job.queue for job in jobs], [job.job_type for job in jobs]
         if jobs and jobs[0].apart:
-            with transaction.atomic(using=alias, savepoint=False):
+            with writing(alias, savepoint=False):
                 messages = _create(connections[alias], jobs, actor)
                 tracing.keep_below(messages, [job.parent_id or 0 for job in jobs], types, using=alias)
                 return messages
-        with tracing.creating(queues, types), transaction.atomic(using=alias, savepoint=False):
+        with tracing.creating(queues, types), writing(alias, savepoint=False):
             messages = _create(connections[alias], jobs, actor)
             tracing.keep(messages, using=alias)
             return messages
@@ -171,7 +172,7 @@ def _create(connection: BaseDatabaseWrapper, jobs: Sequence[NewJob], actor: str)
     if len(jobs) == 1:  # as most calls have it: neither parts nor a transaction to think of
         return _create_chunk(connection, jobs, actor)
     parts = list(_chunks(jobs))
-    with transaction.atomic(using=connection.alias, savepoint=False) if len(parts) > 1 else nullcontext():
+    with writing(connection.alias, savepoint=False) if len(parts) > 1 else nullcontext():
         return [message for part in parts for message in _create_chunk(connection, part, actor)]
 
 

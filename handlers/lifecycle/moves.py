@@ -12,7 +12,7 @@ from operator import itemgetter
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.current import LogLine
@@ -26,6 +26,7 @@ from handlers.models.sql import chunks, is_postgresql
 from handlers.signals import jobs_moved
 from handlers.states import TAKEN_BACK, State, is_allowed
 from handlers.transport import Message
+from handlers.writing import writing
 
 CHUNK = 1_000
 QUEUED = (State.ENQUEUED, State.SCHEDULED)
@@ -131,7 +132,7 @@ def apply(moves: Sequence[Move], *, actor: str, using: str | None = None) -> App
     any_waits = any(change.waits_for for change in changes)
     # Sorted, so that two batches that overlap lock their rows in the same order.
     ordered = sorted(moves, key=itemgetter(0))
-    with transaction.atomic(using=alias) if any_waits or len(ordered) > CHUNK else nullcontext():
+    with writing(alias) if any_waits or len(ordered) > CHUNK else nullcontext():
         if any_waits:
             ordered = _see_signals(ordered, alias)
         watched = [_apply_chunk(connections[alias], chunk, actor, applied) for chunk in chunks(ordered, CHUNK)]

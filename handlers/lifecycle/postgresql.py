@@ -6,12 +6,10 @@ So it needs no transaction of its own, one round trip, and, where the connection
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from handlers.conf import jobs_settings
@@ -77,11 +75,6 @@ def create(
         made = fetch(connection, _create_sql(single=False), [as_rows(connection, rows)])
     created_at = from_epoch(made[0][3])  # of all of them: read once
     return [(job_id, token, run_at, created_at) for job_id, token, run_at, _ in made]
-
-
-def writing(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
-    """A transaction that may write."""
-    return transaction.atomic(using=connection.alias)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
@@ -32,8 +32,9 @@ from handlers.models import (
     WorkflowNode,
 )
 from handlers.models.kept import database
-from handlers.models.sql import is_postgresql, take_lock
+from handlers.models.sql import is_postgresql
 from handlers.states import ACTIVE, FINAL, State
+from handlers.writing import writing
 
 AGEING = [State.SUCCEEDED, State.DELETED]  # as the index jobs_ageing has them
 # Others may wait for it: they have to hear of its end before it is erased.
@@ -51,8 +52,7 @@ def age_out(state: State, *, before: datetime, limit: int = 500) -> int:
     if state not in FINAL:
         raise InvalidJob(f"only final states age out, not {state}", field="state")
     alias = database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         rows = JobRecord.objects.using(alias).filter(state=state, finished_at__lt=before).order_by("finished_at", "pk")
         if state in AGEING:
             rows = rows.filter(state__in=AGEING)  # SQLite takes a partial index only when its own condition is there

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers.exceptions import InvalidJob
 from handlers.failures import clean
@@ -13,10 +13,11 @@ from handlers.lifecycle.moves import Applied, Change, Move, Step, apply
 from handlers.lifecycle.verbs import locked_rows
 from handlers.models import JobRecord, JobSignal, SignalStatus
 from handlers.models.kept import database
-from handlers.models.sql import LOCK_JOBS, database_now, fetch, is_postgresql, take_lock, to_time
+from handlers.models.sql import LOCK_JOBS, database_now, fetch, is_postgresql, to_time
 from handlers.states import FINAL, State
 from handlers.transport import Message
 from handlers.wording import worded
+from handlers.writing import writing
 
 JOBS = JobRecord._meta.db_table
 
@@ -36,7 +37,7 @@ def signal(
     ended, that waits for another one, or that has not read its last one of this name.
     """
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = locked_rows([job_id], expect, alias)
         if not rows:
             return None
@@ -75,8 +76,7 @@ def end_waits(limit: int = 500) -> list[Message]:
     """Move up to ``limit`` jobs whose signal did not come in time to their queues, earliest first."""
     alias = database()
     connection = connections[alias]
-    with transaction.atomic(using=alias):
-        take_lock(connection)
+    with writing(alias):
         now = database_now(connection)
         # A literal state: only so SQLite sees that the partial index fits.
         due = f"SELECT id, token FROM {JOBS} WHERE state = 'waiting' AND run_at <= %s ORDER BY run_at, id LIMIT %s"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
-from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Model
@@ -24,6 +22,7 @@ from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, Jo
 from handlers.models.count import Outcome
 from handlers.models.sql import as_rows, database_now, from_time, insert, rows_cte, to_time
 from handlers.states import State
+from handlers.writing import in_turn, writing
 
 JOBS, PAYLOADS = JobRecord._meta.db_table, JobPayload._meta.db_table
 # As columns has them, with what is known once the job has moved.
@@ -39,7 +38,6 @@ OWN = {
     )
 }  # fmt: skip
 HISTORY = {"job_id": "id", "from_state": "text", "to_state": "text", "reason": "text", "data": "value"}
-FIRST_LOOK_SECONDS, LOOK_SECONDS = 0.00025, 0.001  # how often a writer looks whether it is its turn
 
 
 def reserve(connection: BaseDatabaseWrapper, number: int) -> list[int]:
@@ -76,7 +74,7 @@ def create(
     else:
         params = [as_rows(connection, own), stamp, stamp]
     # Where it fails, so has its caller's transaction, as on PostgreSQL.
-    with writing(connection, savepoint=False) as cursor:
+    with _one_step(connection, savepoint=False) as cursor:
         cursor.execute(_create_sql(single=single, reserved=reserved is not None), params)
         ids = {token: job_id for job_id, token in cursor.fetchall()}
         payloads = []
@@ -125,7 +123,7 @@ def claim(
     ``told``: behind them when.
     """
     asked = as_rows(connection, wanted)
-    with writing(connection) as cursor:
+    with _one_step(connection) as cursor:
         now = database_now(connection)  # once it is our turn: the lease begins then
         stamp = to_time(connection, now)
         params = {"rows": asked, "now": stamp, "expires": to_time(connection, now + lease), "worker": worker}
@@ -187,7 +185,7 @@ def promote(connection: BaseDatabaseWrapper, limit: int, *, told: bool = False) 
 
     ``told``: behind them their type, their attempt, and when.
     """
-    with writing(connection) as cursor:
+    with _one_step(connection) as cursor:
         now = database_now(connection)
         stamp = to_time(connection, now)
         cursor.execute(DUE.format(more=TOLD if told else ""), [stamp, limit])
@@ -220,7 +218,7 @@ def release(
 
     ``told``: behind them as ``promote``.
     """
-    with writing(connection) as cursor:
+    with _one_step(connection) as cursor:
         now = database_now(connection)
         stamp = to_time(connection, now)
         cursor.execute(AWAITING.format(more=TOLD if told else ""), [json.dumps(list(ids))])
@@ -262,7 +260,7 @@ def move(connection: BaseDatabaseWrapper, batch: columns.MoveBatch) -> columns.M
     told_watched: list[int] = []
     told_limited: list[int] = []
     tally = Tally(now)
-    with writing(connection) as cursor:
+    with _one_step(connection) as cursor:
         for change in changes:
             run_at = _due(change["run_at"], change["delay"], now)
             cursor.execute(_move_sql(batch.told), change | {"run_at": to_time(connection, run_at)})
@@ -302,7 +300,7 @@ def move_to_queue(
 ) -> dict[int, Any]:
     """Put those jobs of ``rows`` (columns.TO_QUEUE) whose guards hold on ``queue``; when, by their ids."""
     stamp = to_time(connection, now := database_now(connection))
-    with writing(connection) as cursor:
+    with _one_step(connection) as cursor:
         params = {"rows": as_rows(connection, rows), "queue": queue, "now": stamp}
         cursor.execute(_to_queue_sql(), params)
         moved = [job_id for (job_id,) in cursor.fetchall()]
@@ -398,53 +396,22 @@ def _rows(kinds: dict[str, str]) -> str:
 
 
 @contextmanager
-def writing(connection: BaseDatabaseWrapper, *, savepoint: bool = True) -> Iterator[CursorWrapper]:
-    """A cursor in a transaction that may write: one inside the caller's, if there is one.
-
-    Without ``savepoint`` an error leaves the caller's no choice but to be rolled back.
-    """
+def _one_step(connection: BaseDatabaseWrapper, *, savepoint: bool = True) -> Iterator[CursorWrapper]:
+    """A cursor in a transaction that may write: one inside the caller's, if there is one."""
     if connection.in_atomic_block or not connection.get_autocommit():
-        with transaction.atomic(using=connection.alias, savepoint=savepoint), connection.cursor() as cursor:
+        with writing(connection.alias, savepoint=savepoint), connection.cursor() as cursor:
             yield cursor
         return
-    # Not by atomic(), with which each try to begin costs four times as much: nothing in here needs what else it does.
+    # Without Django's atomic, with which each try to begin costs four times as much: nothing in here needs the rest.
     with connection.cursor() as cursor:
         try:
-            _begin(connection, cursor)
+            in_turn(connection, partial(cursor.execute, "BEGIN IMMEDIATE"))
             yield cursor
             cursor.execute("COMMIT")
         except BaseException:
             if connection.connection.in_transaction:
                 cursor.execute("ROLLBACK")
             raise
-
-
-def _begin(connection: BaseDatabaseWrapper, cursor: CursorWrapper) -> None:
-    """Wait for our turn to write.
-
-    SQLite waits for another writer by sleeping, up to a tenth of a second at a time, and so loses its turn to whoever
-    comes meanwhile. Our transactions take milliseconds: asking several times in one shares the turns; less often after
-    a while, because then there are many of us.
-    """
-    pause = FIRST_LOOK_SECONDS
-    driver = connection.connection  # what is said of the connection alone costs a third of the price there
-    (patience,) = driver.execute("PRAGMA busy_timeout").fetchone()  # ms
-    until = time.monotonic() + patience / 1000
-    driver.execute("PRAGMA busy_timeout = 0")
-    try:
-        while True:
-            try:
-                cursor.execute("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() >= until:
-                    raise
-                connection.errors_occurred = False  # nothing is wrong with it
-                time.sleep(pause)
-                pause = min(pause * 1.5, LOOK_SECONDS)
-            else:
-                return
-    finally:
-        driver.execute(f"PRAGMA busy_timeout = {patience:d}")
 
 
 def _due(run_at: datetime | None, delay: float | None, now: datetime) -> datetime | None:

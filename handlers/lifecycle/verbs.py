@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Max
 
 from handlers.conf import SYSTEM_QUEUE
@@ -19,11 +19,12 @@ from handlers.lifecycle.moves import CHUNK, QUEUED, Applied, Change, Move, Step,
 from handlers.lifecycle.waits import forget_signals
 from handlers.models import JobHistory, JobPayload, JobRecord, JobTag
 from handlers.models.kept import database
-from handlers.models.sql import chunks, database_now, is_postgresql, lock_jobs, take_lock
+from handlers.models.sql import chunks, database_now, is_postgresql, lock_jobs
 from handlers.registry import registry
 from handlers.signals import jobs_moved
 from handlers.states import DELETABLE, FINAL, MOVABLE, RETRYABLE, TAKEN_BACK, State
 from handlers.transport import Message
+from handlers.writing import writing
 
 LONGEST_ROUND = 500  # moves of a job that are counted back
 
@@ -46,7 +47,6 @@ class _Row(NamedTuple):
 
 def locked_rows(ids: Sequence[int], expect: Mapping[int, str] | None, alias: str) -> list[_Row]:
     """The rows of those of ``ids`` that are as ``expect`` says, ours until the transaction ends."""
-    take_lock(connections[alias])
     found = JobRecord.objects.using(alias).filter(pk__in=ids).order_by("pk")
     if is_postgresql(connections[alias]):
         found = lock_jobs(found)
@@ -61,7 +61,7 @@ def delete(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[
     """
     alias = database()
     changes: dict[str, Change] = {state: Change(state, (Step(State.DELETED, reason),)) for state in DELETABLE}
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = [row for row in locked_rows(ids, expect, alias) if row.job_type not in guards.kept]
         moves = [Move(row.pk, row.token, changes[row.state]) for row in rows if row.state in changes]
         return _told(apply(moves, actor=actor, using=alias), rows)
@@ -76,7 +76,7 @@ def delete_unstarted(jobs: Sequence[tuple[int, str, State]], reason: str, *, act
 def postpone(job_id: int, token: str, like: NewJob, *, actor: str, reason: str = "postponed") -> Applied:
     """Give a scheduled job the time (now, if none), arguments, tags, priority, deadline and context of ``like``."""
     alias, applied = database(), Applied()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         now = database_now(connections[alias])
         run_at = like.run_at or now + (like.delay or timedelta(0))
         rows = JobRecord.objects.using(alias).filter(pk=job_id, token=token, state=State.SCHEDULED)
@@ -114,7 +114,7 @@ def retry(
 ) -> Applied:
     """Run failed or scheduled jobs now, in a new round. ``payload`` replaces the arguments of the one job named."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = [row for row in locked_rows(ids, expect, alias) if row.state in RETRYABLE]
         data = {"old_payload": _payload(rows[0].pk, alias)} if rows and payload is not None else {}
         moves = _anew(rows, lambda state: reason or ("retried" if state == State.FAILED else "run now"), data)
@@ -139,7 +139,7 @@ def _payload(job_id: int, alias: str) -> Any:
 def requeue(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
     """Run succeeded jobs again, in a new round."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = [row for row in locked_rows(ids, expect, alias) if row.state == State.SUCCEEDED]
         applied = apply(_anew(rows, lambda _: reason or "requeued", {}), actor=actor, using=alias)
         forget_signals(applied.moved, alias)
@@ -166,7 +166,7 @@ def _anew(rows: Sequence[_Row], why: Callable[[str], str], data: Mapping[str, An
 def take_back(ids: Sequence[int], *, actor: str, reason: str = "", expect: Mapping[int, str] | None = None) -> Applied:
     """Put jobs that were retried, requeued or run now, and have not begun, back to where they were, as they stood."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = {row.pk: row for row in locked_rows(ids, expect, alias) if row.state == State.ENQUEUED}
         steps = JobHistory.objects.using(alias).filter(job_id__in=list(rows))
         last = steps.values("job_id").annotate(last=Max("pk"))
@@ -222,7 +222,7 @@ def restore(
 ) -> Applied:
     """Put jobs deleted within the last ``within`` back to where they were, unless they were running then."""
     alias = database()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = [row for row in locked_rows(ids, expect, alias) if row.state == State.DELETED]
         since = database_now(connections[alias]) - within
         origins: dict[int, str] = dict(
@@ -250,7 +250,7 @@ def move_to_queue(
     """Put jobs that wait, or that failed, on ``queue``, at its end; none of the engine's own. Their states stay."""
     alias = database()
     applied = Applied()
-    with transaction.atomic(using=alias):
+    with writing(alias):
         rows = [row for row in locked_rows(ids, expect, alias) if row.state in MOVABLE]
         for chunk in chunks([row for row in rows if row.queue not in (queue, SYSTEM_QUEUE)], CHUNK):
             _move_chunk(chunk, queue, actor, reason, applied, alias)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from django.db import connections
 
 from handlers.models import JobRecord, JobSignal, SignalStatus
-from handlers.models.sql import database_now, is_postgresql, lock_jobs, take_lock
+from handlers.models.sql import database_now, is_postgresql, lock_jobs
 
 
 def answered(wanted: Mapping[int, str], batch: Collection[int], using: str) -> set[int]:
@@ -18,7 +18,6 @@ def answered(wanted: Mapping[int, str], batch: Collection[int], using: str) -> s
 
     In two statements: what the second one reads is what others had committed once the rows were ours.
     """
-    take_lock(connections[using])
     rows = JobRecord.objects.using(using).filter(pk__in=batch).order_by("pk")
     if is_postgresql(connections[using]):
         rows = lock_jobs(rows)

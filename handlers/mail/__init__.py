@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
-from django.db import Error, transaction
+from django.db import Error
 
 from handlers import failure_log, lifecycle
 from handlers.conf import jobs_settings
@@ -21,6 +21,7 @@ from handlers.exceptions import InvalidJob, JobsError
 from handlers.gateway import job_scheduler
 from handlers.mail.messages import TYPE_NAME, SendEmail, pack
 from handlers.several import rename, tell_which
+from handlers.writing import writing
 
 __all__ = ["EmailBackend", "sending_now"]
 
@@ -71,7 +72,7 @@ class EmailBackend(BaseEmailBackend):
         sent = 0
         for one in wanted:
             # Django's own backends are silent about the server and not about headers.
-            with suppress(JobsError, Error), transaction.atomic(using=lifecycle.database()):
+            with suppress(JobsError, Error), writing(lifecycle.database()):
                 sent += len(self._enqueue([one]))
         return sent
 

@@ -50,25 +50,6 @@ def is_postgresql(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor == "postgresql"
 
 
-def take_lock(connection: BaseDatabaseWrapper) -> None:
-    """Take SQLite's one lock at the begin of a transaction that reads first, by a write of nothing.
-
-    Where transactions are not IMMEDIATE, as a project may have it, it would fail later, and not wait, when another one
-    has written meanwhile. PostgreSQL locks rows, as they are read.
-    """
-    if is_postgresql(connection) or _is_immediate(connection):
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM jobs_uniquekey WHERE FALSE")
-
-
-def _is_immediate(connection: BaseDatabaseWrapper) -> bool:
-    """Whether it is in a transaction that Django has begun, and not its caller by hand, and took the lock with it."""
-    if not (connection.in_atomic_block and connection.commit_on_exit):
-        return False
-    return getattr(connection, "transaction_mode", None) in ("IMMEDIATE", "EXCLUSIVE")
-
-
 # How rows of jobs are locked. NO KEY: FOR UPDATE alone would pass over a job, or wait for one, that a row of the site's
 # refers to by a foreign key, for as long as the transaction that wrote the row is open.
 LOCK_JOBS = "FOR NO KEY UPDATE"

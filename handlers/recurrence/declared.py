@@ -6,17 +6,15 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connections, transaction
-
 from handlers import lifecycle
 from handlers.audit import audit
 from handlers.exceptions import InvalidJob, JobsError
 from handlers.models import RecurringJob
-from handlers.models.sql import take_lock
 from handlers.payloads import Command, Job
 from handlers.recurrence.definition import Options, check_name, check_options, define
 from handlers.recurrence.verbs import put
 from handlers.registry import registry
+from handlers.writing import writing
 
 CODE = "code"  # who adds, changes and removes them
 
@@ -92,8 +90,7 @@ def _each(act: Callable[[str, dict[str, Any]], None]) -> list[str]:
 
 def _remove_others() -> int:
     alias = lifecycle.database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         gone = RecurringJob.objects.using(alias).filter(in_code=True).exclude(name__in=registry.recurring)
         names = list(gone.values_list("name", flat=True))
         for name in names:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections, transaction
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connections
 from django.db.models import Exists, F, Max, OuterRef, Q, Window
 from django.db.models.functions import RowNumber
 
@@ -31,7 +31,6 @@ from handlers.models.sql import (
     is_postgresql,
     prepared,
     rows_cte,
-    take_lock,
     to_time,
 )
 from handlers.publishing import publish_on_commit
@@ -41,6 +40,7 @@ from handlers.registry import registry
 from handlers.states import ACTIVE, State
 from handlers.unique import ERROR, EXISTING, Hold
 from handlers.uniqueness import Made
+from handlers.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -164,8 +164,7 @@ def _fired(
     find: Callable[[], list[dict[str, Any]]], act: Callable[[Sequence[dict[str, Any]], datetime, str], int]
 ) -> Fired:
     alias = lifecycle.database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         rows = find()
         return Fired(act(rows, rows[0]["now"], alias) if rows else 0, len(rows))
 
@@ -173,7 +172,7 @@ def _fired(
 def _fire_alone(row: dict[str, Any], now: datetime, alias: str) -> int:
     """Fire it, or let it wait: one that cannot be fired must not hold up the others."""
     try:
-        with transaction.atomic(using=alias):
+        with writing(alias):
             return _fire_together([row | {"is_ahead": True}], now, alias)  # who knows what came meanwhile
     except Exception as error:
         if not _is_their_own(error):

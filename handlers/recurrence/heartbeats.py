@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db import connections, transaction
+from django.db import connections
 from django.db.models import Exists, OuterRef
 
 from handlers import lifecycle
 from handlers.conf import ENGINE_TYPES, SYSTEM_QUEUE
 from handlers.lifecycle import NewJob
 from handlers.models import JobRecord, Occurrence, RecurringJob
-from handlers.models.sql import is_postgresql, take_lock
+from handlers.models.sql import is_postgresql
 from handlers.outbound import call
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.firing import ACTOR
 from handlers.registry import registry
 from handlers.states import ACTIVE, State
+from handlers.writing import writing
 
 HEARTBEAT = f"{ENGINE_TYPES}SendHeartbeat"
 LOOK = 5_000  # occurrences in one go, the oldest first
@@ -33,8 +34,7 @@ class SendHeartbeat(Job):
 def send() -> int:
     """Enqueue a heartbeat for each occurrence whose job has succeeded since; how many. Raises the database's errors."""
     alias = lifecycle.database()
-    with transaction.atomic(using=alias):
-        take_lock(connections[alias])
+    with writing(alias):
         jobs = JobRecord.objects.using(alias)
         waiting = Exists(jobs.filter(pk=OuterRef("job_id"), state__in=ACTIVE))
         rows = Occurrence.objects.using(alias).filter(~waiting, heartbeat=True).order_by("id")

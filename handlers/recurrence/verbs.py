@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, connections
 from django.db.models import OuterRef, Q, Subquery
 
 from handlers import carried, lifecycle
@@ -22,7 +22,7 @@ from handlers.job_types import JobType
 from handlers.lifecycle import JobId
 from handlers.masking import mask_context
 from handlers.models import How, Occurrence, RecurringJob
-from handlers.models.sql import chunks, database_now, take_lock
+from handlers.models.sql import chunks, database_now
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.recurrence.definition import (
@@ -40,6 +40,7 @@ from handlers.recurrence.times import check_moment
 from handlers.registry import registry
 from handlers.twins import twin
 from handlers.wording import Figures, worded
+from handlers.writing import writing
 
 ARGUMENT = "data."  # before an argument's name, in what the audit keeps of a change
 CONTEXT = "context."  # the same, before a name in its context
@@ -104,7 +105,7 @@ class RecurringVerbs:
         """Let it run no more; whether there was one. Jobs that it has enqueued stay. InvalidJob for one of the code,
         or of another ``version`` than ``expect``.
         """
-        with transaction.atomic(using=lifecycle.database()):
+        with writing(lifecycle.database()):
             row = _locked(name)
             if row is not None:
                 _check_owner(row, in_code=False)
@@ -115,7 +116,7 @@ class RecurringVerbs:
 
     def trigger_recurring(self, name: str, *, by: By = None, reason: str = "") -> JobId:
         """Run it once now, paused or not; its times stay what they are. Raises InvalidJob for an unknown name."""
-        with transaction.atomic(using=lifecycle.database()):
+        with writing(lifecycle.database()):
             row = _known(name)
             now = _now()
             [job_id] = _create(row, [(now, How.TRIGGERED)], now, by)
@@ -129,7 +130,7 @@ class RecurringVerbs:
 
         Raises InvalidJob for an unknown name, a wrong span, or more than 1,000 occurrences; nothing is written then.
         """
-        with transaction.atomic(using=lifecycle.database()):
+        with writing(lifecycle.database()):
             row = _known(name)
             dues = _lacking(row, start, end)
             _count_less(row, dues)
@@ -149,7 +150,7 @@ class RecurringVerbs:
         """
         if until is not None:
             until = check_moment("until", until)
-        with transaction.atomic(using=lifecycle.database()):
+        with writing(lifecycle.database()):
             row, now = _known(name), _now()
             check_ahead(until, now)
             moved = row.paused_at is None or row.paused_until != until
@@ -165,7 +166,7 @@ class RecurringVerbs:
 
     def resume_recurring(self, name: str, *, by: By = None, reason: str = "") -> bool:
         """Let occurrences come again, from now on; whether it was paused. Raises InvalidJob for an unknown name."""
-        with transaction.atomic(using=lifecycle.database()):
+        with writing(lifecycle.database()):
             row = _known(name)
             now = _now()
             moved = row.paused_at is not None and (row.paused_until is None or row.paused_until > now)
@@ -207,7 +208,7 @@ def put(
 
 
 def _put(name: str, columns: dict[str, Any], by: By, reason: str, in_code: bool, expect: str | None) -> bool:
-    with transaction.atomic(using=lifecycle.database()):
+    with writing(lifecycle.database()):
         now = _now()
         row = _locked(name)
         if row is not None:
@@ -371,7 +372,6 @@ def _create(row: RecurringJob, dues: list[tuple[datetime, How]], now: datetime, 
 
 def _locked(name: object) -> RecurringJob | None:
     alias = lifecycle.database()
-    take_lock(connections[alias])
     rows = RecurringJob.objects.using(alias)
     return rows.select_for_update().filter(name=str(name)[:201]).first()
 

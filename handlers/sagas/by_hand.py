@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers import lifecycle
 from handlers.audit import By, actor_name, audit
@@ -12,8 +12,9 @@ from handlers.events.rows import Taken
 from handlers.failures import clean
 from handlers.job_ids import job_ids
 from handlers.models import Delivery, DeliveryState, SagaRecord, SagaTimeout, SagaTurn, TurnKind
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.publishing import publish_on_commit
+from handlers.writing import writing
 
 VERBS = ("complete_saga",)
 OVER = "its saga was completed by hand"
@@ -27,8 +28,7 @@ def complete_saga(saga_id: int, *, by: By = None, reason: str = "", expect: int 
     """
     alias, known = lifecycle.database(), job_ids([saga_id])
     connection = connections[alias]
-    with transaction.atomic(using=alias):
-        take_lock(connection)
+    with writing(alias):
         # What has failed holds those after it. Locked first, as by everybody who brings it something.
         failed = Delivery.objects.using(alias).filter(saga_id__in=known, state=DeliveryState.FAILED)
         held = list(failed.values_list("pk", "subscriber", "stream"))

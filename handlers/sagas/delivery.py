@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError
 
 from handlers import lifecycle
 from handlers.exceptions import JobsError
-from handlers.models.sql import take_lock
 from handlers.sagas.round import Raced, Round, Want, is_conflict
 from handlers.sagas.rows import Key
 from handlers.sagas.types import SagaType
+from handlers.writing import writing
 
 TRIES = 20  # of what conflicts; each means that somebody else has got on
 Outcome = BaseException | None  # that a job's attempt ends with
@@ -53,8 +53,7 @@ def _once(saga_type: SagaType, wants: Sequence[Want], streams: int) -> tuple[dic
     taken: dict[Key, int | None] = {}
     for tries in range(TRIES):
         try:
-            with transaction.atomic(using=using):
-                take_lock(connections[using])
+            with writing(using):
                 this = Round(saga_type, wants, taken, using, streams)
                 return this.do(), bool(this.outcomes or this.over), this.streams
         except Raced as error:

@@ -118,7 +118,7 @@ class Savepoint:
     def _before(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if not self._has_begun:
             self._has_begun = True
-            atomic = transaction.atomic(using=self._connection.alias)
+            atomic = transaction.atomic(using=self._connection.alias)  # noqa: TID251 - a part of one that writes
             atomic.__enter__()
             self._atomic = atomic
         return execute(sql, params, many, context)

@@ -10,7 +10,6 @@ from typing import Any
 from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.core.checks import Warning as CheckWarning
-from django.db import transaction
 from django.utils import timezone
 
 from handlers.exceptions import InvalidJob
@@ -22,6 +21,7 @@ from handlers.tasks import arguments, discovery, options
 from handlers.tasks.durable_task import task_class
 from handlers.tasks.families import Family, family_of, native, owner_of
 from handlers.tasks.task_types import TaskCall, TaskType, brought_along, declare
+from handlers.writing import writing
 
 
 class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the package's, as is there
@@ -101,7 +101,7 @@ class DurableBackend(native().backend):  # type: ignore[misc] # Django's or the 
         from handlers.gateway import job_scheduler
 
         if task.run_after is not None:
-            with transaction.atomic(using=lifecycle.database()):
+            with writing(lifecycle.database()):
                 return self._start_each(task, job_type, made)
         try:
             ids = job_scheduler.enqueue_many(made, **self._how(task, job_type))

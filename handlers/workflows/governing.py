@@ -14,12 +14,13 @@ from handlers.conf import SYSTEM_QUEUE
 from handlers.failures import clean
 from handlers.lifecycle import Applied, NewJob
 from handlers.models import JobRecord, Workflow, WorkflowNode
-from handlers.models.sql import database_now, take_lock
+from handlers.models.sql import database_now
 from handlers.payloads import Job
 from handlers.publishing import publish, publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
 from handlers.transport import Message
+from handlers.writing import writing
 
 CHUNK = 1_000
 PUBLISHED = 5_000  # jobs that a workflow has on its queues, when it goes on; recovery finds the others
@@ -115,6 +116,5 @@ def _publish_rest(workflow_id: int, after: int, using: str) -> None:
 def govern_rest(job: GovernWorkflow) -> None:
     """What a GovernWorkflow job does."""
     using = lifecycle.database()
-    with transaction.atomic(using=using):
-        take_lock(connections[using])
+    with writing(using):
         govern(job.verb, job.workflow_id, job.after, job.actor, job.reason, using)

@@ -8,20 +8,21 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers import lifecycle
 from handlers.cancellation import CancellationToken
 from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import Change, Move, NewJob, Step
 from handlers.models import Gate, JobPayload, JobRecord, NodeInput, Workflow
-from handlers.models.sql import chunks, is_postgresql, take_lock
+from handlers.models.sql import chunks, is_postgresql
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
 from handlers.states import State
 from handlers.workflows import rows
 from handlers.workflows.rows import Waiting
+from handlers.writing import writing
 
 ACTOR = "workflow"
 CHUNK = 1_000  # nodes in one transaction
@@ -51,8 +52,7 @@ def release_rest(gate_id: int, after: int, token: CancellationToken) -> None:
     next_after: int | None = after
     while next_after:
         token.raise_if_cancelled()
-        with transaction.atomic(using=using):
-            take_lock(connections[using])
+        with writing(using):
             gate = Gate.objects.using(using).filter(pk=gate_id, is_open__isnull=False).first()
             next_after = _release_chunk(gate, next_after, using) if gate else None
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from handlers import lifecycle
 from handlers.audit import By, actor_name, audit
@@ -18,7 +18,7 @@ from handlers.failures import clean
 from handlers.job_ids import job_ids
 from handlers.lifecycle import JobId, NewJob, watching
 from handlers.models import JobRecord, Require, WatchedMove, When, Workflow, WorkflowNode
-from handlers.models.sql import database_now, lock_jobs, take_lock
+from handlers.models.sql import database_now, lock_jobs
 from handlers.payloads import Command, Job
 from handlers.publishing import publish_on_commit
 from handlers.states import State
@@ -29,6 +29,7 @@ from handlers.workflows.building import CHUNK, Builder
 from handlers.workflows.flow import Extension, Flow, Node, Planned, Rule
 from handlers.workflows.gates import check_rule
 from handlers.workflows.governing import cancel, govern, publish_waiting_on_commit
+from handlers.writing import writing
 
 Work = Job | Command
 LONGEST_TITLE = 200
@@ -63,8 +64,7 @@ class WorkflowVerbs:
         if not isinstance(title, str) or len(title) > LONGEST_TITLE:
             raise InvalidJob(f"title: must be a text of at most {LONGEST_TITLE} characters", field="title")
         alias, parent = lifecycle.database(), current.get()
-        with transaction.atomic(using=alias):
-            take_lock(connections[alias])
+        with writing(alias):
             workflow = Workflow.objects.using(alias).create(
                 title=clean(title, LONGEST_TITLE),
                 created_at=database_now(connections[alias]),
@@ -117,8 +117,7 @@ class WorkflowVerbs:
         if not all(map(job_ids, zip(given, strict=True))) or not given:
             raise _no_parent(parent, lifecycle.database())
         alias = lifecycle.database()
-        with transaction.atomic(using=alias):
-            take_lock(connections[alias])
+        with writing(alias):
             # From here on whatever moves it tells of that; if it has ended before, this does.
             if JobRecord.objects.using(alias).filter(pk__in=parents).update(watched=True) < len(parents):
                 raise _no_parent(parent, alias)
@@ -149,8 +148,7 @@ class WorkflowVerbs:
         for an unknown workflow, or one that has ended.
         """
         alias, job = lifecycle.database(), current.get()
-        with transaction.atomic(using=alias):
-            take_lock(connections[alias])
+        with writing(alias):
             if workflow_id is None and job is not None:
                 found = WorkflowNode.objects.using(alias).filter(pk=job.job_id)
                 workflow_id = found.values_list("workflow_id", flat=True).first()
@@ -184,7 +182,7 @@ class WorkflowVerbs:
     def pause_workflow(self, workflow_id: int, *, by: By = None, reason: str = "") -> bool:
         """Let no further job of it start. Running ones finish. Whether it was not paused, nor over."""
         alias = lifecycle.database()
-        with transaction.atomic(using=alias):
+        with writing(alias):
             rows = Workflow.objects.using(alias).filter(pk=_known(workflow_id), paused_at=None, finished_at=None)
             paused = rows.update(paused_at=database_now(connections[alias])) == 1
             audit(by, "pause_workflow", f"workflow {workflow_id}", int(paused), reason, None)
@@ -193,7 +191,7 @@ class WorkflowVerbs:
     def resume_workflow(self, workflow_id: int, *, by: By = None, reason: str = "") -> bool:
         """Let its jobs start again; whether it was paused."""
         alias = lifecycle.database()
-        with transaction.atomic(using=alias):
+        with writing(alias):
             rows = Workflow.objects.using(alias).filter(pk=_known(workflow_id), paused_at__isnull=False)
             resumed = rows.update(paused_at=None) == 1
             audit(by, "resume_workflow", f"workflow {workflow_id}", int(resumed), reason, None)
@@ -207,7 +205,7 @@ class WorkflowVerbs:
         ``on_end`` runs then. The first thousand at once, the rest in the background.
         """
         alias = lifecycle.database()
-        with transaction.atomic(using=alias):
+        with writing(alias):
             why = reason or "its workflow was cancelled"
             cancelled = cancel(_known(workflow_id), actor_name(by), why, alias)
             audit(by, "cancel_workflow", f"workflow {workflow_id}", int(cancelled), reason, None)
@@ -216,7 +214,7 @@ class WorkflowVerbs:
     def retry_workflow(self, workflow_id: int, *, by: By = None, reason: str = "") -> int:
         """Run all of its failed jobs again, and what depends on them; how many at once, the rest in the background."""
         alias = lifecycle.database()
-        with transaction.atomic(using=alias):
+        with writing(alias):
             count = govern("retry", _known(workflow_id), 0, actor_name(by), reason, alias)
             audit(by, "retry_workflow", f"workflow {workflow_id}", count, reason, None)
         return count
@@ -224,9 +222,8 @@ class WorkflowVerbs:
     def skip(self, job_id: Any, *, by: By = None, reason: str = "", expect: str | None = None) -> bool:
         """Delete a failed job that others wait for, and let these go on as if it had succeeded."""
         alias = lifecycle.database()
-        with transaction.atomic(using=alias):
+        with writing(alias):
             ids = job_ids([job_id])
-            take_lock(connections[alias])
             jobs = JobRecord.objects.using(alias).filter(pk__in=ids, state=State.FAILED)
             jobs = jobs if expect is None else jobs.filter(token=expect)
             jobs = lock_jobs(jobs)

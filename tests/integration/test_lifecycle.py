@@ -32,7 +32,7 @@ from handlers import (
 )
 from handlers.cancellation import CancelReason
 from handlers.failures import clean
-from handlers.lifecycle import Change, Claim, Move, NewJob, sqlite
+from handlers.lifecycle import Change, Claim, Move, NewJob
 from handlers.models import AttemptError, JobCountDelta, JobHistory, JobRecord, QueueSwitch, TypeSwitch
 from handlers.models.sql import database_now
 from handlers.registry import registry
@@ -972,21 +972,6 @@ def test_job_table_is_vacuumed_long_before_a_fifth_of_it_is_dead() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT unnest(reloptions) FROM pg_class WHERE relname = 'jobs_jobrecord'")
         assert ("autovacuum_vacuum_scale_factor=0.02",) in cursor.fetchall()
-
-
-@pytest.mark.once  # only SQLite's transactions are ours
-def test_interruption_just_after_a_transaction_began_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = sqlite._begin
-
-    def interrupted(*args: Any) -> None:
-        begin(*args)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(sqlite, "_begin", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        note()
-    monkeypatch.undo()
-    assert record(note()).state == State.ENQUEUED
 
 
 @pytest.mark.once  # SQLite's planner alone
