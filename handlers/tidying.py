@@ -13,7 +13,7 @@ import select
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -53,6 +53,22 @@ def tidy() -> None:
     _tidy_own()
     if _opened:
         close_of_ended_threads()
+
+
+def with_something_open() -> set[BaseDatabaseWrapper]:
+    """This thread's connections on which a transaction is open, or commits are manual."""
+    return {connection for connection in _open_connections() if _is_left(connection)}
+
+
+def drop_what_is_open(*, besides: Collection[BaseDatabaseWrapper]) -> None:
+    """Undo what has been left open since ``with_something_open`` said ``besides``.
+
+    An error that is none of the database's leaves Django's ``atomic`` so on PostgreSQL, where it strikes in the commit:
+    Django takes the transaction for ended, and whatever is written next would never be committed.
+    """
+    for connection in _open_connections():
+        if connection not in besides and _is_left(connection):
+            _discard(connection)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import threading
 import time
 from contextlib import suppress
 
+from handlers import tidying
 from handlers.conf import jobs_settings
 
 SIGNAL = signal.SIGURG  # which does nothing where nobody has set a handler for it
@@ -31,10 +32,10 @@ class TooLong(BaseException):
 class Part:
     """What one middleware does before the handler, or after it, from now on for ``seconds``."""
 
-    __slots__ = ("_thread", "began", "is_thrown", "seconds", "until")
+    __slots__ = ("_open", "_thread", "began", "is_thrown", "seconds", "until")
 
     def __init__(self, seconds: float) -> None:
-        self._thread = threading.get_ident()
+        self._thread, self._open = threading.get_ident(), tidying.with_something_open()
         self.seconds, self.began, self.is_thrown = seconds, time.monotonic(), False
         self.until = self.began + seconds
         _watch.add(self)
@@ -47,6 +48,8 @@ class Part:
                     _watch.parts.discard(self)
                     if self.is_thrown:
                         _set_exception(self._thread, None)
+                if self.is_thrown and self._thread == threading.get_ident():
+                    tidying.drop_what_is_open(besides=self._open)  # it may have struck in a commit
                 return time.monotonic() - self.began
             except TooLong:
                 continue

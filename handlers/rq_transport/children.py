@@ -111,6 +111,9 @@ class Children:
         sys.stderr.flush()
         parent = os.getpid()
         forks.hold_signals()
+        if not self.wanted:  # a stop has come meanwhile
+            forks.release_signals()
+            return
         try:
             pid = os.fork()
         except OSError:
@@ -128,8 +131,8 @@ class Children:
             )
         with suppress(OSError):  # the child does it, too: whoever is first, it is so from now on
             os.setpgid(pid, pid)
-        forks.release_signals()
         self._living[pid] = Child(name, pid, marks, time.monotonic())
+        forks.release_signals()  # a stop that has waited for this finds the new one among those that it tells
         self._on_change(None)
         logger.info("worker process %s started, PID %d", name, pid)
 

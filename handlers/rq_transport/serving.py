@@ -52,6 +52,7 @@ def serve(
         if os.getppid() != parent:  # it died before that
             marks.stop()
         while silence() and not marks.is_stopping:
+            marks.beat()
             time.sleep(0.2)
         if not marks.is_stopping:
             worker = BatchWorker(queues, name=name, marks=marks, weights=weights, lifetime=lifetime)

@@ -44,6 +44,7 @@ LATE_SECONDS = 0.7  # after the grace of a stop: a loop that has not come to its
 END_SECONDS = 1.5  # for that end, and before it nothing is begun that may take as long
 DEATH_SECONDS = 0.2  # of children that were killed
 LOOK_SECONDS = 0.2  # how often children and timeouts are looked at
+QUIET_SECONDS = 0.15  # in a burst, without a job, before all end: more than passes between two jobs, less than a look
 QUEUES_SECONDS = 5.0  # how often it is looked for queues that callers have named
 TRY_SECONDS = 0.5  # at the start, between two tries of what does not answer
 
@@ -82,6 +83,8 @@ class Supervisor:
         self._burial, self._leases, self._heartbeats = Burial(), Leases(), Heartbeats(self._queues)
         self._progress, self._stacks = Progress(), StackRequests()
         self._queues_at = 0.0  # monotonic; not looked for before
+        self._begun: dict[str, int] = {}  # in a burst: how far each had come,
+        self._busy_at = 0.0  # and until when any was busy, in monotonic time
         self._stopping_since: float | None = None
         self._hurry = self._is_late = False
 
@@ -267,11 +270,19 @@ class Supervisor:
                 child.kill(CancelReason.STOPPING)
 
     def _watch_rest(self) -> None:
-        """In a burst, tell the children that find nothing whether they may end: not while others may bring more."""
-        if self._lifetime.burst:
-            missing = len(self._children) < self._children.wanted or not self._burial.is_over
-            for child in self._children:
-                child.marks.quiet(quiet=not missing and not any(other.marks.holding for other in self._children))
+        """In a burst, tell the children that find nothing whether they may end: not while others may bring more.
+
+        One that has nothing in hand at this moment may be between two jobs: it must have begun nothing for a while.
+        """
+        if not self._lifetime.burst:
+            return
+        missing = len(self._children) < self._children.wanted or not self._burial.is_over
+        begun = {child.name: child.marks.pulse for child in self._children}
+        got_on = not begun.items() <= self._begun.items()
+        if missing or got_on or any(child.marks.holding for child in self._children):
+            self._begun, self._busy_at = begun, time.monotonic()
+        for child in self._children:
+            child.marks.quiet(quiet=time.monotonic() >= self._busy_at + QUIET_SECONDS)
 
 
 def _drain(fd: int) -> bool:

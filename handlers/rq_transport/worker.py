@@ -91,6 +91,7 @@ class BatchWorker(RQLoop):
                 with transport_errors():
                     messages = self._look()
             except TransportUnavailable as error:
+                self._marks.beat()
                 time.sleep(self._outage.failed(error))
                 continue
             self._outage.worked()
@@ -193,3 +194,5 @@ class BatchWorker(RQLoop):
         if source:
             self._taking.ran(source, seconds=time.monotonic() - began, mean=mean)
         self._claiming.let_go(self._runs)
+        if self._burst:
+            self._marks.hold()  # until it has looked for more, of what it has brought: nobody may end before that

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from handlers import CancellationToken, Job, handles, job_scheduler
 from handlers.models import JobRecord, WorkerProcess
 from tests.app.jobs import NO_RETRY, Sleep, note
+from tests.app.many import Hold
 from tests.processes import wait_for
 
 _held: list[bytes] = []
@@ -47,3 +48,16 @@ def spread(job: Spread, token: CancellationToken) -> None:
     time.sleep(0.5)
     assert WorkerProcess.objects.count() == job.processes
     job_scheduler.enqueue_many([Sleep(0.5, f"spread {n}") for n in range(job.count)])
+
+
+@dataclass(frozen=True)
+class Link(Job):
+    """One of a chain of short jobs, the last of which takes as long as the test likes."""
+
+    left: int
+
+
+@handles(Link, retry=NO_RETRY)
+def link(job: Link) -> None:
+    """Enqueue the next one."""
+    job_scheduler.enqueue(Link(job.left - 1) if job.left else Hold("last"))

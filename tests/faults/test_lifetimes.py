@@ -23,7 +23,7 @@ from handlers import fleet, job_scheduler
 from handlers.models import JobRecord, WorkerProcess
 from handlers.models.sql import is_postgresql
 from tests.app.jobs import Crash, Impatient, Note, Patient, Sleep
-from tests.app.lifetimes import Grow, Spread
+from tests.app.lifetimes import Grow, Link, Spread
 from tests.app.many import Hold, Stay
 from tests.faults.conftest import Start
 from tests.faults.outages import say
@@ -164,6 +164,16 @@ def test_burst_runs_what_is_there_and_what_that_brings_then_ends(way: str, start
     assert record(int(spreading)).attempt == 1 or way in {"threads", "async"}, "but beside the one that crashed"
     assert "due" in notes.lines()
     assert len(notes.starting("end spread")) == 4
+
+
+@pytest.mark.once
+def test_nobody_ends_a_burst_while_another_is_between_two_jobs(start_worker: Start, notes: Notes) -> None:
+    job_scheduler.enqueue(Link(300))
+    worker = start_worker("--processes", "2", "--burst")
+    notes.wait("start last")
+    assert len(worker.children()) == 2
+    notes.let_go()
+    ended(worker)
 
 
 @pytest.mark.parametrize("busy", [True, False], ids=["busy", "idle"])

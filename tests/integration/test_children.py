@@ -71,3 +71,41 @@ def test_process_that_cannot_be_started_is_started_later_and_its_supervisor_live
     wait_for("it is started", started)
     children.wanted = 0
     wait_for("it is reaped", reaped)
+
+
+@pytest.fixture
+def told(children: Children) -> Iterator[list[list[int]]]:
+    """The processes that a stop finds, as a supervisor takes it."""
+    found = []
+
+    def on_stop(*_: object) -> None:
+        children.wanted = 0
+        found.append([child.pid for child in children])
+
+    before = signal.signal(signal.SIGTERM, on_stop)
+    yield found
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_stop_that_comes_as_a_process_is_started_finds_it(
+    children: Children, told: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fork = os.fork
+
+    def stopped_fork() -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return fork()
+
+    monkeypatch.setattr(os, "fork", stopped_fork)
+    children.spawn_missing({})
+    [child] = children
+    assert told == [[child.pid]]
+
+
+def test_stop_that_comes_just_before_a_process_is_started_is_obeyed(
+    children: Children, told: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "reset_connections", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    children.spawn_missing({})
+    assert (list(children), told) == ([], [[]])
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

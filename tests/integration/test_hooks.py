@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import IntegrityError, transaction
+from django.contrib.auth.models import Group
+from django.db import IntegrityError, connection, transaction
 from django.utils import translation
 
 from handlers import Job, RetryPolicy, Run, Snooze, Unique, context, execution, handles, job_scheduler, logs
@@ -397,6 +399,43 @@ def test_one_that_hangs_around_an_enqueue_is_broken_off_and_the_job_is_there_onc
     Wrong.enqueues = staticmethod(lambda jobs, call_next: call_next(jobs))
     drain()
     assert [record(job_id).result for job_id in ids] == [1, 2]
+
+
+def _hangs_in_its_commit(call_next: Any) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connection, "_commit", partial(_spins, None))
+        with transaction.atomic():
+            Group.objects.create(name="half")
+    call_next()
+
+
+@pytest.mark.postgresql  # sqlite3 commits when Django goes back to its autocommit
+def test_one_that_is_broken_off_in_its_commit_takes_nothing_of_the_handler_along(use: Any) -> None:
+    use(Outer, Wrong, seconds=0.1)
+    Wrong.runs = staticmethod(_hangs_in_its_commit)
+
+    @dataclass(frozen=True)
+    class Write(Job):
+        pass
+
+    @handles(Write)
+    def write(job: Write) -> None:
+        Group.objects.create(name="whole")
+
+    job_id = job_scheduler.enqueue(Write())
+    run(job_id)
+    assert record(job_id).state == "succeeded"
+    assert [group.name for group in Group.objects.filter(name__in=["half", "whole"])] == ["whole"]
+
+
+@pytest.mark.postgresql  # as above
+def test_one_that_is_broken_off_in_its_commit_takes_no_enqueue_along(use: Any) -> None:
+    use(Outer, Wrong, seconds=0.1)
+    Wrong.enqueues = staticmethod(lambda jobs, call_next: _hangs_in_its_commit(lambda: call_next(jobs)))
+    job_id = job_scheduler.enqueue(Work(7))
+    connection.close()  # as a request does at its end: what is not committed is gone
+    assert record(job_id).state == "enqueued"
+    assert not Group.objects.filter(name="half").exists()
 
 
 def test_one_that_hangs_around_an_enqueue_in_a_thread_is_broken_off_at_its_next_step(
