@@ -71,7 +71,6 @@ def fold(limit: int = 10_000) -> int:
             waiting = waiting.select_for_update(skip_locked=True)
         deltas = [Delta(*row) for row in waiting.values_list(*(each.name for each in fields(Delta)))[:limit]]
         if deltas:
-            # First, for on SQLite this is what takes the lock to write.
             _erase(JobCountDelta, [delta.pk for delta in deltas], alias)
             add_up(connection, JobCount, COLUMNS, _sums(deltas), key=KEY)
             _group(deltas, alias)

@@ -27,19 +27,11 @@ def pause_stalled() -> int:
     with writing(alias):
         if is_postgresql(connections[alias]):
             stalled = stalled.select_for_update(skip_locked=True)  # whoever holds the row is doing something
-        paused = 0
         for operation in stalled:
-            note = f"Nothing happened for 5 minutes: {_why(operation)}."
-            changes = {"state": BulkState.PAUSED, "note": note}
-            # Once more with its condition: SQLite takes its lock only here.
-            if (
-                BulkOperation.objects.using(alias)
-                .filter(pk=operation.pk, step=operation.step, state__in=LIVE)
-                .update(**changes)
-            ):
-                audit(named(operation.pk), "pause_bulk", named(operation.pk), operation.moved, note, None)
-                paused += 1
-    return paused
+            operation.state, operation.note = BulkState.PAUSED, f"Nothing happened for 5 minutes: {_why(operation)}."
+            operation.save(using=alias, update_fields=["state", "note"])
+            audit(named(operation.pk), "pause_bulk", named(operation.pk), operation.moved, operation.note, None)
+        return len(stalled)
 
 
 def _why(operation: BulkOperation) -> str:
