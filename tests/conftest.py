@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -22,6 +23,7 @@ from hypothesis import settings as hypothesis_settings
 
 from tests import chromium, servers, template, thresholds
 from tests.processes import wait_for
+from tests.reused import reused
 
 FAULTS = Path(__file__).parent / "faults"
 TOLD = 30  # of the slowest tests
@@ -136,7 +138,7 @@ def _quick_cleaning() -> Iterator[None]:
     """Let tests that commit clean up in milliseconds.
 
     Django would truncate every table, which is slow on PostgreSQL, and then make the content types and permissions
-    anew, which is slow everywhere. Here they stay, and rows are deleted.
+    anew, which is slow everywhere. Here they stay, and rows are deleted. On PostgreSQL the connection is left, too.
     """
     kept = {"django_content_type", "auth_permission"}
     tables = {model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed}
@@ -148,9 +150,14 @@ def _quick_cleaning() -> Iterator[None]:
         with transaction.atomic(), connection.cursor() as cursor:  # foreign keys are checked at the commit
             for delete in deletes:
                 cursor.execute(delete)
+        leave()
 
-    with pytest.MonkeyPatch.context() as patch:
+    with contextlib.ExitStack() as until, pytest.MonkeyPatch.context() as patch:
+        leave = connection.close
+        if connection.vendor == "postgresql":
+            leave = until.enter_context(reused())
         patch.setattr(TransactionTestCase, "_fixture_teardown", clean)
+        patch.setattr(TransactionTestCase, "_should_reload_connections", lambda _: False)
         yield
 
 
