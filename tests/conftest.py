@@ -58,7 +58,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None, None, None]:
     """Leave out, rather than skip, what cannot be on this database. What may ask none runs once.
 
-    Of all that marks and names then choose, TESTS_SHARE=2/3 takes every third, from the second on.
+    Of all that marks and names then choose, TESTS_SHARE=2/3 takes every third, from the second on, with all its cases:
+    what these are called may be another thing in each process.
     """
     for item in items:
         if not _asks_database(item):
@@ -70,8 +71,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
     if share := os.environ.get("TESTS_SHARE"):
         number, shares = map(int, share.split("/"))
-        own = sorted(items, key=lambda item: item.nodeid)[number - 1 :: shares]  # the order of items is random
-        _leave_out(config, items, set(items) - set(own))
+        own = set(sorted({_function(item) for item in items})[number - 1 :: shares])  # the order of items is random
+        _leave_out(config, items, {item for item in items if _function(item) not in own})
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
 
 
 def _asks_database(item: pytest.Item) -> bool:

@@ -18,7 +18,7 @@ from tests import servers, template
 ROOT = Path(__file__).resolve().parent.parent
 EARLY = 9  # none of pytest's exit codes
 COMPUTING = os.cpu_count() or 1  # parts at once
-WAITING = 2  # beside them, of those that wait for more than they compute
+WAITING = 3  # beside them, of those that wait for more than they compute
 AT_ONCE = COMPUTING + WAITING
 LOOK_SECONDS = 0.1
 

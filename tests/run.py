@@ -1,9 +1,9 @@
 """``make test``: starts the servers and runs the whole suite on SQLite and on PostgreSQL, some parts side by side.
 
-What needs running only once is apart, and so are the tests in a browser and those with real processes. As many parts
-run at once as there are processors, and two more of those that wait for much; the longest come first, and the short
-ones fill what is left, so that all processors are busy to the end. More of them at once would make each so slow that
-what it waits for comes too late, and would not be done earlier.
+What needs running only once is apart, and so are the tests in a browser and those with real processes, which wait for
+much. As many parts run at once as there are processors, and three more of those that wait; each kind has its longest
+first, and short ones at the end, so that all processors are busy until then. More of them at once would make each so
+slow that what it waits for comes too late, and would not be done earlier.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from tests.parts import EARLY, Part
 NO_TESTS = 5  # pytest's exit status when a selection matches nothing
 OURS = ("DJANGO_", "JOBSITE_")
 ONCE = "browser or once"
-DATABASES = ("PostgreSQL", "SQLite")
-SHARES = 2  # on each database, of the tests with real processes, which wait for much
 SLOWEST = 15  # of all tests, told at the end
 PROGRAMS: dict[str, Callable[[], str | None]] = {
     "the tests with a connection pooler need PgBouncer: install it (Debian: apt install pgbouncer)": lambda: (
@@ -79,16 +77,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parts(*, with_browser: bool) -> Iterator[Part]:
     """The longest first. Each costs its own database and its collection: no more of them than keep a machine busy."""
-    twice = f"not ({ONCE})"
-    yield Part("once", "tests", "once and not browser")
+    yield from _shares(2, "PostgreSQL", "tests", f"not ({ONCE} or faults)", on_postgresql=True)
+    yield Part("once", "tests", "once and not (browser or faults)")
+    yield Part("SQLite", "tests", f"not ({ONCE} or faults)")
     if with_browser:
         yield Part("browser", "tests/browser", "browser", waits=True)
-    for name in DATABASES:
-        yield Part(name, "tests", f"{twice} and not faults", on_postgresql=name == "PostgreSQL")
-    for share in range(1, SHARES + 1):
-        for name in DATABASES:
-            named, on_postgresql = f"{name}-faults-{share}", name == "PostgreSQL"
-            yield Part(named, "tests/faults", twice, f"{share}/{SHARES}", on_postgresql=on_postgresql, waits=True)
+    yield from _shares(3, "SQLite-faults", "tests/faults", "not browser", waits=True)  # with those that run once
+    yield from _shares(3, "PostgreSQL-faults", "tests/faults", f"not ({ONCE})", on_postgresql=True, waits=True)
+
+
+def _shares(number: int, name: str, folder: str, marks: str, **options: bool) -> Iterator[Part]:
+    for share in range(1, number + 1):
+        yield Part(f"{name}-{share}", folder, marks, f"{share}/{number}", **options)
 
 
 if __name__ == "__main__":
