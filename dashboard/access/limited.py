@@ -35,6 +35,7 @@ OBEYS = frozenset(
         "recurring_backfill", "trigger_recurring", "pause_recurring", "resume_recurring",
         "alerts", "alert_new", "alert_rule", "alert_delete", "alert_mute", "alert_unmute", "alert_test",
         "limits", "limit", "limit_reset", "retry_policies", "workers", "failures", "failure_group",
+        "sagas", "saga", "complete_saga", "retry_in_saga",
         "workflows", "workflow", "workflow_cancel", "pause_workflow", "resume_workflow", "retry_workflow", "skip_job",
         "jobsite_jobs_auditentry_changelist", "jobsite_jobs_auditentry_change",
     }
@@ -43,19 +44,12 @@ UNNAMED = ("<path:object_id>/", "jobs/", "(?P<url>.*)$")  # old addresses that l
 
 # These only show, and are about every job: for those whose permission of that name, and that to see jobs, reaches
 # them all, whatever else of theirs is limited.
-WHOLE_ONLY = {
-    **dict.fromkeys(("jobs_ended", "foreign"), VIEW_JOBS),
-    **dict.fromkeys(("sagas", "saga"), "jobsite_jobs.view_sagarecord"),
-}
+WHOLE_ONLY = dict.fromkeys(("jobs_ended", "foreign"), VIEW_JOBS)
 
 
 OTHERWISE = gettext_lazy("This page is about jobs beyond it: it is for people without such a limit.")
 # Why a page of these is for nobody who is limited; of others it is said that they are about jobs beyond.
 WHY = {
-    **dict.fromkeys(
-        ("sagas", "saga", "complete_saga", "retry_in_saga"),
-        gettext_lazy("A saga joins jobs of many types and queues, and what it knows comes from all of them."),
-    ),
     **dict.fromkeys(
         ("resolve_group", "ignore_group", "reopen_group", "assign_group", "note_group"),
         gettext_lazy("A failure group is one for all of its jobs, and some may be beyond it."),

@@ -9,9 +9,10 @@ from django.utils.translation import gettext as _
 
 from dashboard.kit.drafts import is_draft
 from dashboard.kit.pages import by, page, why
+from dashboard.kit.reach import check_job
 from dashboard.kit.switching import switch_once, tell
-from dashboard.kit.verbs import MAX_REASON
-from dashboard.sagas.access import found, may_complete, may_retry, need, to_page
+from dashboard.kit.verbs import MAX_REASON, RETRY
+from dashboard.sagas.access import CHANGE, found, may_complete, may_retry, need, to_page
 from dashboard.sagas.standing import Standing
 from handlers import job_scheduler
 from handlers.models import Delivery, DeliveryState, SagaTimeout
@@ -23,7 +24,8 @@ def retry(request: HttpRequest, saga_id: int, job_id: int) -> HttpResponse:
     if request.method != "POST":
         return HttpResponseNotAllowed(["POST"])
     need(request, may_retry(request), _("You may not retry what comes to sagas."))
-    row = found(saga_id)
+    row = found(request, saga_id, CHANGE, RETRY.permission)
+    check_job(request, job_id, RETRY.permission)
     deliveries = Delivery.objects.filter(saga_id=row.pk, job_id=job_id, state=DeliveryState.FAILED)
     timeouts = SagaTimeout.objects.filter(saga_id=row.pk, job_id=job_id)
     if job_id >= 2**63 or not (deliveries.exists() or timeouts.exists()):
@@ -41,7 +43,7 @@ def retry(request: HttpRequest, saga_id: int, job_id: int) -> HttpResponse:
 def complete(site: AdminSite, request: HttpRequest, saga_id: int) -> HttpResponse:
     """Ask, and complete it. A reason is needed: the saga's own code says nothing of it."""
     need(request, may_complete(request), _("You may not complete sagas."))
-    row = found(saga_id)
+    row = found(request, saga_id, CHANGE)
     standing = Standing(row, timezone.now())
     asks = request.method != "POST" or is_draft(request)
     if not asks and why(request).strip():

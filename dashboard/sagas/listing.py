@@ -16,9 +16,10 @@ from django.utils.translation import gettext as _
 
 from dashboard.kit import by_key
 from dashboard.kit.limits import TookTooLong, time_limit
+from dashboard.kit.reach import concerning, in_words
 from dashboard.kit.search import PLACES
 from dashboard.sagas import stories
-from dashboard.sagas.access import need_open
+from dashboard.sagas.access import VIEW, need_open, seen, types_seen
 from dashboard.sagas.standing import STATES, Standing
 from dashboard.sagas.stories import Failing
 from handlers.failures import clean
@@ -38,6 +39,7 @@ def sagas(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     asked = {name: clean(request.GET.get(name, ""), MAX_SEARCH).strip() for name in FILTERS}
     is_first = not any(request.GET.get(name) for name in PLACES)
     now = timezone.now()
+    within, all_seen = types_seen(request), seen(request)
     rows: list[SagaRecord] = []
     urgent: list[SagaRecord] = []
     types: list[str] = []
@@ -47,12 +49,15 @@ def sagas(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     too_slow = False
     try:
         with time_limit():
-            types, failing = known_types(), stories.failing()
+            types = known_types() if within is None else [name for name in within if _are_there(name)]
+            # Of a story any job may have failed: to whom some are none of their business this says nothing.
+            failing = stories.failing() if within is None else failing
             if is_first and not any(asked.values()):
-                urgent = needing(now, failing)
+                urgent = needing(all_seen, now, failing)
             # Those that go on are few among many that are over: the index has them by type.
-            each = [asked["type"]] if asked["type"] else types if asked["state"] == "open" else [""]
-            wanted = _wanted(asked["q"], asked["state"], now, failing)
+            by_type = asked["state"] == "open" or within is not None
+            each = [asked["type"]] if asked["type"] else types if by_type else [""]
+            wanted = _wanted(all_seen, asked["q"], asked["state"], now, failing)
             rows, links = by_key.page(request.GET, partial(_read, wanted, each), SIZE, keeps=FILTERS)
             jobs_failed = stories.failed_among([*rows, *urgent], failing)
     except TookTooLong:
@@ -69,7 +74,8 @@ def sagas(site: AdminSite, request: HttpRequest) -> TemplateResponse:
         "too_slow": too_slow,
         "is_filtered": any(asked.values()),
         "is_first": is_first,
-        "states": STATES,
+        "states": {name: words for name, words in STATES.items() if within is None or name != "job"},
+        "limit": "" if within is None else in_words(concerning(request, VIEW)),
         "most_failed": 0 if failing.is_all else stories.MOST_FAILED,
     }
     return TemplateResponse(request, "dashboard/sagas/list.html", context, status=503 if too_slow else 200)
@@ -86,12 +92,16 @@ def known_types() -> list[str]:
     return found
 
 
-def needing(now: Any, failing: Failing) -> list[SagaRecord]:
+def _are_there(name: str) -> bool:
+    return SagaRecord.objects.filter(saga_type=name).exists()
+
+
+def needing(rows: QuerySet[SagaRecord], now: Any, failing: Failing) -> list[SagaRecord]:
     """Those that need somebody: what failed first, then those of which a job did, then what has been stuck longest;
     one more than are shown."""
-    failed = list(SagaRecord.objects.filter(_TROUBLE).order_by("-pk")[: URGENT + 1])
-    stuck = SagaRecord.objects.filter(_stuck(now)).order_by("stuck_at", "pk")[: URGENT + 1]
-    of_jobs = SagaRecord.objects.filter(pk__in=stories.sagas_of(failing)).order_by("-pk")[: URGENT + 1]
+    failed = list(rows.filter(_TROUBLE).order_by("-pk")[: URGENT + 1])
+    stuck = rows.filter(_stuck(now)).order_by("stuck_at", "pk")[: URGENT + 1]
+    of_jobs = rows.filter(pk__in=stories.sagas_of(failing)).order_by("-pk")[: URGENT + 1]
     found = {row.pk: row for row in (*failed, *of_jobs, *stuck)}
     return [*found.values()][: URGENT + 1]
 
@@ -103,8 +113,7 @@ def _stuck(now: Any) -> Q:
     return Q(stuck_at__isnull=False, stuck_at__lte=now)
 
 
-def _wanted(q: str, state: str, now: Any, failing: Failing) -> QuerySet[SagaRecord]:
-    rows = SagaRecord.objects.all()
+def _wanted(rows: QuerySet[SagaRecord], q: str, state: str, now: Any, failing: Failing) -> QuerySet[SagaRecord]:
     if q:
         rows = rows.filter(pk__in=_found(q))
     match state:

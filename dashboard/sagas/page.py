@@ -14,10 +14,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from dashboard.kit import catalogue
+from dashboard.kit import reach as reaching
 from dashboard.kit.limits import TookTooLong, time_limit
 from dashboard.kit.text import inert, pretty_json
-from dashboard.kit.verbs import MAX_REASON
-from dashboard.sagas.access import found, may_complete, may_retry, need_open
+from dashboard.kit.verbs import MAX_REASON, RETRY
+from dashboard.sagas.access import CHANGE, found, may, may_complete, may_retry, need_open
 from dashboard.sagas.changes import seen
 from dashboard.sagas.standing import Standing
 from dashboard.sagas.stories import LOOKED_AT
@@ -42,7 +43,7 @@ class Failed(NamedTuple):
 def saga(site: AdminSite, request: HttpRequest, saga_id: int) -> TemplateResponse:
     """One of them."""
     need_open(request)
-    row, now = found(saga_id), timezone.now()
+    row, now = found(request, saga_id), timezone.now()
     standing = Standing(row, now)
     context: dict[str, Any] = {
         **site.each_context(request),
@@ -52,14 +53,14 @@ def saga(site: AdminSite, request: HttpRequest, saga_id: int) -> TemplateRespons
         "keys": _keys(row),
         "state": pretty_json(seen(request, row.saga_type, row.data)),
         "is_known": catalogue.find(row.saga_type) is not None,
-        "may_complete": may_complete(request),
-        "may_retry": may_retry(request),
+        "may_complete": may_complete(request) and may(request, row, CHANGE),
+        "may_retry": may_retry(request) and may(request, row, CHANGE, RETRY.permission),
         "max_reason": MAX_REASON,
         "too_slow": False,
     }
     try:
         with time_limit():
-            context |= {"failed": [], "timeouts": [], "jobs": []} if standing.is_over else _stands_at(row)
+            context |= {"failed": [], "timeouts": [], "jobs": []} if standing.is_over else _stands_at(request, row)
             context["turns"] = turns_of(request, row)
             context["standing"] = replace(standing, job_failed=context.get("has_failed", False))
     except TookTooLong:
@@ -73,11 +74,11 @@ def _keys(row: SagaRecord) -> list[tuple[str, str]]:
     return [(inert(key.name), inert(key.value.strip('"'))) for key in rows]
 
 
-def _stands_at(row: SagaRecord) -> dict[str, Any]:
+def _stands_at(request: HttpRequest, row: SagaRecord) -> dict[str, Any]:
     """What was brought to it in vain, and what it waits for."""
     timeouts = list(SagaTimeout.objects.filter(saga_id=row.pk).order_by("due_at", "pk")[:SHOWN])
     failed = _failed(row, timeouts)
-    return {"failed": failed, **_waits_for(row, timeouts, {each.job_id for each in failed})}
+    return {"failed": failed, **_waits_for(request, row, timeouts, {each.job_id for each in failed})}
 
 
 def _failed(row: SagaRecord, timeouts: Sequence[SagaTimeout]) -> list[Failed]:
@@ -104,13 +105,20 @@ def _has_failed(job: JobRecord) -> bool:
     return job.state == State.FAILED or job.is_retrying
 
 
-def _waits_for(row: SagaRecord, timeouts: Sequence[SagaTimeout], failed: Collection[int]) -> dict[str, Any]:
-    """Timeouts to come, and jobs of its story that have not ended: first what failed, and does not go on by itself."""
+def _waits_for(
+    request: HttpRequest, row: SagaRecord, timeouts: Sequence[SagaTimeout], failed: Collection[int]
+) -> dict[str, Any]:
+    """Timeouts to come, and jobs of its story that have not ended: first what failed, and does not go on by itself.
+
+    Of those that this person may see.
+    """
     own = {*failed, *(timeout.job_id for timeout in timeouts)}
     newest = JobRecord.objects.filter(HAS_CORRELATION, arguments__correlation=row.correlation).order_by(
         f"-{IN_PAYLOADS}"
     )
-    rows = newest.only("job_type", "state", "failures", "run_at", "error")[:LOOKED_AT]
+    reach = reaching.seen(request)
+    looked_at = newest.only("job_type", "queue", "state", "failures", "run_at", "error")[:LOOKED_AT]
+    rows = (job for job in looked_at if reach.covers(job.job_type, job.queue))
     ended = FINAL - {State.FAILED}
     jobs = [job for job in rows if State(job.state) not in ended and job.pk not in own] if row.correlation else []
     jobs.sort(key=lambda job: job.state != State.FAILED)

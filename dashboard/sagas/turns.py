@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from dashboard.kit import by_key
+from dashboard.kit import by_key, reach
 from dashboard.kit.text import duration, inert
 from dashboard.sagas.changes import Changed, changes, seen, seen_event
 from handlers.models import EventRecord, JobRecord, SagaRecord, SagaTurn, TurnKind
@@ -65,7 +65,8 @@ def turns_of(request: HttpRequest, saga: SagaRecord) -> Turns:
         return list(rows.filter(where).order_by(order)[: SIZE + 1])
 
     shown, links = by_key.page(request.GET, read, SIZE, anchor="#timeline")
-    jobs = jobs_of(shown)
+    seen_jobs = reach.seen(request)
+    jobs = {pk: job for pk, job in jobs_of(shown).items() if seen_jobs.covers(job.job_type, job.queue)}
     events = EventRecord.objects.only("event_type", "data").in_bulk([turn.event_id for turn in shown if turn.event_id])
     return Turns([_told(request, saga, turn, jobs, events.get(turn.event_id or 0)) for turn in shown], **links)
 
@@ -74,7 +75,7 @@ def jobs_of(turns: Iterable[SagaTurn]) -> dict[int, JobRecord]:
     """The jobs that these turns name, as far as they have not aged out."""
     ids = {turn.job_id for turn in turns if turn.job_id}
     ids |= {each["job"] for turn in turns for each in _asked(turn)[:ASKED] if isinstance(each.get("job"), int)}
-    return JobRecord.objects.only("job_type", "state", "failures", "run_at", "token").in_bulk(sorted(ids))
+    return JobRecord.objects.only("job_type", "queue", "state", "failures", "run_at", "token").in_bulk(sorted(ids))
 
 
 def _asked(turn: SagaTurn) -> list[dict[str, Any]]:
@@ -97,11 +98,21 @@ def _told(
         turn,
         titles.get(turn.kind, name),
         jobs.get(turn.job_id or 0),
-        [_in_words(each, jobs) for each in asked[:ASKED]],
+        [_within(request, each, jobs) for each in asked[:ASKED]],
         max(len(asked) - ASKED, 0),
         changes(before, after) if turn.after is not None else [],
         seen_event(request, saga.saga_type, event.event_type, event.data) if event else [],
     )
+
+
+def _within(request: HttpRequest, each: dict[str, Any], jobs: dict[int, JobRecord]) -> Asked:
+    """The same as this person may see it: of a job beyond, or of which nobody can tell any more, only that it was."""
+    told = _in_words(each, jobs)
+    if told.job is not None or reach.seen(request).is_whole:
+        return told
+    if each.get("do") == "send" and not reach.seen(request).has_all_of_type(str(each.get("type", ""))):
+        return Asked(_("Sent a job"))
+    return replace(told, job_id=None)
 
 
 def _in_words(each: dict[str, Any], jobs: dict[int, JobRecord]) -> Asked:

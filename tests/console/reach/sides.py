@@ -14,7 +14,7 @@ from django.urls import URLPattern
 from django.utils import timezone
 
 from dashboard.models import SavedView
-from handlers import Job, Limit, handles, job_scheduler
+from handlers import Event, Job, Limit, Saga, handles, job_scheduler, starts
 from handlers.alerts import add_rule, mute_rule
 from handlers.alerts.edits import Terms
 from handlers.api.clients import create_client
@@ -64,6 +64,32 @@ class FarWork(Job):
     zzfar_sum: int = 0
 
 
+@dataclass(frozen=True)
+class Began(Event):
+    """What sagas of both sides begin with."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What they know."""
+
+    name: str = ""
+
+
+def _declare_sagas() -> None:
+    class NearSaga(Saga[Known], name=f"app.{NEAR}Saga", queue=NEAR):
+        @starts(Began, key="name")
+        def began(self, event: Began) -> None:
+            """Never called."""
+
+    class FarSaga(Saga[Known], name=f"app.{FAR}Saga", queue=FAR):
+        @starts(Began, key="name")
+        def began(self, event: Began) -> None:
+            """Never called."""
+
+
 def _run(job: Any) -> None:
     """Never called."""
 
@@ -78,6 +104,7 @@ def declared() -> Iterator[None]:
                 aliases=(f"app.{side}-once",), limits=[Limit(f"{side}-tills", concurrency=5)],
             )  # fmt: skip
             declare(_run)
+        _declare_sagas()
         yield
 
 

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.django_db
 LIMITS: dict[str, list[dict[str, Any]]] = {
     "queue": [{"queues": [NEAR]}],
     "type": [{"types": [f"app.{NEAR}"]}],
+    "saga": [{"types": [f"app.{NEAR}", f"app.{NEAR}Saga"]}],
     "several": [{"queues": [NEAR, "mail"], "types": [f"app.{NEAR}", "app.Note"]}, {"queues": ["flaky"]}],
 }
 APPS = ("jobsite_jobs", "jobsite_dashboard", "auth")
@@ -123,7 +124,7 @@ def test_no_page_tells_of_what_is_beyond(limit: list[dict[str, Any]]) -> None:
 
 
 def test_pages_that_obey_show_what_is_within() -> None:
-    user = limited({"queues": [NEAR]})
+    user = limited({"queues": [NEAR]}, {"types": [f"app.{NEAR}Saga"]})
     near = furnish(NEAR, user)
     furnish(FAR, user)
     client, silent = logged_in(user), []
@@ -185,6 +186,7 @@ OWN = {
 ALL_OF = {f"{verb}_{kind}": kind for verb in ("pause", "resume") for kind in ("queue", "type")}
 ALL_OF |= dict.fromkeys(("limit", "limit_reset"), "type")
 ALL_OF |= {f"alert_{verb}": "queue" for verb in ("rule", "delete", "mute", "unmute", "test")}
+ALL_OF |= dict.fromkeys(("complete_saga", "retry_in_saga"), "saga")
 NOT_NEAR: set[str] = {"job_view_delete"}
 
 
