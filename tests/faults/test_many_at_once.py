@@ -71,7 +71,7 @@ def test_one_that_kills_its_process_is_found_and_the_others_run_once_more_each_b
     wait_state("failed", culprit)
     row = record(culprit)
     assert (row.crashes, row.failures, row.attempt) == (3, 0, 4)
-    assert trail(culprit)[1][2] == APART
+    assert [why for *_, why in trail(culprit)].count(APART) == 1
     assert counts(ids) == {(2, 0, 0)}
     assert broken_trails([*ids, culprit]) == []
     wait_state("succeeded", *many(Note("afterwards")))
@@ -91,8 +91,9 @@ def test_all_that_a_killed_process_ran_run_again_at_once_uncounted_with_nothing_
     notes.let_go()
     wait_state("succeeded", *ids)
     assert counts(ids) == {(2, 0, 0)}
-    assert {moves(job_id) == ["processing", "enqueued", "processing", "succeeded"] for job_id in ids} == {True}
-    assert {trail(job_id)[1][2] for job_id in ids} == {APART}
+    for job_id in ids:  # on a busy machine one may have waited for its turn until it went back, before all that
+        assert moves(job_id)[-4:] == ["processing", "enqueued", "processing", "succeeded"], trail(job_id)
+        assert trail(job_id)[-3][2] == APART
     again = [line.split()[:2] for line in notes.lines()[25:]]
     assert [what for what, _ in again] == ["start", "end"] * 25, "nothing ran beside any"
     assert [name for _, name in again[::2]] == [name for _, name in again[1::2]]
@@ -103,7 +104,7 @@ def test_all_that_a_killed_process_ran_run_again_at_once_uncounted_with_nothing_
 def test_one_that_ignores_its_timeout_costs_others_nothing(
     way: Way, start_worker: Start, notes: Notes, child_env: dict[str, str]
 ) -> None:
-    child_env["TEST_JOBS"] = '{"TIMEOUT_GRACE_SECONDS": 0.5}'
+    child_env["TEST_JOBS"] = '{"TIMEOUT_GRACE_SECONDS": 0.5, "SHUTDOWN_GRACE_SECONDS": 100}'  # for those beside it
     *ids, culprit = many(*(way.stay(str(n)) for n in range(20)), way.briefly("culprit", swallow=True))
     worker = start_worker("--processes", "1", *way.options)
     notes.wait("start", times=21)

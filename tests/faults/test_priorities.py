@@ -10,6 +10,7 @@ from redis import Redis
 from handlers import job_scheduler
 from handlers.models import JobRecord
 from tests.app.jobs import Note, Sleep
+from tests.app.many import Hold
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, broken_trails, record, states, wait_state
 from tests.processes import wait_for
@@ -84,19 +85,17 @@ def test_a_flood_of_high_ones_lets_a_low_one_wait_for_a_time_and_not_for_ever(
         job_scheduler.delete_many(flood)
 
 
-def test_a_job_that_is_handed_back_keeps_its_priority(
-    start_worker: Start, notes: Notes, child_env: dict[str, str]
-) -> None:
-    child_env["TEST_JOBS"] = '{"SHUTDOWN_GRACE_SECONDS": 0.2}'
-    long = int(job_scheduler.enqueue(Sleep(3, "long"), priority=50))
+def test_a_job_that_is_handed_back_keeps_its_priority(start_worker: Start, notes: Notes) -> None:
+    long = int(job_scheduler.enqueue(Hold("long"), priority=50))
     worker = start_worker("--processes", "1")
     notes.wait("start long")
     others = notes_by(0, 60, 0)
     worker.terminate()
     assert (record(long).state, record(long).attempt) == ("enqueued", 1)
+    notes.let_go()
     start_worker("--processes", "1")
     wait_state("succeeded", long, *others)
-    assert [line.split()[0] for line in notes.lines()] == ["start", "60:", "start", "end", "0:", "0:"]
+    assert [line.split()[0] for line in notes.lines()] == ["start", "cancelled", "60:", "start", "end", "0:", "0:"]
 
 
 def test_a_stock_rqworker_runs_them_and_leaves_nothing_to_those_of_ours(

@@ -18,6 +18,7 @@ from handlers import job_scheduler
 from handlers.models import JobRecord, WorkerProcess
 from handlers.rq_transport.names import queue_key
 from tests.app.jobs import Note, Patient, Sleep
+from tests.app.many import Hold
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record
 from tests.processes import Managed, lives, unhurried, wait_for
@@ -80,10 +81,16 @@ def test_a_cooperative_job_is_handed_back_and_runs_elsewhere(start_worker: Start
 
 @pytest.mark.usefixtures("batch")
 def test_a_quick_job_is_finished_and_those_behind_it_stay(start_worker: Start, notes: Notes, redis: Redis) -> None:
-    job, behind = map(int, job_scheduler.enqueue_many([Sleep(1.5, "it"), Note("behind")]))
+    job, behind = map(int, job_scheduler.enqueue_many([Hold("it", swallow=True), Note("behind")]))
     worker = start_worker("--processes", "1")
     notes.wait("start it")
-    assert stop(worker, worker.process.terminate) < unhurried(4, below=GRACE)
+
+    def terminate() -> None:
+        worker.process.terminate()
+        notes.wait("cancelled it stopping")
+        notes.let_go("it")
+
+    assert stop(worker, terminate) < unhurried(4, below=GRACE)
     assert record(job).state == "succeeded"
     row = record(behind)
     assert (row.state, row.attempt, row.failures) == ("enqueued", 0, 0)
@@ -107,13 +114,14 @@ def test_an_uncooperative_job_is_handed_back_after_the_grace(
 @pytest.mark.usefixtures("way")
 def test_a_second_signal_ends_the_patience(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job = int(job_scheduler.enqueue(Sleep(30, "it")))
-    worker = start_worker()
-    notes.wait("start it")
+    worker = start_worker("--processes", "2")
+    (started,) = notes.wait("start it")
+    wait_for("both are up", listed(redis, 2))
+    (idle,) = [child for child in worker.children() if str(child.pid) != started.split()[-1]]
 
     def twice() -> None:
         worker.process.terminate()
-        idle = [child for child in worker.children() if str(child.pid) not in notes.lines()[0]]
-        wait_for("the idle one has stopped", lambda: gone(idle))
+        wait_for("the idle one has stopped", lambda: not lives(idle))  # so the first signal was heard: two can be one
         worker.process.terminate()
 
     assert stop(worker, twice) < unhurried(5, below=GRACE)

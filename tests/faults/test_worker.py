@@ -93,7 +93,7 @@ def test_a_long_job_holds_neither_those_behind_it_nor_outcomes(way: str, start_w
     assert len(notes.lines()) == 301
     assert set(JobRecord.objects.filter(pk__in=ids).values_list("attempt", flat=True)) == {1}
     back = JobHistory.objects.filter(reason="the job before it took long").exists()
-    assert back == (way == "batched"), "some of them were behind it, if any can be"
+    assert way == "batched" or not back, "none can be behind it (and see test_shares.py)"
     assert broken_trails(ids) == []
     notes.let_go()
     wait_state("succeeded", long)
@@ -142,6 +142,7 @@ def test_poison_jobs_fail_or_wait_with_the_reason_and_others_run(start_worker: S
 
 
 @every_way
+@pytest.mark.usefixtures("quick")
 def test_paused_queue_keeps_its_message_until_it_is_resumed(start_worker: Start, notes: Notes, redis: Redis) -> None:
     job_scheduler.pause_queue("default")
     waiting = job_scheduler.enqueue_many([Note("a"), Note("b")])
