@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 from django.db import models, router
 from django.utils.translation import gettext_lazy
 
+from handlers.writing import writing
+
 
 class OwnManager(models.Manager[Any]):
     """Reads where it is written: whoever has just saved something must find it, and a replica is behind."""
@@ -14,6 +16,11 @@ class OwnManager(models.Manager[Any]):
     def get_queryset(self) -> models.QuerySet[Any]:
         """Every row."""
         return super().get_queryset().using(self._db or router.db_for_write(self.model))
+
+    def update_or_create(self, *args: Any, **options: Any) -> tuple[Any, bool]:
+        """Django's, which reads before it writes."""
+        with writing(self._db or router.db_for_write(self.model)):
+            return super().update_or_create(*args, **options)
 
 
 class SavedView(models.Model):

@@ -123,6 +123,16 @@ def pytest_sessionfinish() -> None:
         Path(path).write_text(json.dumps(slowest))
 
 
+@pytest.fixture
+def late_locks(transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Transactions that take SQLite's lock no earlier than they write, as with Django's own settings."""
+    options = {name: value for name, value in connection.settings_dict["OPTIONS"].items() if name != "transaction_mode"}
+    connection.close()
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    yield
+    connection.close()
+
+
 @pytest.fixture(autouse=True)
 def _no_alarm_left() -> Iterator[None]:
     """A process that is asked to stop sets an alarm, by which it would end: no test leaves one to this process."""

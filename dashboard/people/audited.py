@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.auth.admin import UserAdmin
@@ -63,6 +64,25 @@ class AuditedMixin(Mixin):
         return super().formfield_for_manytomany(
             db_field, request, **{"using": router.db_for_write(self.model), **kwargs}
         )
+
+    def add_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """The stock page."""
+        with self._writing(request):
+            return super().add_view(request, *args, **options)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """The stock page."""
+        with self._writing(request):
+            return super().changeform_view(request, *args, **options)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **options: Any) -> Any:
+        """The stock page."""
+        with self._writing(request):
+            return super().delete_view(request, *args, **options)
+
+    def _writing(self, request: HttpRequest) -> AbstractContextManager[None]:
+        """Around a form that is sent: Django's own transaction, which reads first."""
+        return writing(router.db_for_write(self.model)) if request.method == "POST" else nullcontext()
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Note what it was."""

@@ -20,6 +20,7 @@ from handlers.gateway import job_scheduler
 from handlers.models import AttemptError, JobPayload, JobRecord, RQOrigin
 from handlers.rq_transport.connections import redis_connection
 from handlers.states import State
+from handlers.writing import writing
 
 STATUS = {
     State.AWAITING: JobStatus.DEFERRED,
@@ -98,7 +99,10 @@ class DurableJob(Job):
             super().save_meta()  # type: ignore[no-untyped-call]
             return
         rows = RQOrigin.objects.using(lifecycle.database())
-        rows.update_or_create(origin=f"meta:{self.record_id}", defaults={"job_id": self.record_id, "meta": self.meta})
+        with writing(lifecycle.database()):
+            rows.update_or_create(
+                origin=f"meta:{self.record_id}", defaults={"job_id": self.record_id, "meta": self.meta}
+            )
 
     def save(self, pipeline: Any = None, include_meta: bool = True, include_result: bool = True) -> None:
         """A durable one is on record already; its meta is saved."""

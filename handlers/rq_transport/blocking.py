@@ -14,6 +14,7 @@ from handlers.lifecycle import Claim
 from handlers.models import BlockingCall
 from handlers.models.sql import database_now
 from handlers.rq_transport.frames import in_words
+from handlers.writing import writing
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,8 @@ class BlockingCalls:
             "job_id": claim.job_id, "at": database_now(connections[lifecycle.database()]), "seconds": found.seconds,
             "others": found.others, "stack": stack, "worker": self._name[:100],
         }  # fmt: skip
-        BlockingCall.objects.update_or_create(job_type=claim.job_type, defaults=facts)
+        with writing(lifecycle.database()):
+            BlockingCall.objects.using(lifecycle.database()).update_or_create(job_type=claim.job_type, defaults=facts)
 
 
 def stack_of(frame: FrameType) -> str:

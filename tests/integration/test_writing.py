@@ -6,6 +6,7 @@ somebody else writes, too; and whoever waits for the lock as SQLite does loses i
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,11 @@ from django.core.management import call_command
 from django.db import OperationalError, connection, connections, transaction
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
+from redis import Redis
 
 from handlers import InvalidJob, job_scheduler, stacks, writing
 from handlers.admission.edits import reset_limit
+from handlers.adoption.handle import made
 from handlers.alerts.edits import delete_rule
 from handlers.api import answers
 from handlers.api.clients import revoke_client
@@ -28,10 +31,12 @@ from handlers.deploys import mark
 from handlers.models import QueueSwitch, StoredPolicy
 from handlers.once import once
 from handlers.policy_edits import assign, assign_types, delete_policy, save_policy
+from handlers.rq_transport.blocking import BlockingCalls, HeldUp
 from handlers.selection import Selection
 from handlers.switches import stop_worker
 from tests.app.jobs import Note
 from tests.processes import wait_for
+from tests.running import claim
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.once, pytest.mark.usefixtures("noting")]
 
@@ -53,7 +58,18 @@ def answer_once() -> None:
     answers.once(request, 1, lambda: answers.Answer({}))
 
 
+def tell_of_a_blocking_call() -> None:
+    (claimed,) = claim(enqueue())
+    BlockingCalls("a worker").tell(HeldUp(claimed, 1.5, 3, sys._getframe()))
+
+
+def save_meta() -> None:
+    made(enqueue(), "shop.report", [], {}, {}, queue="default", connection=Redis()).save_meta()
+
+
 ACTS = [
+    tell_of_a_blocking_call,
+    save_meta,
     pause,
     lambda: job_scheduler.pause_type("app.Note"),
     lambda: job_scheduler.retry(1),
