@@ -71,7 +71,8 @@ def test_what_is_typed_is_a_name_or_a_part_of_names(viewer: Client, monkeypatch:
 def test_names_are_those_that_hold_what_is_typed_and_begin_with_it_first(
     viewer: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert named(viewer, of="type", part="ZZ") == [f"app.{FAR}", f"app.{NEAR}"]
+    types = [f"app.{side}{kind}" for side in (FAR, NEAR) for kind in ("", "Saga")]
+    assert named(viewer, of="type", part="ZZ") == types
     assert named(viewer, of="queue", part=NEAR) == [NEAR]
     assert named(viewer, of="queue", part="no such") == named(viewer, of="worker") == []
     monkeypatch.setattr("dashboard.jobs.names.FEW", 1)
