@@ -57,7 +57,7 @@ def sagas(site: AdminSite, request: HttpRequest) -> TemplateResponse:
             # Those that go on are few among many that are over: the index has them by type.
             by_type = asked["state"] == "open" or within is not None
             each = [asked["type"]] if asked["type"] else types if by_type else [""]
-            wanted = _wanted(all_seen, asked["q"], asked["state"], now, failing)
+            wanted = _wanted(all_seen, within, asked["q"], asked["state"], now, failing)
             rows, links = by_key.page(request.GET, partial(_read, wanted, each), SIZE, keeps=FILTERS)
             jobs_failed = stories.failed_among([*rows, *urgent], failing)
     except TookTooLong:
@@ -113,9 +113,11 @@ def _stuck(now: Any) -> Q:
     return Q(stuck_at__isnull=False, stuck_at__lte=now)
 
 
-def _wanted(rows: QuerySet[SagaRecord], q: str, state: str, now: Any, failing: Failing) -> QuerySet[SagaRecord]:
+def _wanted(
+    rows: QuerySet[SagaRecord], within: Sequence[str] | None, q: str, state: str, now: Any, failing: Failing
+) -> QuerySet[SagaRecord]:
     if q:
-        rows = rows.filter(pk__in=_found(q))
+        rows = rows.filter(pk__in=_found(rows, q, within))
     match state:
         case "trouble":
             rows = rows.filter(_TROUBLE)
@@ -130,8 +132,8 @@ def _wanted(rows: QuerySet[SagaRecord], q: str, state: str, now: Any, failing: F
     return rows
 
 
-def _found(q: str) -> list[int]:
-    """The sagas of this id, correlation, or value of a key; ``order_id:42`` says of which key."""
+def _found(rows: QuerySet[SagaRecord], q: str, within: Sequence[str] | None) -> list[int]:
+    """Those of ``rows`` of this id, correlation, or value of a key; ``order_id:42`` says of which key."""
     number = q.removeprefix("#")
     if number != q:
         return [int(number)] if number.isascii() and number.isdigit() and len(number) < 19 else []
@@ -139,8 +141,11 @@ def _found(q: str) -> list[int]:
     keys = Q(value__in=_as_json(q))
     if colon and name:
         keys |= Q(name=name.strip(), value__in=_as_json(value.strip()))
-    ids = SagaKey.objects.filter(keys, saga_id__isnull=False).order_by("-pk").values_list("saga_id", flat=True)
-    more = SagaRecord.objects.filter(correlation=q[:64]).order_by("-pk").values_list("pk", flat=True)
+    known = SagaKey.objects.filter(keys, saga_id__isnull=False)
+    # Those that one does not see take no place of those that one does.
+    known = known if within is None else known.filter(saga_type__in=within)
+    ids = known.order_by("-pk").values_list("saga_id", flat=True)
+    more = rows.filter(correlation=q[:64]).order_by("-pk").values_list("pk", flat=True)
     return [*(found for found in ids[:FOUND] if found is not None), *more[:FOUND]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,9 +13,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from handlers import job_scheduler
+from handlers import Job, Unique, handles, job_scheduler
 from handlers.masking import MASK
 from handlers.models import ApiClient, AuditEntry, JobPayload, JobRecord, JobSignal
+from handlers.registry import registry
 from handlers.states import State
 from tests.api.conftest import Caller, problem
 from tests.app.jobs import Card, Pay
@@ -115,6 +117,30 @@ def test_context_is_given_and_told_without_what_is_sensitive(caller: Make, setti
     assert shown == {**travels, "badge": MASK}
     ask.post("/jobs/batch", {"jobs": [NOTE], "context": travels})
     assert JobPayload.objects.filter(context__tenant="acme").count() == 2
+
+
+@dataclass(frozen=True)
+class Once(Job):
+    number: int
+
+
+@dataclass(frozen=True)
+class Long(Job):
+    text: str
+
+
+def test_batch_says_which_job_is_there_already_and_which_has_too_long_a_key(caller: Make) -> None:
+    with registry.isolated():
+        handles(Once, name="tests.Once", unique=Unique(on_conflict="error"))(lambda job: None)
+        handles(Long, name="tests.Long", unique=Unique())(lambda job: None)
+        ask = caller()
+        some = [{"type": "tests.Once", "payload": {"number": number}} for number in (1, 2)]
+        first = ask.post("/jobs", some[1]).json()["id"]
+        told = problem(ask.post("/jobs/batch", {"jobs": some}), 409, "jobs.1")
+        assert told["job_id"] == first
+        long = {"type": "tests.Long", "payload": {"text": "long" * 2_000}}
+        problem(ask.post("/jobs/batch", {"jobs": [NOTE, long]}), 422, "jobs.1.unique")
+        assert JobRecord.objects.count() == 1
 
 
 def test_batch_is_enqueued_whole_or_not_at_all(caller: Make) -> None:

@@ -68,6 +68,13 @@ def test_search_finds_none_beyond(client: Client, query: str) -> None:
     assert labels(client, query) == []
 
 
+def test_those_beyond_take_no_place_of_what_a_search_finds(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    for side in (NEAR, FAR):
+        SagaKey.objects.filter(saga=saga_of(side)).update(value="42")
+    monkeypatch.setattr("dashboard.sagas.listing.FOUND", 1)
+    assert labels(client, "q=42") == [f"name {NEAR}"]
+
+
 def test_that_a_job_beyond_failed_is_told_nowhere(client: Client) -> None:
     near = saga_of(NEAR)
     make_job(State.FAILED, job_type=f"app.{FAR}", queue=FAR, correlation="both")
