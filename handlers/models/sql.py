@@ -81,16 +81,6 @@ def go_by_index(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"SELECT {BY_INDEX}")
 
 
-def read_in_order(connection: BaseDatabaseWrapper) -> None:
-    """Until this transaction ends, let PostgreSQL find the first rows in an index's order by that index.
-
-    Of a table that has grown since its statistics were made it expects so few that it would read all, and sort them.
-    """
-    if is_postgresql(connection):
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_bitmapscan TO off")
-
-
 def database_now(connection: BaseDatabaseWrapper) -> datetime:
     """The database's clock, aware, UTC. SQLite has no clock but the host's."""
     if not is_postgresql(connection):

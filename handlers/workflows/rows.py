@@ -28,7 +28,6 @@ from handlers.models.sql import (
     is_postgresql,
     listed,
     prepared,
-    read_in_order,
     rows_cte,
 )
 from handlers.models.workflow import SUMS, When, unended
@@ -168,10 +167,9 @@ def add_to_workflows(sums: Mapping[int, Mapping[str, int]], using: str) -> list[
 
 
 def waiting_at(gate_id: int, after: int, limit: int, using: str) -> list[Waiting]:
-    """Nodes of a gate, by job, from the one behind ``after`` on."""
-    connection = connections[using]
-    read_in_order(connection)  # else it may read all of them for each chunk
-    return [Waiting(*row) for row in fetch(connection, WAITING_AT, [gate_id, after, limit])]
+    """Nodes of a gate, by job, from the one behind ``after`` on. In a transaction that goes by indexes alone: else it
+    may read all of them for each chunk."""
+    return [Waiting(*row) for row in fetch(connections[using], WAITING_AT, [gate_id, after, limit])]
 
 
 def waiting(ids: str, using: str) -> list[Waiting]:
