@@ -15,7 +15,7 @@ from handlers.cancellation import CancellationToken
 from handlers.conf import SYSTEM_QUEUE
 from handlers.lifecycle import Change, Move, NewJob, Step
 from handlers.models import Gate, JobPayload, JobRecord, NodeInput, Workflow
-from handlers.models.sql import chunks, is_postgresql
+from handlers.models.sql import chunks, go_by_index, is_postgresql
 from handlers.payloads import Job
 from handlers.publishing import publish_on_commit
 from handlers.registry import registry
@@ -53,6 +53,7 @@ def release_rest(gate_id: int, after: int, token: CancellationToken) -> None:
     while next_after:
         token.raise_if_cancelled()
         with writing(using):
+            go_by_index(connections[using])  # as what follows a batch does: if this is lost, it is done again
             gate = Gate.objects.using(using).filter(pk=gate_id, is_open__isnull=False).first()
             next_after = _release_chunk(gate, next_after, using) if gate else None
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from handlers import (
@@ -195,6 +195,24 @@ def test_many_that_wait_for_the_same_share_a_gate_and_go_on_by_chunks(monkeypatc
     assert states(*fan, end) == ["succeeded"] * 36
     assert ran.count(end.job_id) == 1
     assert sums(flow.workflow_id)["succeeded"] == 37
+
+
+@pytest.mark.postgresql
+def test_each_chunk_behind_a_gate_is_found_by_indexes_whatever_statistics_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlers.workflows.release.CHUNK", 10)
+    asked, scans = lifecycle.release, []
+
+    def release(*args: Any, **options: Any) -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT current_setting('enable_seqscan'), current_setting('enable_bitmapscan')")
+            scans.append(cursor.fetchone())
+        return asked(*args, **options)
+
+    monkeypatch.setattr("handlers.lifecycle.release", release)
+    with job_scheduler.workflow() as flow:
+        flow.enqueue_many([Step(str(n)) for n in range(35)], after=flow.enqueue(Step("root")))
+    drain()
+    assert scans == [("off", "off")] * 4
 
 
 def test_what_is_too_many_to_be_held_until_the_commit_is_published_all_the_same(
