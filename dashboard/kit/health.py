@@ -58,7 +58,6 @@ class Fleet(NamedTuple):
     schedulers: list[LiveProcess]
     unservable: list[str]
     stranded: list[Stranded]  # jobs that no worker so far could run, by type
-    unserved: list[queries.Waits]  # queues on which jobs wait and that no live worker serves, the longest wait first
     trouble: str  # why Redis takes no messages; empty when it does
     answered_at: datetime | None  # when Redis last answered this process
 
@@ -73,6 +72,7 @@ class Health(NamedTuple):
 
 
 _fleets = Shared["Fleet"](KEPT_SECONDS)
+_unserved_now = Shared[list[queries.Waits]](KEPT_SECONDS)
 _failing = Shared[queries.Failing](KEPT_SECONDS)
 _told_now = Shared[queries.Told](LIVE_SECONDS)
 _wrong = Shared[list[HookTrouble]](KEPT_SECONDS)
@@ -106,12 +106,30 @@ def _within(known: Health, within: Reach) -> Health:
         now._replace(
             unservable=[name for name in now.unservable if name in types],
             stranded=[each for each in now.stranded if within.has_all_of_type(each.job_type)],
-            unserved=[waits for waits in now.unserved if within.has_all_of_queue(waits.queue)],
         ),
         {name: switch for name, switch in known.queues.items() if name in queues},
         {name: switch for name, switch in known.types.items() if name in types},
         [],
     )
+
+
+def unserved(request: HttpRequest) -> list[queries.Waits]:
+    """The queues on which jobs wait and that no live worker serves, the longest wait first; found out once."""
+    known: list[queries.Waits] | None = getattr(request, "_console_unserved", None)
+    if known is None:
+        workers, within = of(request).fleet.workers, reach.seen(request)
+        found = _unserved_now.get((), lambda: _wait_in_vain(workers), seconds=_kept_seconds(request))
+        known = [waits for waits in found if within.has_all_of_queue(waits.queue)]
+        request._console_unserved = known  # type: ignore[attr-defined]
+    return known
+
+
+def queue_rows(request: HttpRequest) -> list[queries.QueueRow]:
+    """Every queue as it is now. What this process says next of those that nobody serves is of the same look."""
+    known = of(request)
+    rows = queries.queue_rows(known.queues)
+    _unserved_now.keep((), _wait_in_vain(known.fleet.workers, rows))
+    return rows
 
 
 def failing() -> queries.Failing:
@@ -126,7 +144,7 @@ def banners(request: HttpRequest) -> list[Banner]:
         return []
     known = of(request)
     found = [
-        *_redis(known.fleet), *_processes(known.fleet), *_unserved(request, known.fleet), *_troubles(known.fleet),
+        *_redis(known.fleet), *_processes(known.fleet), *_unserved(request), *_troubles(known.fleet),
         *_stranded(request, known.fleet), *_unservable(known.fleet), *_hooks(request, known.hooks),
         *_paused(known),
     ]  # fmt: skip
@@ -134,7 +152,11 @@ def banners(request: HttpRequest) -> list[Banner]:
 
 
 def _fleet(request: HttpRequest) -> Fleet:
-    return _fleets.get((), _look, seconds=LIVE_SECONDS if is_live(request) else KEPT_SECONDS)
+    return _fleets.get((), _look, seconds=_kept_seconds(request))
+
+
+def _kept_seconds(request: HttpRequest) -> float:
+    return LIVE_SECONDS if is_live(request) else KEPT_SECONDS
 
 
 def _look() -> Fleet:
@@ -149,15 +171,21 @@ def _look() -> Fleet:
         [process for process in live if process.kind == "scheduler"],
         fleet.unservable_types(workers) if workers else [],  # without one another sentence says all
         stranded.summary(),
-        _waits_in_vain(workers),
         trouble,
         _answered_at,
     )
 
 
-def _waits_in_vain(workers: list[LiveProcess]) -> list[queries.Waits]:
-    served = {SYSTEM_QUEUE, *(name for worker in workers for name in worker.queues)}
-    found = queries.waiting(served) if workers else []
+def _wait_in_vain(workers: list[LiveProcess], rows: list[queries.QueueRow] | None = None) -> list[queries.Waits]:
+    """The queues that nobody serves, of ``rows`` where all have been looked at."""
+    if not workers:  # another sentence says all
+        return []
+    served = {SYSTEM_QUEUE}.union(*(worker.queues for worker in workers))
+    if rows is None:
+        found = queries.waiting(served)
+    else:
+        waiting = (row for row in rows if row.waiting.value and row.name not in served)
+        found = [queries.Waits(row.name, row.waiting, row.oldest_at) for row in waiting]
     return sorted(found, key=lambda waits: (waits.since is None, waits.since))
 
 
@@ -192,11 +220,11 @@ def _processes(now: Fleet) -> list[Banner]:
     return found
 
 
-def _unserved(request: HttpRequest, now: Fleet) -> list[Banner]:
+def _unserved(request: HttpRequest) -> list[Banner]:
     """Queues whose jobs nobody comes for, though there are workers: with none the other sentence says all."""
-    if not now.unserved:
+    if not (found := unserved(request)):
         return []
-    names, first = [waits.queue for waits in now.unserved], now.unserved[0]
+    names, first = [waits.queue for waits in found], found[0]
     since = plain(first.since) if first.since else _("a time that nobody knows")
     told = {"names": _names(names), "number": first.number, "since": since}
     if len(names) > 1:

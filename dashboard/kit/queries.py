@@ -150,8 +150,8 @@ class Waits(NamedTuple):
 
 def waiting(without: Collection[str] = ()) -> list[Waits]:
     """The queues on which jobs wait, but for some, in one statement that hops from queue to queue."""
-    named = known_queues().difference(without)
-    most = bounded.most_of_each(CAP, len(named))
+    known = known_queues()
+    named, most = known.difference(without), bounded.most_of_each(CAP, len(known))  # as queue_rows has it
     return [
         Waits(found.queue, Count.of(found.number, cap=most), found.since)
         for found in bounded.depths(named, most, without=without)

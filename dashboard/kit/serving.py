@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from django.http import HttpRequest
@@ -71,7 +72,7 @@ def workers_of(queue: str, workers: Sequence[LiveProcess]) -> int:
 
 def by_queue(workers: Sequence[LiveProcess]) -> Callable[[str], int]:
     """The same for many queues: each worker is looked at once."""
-    serve = Counter(name for worker in workers for name in set(worker.queues))
+    serve = Counter(chain.from_iterable(set(worker.queues) for worker in workers))
     return lambda queue: len(workers) if queue == SYSTEM_QUEUE else serve[queue]
 
 

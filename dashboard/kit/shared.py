@@ -47,18 +47,25 @@ class Shared(Generic[Value]):
             if known is not None and now - known[0] < (self._seconds if seconds is None else seconds):
                 return known[1]
             value = make()
-            with self._lock:
-                self._kept[key] = (now, value)  # as old as the first look
-                while len(self._kept) > MOST:
-                    oldest = next(iter(self._kept))
-                    del self._kept[oldest]
-                    self._locks.pop(oldest, None)
+            self._keep(key, now, value)  # as old as the first look
             return value
+
+    def keep(self, key: Hashable, value: Value) -> None:
+        """Whoever asks for ``key`` next is told ``value``, which the caller has just found out."""
+        self._keep(key, time.monotonic(), value)
 
     def forget(self) -> None:
         """Look anew."""
         with self._lock:
             self._kept.clear()
+
+    def _keep(self, key: Hashable, at: float, value: Value) -> None:
+        with self._lock:
+            self._kept[key] = (at, value)
+            while len(self._kept) > MOST:
+                oldest = next(iter(self._kept))
+                del self._kept[oldest]
+                self._locks.pop(oldest, None)
 
 
 def forget() -> None:

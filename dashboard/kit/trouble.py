@@ -43,17 +43,16 @@ def marks(request: HttpRequest) -> dict[str, Mark]:
         words = ngettext("%(number)d thing is wrong now", "%(number)d things are wrong now", wrong)
         found["alerts"] = Mark(thousands(wrong), words % {"number": wrong}, is_grave=True)
     found |= _sagas(user, now.sagas)
-    unserved = len(known.fleet.unserved)
+    unserved = {waits.queue for waits in health.unserved(request)}
     if unserved or known.queues:
         said = []
         if unserved:
-            words = ngettext("%(number)d without a worker", "%(number)d without a worker", unserved)
-            said.append(words % {"number": unserved})
+            words = ngettext("%(number)d without a worker", "%(number)d without a worker", len(unserved))
+            said.append(words % {"number": len(unserved)})
         if known.queues:
             words = ngettext("%(number)d paused", "%(number)d paused", len(known.queues))
             said.append(words % {"number": len(known.queues)})
-        names = {*known.queues, *(waits.queue for waits in known.fleet.unserved)}
-        found["queues"] = Mark(thousands(len(names)), ", ".join(said), bool(unserved))
+        found["queues"] = Mark(thousands(len(unserved.union(known.queues))), ", ".join(said), bool(unserved))
     if not known.fleet.workers or not known.fleet.schedulers:
         words = _("no worker is connected") if not known.fleet.workers else _("no scheduler is running")
         found["workers"] = Mark("!", words, is_grave=True)
@@ -77,7 +76,7 @@ def fails(request: HttpRequest) -> bool:
     if not user.is_active or not user.has_perm(health.VIEW_JOBS):
         return False
     fleet = health.of(request).fleet
-    stands_still = bool(fleet.trouble or fleet.unserved or not fleet.workers or not fleet.schedulers)
+    stands_still = bool(fleet.trouble or health.unserved(request) or not fleet.workers or not fleet.schedulers)
     return stands_still or is_failing(_failing(request))
 
 

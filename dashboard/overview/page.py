@@ -107,7 +107,7 @@ def _look(request: HttpRequest, span: str, begin: datetime) -> Told:
     known, app, now = health.of(request), getattr(request, "current_app", None), timezone.now()
     counts, times, ended_then = queries.state_counts(), _times(span), metrics.ended(span, begin)
     points, workers = ended_then.points, known.fleet.workers
-    rows = queries.queue_rows(known.queues)
+    rows = health.queue_rows(request)
     # Only a queue with some jobs on it may grow.
     rates = lately.queue_rates() if any(row.waiting.value >= metrics.GROWS for row in rows) else {}
     queues = queue_lines(rows, workers, rates)

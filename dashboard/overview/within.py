@@ -32,7 +32,7 @@ class Tile(NamedTuple):
 def overview_within(request: HttpRequest, within: Reach) -> dict[str, Any]:
     """What the start page shows of the jobs ``within``."""
     known, app = health.of(request), getattr(request, "current_app", None)
-    rows = [row for row in queries.queue_rows(known.queues) if within.has_all_of_queue(row.name)]
+    rows = [row for row in health.queue_rows(request) if within.has_all_of_queue(row.name)]
     queues = lines.queue_lines(rows, known.fleet.workers, timezone.now())
     return {
         "shows_within": True,

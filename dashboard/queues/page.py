@@ -76,9 +76,7 @@ def queues(site: AdminSite, request: HttpRequest) -> TemplateResponse:
     serve = serving.by_queue(known.fleet.workers)
     may_pause, moving = acting(request, PAUSE), acting(request, verbs.RUN_BULK, verbs.MOVE.permission)
     is_seen = seen(request).has_all_of_queue  # of others the numbers would count what is beyond
-    every = [
-        Fact(row, rates.get(row.name), serve(row.name)) for row in queries.queue_rows(known.queues) if is_seen(row.name)
-    ]
+    every = [Fact(row, rates.get(row.name), serve(row.name)) for row in health.queue_rows(request) if is_seen(row.name)]
     listed = flat.flat(request, every, COLUMNS, text=lambda fact: fact.row.name, needs=lambda fact: fact.needs)
     facts = [
         {
