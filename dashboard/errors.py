@@ -6,7 +6,12 @@ A project's ``urls.py`` takes them for all of its addresses: ``handler404 = "das
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 
+from django.db import ProgrammingError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.http import HttpRequest, HttpResponse
 from django.templatetags.static import static
 from django.urls import NoReverseMatch, reverse
@@ -16,7 +21,10 @@ from django.utils.translation import gettext as _
 
 from dashboard.kit.moments import marked, plain
 from dashboard.kit.rendering import Page, engine
+from handlers.execution import TRANSIENT
 
+RETRY_SECONDS = 5
+LACKING = ("42P01", "42703")  # PostgreSQL's codes for a table or a column that is not there
 SHEETS = ("admin/css/base.css", "admin/css/login.css", "dashboard/tokens.css", "dashboard/shell.css")
 logger = logging.getLogger(__name__)
 
@@ -29,13 +37,55 @@ def page_not_found(request: HttpRequest, exception: Exception | None = None) -> 
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500. Says when, so that whoever keeps the site finds it in the log."""
+    """500. Says when, so that whoever keeps the site finds it in the log; 503 where a database is away, and which."""
+    error = sys.exc_info()[1]
+    if isinstance(error, (*TRANSIENT, ProgrammingError)) and (alias := _database_of(error)):
+        lacks = getattr(error.__cause__, "sqlstate", "") in LACKING or "no such " in str(error)  # SQLite has no code
+        if lacks or not isinstance(error, ProgrammingError):
+            return _without_database(request, alias, lacks=lacks)
     at = plain(timezone.now(), seconds=True)
     lines = [
         _("Something on the server failed, at %(at)s. The log of that moment says what.") % {"at": at},
         _("If you had pressed a button: what it did is on the audit. Jobs go on without the console."),
     ]
     return alone(500, _("This did not work"), lines)
+
+
+def _without_database(request: HttpRequest, alias: str, *, lacks: bool) -> HttpResponse:
+    """503, which names the database as the settings do, and nothing of where it is or what it answered."""
+    told = {"name": alias, "at": plain(timezone.now(), seconds=True)}
+    if lacks:
+        title = _("The database does not fit this release")
+        lines = [
+            _("The database “%(name)s” lacks a table or a column, it said at %(at)s.") % told,
+            _("Run “python manage.py migrate”. The log of that moment says what it misses."),
+        ]
+    else:
+        title = _("The database does not answer")
+        lines = [
+            _("The database “%(name)s” did not answer, or refused, at %(at)s.") % told,
+            _(
+                "Look whether its server runs, takes connections and has room on its disk. The log of that moment says"
+                " what was in the way."
+            ),
+            _("No job is lost: workers wait for it and go on by themselves."),
+        ]
+    again = request.get_full_path() if request.method == "GET" else ""
+    if not again:
+        lines.append(_("Whether your button has done something, the audit says once the database is back."))
+    answer = alone(503, title, lines, again=again)
+    answer.headers["Retry-After"] = str(RETRY_SECONDS)
+    return answer
+
+
+def _database_of(error: Exception) -> str:
+    """The alias of the database whose connection ``error`` came through; empty for none."""
+    owners = [frame.f_locals.get("self") for frame, _line in traceback.walk_tb(error.__traceback__)]
+    for owner in reversed(owners):
+        connection = owner.db if isinstance(owner, CursorWrapper) else owner
+        if isinstance(connection, BaseDatabaseWrapper):
+            return str(connection.alias)
+    return ""
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -60,8 +110,11 @@ def form_refused() -> HttpResponse:
     return alone(403, _("This form was not taken"), lines)
 
 
-def alone(status: int, title: str, lines: list[str]) -> HttpResponse:
-    """A page that needs nothing but its template; in plain text where not even that is to be had."""
+def alone(status: int, title: str, lines: list[str], *, again: str = "") -> HttpResponse:
+    """A page that needs nothing but its template; in plain text where not even that is to be had.
+
+    ``again``: an address that may be there a moment later.
+    """
     try:
         page = Page(engine().get_template("dashboard/kit/alone.html"))
         context = {
@@ -70,6 +123,7 @@ def alone(status: int, title: str, lines: list[str]) -> HttpResponse:
             "lines": [marked(line, beside=True) for line in lines],
             "script": static("dashboard/times.js"),
             "home": _home(),
+            "again": again,
             "language": get_language() or "en",
             "sheets": [static(sheet) for sheet in SHEETS],
         }

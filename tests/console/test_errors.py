@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from html import unescape
+from pathlib import Path
 
 import pytest
+from django.db import Error
+from django.db.utils import ConnectionHandler
 from django.test import Client, RequestFactory
+from pytest_django.plugin import DjangoDbBlocker
 
 from dashboard import errors
 from tests.console.factories import make_job
@@ -36,6 +40,37 @@ def test_server_error_page_is_plain_text_where_even_the_template_fails(
     answer = errors.server_error(rf.get("/admin/"))
     assert answer.status_code == 500
     assert answer.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize(
+    ("name", "sql", "said"),
+    [
+        ("away/reports.sqlite3", "SELECT 1", "did not answer, or refused"),
+        ("reports.sqlite3", "SELECT * FROM of_the_next_release", "lacks a table or a column"),
+    ],
+    ids=["away", "not migrated"],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_page_without_its_database_names_it_and_what_to_do_and_nothing_of_where_it_is(
+    rf: RequestFactory, tmp_path: Path, django_db_blocker: DjangoDbBlocker, name: str, sql: str, said: str, method: str
+) -> None:
+    reports = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(tmp_path / name)}
+    connection = ConnectionHandler({"default": {}, "reports": reports})["reports"]
+    with django_db_blocker.unblock():
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql)
+            pytest.fail("it is there")
+        except Error:
+            answer = errors.server_error(rf.generic(method, "/admin/jobs/jobrecord/?state=failed&q=<b>"))
+        finally:
+            connection.close()
+    html = unescape(answer.content.decode())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert f"The database “reports” {said}" in html
+    assert not [part for part in ("sqlite3", str(tmp_path), "of_the_next_release", "<b>") if part in html]
+    assert ('href="/admin/jobs/jobrecord/?state=failed&q=%3Cb%3E">Try again' in html) == (method == "GET")
+    assert ("the audit says" in html) == (method == "POST")
 
 
 @pytest.mark.django_db

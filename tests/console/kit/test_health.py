@@ -179,13 +179,25 @@ def test_banners_cost_six_queries_at_most_and_then_one(viewer: Client, rf: Reque
     asked = rf.get("/")
     asked.user = User(is_superuser=True)
     with CaptureQueriesContext(connection) as cold:
-        health.of(asked)
+        health.banners(asked)
     assert len(cold) <= 6, [query["sql"][:80] for query in cold]
     again = rf.get("/")
     again.user = asked.user
     with CaptureQueriesContext(connection) as warm:
-        health.of(again)
+        health.banners(again)
     assert len(warm) == 1
+
+
+@pytest.mark.parametrize("url", ["/admin/", "/admin/queues/"])
+def test_page_that_shows_queues_looks_at_them_once_for_its_banners_too(viewer: Client, url: str) -> None:
+    process("worker")
+    process("scheduler")
+    page(viewer)  # which found that nobody waits in vain
+    make_job(State.ENQUEUED, queue="mail")
+    with CaptureQueriesContext(connection) as found:
+        said = page(viewer, url)
+    assert "No live worker serves queue mail" in said
+    assert len([query["sql"] for query in found if "few(name, number, since)" in query["sql"]]) == 1
 
 
 def test_pause_that_is_over_is_not_said(viewer: Client) -> None:
