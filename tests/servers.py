@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -20,12 +21,17 @@ import psutil
 from handlers.rq_transport import embedded
 from tests.processes import wait_for
 
+LOWEST_PORT, PORTS = 20_000, 12_000  # below what Linux and macOS give to connections
+
 
 def free_port() -> int:
-    """A port of this host that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of this host that nobody listens on now, of those that the system gives to nobody who asks for just any:
+    those are taken at any moment by connections of what else runs. Not by ``random``, which every test begins anew."""
+    while True:
+        port = LOWEST_PORT + secrets.randbelow(PORTS)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextlib.contextmanager
