@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from html import unescape
 from http.client import HTTPConnection, HTTPResponse
 
@@ -24,10 +25,10 @@ def test_console_names_the_database_whose_server_is_stopped_and_is_back_with_it(
     server, port = free_port(), free_port()
 
     def ask(path: str) -> tuple[HTTPResponse, str]:
-        asked = HTTPConnection("127.0.0.1", port, timeout=60)
-        asked.request("GET", path, headers={"Cookie": cookie})
-        answer = asked.getresponse()
-        return answer, unescape(answer.read().decode())
+        with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as asked:
+            asked.request("GET", path, headers={"Cookie": cookie})
+            answer = asked.getresponse()
+            return answer, unescape(answer.read().decode())
 
     gunicorn = ("gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2", "jobsite.wsgi")
     with relay.running(connection.settings_dict, server) as before:
