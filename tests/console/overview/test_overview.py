@@ -41,7 +41,7 @@ def tile(html: str, state: str) -> str:
 
 def line(name: str, served: list[list[str]] | None = None) -> QueueLine:
     """The words about queue ``name``."""
-    idle = LiveProcess("", "worker", "host", [], "", 0, 0, None, None, None)
+    idle = LiveProcess([], "", "worker", "host", "", 0, 0, None, None, None)
     workers = [idle._replace(name=str(place), queues=queues) for place, queues in enumerate(served or [])]
     lines = overview.queue_lines(queries.queue_rows(), workers)
     return next(line for line in lines if line.row.name == name)
