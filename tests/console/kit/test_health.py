@@ -193,7 +193,8 @@ def test_page_that_shows_queues_looks_at_them_once_for_its_banners_too(viewer: C
     process("worker")
     process("scheduler")
     page(viewer)  # which found that nobody waits in vain
-    make_job(State.ENQUEUED, queue="mail")
+    for queue in ("mail", "default"):  # the worker serves the second one
+        make_job(State.ENQUEUED, queue=queue)
     with CaptureQueriesContext(connection) as found:
         said = page(viewer, url)
     assert "No live worker serves queue mail" in said
