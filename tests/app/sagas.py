@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handlers import Command, Event, Saga, handles_command, on, on_event, starts
 from tests.app.jobs import NO_RETRY, QUICK, note
+from tests.app.many import PAUSE, may_go
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,22 @@ class Counter(Saga[Count], retry=QUICK):
 
 @dataclass(frozen=True)
 class Heard(Event):
-    """Somebody is told; in vain, the first time that it ``fails``."""
+    """Somebody is told; in vain, the first time that it ``fails``; if it is ``held``, once the test says go."""
 
     who: str
     which: int
     fails: bool = False
+    held: bool = False
 
 
 @on_event(Heard, name="tests.hear", retry=QUICK)
 def hear(event: Heard) -> None:
     """Write it down."""
     mark = Path(f"{os.environ['TEST_NOTES']}.{event.who}")
+    if event.held:
+        note(f"held {os.getpid()}")
+        while not may_go():
+            time.sleep(PAUSE)
     if event.fails and not mark.exists():
         mark.touch()
         raise RuntimeError("not now")

@@ -9,6 +9,7 @@ import pytest
 from handlers import job_scheduler
 from handlers.models import AttemptError
 from tests.app.jobs import Busy, Impatient, Note, Patient, Sleep, Stubborn
+from tests.app.many import Hold
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, trail, wait_state
 from tests.processes import wait_for
@@ -77,10 +78,11 @@ def test_deleting_a_running_job_tells_its_handler_and_stays(start_worker: Start,
 
 @pytest.mark.usefixtures("way")
 def test_the_outcome_of_a_deleted_run_overwrites_nothing(start_worker: Start, notes: Notes) -> None:
-    job = int(job_scheduler.enqueue(Sleep(0.5, "it")))
+    job = int(job_scheduler.enqueue(Hold("it", swallow=True)))
     start_worker("--processes", "1")
     notes.wait("start it")
     assert job_scheduler.delete(job)
+    notes.let_go("it")
     notes.wait("end it")
     wait_state("succeeded", job_scheduler.enqueue(Note("next")))
     assert trail(job)[-1][:2] == ("processing", "deleted")

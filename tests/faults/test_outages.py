@@ -62,11 +62,12 @@ def test_a_run_that_ended_while_the_database_was_away_is_counted_and_no_crash(
     start_worker: Start, start_scheduler: Start, notes: Notes, child_env: dict[str, str], until: str
 ) -> None:
     child_env["TEST_JOBS"] = '{"LEASE_SECONDS": 2, "SHUTDOWN_GRACE_SECONDS": 1}'
-    job = int(job_scheduler.enqueue(Sleep(0.2, "it")))
+    job = int(job_scheduler.enqueue(Hold("it", swallow=True)))
     with guest_url() as child_env["DATABASE_URL"]:
         worker = start_worker("--processes", "1")
         notes.wait("start it")
         with away():
+            notes.let_go("it")
             notes.wait("end it")
             worker.process.terminate()
             if until == "recovery":

@@ -7,10 +7,11 @@ from collections import Counter
 import pytest
 
 from handlers import event_bus
-from handlers.models import JobRecord, SagaRecord
+from handlers.models import JobRecord, SagaRecord, WorkerProcess
 from tests.app.sagas import Counted, Heard, Opened
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, wait_state
+from tests.processes import wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.redis]
 
@@ -36,10 +37,17 @@ def test_a_function_hears_each_correlation_in_its_order_whichever_worker_calls_i
     whom, events = "abcdef", range(15)
     for which in events:
         for who in whom:
-            event_bus.publish(Heard(who, which, fails=who in "ab" and which == 4), correlation=who)
+            fails, held = who in "ab" and which == 4, (who, which) == ("c", 0)
+            event_bus.publish(Heard(who, which, fails=fails, held=held), correlation=who)
     start_scheduler()
     for _ in range(2):
         start_worker("--processes", "1")
+    (holds,) = notes.wait("held")
+    holder = WorkerProcess.objects.filter(pid=int(holds.split()[1]))
+    wait_for("it is known who", holder.exists)
+    by_the_other = JobRecord.objects.filter(state="succeeded").exclude(worker=holder.get().name)
+    wait_for("the other has run some", by_the_other.exists)
+    notes.let_go()
     wait_state("succeeded", *JobRecord.objects.values_list("pk", flat=True))
     assert len({job.worker for job in JobRecord.objects.all()}) == 2
     for who in whom:

@@ -22,7 +22,7 @@ from handlers.models import JobRecord, WorkerProcess
 from handlers.models.sql import is_postgresql
 from tests import relay as relays
 from tests.app.jobs import Note, Sleep
-from tests.app.many import Stay
+from tests.app.many import Hold, Stay
 from tests.app.silence import Hang, LongQuery
 from tests.faults.conftest import Start
 from tests.faults.records import Notes, moves, record, trail, wait_state
@@ -307,11 +307,12 @@ def test_a_handlers_query_takes_as_long_as_it_takes(start_worker: Start, notes: 
 def test_what_is_held_up_in_a_server_that_lives_is_waited_for_and_left_behind_nowhere(
     start_worker: Start, notes: Notes
 ) -> None:
-    job = int(job_scheduler.enqueue(Sleep(1, "it")))
+    job = int(job_scheduler.enqueue(Hold("it", swallow=True)))
     worker = start_worker("--processes", "1")
     notes.wait("start it")
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {JobRecord._meta.db_table} IN ACCESS EXCLUSIVE MODE")
+        notes.let_go("it")
         wait_for("it tries again and again", lambda: worker.log.read_text().count("cannot record 1 outcomes") >= 2)
         cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
         assert cursor.fetchone()[0] <= 2, "one of the worker process, one of its supervisor"
