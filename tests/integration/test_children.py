@@ -93,7 +93,7 @@ def test_stop_that_comes_as_a_process_is_started_finds_it(
     fork = os.fork
 
     def stopped_fork() -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         return fork()
 
     monkeypatch.setattr(os, "fork", stopped_fork)
@@ -105,7 +105,7 @@ def test_stop_that_comes_as_a_process_is_started_finds_it(
 def test_stop_that_comes_just_before_a_process_is_started_is_obeyed(
     children: Children, told: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "reset_connections", lambda: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(module, "reset_connections", lambda: signal.raise_signal(signal.SIGTERM))
     children.spawn_missing({})
     assert (list(children), told) == ([], [[]])
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])

@@ -150,7 +150,8 @@ def test_failed_attempt_is_an_error_without_secrets(spans: Spans) -> None:
     (processed,) = [span for span in spans.exporter.get_finished_spans() if span.name.startswith("process")]
     assert processed.status.status_code is trace.StatusCode.ERROR
     assert attributes(processed)["error.type"]
-    assert "4111" not in str(processed.to_json())
+    told = str(processed.to_json())
+    assert not [part for part in ("secret-4111", "4111-1") if part in told]
 
 
 def test_each_attempt_has_a_span_of_its_own(spans: Spans) -> None:
