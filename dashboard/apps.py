@@ -31,11 +31,8 @@ class DashboardConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the pages. Not left to the admin's autodiscovery, which a project with only this site turns off."""
-        from django.db.models.signals import post_migrate, pre_migrate
-
         from handlers import given_ids
 
-        pre_migrate.connect(given_ids.remember, sender=self)
-        post_migrate.connect(given_ids.keep, sender=self)
+        given_ids.watch(self)
         import_module("dashboard.admin")
         import_module("dashboard.checks")

@@ -46,7 +46,6 @@ class JobsConfig(AppConfig):
     def ready(self) -> None:
         """Find every app's job types, then give the queues they name to RQ."""
         from django.db.backends.signals import connection_created
-        from django.db.models.signals import post_migrate, pre_migrate
 
         from handlers import admission, checks, commands, events, following, given_ids, patience, pools, told_hooks  # noqa: F401 - to register checks, the engine's own commands, and what a fork needs
         from handlers.models.sessions import look_for_pooler
@@ -58,8 +57,7 @@ class JobsConfig(AppConfig):
         troubles.write = told_hooks.write
         connection_created.connect(patience.heed_limits)  # first: the next one asks the server
         connection_created.connect(look_for_pooler)
-        pre_migrate.connect(given_ids.remember, sender=self)
-        post_migrate.connect(given_ids.keep, sender=self)
+        given_ids.watch(self)
         autodiscover()
         if _keeps_tasks():
             from handlers.tasks import discovery

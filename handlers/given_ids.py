@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 from django.db import connections
+from django.db.models.signals import post_migrate, pre_migrate
 
 _given: dict[tuple[str, str], list[tuple[int, str]]] = {}  # by database and app, while it migrates: highest id, table
 
 
-def remember(*, sender: AppConfig, using: str, **_: object) -> None:
+def watch(app: AppConfig) -> None:
+    """Look after the tables of ``app``."""
+    pre_migrate.connect(_remember, sender=app)
+    post_migrate.connect(_keep, sender=app)
+
+
+def _remember(*, sender: AppConfig, using: str, **_: object) -> None:
     """Receive ``pre_migrate`` of an app."""
     if connections[using].vendor != "sqlite":
         return
@@ -24,7 +31,7 @@ def remember(*, sender: AppConfig, using: str, **_: object) -> None:
             _given[using, sender.label] = [(highest, table) for highest, table in cursor.fetchall() if table in tables]
 
 
-def keep(*, sender: AppConfig, using: str, **_: object) -> None:
+def _keep(*, sender: AppConfig, using: str, **_: object) -> None:
     """Receive ``post_migrate`` of an app. Without the other before it, as after a flush, do nothing."""
     if given := _given.pop((using, sender.label), []):
         with connections[using].cursor() as cursor:

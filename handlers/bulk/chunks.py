@@ -11,7 +11,7 @@ from handlers.audit import actor_name, audit
 from handlers.bulk.control import over_limit
 from handlers.bulk.outcomes import canary_outcomes, tried
 from handlers.bulk.runs import LIVE, STALLED_AFTER, VERBS, named, next_chunk, starter
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
 from handlers.lifecycle import Applied, database
 from handlers.models import BulkItem, BulkOperation
 from handlers.models.bulk import BulkState
@@ -104,7 +104,7 @@ class _Chunk:
             [row.pk for row in rows],
             **options,
             actor=actor_name(starter(operation)),
-            reason=clean(reason, 500),
+            reason=reason_text(reason),
             expect={row.pk: row.token for row in rows},  # moved as they were read: the attempt noted is right
         )
         items = [(operation.pk, row.pk, row.pk in applied.moved, row.attempt) for row in rows]

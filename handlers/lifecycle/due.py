@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from handlers.failures import clean
+from handlers.failures import reason_text
 from handlers.lifecycle import telling
 from handlers.lifecycle.moves import dialect
 from handlers.lifecycle.telling import Place
@@ -36,7 +36,7 @@ def promote_due(limit: int = 500) -> list[Message]:
 def release(ids: Sequence[int], reason: str, *, actor: str) -> list[Message]:
     """Move those of ``ids`` that await something to their queues. Tokens stay: no message has carried them yet."""
     connection = connections[database()]
-    why = clean(reason, 500)
+    why = reason_text(reason)
     rows = dialect(connection).release(connection, ids, why, actor, told=(told := bool(jobs_moved.receivers)))
     return _messages(connection, rows, told, State.AWAITING, why, actor)
 

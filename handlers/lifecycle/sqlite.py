@@ -20,7 +20,7 @@ from handlers.lifecycle.columns import Beside
 from handlers.lifecycle.counting import Tally
 from handlers.models import AttemptError, AttemptLog, JobHistory, JobPayload, JobRecord, JobResult, WatchedMove
 from handlers.models.count import Outcome
-from handlers.models.sql import as_rows, database_now, from_time, insert, rows_cte, to_time
+from handlers.models.sql import among, as_ids, as_rows, database_now, from_time, insert, listed, rows_cte, to_time
 from handlers.states import State
 from handlers.writing import in_turn, writing
 
@@ -144,7 +144,7 @@ def claim(
         tally.save(connection, cursor)
     # Outside the transaction, whose time counts most: nobody changes the arguments of a job that is ours.
     with connection.cursor() as cursor:
-        cursor.execute(_payload_sql(), [stamp, json.dumps([row[0] for row in rows])])
+        cursor.execute(_payload_sql(), [stamp, as_ids(connection, listed(row[0] for row in rows))])
         beside = {job_id: found for job_id, *found in cursor.fetchall()}
     found = [(row, *beside.get(row[0], (None, "", None, None))) for row in rows]
     when = (now,) if told else ()
@@ -221,7 +221,7 @@ def release(
     with _one_step(connection) as cursor:
         now = database_now(connection)
         stamp = to_time(connection, now)
-        cursor.execute(AWAITING.format(more=TOLD if told else ""), [json.dumps(list(ids))])
+        cursor.execute(AWAITING.format(more=TOLD if told else ""), [as_ids(connection, listed(ids))])
         rows: list[tuple[Any, ...]] = cursor.fetchall()
         cursor.execute(_release_sql(), {"rows": as_rows(connection, [row[:2] for row in rows]), "now": stamp})
         given = {"from_state": State.AWAITING.value, "to_state": State.ENQUEUED.value, "reason": reason}
@@ -304,8 +304,10 @@ def move_to_queue(
         params = {"rows": as_rows(connection, rows), "queue": queue, "now": stamp}
         cursor.execute(_to_queue_sql(), params)
         moved = [job_id for (job_id,) in cursor.fetchall()]
-        which = "job_id IN (SELECT value FROM json_each(%s))"
-        cursor.execute(f"UPDATE {PAYLOADS} SET queue = %s WHERE {which}", [queue, json.dumps(moved)])
+        which = among(postgresql=False)
+        cursor.execute(
+            f"UPDATE {PAYLOADS} SET queue = %s WHERE job_id {which}", [queue, as_ids(connection, listed(moved))]
+        )
         held = set(moved)
         steps = [(job_id, state, state, reason, data) for job_id, _, _, state, reason, data in rows if job_id in held]
         _append(cursor, JobHistory, HISTORY, as_rows(connection, steps), {"at": stamp, "actor": actor})

@@ -205,8 +205,9 @@ def of_rows(*, postgresql: bool) -> str:
     return "= ANY (ARRAY(SELECT id FROM v))" if postgresql else "IN (SELECT id FROM v)"
 
 
-def listed(ids: Iterable[int]) -> str:
-    """``ids`` as they are handed to the database and may come from there: nobody looks at each of them."""
+def listed(ids: Iterable[int | str]) -> str:
+    """``ids``, or several that are listed, as they are handed to the database and may come from there: nobody looks at
+    each of them."""
     return ",".join(map(str, ids))
 
 

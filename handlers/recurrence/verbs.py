@@ -17,7 +17,7 @@ from handlers.audit import By, actor_name, audit
 from handlers.changes import of_arguments, of_values
 from handlers.deadlines import check_ahead
 from handlers.exceptions import InvalidJob, NoHandler
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
 from handlers.job_types import JobType
 from handlers.lifecycle import JobId
 from handlers.masking import mask_context
@@ -156,7 +156,7 @@ class RecurringVerbs:
             moved = row.paused_at is None or row.paused_until != until
             if moved:
                 row.paused_at, row.paused_until = now, until
-                row.paused_by, row.paused_reason = clean(actor_name(by), 150), clean(reason, 500)
+                row.paused_by, row.paused_reason = clean(actor_name(by), 150), reason_text(reason)
                 row.held_at = None
                 _set_next(row, until)
                 row.save()

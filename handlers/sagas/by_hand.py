@@ -9,7 +9,7 @@ from handlers.audit import By, actor_name, audit
 from handlers.events import rows as deliveries
 from handlers.events.freeing import FREED, free
 from handlers.events.rows import Taken
-from handlers.failures import clean
+from handlers.failures import reason_text
 from handlers.job_ids import job_ids
 from handlers.models import Delivery, DeliveryState, SagaRecord, SagaTimeout, SagaTurn, TurnKind
 from handlers.models.sql import database_now
@@ -49,7 +49,7 @@ def complete_saga(saga_id: int, *, by: By = None, reason: str = "", expect: int 
         )  # fmt: skip
         SagaTurn.objects.using(alias).create(
             saga_id=row.pk, at=now, kind=TurnKind.PERSON, asked=[{"do": "complete"}], before=row.data, after=row.data,
-            actor=actor, reason=clean(reason, 500),
+            actor=actor, reason=reason_text(reason),
         )  # fmt: skip
         applied = lifecycle.delete(jobs, actor=actor, reason=OVER)
         audit(by, "complete_saga", f"saga {row.pk}", 1, reason, None)

@@ -11,7 +11,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet
 
 from handlers import lifecycle
 from handlers.conf import SYSTEM_QUEUE
-from handlers.failures import clean
+from handlers.failures import clean, reason_text
 from handlers.lifecycle import Applied, NewJob
 from handlers.models import JobRecord, Workflow, WorkflowNode
 from handlers.models.sql import database_now
@@ -56,7 +56,7 @@ def govern(verb: str, workflow_id: int, after: int, actor: str, reason: str, usi
             cancel(each, actor, reason, using)
     messages = applied.messages
     if len(ids) == CHUNK:
-        job = GovernWorkflow(verb, workflow_id, ids[-1], clean(actor, 150), clean(reason, 500))
+        job = GovernWorkflow(verb, workflow_id, ids[-1], clean(actor, 150), reason_text(reason))
         new = NewJob(TYPE_NAME, registry.get(TYPE_NAME).encode(job), SYSTEM_QUEUE)
         messages = [*messages, *lifecycle.create([new], actor=actor, using=using)]
     elif verb == "cancel":

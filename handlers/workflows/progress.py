@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Sequence
 from django.db import connections
 
 from handlers.models import Gate, NodeOutcome, Workflow
-from handlers.models.sql import chunks, database_now
+from handlers.models.sql import chunks, database_now, listed
 from handlers.states import State
 from handlers.workflows import rows
 from handlers.workflows.gates import MISSED, OPEN, decide, reason, verdicts
@@ -54,7 +54,7 @@ class _Releases:
         for _, gate in sorted(self.gates.items()):
             release(gate, using=self.using)
         for (is_open, why), ids in self.nodes.items():
-            nodes = rows.waiting(",".join(ids), self.using)  # without those that were over, and have aged out
+            nodes = rows.waiting(listed(ids), self.using)  # without those that were over, and have aged out
             release_nodes(nodes, Gate(is_open=is_open, why=why), using=self.using)
 
 

@@ -122,7 +122,7 @@ def alike(ids: str, using: str) -> list[Alike]:
 def keep_outcomes(outcomes: Mapping[str, Sequence[str]], using: str) -> None:
     """Write down how nodes have ended; that one was skipped only as long as it is."""
     for outcome, ids in outcomes.items():
-        _write(_outcome_sql(is_postgresql(connections[using])), using, ",".join(ids), outcome)
+        _write(_outcome_sql(is_postgresql(connections[using])), using, listed(ids), outcome)
 
 
 def judge(ids: Sequence[str], verdicts: Mapping[str, str], former: str, using: str) -> list[Judged]:
@@ -131,7 +131,7 @@ def judge(ids: Sequence[str], verdicts: Mapping[str, str], former: str, using: s
     connection, ruled = connections[using], [verdicts[when.value] for when in When]
     if set(ruled) == {former}:
         return []
-    params = [*ruled, as_ids(connection, ",".join(ids)), former]
+    params = [*ruled, as_ids(connection, listed(ids)), former]
     if some := former in ruled:
         params += [*ruled, former]
     return [Judged(*row) for row in fetch(connection, _judge_sql(is_postgresql(connection), some=some), params)]
@@ -140,7 +140,7 @@ def judge(ids: Sequence[str], verdicts: Mapping[str, str], former: str, using: s
 def keep_results(sources: Sequence[str], using: str) -> None:
     """Write down what these have returned as arguments of others: they may run again, or age out, before those do."""
     if sources:
-        _fetch(connections[using], _results_sql(is_postgresql(connections[using])), ",".join(sources))
+        _fetch(connections[using], _results_sql(is_postgresql(connections[using])), listed(sources))
 
 
 def fill(ids: Collection[int], using: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 from django.contrib.auth.models import Group
@@ -10,7 +9,7 @@ from django.db import connection
 
 from handlers import Job, handles, job_scheduler
 from tests.app.jobs import QUICK, Note, note
-from tests.app.many import PAUSE, may_go
+from tests.app.many import wait_to_go
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,7 @@ def book(job: Book) -> None:
     note(f"ran {job.number}")
     if job.number == 1:
         note("waits")
-    while job.number == 1 and not may_go():
-        time.sleep(PAUSE)
+        wait_to_go()
 
 
 @dataclass(frozen=True)

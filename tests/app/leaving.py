@@ -26,7 +26,7 @@ from django.utils import timezone, translation
 from handlers import CancellationToken, Job, handles, job_scheduler
 from tests.app.coroutines import ACTS
 from tests.app.jobs import NO_RETRY, Note, note
-from tests.app.many import PAUSE, may_go
+from tests.app.many import wait_to_go
 
 mood: ContextVar[str] = ContextVar("mood", default="none")
 
@@ -257,5 +257,4 @@ def look(job: Look, token: CancellationToken) -> None:
 
 def _gather(text: str) -> None:
     note(f"start {text}")
-    while not may_go(text):
-        time.sleep(PAUSE)
+    wait_to_go(text)

@@ -29,6 +29,12 @@ def may_go(name: str = "go") -> bool:
     return Path(f"{os.environ['TEST_NOTES']}.{name}").exists()
 
 
+def wait_to_go(name: str = "go") -> None:
+    """Until it has."""
+    while not may_go(name):
+        time.sleep(PAUSE)
+
+
 @dataclass(frozen=True)
 class Stay(Job):
     """Wait until the test says go; if it is to ``swallow`` cancellations, until it says this text."""
@@ -172,8 +178,7 @@ class SettleOnThread(Settle):
 def settle_on_thread(job: SettleOnThread) -> None:
     """Do so."""
     _arrange(job)
-    while not may_go():
-        time.sleep(PAUSE)
+    wait_to_go()
     job_scheduler.enqueue(Note(f"child {job.precision}"))
     _tell(job)
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from handlers import Command, Event, Saga, handles_command, on, on_event, starts
 from tests.app.jobs import NO_RETRY, QUICK, note
-from tests.app.many import PAUSE, may_go
+from tests.app.many import wait_to_go
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ def hear(event: Heard) -> None:
     mark = Path(f"{os.environ['TEST_NOTES']}.{event.who}")
     if event.held:
         note(f"held {os.getpid()}")
-        while not may_go():
-            time.sleep(PAUSE)
+        wait_to_go()
     if event.fails and not mark.exists():
         mark.touch()
         raise RuntimeError("not now")

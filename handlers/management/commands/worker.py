@@ -65,11 +65,13 @@ class Command(BaseCommand):
         for option, value in (("--processes", processes), ("--max-jobs", max_jobs), ("--max-memory", max_memory)):
             if value is not None and value < 1:
                 raise CommandError(f"{option}: must be 1 or more, not {value}")
-        if processes > MOST_PROCESSES:
-            raise CommandError(f"--processes: must be from 1 to {MOST_PROCESSES:,}, not {processes}")
-        for name, value in (("max_async", max_async), ("threads", threads)):
-            if value is not None and not 1 <= value <= MOST[name]:
-                raise CommandError(f"--{name.replace('_', '-')}: must be from 1 to {MOST[name]:,}, not {value}")
+        for option, value, most in (
+            ("--processes", processes, MOST_PROCESSES),
+            ("--max-async", max_async, MOST["max_async"]),
+            ("--threads", threads, MOST["threads"]),
+        ):
+            if value is not None and not 1 <= value <= most:
+                raise CommandError(f"{option}: must be from 1 to {most:,}, not {value}")
         try:
             named, weights = read_queues(queues or "")
             health = HealthFile(health_file)
